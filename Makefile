@@ -1,0 +1,56 @@
+# Everything installs what it needs into .venv; nothing has to be set up by hand.
+# EXTRA chooses the MLX backend: on Linux cpu (default), cuda12 or cuda13; on a Mac MLX brings its own.
+PYTHON ?= python3
+EXTRA ?= $(if $(filter Darwin,$(shell uname -s)),,cpu)
+COMMA := ,
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test stress check format schema bench clean
+
+help:
+	@echo "make demo    see what it does, on a sample cache that is made for it"
+	@echo "make test    run the whole test suite"
+	@echo "make check   lint, types, import contracts"
+	@echo "make stress  run the slow proofs in full"
+	@echo "make bench   time it against its peers"
+	@echo "make schema  write docs/json-api.schema.json from the code's types"
+	@echo "make format  format the code"
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(if $(EXTRA),$(EXTRA)$(COMMA))dev]'
+	touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python -m tests.sample_cache .demo/hub
+	@for line in "list" "list --all --verbose --health" "show tiny-chat" "health"; do \
+		echo; echo "$$ mlxk $$line"; HF_HUB_CACHE=.demo/hub MLXK_WORKSPACE_HOME=.demo/workspaces $(BIN)/mlxk $$line; \
+	done
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+stress: $(STAMP)
+	$(BIN)/python -m pytest -m stress --timeout 3600
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+
+schema: $(STAMP)
+	$(BIN)/python -m mlxknife.cli.schema > docs/json-api.schema.json
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/catalog.py
+
+clean:
+	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,88 @@
+"""MLX Knife: keep, check, run and serve language models for MLX on your own machine.
+
+::
+
+    import mlxknife
+
+    app = mlxknife.open_app()
+    for model in app.catalog.list():
+        print(model.name, model.integrity.value, model.reason or "")
+
+Importing this module is cheap; what a name needs is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from mlxknife.version import __version__
+
+if TYPE_CHECKING:
+    from mlxknife.app import App
+    from mlxknife.bootstrap import open_app
+    from mlxknife.domain.errors import (
+        AccessDenied,
+        AmbiguousMatch,
+        InternalError,
+        KnifeError,
+        ModelNotFound,
+        StorageError,
+        ValidationError,
+    )
+    from mlxknife.domain.model.health import HealthEntry, HealthReport
+    from mlxknife.domain.model.info import ModelDetails, ModelInfo
+    from mlxknife.domain.model.verdict import Integrity
+
+__all__ = [
+    "AccessDenied",
+    "AmbiguousMatch",
+    "App",
+    "HealthEntry",
+    "HealthReport",
+    "Integrity",
+    "InternalError",
+    "KnifeError",
+    "ModelDetails",
+    "ModelInfo",
+    "ModelNotFound",
+    "StorageError",
+    "ValidationError",
+    "__version__",
+    "open_app",
+]
+
+_ERRORS = (
+    "AccessDenied",
+    "AmbiguousMatch",
+    "InternalError",
+    "KnifeError",
+    "ModelNotFound",
+    "StorageError",
+)
+_HOMES = {
+    "App": "mlxknife.app:App",
+    "HealthEntry": "mlxknife.domain.model.health:HealthEntry",
+    "HealthReport": "mlxknife.domain.model.health:HealthReport",
+    "Integrity": "mlxknife.domain.model.verdict:Integrity",
+    "ModelDetails": "mlxknife.domain.model.info:ModelDetails",
+    "ModelInfo": "mlxknife.domain.model.info:ModelInfo",
+    "open_app": "mlxknife.bootstrap:open_app",
+    **{name: f"mlxknife.domain.errors:{name}" for name in (*_ERRORS, "ValidationError")},
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use."""
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    module, _, attribute = _HOMES[name].partition(":")
+    value: object = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name what is public."""
+    return sorted(__all__)

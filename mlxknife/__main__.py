@@ -1,0 +1,31 @@
+"""The entry of every console script: ``mlxk``, ``mlxk2``, ``mlxk-json``, ``mlx-run`` and ``python -m mlxknife``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from mlxknife.cli.main import run_command_line
+
+if TYPE_CHECKING:
+    from mlxknife.app import App
+
+
+def main() -> int:
+    """Run ``mlxk`` with the arguments of this process and return its exit code."""
+    return run_command_line(sys.argv[1:], _open_app)
+
+
+def main_run() -> int:
+    """Run ``mlx-run``, which is ``mlxk run``."""
+    return run_command_line(["run", *sys.argv[1:]], _open_app)
+
+
+def _open_app() -> App:
+    from mlxknife.bootstrap import open_app  # noqa: PLC0415 - --version and --help need none of it
+
+    return open_app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Following names to bytes without leaving the places a model may use."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+import attrs
+
+from mlxknife.domain.model.snapshot import FileState, Location
+
+_MAX_HOPS = 40
+_NO_NAMES = ("", ".", "..")
+
+
+@attrs.frozen
+class Found:
+    """Where a name led: ``status`` is there when something stands at the end of it."""
+
+    state: FileState
+    path: str
+    status: os.stat_result | None = None
+    blob: str | None = None
+    """The last part of what the first link says."""
+
+
+class LinkFollower:
+    """Resolves the names of one location; remembers which folders are real and allowed."""
+
+    def __init__(self, location: Location) -> None:
+        """Start from the places that the store has resolved already."""
+        self._bounds = location.bounds
+        self._real_folders = {folder: folder for folder in (location.token, *location.bounds)}
+        self._jumps: dict[tuple[str, str], str | None] = {}
+
+    def follow(self, folder: str, name: str) -> Found:
+        """Return what a name in a real folder of the location leads to."""
+        blob = None
+        for _ in range(_MAX_HOPS):
+            path = f"{folder}/{name}"
+            try:
+                status = os.lstat(path)
+                if not stat.S_ISLNK(status.st_mode):
+                    state = FileState.OK if stat.S_ISREG(status.st_mode) else FileState.IRREGULAR
+                    return Found(state, path, status, blob)
+                head, _, name = os.readlink(path).rpartition("/")
+            except OSError as exc:
+                return Found(state_of(exc), path, blob=blob)
+            blob = blob or name
+            jump = (folder, head)
+            if jump not in self._jumps:
+                self._jumps[jump] = self._allowed(folder, head)
+            target = self._jumps[jump]
+            if target is None or name in _NO_NAMES:
+                return Found(FileState.ESCAPING, path, blob=blob)
+            folder = target
+        return Found(FileState.LOOP, path, blob=blob)
+
+    def _allowed(self, folder: str, head: str) -> str | None:
+        """Return the real folder that a link in a real folder points into, or None when it is out of bounds."""
+        while head == ".." or head.startswith("../"):  # what lies above a real folder is real
+            folder, head = os.path.dirname(folder), head[3:]
+        real = self._real(os.path.join(folder, head) if head else folder)
+        inside = any(real == bound or real.startswith(f"{bound}/") for bound in self._bounds)
+        return real if inside else None
+
+    def _real(self, folder: str) -> str:
+        if folder not in self._real_folders:
+            parent, name = os.path.split(folder)
+            one_step = parent in self._real_folders and name not in _NO_NAMES
+            self._real_folders[folder] = folder if one_step and not os.path.islink(folder) else os.path.realpath(folder)
+        return self._real_folders[folder]
+
+
+def state_of(exc: OSError) -> FileState:
+    """Return the state that an error while following a name stands for."""
+    if exc.errno in (errno.ENOENT, errno.ENOTDIR):
+        return FileState.DANGLING
+    if exc.errno == errno.ELOOP:
+        return FileState.LOOP
+    return FileState.UNREADABLE

@@ -1,0 +1,114 @@
+"""The snapshot reader: one walk over a model's folder, one look at every file, one read of those that matter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from mlxknife.adapters.folder import documents, weights
+from mlxknife.adapters.folder.links import LinkFollower, state_of
+from mlxknife.adapters.folder.opening import read_at_most
+from mlxknife.domain.model.snapshot import (
+    Document,
+    FileFact,
+    FileState,
+    Location,
+    ReadingList,
+    SnapshotFacts,
+    WeightHead,
+)
+
+_MAX_DEPTH = 16
+_MAX_FILES = 100_000
+_HIDDEN = "."
+
+
+class FolderReader:
+    """Reads facts from folders of model files."""
+
+    def read(self, location: Location, wanted: ReadingList) -> SnapshotFacts:
+        """See ``SnapshotReader.read``."""
+        return _Pass(location, wanted).facts()
+
+    def text(self, location: Location, name: str, limit: int) -> str | None:
+        """See ``SnapshotReader.text``."""
+        folder, _, last = name.rpartition("/")
+        found = LinkFollower(location).follow(f"{location.token}/{folder}".rstrip("/"), last)
+        if found.state is not FileState.OK:
+            return None
+        try:
+            data = read_at_most(found.path, limit)
+        except OSError:
+            return None
+        try:
+            return data.decode()
+        except UnicodeDecodeError as exc:
+            # The limit may have cut a character in two; anything earlier is no text.
+            return data[: exc.start].decode() if len(data) == limit and exc.start > limit - 4 else None
+
+
+class _Pass:
+    """One reading of one location."""
+
+    def __init__(self, location: Location, wanted: ReadingList) -> None:
+        self._location = location
+        self._wanted = wanted
+        self._links = LinkFollower(location)
+        self._documents: dict[str, Document] = {}
+        self._weights: dict[str, WeightHead] = {}
+        self._problem: str | None = None
+
+    def facts(self) -> SnapshotFacts:
+        files = tuple(self._walk())
+        return SnapshotFacts(
+            files=files,
+            documents=self._documents,
+            weights=self._weights,
+            problem=self._problem,
+        )
+
+    def _walk(self) -> Iterator[FileFact]:
+        pending = [(self._location.token, "", 0)]
+        seen = 0
+        while pending:
+            folder, prefix, depth = pending.pop()
+            try:
+                with os.scandir(folder) as found:
+                    entries = sorted(found, key=_name)
+            except OSError as exc:
+                self._problem = f"{prefix.rstrip('/') or 'folder'} cannot be read: {exc.strerror}"
+                continue
+            for entry in entries:
+                seen += 1
+                if seen > _MAX_FILES or depth > _MAX_DEPTH:
+                    self._problem = "too many files or folders to be one model"
+                    return
+                if not entry.is_dir(follow_symlinks=False):
+                    yield self._fact(prefix + entry.name, folder, entry.name)
+                elif not entry.name.startswith(_HIDDEN):
+                    pending.append((entry.path, f"{prefix}{entry.name}/", depth + 1))
+
+    def _fact(self, name: str, folder: str, last: str) -> FileFact:
+        found = self._links.follow(folder, last)
+        status, state = found.status, found.state
+        if status is None:
+            return FileFact(name, 0, state, found.blob, None)
+        if state is FileState.OK:
+            try:
+                self._open(name, found.path, status.st_size)
+            except OSError as exc:
+                state = state_of(exc)
+        return FileFact(name, status.st_size, state, found.blob, (status.st_dev, status.st_ino))
+
+    def _open(self, name: str, path: str, size: int) -> None:
+        wanted = self._wanted
+        if name in wanted.parse or name.endswith(wanted.parse_suffixes):
+            self._documents[name] = documents.parse(path)
+        elif name in wanted.check:
+            self._documents[name] = documents.check(path)
+        elif name.endswith(wanted.weight_suffixes):
+            self._weights[name] = weights.read_head(path, size)
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name

@@ -1,0 +1,92 @@
+"""Weight files: what can be told from their first and last bytes."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import msgspec
+
+from mlxknife.adapters.folder.opening import FLAGS, LFS_MARK
+from mlxknife.domain.model.snapshot import TensorEntry, WeightFormat, WeightHead
+
+_FIRST_READ = 64 * 1024
+_MAX_HEADER = 100_000_000
+_LENGTH = struct.Struct("<Q")
+_ZIP_START = b"PK\x03\x04"
+_ZIP_END = b"PK\x05\x06"
+_ZIP_TAIL = 66_000
+_GGUF_MAGIC = b"GGUF"
+_SAFETENSORS = ".safetensors"
+
+
+class _Metadata(msgspec.Struct):
+    entries: dict[str, str] = msgspec.field(name="__metadata__", default_factory=dict)
+
+
+_TENSORS = msgspec.json.Decoder(dict[str, TensorEntry])
+_METADATA = msgspec.json.Decoder(_Metadata)
+
+
+def read_head(path: str, size: int) -> WeightHead:
+    """Return what a weight file of a known size says of itself. Raises OSError."""
+    handle = os.open(path, FLAGS)
+    try:
+        if path.endswith(_SAFETENSORS):
+            return _read_safetensors(handle, size)
+        return _read_other(handle, size)
+    finally:
+        os.close(handle)
+
+
+def _read_other(handle: int, size: int) -> WeightHead:
+    start = os.pread(handle, len(LFS_MARK), 0)
+    if start.startswith(LFS_MARK):
+        return WeightHead(format=WeightFormat.LFS_POINTER)
+    if start.startswith(_GGUF_MAGIC):
+        return WeightHead(format=WeightFormat.GGUF)
+    if start.startswith(_ZIP_START):
+        tail = os.pread(handle, _ZIP_TAIL, max(0, size - _ZIP_TAIL))
+        fault = None if _ZIP_END in tail else "truncated: the end of the archive is missing"
+        return WeightHead(format=WeightFormat.TORCH, problem=fault)
+    return WeightHead(format=WeightFormat.OTHER)
+
+
+def _read_safetensors(handle: int, size: int) -> WeightHead:
+    start = os.pread(handle, _FIRST_READ, 0)
+    if start.startswith(LFS_MARK):
+        return WeightHead(format=WeightFormat.LFS_POINTER)
+    if not start:
+        return WeightHead(format=WeightFormat.OTHER)  # an empty file is judged by its size
+    if len(start) < _LENGTH.size:
+        return _broken("too short for a header")
+    (length,) = _LENGTH.unpack_from(start)
+    end = _LENGTH.size + length
+    if length > _MAX_HEADER:
+        return _broken(f"header of {length} bytes is beyond any reader")
+    if end > size:
+        return _broken(f"truncated: header of {length} bytes in a file of {size}")
+    header = start[_LENGTH.size : end]
+    if len(header) < length:
+        header += os.pread(handle, length - len(header), len(start))
+    return _parse_header(header, size - end)
+
+
+def _parse_header(header: bytes, data_size: int) -> WeightHead:
+    try:
+        header.decode()
+        metadata = _METADATA.decode(header).entries
+        tensors = _TENSORS.decode(header)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _broken("header is not valid")
+    tensors.pop("__metadata__", None)
+    return WeightHead(
+        format=WeightFormat.SAFETENSORS,
+        data_size=data_size,
+        tensors=tensors,
+        metadata=metadata,
+    )
+
+
+def _broken(problem: str) -> WeightHead:
+    return WeightHead(format=WeightFormat.SAFETENSORS, problem=problem)

@@ -1,0 +1,1 @@
+"""The Hugging Face cache on disk: fulfils ``ports.model_store``."""

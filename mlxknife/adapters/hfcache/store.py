@@ -1,0 +1,173 @@
+"""The model store: repos, refs and snapshots of the cache, looked at from outside."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from mlxknife.domain.errors import AccessDenied, StorageError
+from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Ref
+from mlxknife.domain.model.snapshot import Location
+
+_REPO_PREFIX = "models--"
+_SHARED_STORE = "blobs"
+_UNFINISHED = re.compile(r"(?P<blob>.+?)(?:\.[0-9a-f]{8})?\.incomplete")
+_COMMIT = re.compile(rb"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+_MAIN = "main"
+_MAX_REF = 256
+_MAX_REF_DEPTH = 8
+_MAX_MANIFEST = 64 * 1024 * 1024
+
+_Parts = dict[str, os.DirEntry[str]]
+
+
+class _ManifestEntry(msgspec.Struct):
+    size: int
+
+
+class _Manifest(msgspec.Struct):
+    files: dict[str, _ManifestEntry]
+
+
+class HfCache:
+    """The cache below one folder, as huggingface_hub lays it out."""
+
+    def __init__(self, root: str) -> None:
+        """Take the folder that huggingface_hub calls its cache (``.../hub``)."""
+        self._root = os.path.realpath(root)
+
+    def folders(self) -> tuple[str, ...]:
+        """See ``ModelStore.folders``."""
+        try:
+            return tuple(name for name in os.listdir(self._root) if name.startswith(_REPO_PREFIX))
+        except FileNotFoundError:
+            return ()
+        except NotADirectoryError as exc:
+            msg = f"The model cache is not a folder: {self._root}"
+            raise StorageError(msg, hint="Check HF_HOME and HF_HUB_CACHE") from exc
+        except PermissionError as exc:
+            msg = f"The model cache may not be read: {self._root}"
+            raise AccessDenied(msg, hint="Check its permissions, or HF_HOME and HF_HUB_CACHE") from exc
+        except OSError as exc:
+            msg = f"The model cache cannot be read: {exc.strerror}"
+            raise StorageError(msg) from exc
+
+    def repo(self, folder: str) -> CachedRepo:
+        """See ``ModelStore.repo``."""
+        path = f"{self._root}/{folder}"
+        try:
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):  # people keep large models on another disk
+                path = os.path.realpath(path, strict=True)
+                status = os.stat(path)
+            if not stat.S_ISDIR(status.st_mode):
+                return CachedRepo(
+                    folder=folder,
+                    modified=status.st_mtime,
+                    problem="is a file, not a model folder",
+                )
+            with os.scandir(path) as found:
+                parts = {entry.name: entry for entry in found}
+        except OSError as exc:
+            return CachedRepo(
+                folder=folder,
+                modified=0.0,
+                problem=f"model folder cannot be read: {exc.strerror}",
+            )
+        return self._look(folder, path, parts, status.st_mtime)
+
+    def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, int] | None:
+        """See ``ModelStore.manifest``."""
+        repo = snapshot.location.bounds[0]
+        try:
+            with open(f"{repo}/trees/{snapshot.commit}.json", "rb") as file:
+                data = file.read(_MAX_MANIFEST)
+            files = msgspec.json.decode(data, type=_Manifest).files
+        except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return None
+        return {name: entry.size for name, entry in files.items()}
+
+    def _look(self, folder: str, path: str, parts: _Parts, modified: float) -> CachedRepo:
+        problem = None
+        refs: tuple[Ref, ...] = ()
+        snapshots: tuple[CachedSnapshot, ...] = ()
+        try:
+            snapshots = tuple(self._snapshots(path, _listing(parts.get("snapshots"))))
+            refs = tuple(_refs(_listing(parts.get("refs"))))
+        except OSError as exc:
+            problem = f"{os.path.basename(exc.filename)} cannot be read: {exc.strerror}"
+        return CachedRepo(
+            folder=folder,
+            modified=modified,
+            refs=refs,
+            snapshots=snapshots,
+            unfinished=_unfinished(parts.get("blobs")),
+            problem=problem,
+        )
+
+    def _snapshots(self, repo: str, entries: list[os.DirEntry[str]]) -> Iterator[CachedSnapshot]:
+        bounds = (repo, f"{self._root}/{_SHARED_STORE}")
+        for entry in entries:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if is_folder or not entry.name.startswith("."):
+                yield CachedSnapshot(
+                    commit=entry.name,
+                    location=Location(token=entry.path, bounds=bounds),
+                    modified=entry.stat(follow_symlinks=False).st_mtime,
+                    problem=None if is_folder else "snapshot is not a folder",
+                )
+
+
+def _listing(part: os.DirEntry[str] | None) -> list[os.DirEntry[str]]:
+    """List a folder of the layout; a missing one is empty, a link in its place is refused. Raises OSError."""
+    if part is None:
+        return []
+    if part.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, not a folder", part.path)
+    with os.scandir(part.path) as found:
+        return list(found)
+
+
+def _refs(entries: list[os.DirEntry[str]], prefix: str = "", depth: int = 0) -> Iterator[Ref]:
+    for entry in entries:
+        name = prefix + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            if name == _MAIN:
+                yield Ref(
+                    name=name,
+                    commit=None,
+                    modified=entry.stat(follow_symlinks=False).st_mtime,
+                )
+            if depth < _MAX_REF_DEPTH:
+                yield from _refs(_listing(entry), f"{name}/", depth + 1)
+        elif not entry.name.startswith("."):
+            yield Ref(
+                name=name,
+                commit=_commit(entry.path),
+                modified=entry.stat(follow_symlinks=False).st_mtime,
+            )
+
+
+def _commit(path: str) -> str | None:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            text = os.read(handle, _MAX_REF).strip()
+        finally:
+            os.close(handle)
+    except OSError:
+        return None
+    return text.decode("ascii") if _COMMIT.fullmatch(text) else None
+
+
+def _unfinished(blobs: os.DirEntry[str] | None) -> frozenset[str]:
+    try:
+        names = [entry.name for entry in _listing(blobs) if entry.name.endswith(".incomplete")]
+    except OSError:
+        return frozenset()  # files that need these blobs will say so
+    return frozenset(found["blob"] for found in map(_UNFINISHED.fullmatch, names) if found is not None)

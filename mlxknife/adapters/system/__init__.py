@@ -1,0 +1,1 @@
+"""The machine and its surroundings: fulfils ``ports.system`` and settles the settings."""

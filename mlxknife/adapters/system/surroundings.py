@@ -1,0 +1,98 @@
+"""Settings from the surroundings: flag, then environment, then config file, then default."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+import attrs
+
+from mlxknife.domain.errors import StorageError, ValidationError
+from mlxknife.domain.model.settings import Settings
+
+_OFF = ("", "0", "false", "no", "off")
+
+
+@attrs.frozen
+class ConfigFile:
+    """What the config file may say. Unknown keys are refused by name."""
+
+    hub_cache: str | None = None
+    workspace_home: str | None = None
+
+
+def settle(
+    environment: Mapping[str, str],
+    *,
+    hub_cache: str | None = None,
+    workspace_home: str | None = None,
+) -> Settings:
+    """Return the settings of this process; the keyword arguments are what a caller asked for in person.
+
+    Raises ValidationError for a config file that is wrong, StorageError for one that cannot be read.
+    """
+    config = _config_file(environment)
+    home = workspace_home or own_variable(environment, "WORKSPACE_HOME") or config.workspace_home
+    return Settings(
+        hub_cache=os.path.abspath(hub_cache or _hub_cache(environment, config.hub_cache)),
+        workspace_home=os.path.abspath(
+            os.path.expanduser(home or os.path.join(data_folder(environment), "workspaces"))
+        ),
+        debug=(own_variable(environment, "DEBUG") or "").lower() not in _OFF,
+    )
+
+
+def own_variable(environment: Mapping[str, str], name: str) -> str | None:
+    """Return one of the product's own variables: ``MLXK_`` wins over ``MLXK2_``."""
+    return environment.get(f"MLXK_{name}") or environment.get(f"MLXK2_{name}")
+
+
+def data_folder(environment: Mapping[str, str]) -> str:
+    """Return the platform's folder for the product's data."""
+    return _platform_folder(environment, "XDG_DATA_HOME", "~/.local/share")
+
+
+def config_folder(environment: Mapping[str, str]) -> str:
+    """Return the platform's folder for the product's settings."""
+    return _platform_folder(environment, "XDG_CONFIG_HOME", "~/.config")
+
+
+def _platform_folder(environment: Mapping[str, str], variable: str, default: str) -> str:
+    if sys.platform == "darwin":
+        return os.path.expanduser("~/Library/Application Support/mlxk")
+    base = environment.get(variable, "")
+    return os.path.join(base if os.path.isabs(base) else os.path.expanduser(default), "mlxk")
+
+
+def _hub_cache(environment: Mapping[str, str], configured: str | None) -> str:
+    """Return the cache as huggingface_hub finds it; a config file only replaces its default."""
+    if configured and not {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"} & environment.keys():
+        return os.path.expanduser(configured)
+    user_cache = environment.get("XDG_CACHE_HOME", os.path.join(os.path.expanduser("~"), ".cache"))
+    home = _expanded(environment.get("HF_HOME", os.path.join(user_cache, "huggingface")))
+    legacy = environment.get("HUGGINGFACE_HUB_CACHE", os.path.join(home, "hub"))
+    return _expanded(environment.get("HF_HUB_CACHE", legacy))
+
+
+def _expanded(path: str) -> str:
+    return os.path.expandvars(os.path.expanduser(path))
+
+
+def _config_file(environment: Mapping[str, str]) -> ConfigFile:
+    path = os.path.join(config_folder(environment), "config.toml")
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return ConfigFile()
+    except OSError as exc:
+        msg = f"The config file cannot be read: {path}: {exc.strerror}"
+        raise StorageError(msg) from exc
+    from mlxknife.adapters.system.config_file import parse  # noqa: PLC0415 - most runs have no config file
+
+    try:
+        return parse(data, ConfigFile)
+    except ValueError as exc:
+        msg = f"The config file is wrong: {path}: {exc}"
+        raise ValidationError(msg, hint="Its keys are hub_cache and workspace_home, both strings") from exc

@@ -1,0 +1,109 @@
+"""Workspaces: the folders of the workspace home, and any folder that a path names."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+
+from mlxknife.domain.errors import AccessDenied, ModelNotFound, StorageError
+from mlxknife.domain.model.catalog import Workspace
+from mlxknife.domain.model.snapshot import Location
+
+SENTINEL = ".mlxk_workspace.json"
+
+_CONFIG = "config.json"
+_MODEL_SUFFIXES = (".safetensors", ".gguf", ".bin", ".npz")
+_MAX_SENTINEL = 64 * 1024
+
+
+class LocalWorkspaces:
+    """Workspaces on this machine."""
+
+    def __init__(self, home: str) -> None:
+        """Take the workspace home, which need not exist."""
+        self._home = os.path.realpath(os.path.expanduser(home))
+
+    def at_home(self) -> tuple[Workspace, ...]:
+        """See ``Workspaces.at_home``."""
+        try:
+            with os.scandir(self._home) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return ()
+        except OSError as exc:
+            raise _storage_error(exc, "The workspace home", self._home) from exc
+        return tuple(self._workspaces(entries))
+
+    def at_path(self, path: str) -> Workspace:
+        """See ``Workspaces.at_path``."""
+        full = os.path.abspath(os.path.expanduser(path))
+        try:
+            status = os.stat(full)
+            if not stat.S_ISDIR(status.st_mode):
+                msg = f"Not a model folder but a file: {path}"
+                raise StorageError(msg, hint="Name the folder that holds config.json")
+            os.listdir(full)
+        except (FileNotFoundError, NotADirectoryError) as exc:
+            msg = f"No model folder at {path}"
+            raise ModelNotFound(msg) from exc
+        except OSError as exc:
+            raise _storage_error(exc, "The folder", path) from exc
+        return self._workspace(full, status.st_mtime)
+
+    def holds_model(self, path: str) -> bool:
+        """See ``Workspaces.holds_model``."""
+        return os.path.isfile(os.path.join(path, _CONFIG))
+
+    def _workspaces(self, entries: list[os.DirEntry[str]]) -> Iterator[Workspace]:
+        for entry in entries:
+            if entry.name.startswith(".") or not entry.is_dir():
+                continue
+            try:
+                names = os.listdir(entry.path)
+            except OSError:
+                names = [_CONFIG]  # it cannot be told from a model, so it is shown with its reason
+            if SENTINEL in names or _CONFIG in names or any(name.endswith(_MODEL_SUFFIXES) for name in names):
+                yield self._workspace(entry.path, _modified(entry.path))
+
+    def _workspace(self, path: str, modified: float) -> Workspace:
+        real = os.path.realpath(path)
+        folder, name = os.path.split(path)
+        return Workspace(
+            folder=name,
+            path=path,
+            location=Location(token=real, bounds=(real,)),
+            modified=modified,
+            at_home=os.path.realpath(folder) == self._home,
+            origin=_origin(real),
+        )
+
+
+def _modified(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _origin(folder: str) -> str | None:
+    """Return the source repo that the sentinel of a managed workspace names."""
+    try:
+        handle = os.open(f"{folder}/{SENTINEL}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            sentinel = json.loads(os.read(handle, _MAX_SENTINEL))
+        finally:
+            os.close(handle)
+    except (OSError, ValueError, RecursionError):
+        return None
+    origin = sentinel.get("source_repo") if isinstance(sentinel, dict) else None
+    return origin if isinstance(origin, str) and origin else None
+
+
+def _storage_error(exc: OSError, what: str, path: str) -> StorageError:
+    if isinstance(exc, PermissionError):
+        return AccessDenied(f"{what} may not be read: {path}", hint="Check its permissions")
+    if isinstance(exc, NotADirectoryError):
+        return StorageError(f"{what} is not a folder: {path}")
+    return StorageError(f"{what} cannot be read: {path}: {exc.strerror}")

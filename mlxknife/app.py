@@ -1,0 +1,46 @@
+"""The application: the services, ready to use. What the CLI, the server and the library all hold."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import attrs
+
+from mlxknife.domain.model.settings import Settings
+from mlxknife.domain.services.finder import Finder
+from mlxknife.domain.services.inspector import Inspector
+from mlxknife.ports.runtime_inventory import RuntimeInventory
+from mlxknife.ports.system import System
+
+if TYPE_CHECKING:
+    from mlxknife.domain.services.catalog import Catalog
+    from mlxknife.domain.services.health import Health
+
+
+@attrs.frozen
+class App:
+    """One set of services over one set of adapters. It holds no open handles and needs no closing.
+
+    A service is made when it is first asked for, so that a command pays for the import of its own only.
+    """
+
+    settings: Settings
+    finder: Finder
+    inspector: Inspector
+    inventory: RuntimeInventory
+    system: System
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """``list`` and ``show``."""
+        from mlxknife.domain.services.catalog import Catalog  # noqa: PLC0415
+
+        return Catalog(finder=self.finder, inspector=self.inspector, inventory=self.inventory)
+
+    @cached_property
+    def health(self) -> Health:
+        """``health``."""
+        from mlxknife.domain.services.health import Health  # noqa: PLC0415
+
+        return Health(finder=self.finder, inspector=self.inspector)

@@ -1,0 +1,46 @@
+"""The composition root: the one place that names adapters. Nothing is wired at import time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from mlxknife.adapters.folder.reader import FolderReader
+from mlxknife.adapters.hfcache.store import HfCache
+from mlxknife.adapters.packages.inventory import InstalledPackages
+from mlxknife.adapters.system.machine import Machine
+from mlxknife.adapters.system.surroundings import settle
+from mlxknife.adapters.workspaces.folders import LocalWorkspaces
+from mlxknife.app import App
+from mlxknife.domain.services.finder import Finder
+from mlxknife.domain.services.inspector import Inspector
+
+
+def open_app(
+    *,
+    hub_cache: str | os.PathLike[str] | None = None,
+    workspace_home: str | os.PathLike[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> App:
+    """Open the product: the services over the real cache, workspaces and machine.
+
+    ``hub_cache`` is the folder that huggingface_hub calls its cache (``~/.cache/huggingface/hub``), ``workspace_home``
+    the folder of your workspaces; without them the environment and the config file decide, as they do for ``mlxk``.
+
+    Raises ValidationError or StorageError for a config file that is wrong or cannot be read.
+    """
+    settings = settle(
+        os.environ if environment is None else environment,
+        hub_cache=os.fspath(hub_cache) if hub_cache is not None else None,
+        workspace_home=os.fspath(workspace_home) if workspace_home is not None else None,
+    )
+    return App(
+        settings=settings,
+        finder=Finder(
+            store=HfCache(settings.hub_cache),
+            workspaces=LocalWorkspaces(settings.workspace_home),
+        ),
+        inspector=Inspector(reader=FolderReader()),
+        inventory=InstalledPackages(),
+        system=Machine(),
+    )

@@ -1,0 +1,38 @@
+"""What a command hands back: its JSON data, its text for people, and how the process ends."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import attrs
+
+from mlxknife.app import App
+from mlxknife.cli.render.text import Line
+
+
+@attrs.frozen
+class Answer:
+    """The answer of a command in both forms; only the one that is asked for is made."""
+
+    data: Callable[[], object]
+    """Makes the ``data`` of the JSON envelope."""
+    lines: Callable[[bool], Iterable[Line]]
+    """Makes the text for people; the argument says whether it goes to a terminal."""
+    exit_code: int = 0
+
+
+class Command(Protocol):
+    """What every module of ``mlxknife.cli.commands`` offers."""
+
+    Options: Callable[..., Any]
+    """A frozen class with a field for every argument."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare what the command takes, named as the fields of its options."""
+        ...
+
+    def run(self, app: App, options: Any) -> Answer:  # noqa: ANN401 - each module has its own options
+        """Do it. Raises KnifeError."""
+        ...

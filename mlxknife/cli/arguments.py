@@ -1,0 +1,88 @@
+"""Command-line arguments: argparse with the contract's manners (errors are raised, not printed; usage ends with 1)."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+PROGRAM = "mlxk"
+
+COMMANDS = {
+    "list": "list the models that are there",
+    "show": "show everything about one model",
+    "health": "check whether the files of models are whole",
+    "version": "tell the version of the program and its JSON contract",
+}
+"""Every command and what it does; its module is ``mlxknife.cli.commands.<name>``, loaded when it is asked for."""
+
+_EPILOG = """\
+MODEL is ORG/NAME, a part of it that fits one model only, the name of a workspace,
+or a folder (./x ../x /x ~/x). ORG/NAME@REVISION means a branch, a tag or the first
+characters of a commit.
+
+Exit codes: 0 done, 1 refused or not found, 2 network, 3 files or permissions,
+130 interrupted. More: mlxk COMMAND --help
+"""
+
+
+class UsageError(Exception):
+    """A command line that cannot be understood."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        """Hold what is wrong and where to read more."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises UsageError instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
+        raise UsageError(message, hint=f"See {self.prog} --help")
+
+
+def program_parser() -> Parser:
+    """Return the parser for everything up to the command's own arguments."""
+    listing = "\n".join(f"  {name:10}{summary}" for name, summary in COMMANDS.items())
+    parser = Parser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} [--json] [--debug] [--version] COMMAND ...",
+        description=f"Keep and check language models for MLX.\n\ncommands:\n{listing}",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_common(parser)
+    parser.add_argument("--version", action="store_true", help="the same as the command version")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
+
+
+def command_parser(name: str) -> Parser:
+    """Return a parser for one command, to which its module adds what it takes."""
+    parser = Parser(
+        prog=f"{PROGRAM} {name}",
+        description=COMMANDS[name].capitalize() + ".",
+        allow_abbrev=False,
+    )
+    _add_common(parser)
+    return parser
+
+
+def _add_common(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="answer with one JSON document on stdout")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks (also MLXK_DEBUG=1)")
+
+
+def check_command(name: str) -> None:
+    """Raise UsageError for an unknown command, with the nearest known one."""
+    if name not in COMMANDS:
+        import difflib  # noqa: PLC0415 - only after a mistake
+
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"Did you mean {PROGRAM} {close[0]}?" if close else f"See {PROGRAM} --help"
+        msg = f"unknown command {name!r} (there are: {', '.join(COMMANDS)})"
+        raise UsageError(msg, hint=hint)

@@ -1,0 +1,1 @@
+"""One module a command: frozen options, ``add_arguments``, ``run(app, options) -> Answer``."""

@@ -1,0 +1,55 @@
+"""``mlxk list``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+import attrs
+
+from mlxknife.app import App
+from mlxknife.cli.answer import Answer
+from mlxknife.cli.render import listing
+from mlxknife.cli.wire import ListData, model_object
+
+
+@attrs.frozen
+class Options:
+    """What to list, and how much of it people see."""
+
+    pattern: str = ""
+    all: bool = False
+    verbose: bool = False
+    health: bool = False
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the pattern and the filters for people."""
+    parser.add_argument(
+        "pattern",
+        nargs="?",
+        default="",
+        metavar="PATTERN",
+        help="only models whose name contains this, in any case",
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="every framework and type, not only MLX chat models",
+    )
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="all MLX models, full names, more columns",
+    )
+    parser.add_argument("--health", action="store_true", help="a column for the health of each model")
+
+
+def run(app: App, options: Options) -> Answer:
+    """List the models; JSON is never filtered but for the pattern."""
+    models = app.catalog.list(options.pattern)
+    now = app.system.now()
+    view = listing.View(show_all=options.all, verbose=options.verbose, health=options.health)
+    return Answer(
+        data=lambda: ListData(models=tuple(map(model_object, models)), count=len(models)),
+        lines=lambda is_terminal: listing.lines(models, view, now=now, is_terminal=is_terminal),
+    )

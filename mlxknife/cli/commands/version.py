@@ -1,0 +1,40 @@
+"""``mlxk version``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+import attrs
+
+from mlxknife.app import App
+from mlxknife.cli.answer import Answer
+from mlxknife.cli.render import units
+from mlxknife.cli.wire import JSON_API_SPEC_VERSION, SystemObject, VersionData
+from mlxknife.version import __version__
+
+
+@attrs.frozen
+class Options:
+    """``version`` takes nothing."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare nothing."""
+    del parser
+
+
+def run(app: App, options: Options) -> Answer:
+    """Tell the versions and the memory of the machine."""
+    del options
+    memory = app.system.memory_total_bytes()
+    lines = [(f"mlxk {__version__}",), (f"JSON API {JSON_API_SPEC_VERSION}",)]
+    if memory is not None:
+        lines.append((f"Memory {units.size(memory)}",))
+    return Answer(
+        data=lambda: VersionData(
+            cli_version=__version__,
+            json_api_spec_version=JSON_API_SPEC_VERSION,
+            system=None if memory is None else SystemObject(memory_total_bytes=memory),
+        ),
+        lines=lambda _: lines,
+    )

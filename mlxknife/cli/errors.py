@@ -1,0 +1,60 @@
+"""Errors: from the error tree to an exit code, a JSON error, a sentence on stderr."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+from msgspec import UNSET
+
+from mlxknife.cli.arguments import UsageError
+from mlxknife.cli.output import print_error, print_line
+from mlxknife.cli.render.text import Span, Style
+from mlxknife.cli.wire import ErrorObject
+from mlxknife.domain.errors import InternalError, KnifeError, ValidationError
+
+GENERAL = 1
+EXIT_CODES = {"FilesystemError": 3, "PermissionError": 3}
+"""The exit code of every error type that does not end with the general one."""
+
+
+def report(exc: Exception, *, command: str | None, as_json: bool, debug: bool) -> int:
+    """Tell the user about an error and return the exit code of the process."""
+    error = _known(exc)
+    if debug:
+        traceback.print_exception(exc, file=sys.stderr)
+    if as_json:
+        print_error(_error_object(error), command=command)
+    else:
+        _print_sentences(error)
+    return EXIT_CODES.get(error.code, GENERAL)
+
+
+def _known(exc: Exception) -> KnifeError:
+    if isinstance(exc, KnifeError):
+        return exc
+    if isinstance(exc, UsageError):
+        return ValidationError(exc.message, hint=exc.hint)
+    return InternalError(
+        f"{type(exc).__name__}: {exc}",
+        hint="This is a defect; --debug shows where it happened",
+    )
+
+
+def _error_object(error: KnifeError) -> ErrorObject:
+    return ErrorObject(
+        type=error.code,
+        message=error.message,
+        matches=UNSET if error.matches is None else error.matches,
+        available_hashes=UNSET if error.available_hashes is None else error.available_hashes,
+        suggestions=UNSET if error.suggestions is None else error.suggestions,
+        hint=UNSET if error.hint is None else error.hint,
+    )
+
+
+def _print_sentences(error: KnifeError) -> None:
+    print_line((Span("error: ", Style.BAD), error.message), sys.stderr)
+    for choice in error.matches or error.available_hashes or ():
+        print_line(("  ", choice), sys.stderr)
+    if error.hint:
+        print_line((Span("hint: ", Style.FAINT), error.hint), sys.stderr)

@@ -1,0 +1,1 @@
+"""Text for people: from values to lines. Everything that comes from outside is made visible on the way."""

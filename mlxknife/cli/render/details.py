@@ -1,0 +1,90 @@
+"""``show`` for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import msgspec
+
+from mlxknife.cli.render import units
+from mlxknife.cli.render.listing import health_cell
+from mlxknife.cli.render.table import table
+from mlxknife.cli.render.text import Line, Span, Style
+from mlxknife.cli.wire import MetadataObject
+from mlxknife.domain.model.info import ModelDetails, ModelInfo
+
+_HASH_LENGTH = 12
+_LABEL_WIDTH = 15
+
+
+def lines(
+    found: ModelDetails,
+    metadata: MetadataObject,
+    *,
+    files: bool,
+    config: bool,
+    now: float,
+) -> Iterator[Line]:
+    """Yield what is known about a model, and the parts that were asked for."""
+    yield from _overview(found, now)
+    if files:
+        yield ()
+        rows = [(file.name, units.size(file.size_bytes), file.kind) for file in found.files]
+        yield from table(("File", "Size", "Type"), rows)
+    if config:
+        yield ()
+        for line in json.dumps(found.config, indent=2, ensure_ascii=False).splitlines():
+            yield (line,)
+    if not files and not config:
+        yield from _metadata(metadata)
+
+
+def _overview(found: ModelDetails, now: float) -> Iterator[Line]:
+    info, card, traits = found.info, found.card, found.info.traits
+    revision = f"@{info.commit[:_HASH_LENGTH]}" if info.commit else ""
+    yield _labelled("Model", Span(f"{info.name}{revision}", Style.STRONG))
+    if info.origin:
+        yield _labelled("Origin", info.origin)
+    yield _labelled("Framework", traits.framework.value)
+    yield _labelled("Type", traits.model_type.value)
+    yield _labelled("Capabilities", ", ".join(one.value for one in traits.capabilities) or "-")
+    if traits.quantization:
+        quantization = traits.quantization
+        yield _labelled(
+            "Quantization",
+            f"{quantization.bits}-bit, group size {quantization.group_size}, {quantization.mode}",
+        )
+    if traits.context_length:
+        yield _labelled("Context", f"{traits.context_length} tokens")
+    yield _labelled("Size", f"{units.size(info.size_bytes)} in {len(found.files)} files")
+    yield _labelled("Modified", units.age(now - info.modified))
+    yield _labelled("Chat template", found.chat_template_source or "-")
+    yield _labelled("License", card.license or "-")
+    if card.base_models:
+        yield _labelled("Base model", ", ".join(card.base_models))
+    yield from _health(info)
+
+
+def _health(info: ModelInfo) -> Iterator[Line]:
+    yield _labelled("Health", health_cell(info), f" ({info.integrity.value})")
+    if info.integrity.healthy:
+        yield _labelled(
+            "Runs here",
+            Span("yes", Style.GOOD) if info.runtime_compatible else Span("no", Style.WEAK),
+        )
+    if info.reason:
+        yield _labelled("Reason", info.reason)
+
+
+def _metadata(metadata: MetadataObject) -> Iterator[Line]:
+    known = {name: value for name, value in msgspec.structs.asdict(metadata).items() if value is not None}
+    if known:
+        yield ()
+        yield (Span("Metadata", Style.STRONG),)
+        for name, value in known.items():
+            yield (f"  {name}: {value}",)
+
+
+def _labelled(label: str, *value: str | Span) -> Line:
+    return (f"{label + ':':{_LABEL_WIDTH}}", *value)

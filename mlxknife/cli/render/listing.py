@@ -1,0 +1,96 @@
+"""``list`` for people: seed columns, filters, and a count of what they hide."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from mlxknife.cli.render import units
+from mlxknife.cli.render.table import Cell, table
+from mlxknife.cli.render.text import Line, Span, Style
+from mlxknife.domain.model.info import Framework, ModelInfo, ModelType
+from mlxknife.domain.rules.naming import DEFAULT_OWNER, last_part
+
+_REASON_WIDTH = 26
+_HASH_LENGTH = 7
+
+
+@attrs.frozen
+class View:
+    """What the user asked to see."""
+
+    show_all: bool
+    verbose: bool
+    health: bool
+
+    def shows(self, model: ModelInfo) -> bool:
+        """Tell whether a model passes the filters."""
+        is_mlx = model.traits.framework is Framework.MLX
+        return self.show_all or (is_mlx and (self.verbose or model.traits.model_type is ModelType.CHAT))
+
+
+def lines(models: Sequence[ModelInfo], view: View, *, now: float, is_terminal: bool) -> Iterator[Line]:
+    """Yield the table of the models that the view shows, and a line about those that it hides."""
+    shown = [model for model in models if view.shows(model)]
+    names = [model.name for model in shown] if view.verbose else _short_names(shown, models)
+    header = _header(view)
+    if shown:
+        rows = [_row(model, name, view, now) for model, name in zip(shown, names, strict=True)]
+        wraps = is_terminal and header[-1] == "Reason"
+        yield from table(header, rows, wrap={len(header) - 1: _REASON_WIDTH} if wraps else None)
+    elif not models:
+        yield ("No models found.",)
+    hidden = len(models) - len(shown)
+    if hidden:
+        yield (Span(f"{hidden} more: --all", Style.FAINT),)
+
+
+def _short_names(shown: Sequence[ModelInfo], models: Sequence[ModelInfo]) -> list[str]:
+    """Leave out the owner that a bare name means anyway, where nothing else has that name."""
+    uses = Counter(model.name for model in models)
+    short = (model.name.removeprefix(f"{DEFAULT_OWNER}/") for model in shown)
+    return [
+        name if name == model.name or ("/" not in name and not uses[last_part(name)]) else model.name
+        for name, model in zip(short, shown, strict=True)
+    ]
+
+
+def _header(view: View) -> list[str]:
+    header = ["Name", "Hash", "Size", "Modified"]
+    if view.verbose or view.show_all:
+        header.append("Framework")
+    header.append("Type")
+    if view.health:
+        header += ["Integrity", "Runtime", "Reason"] if view.verbose else ["Health"]
+    return header
+
+
+def _row(model: ModelInfo, name: str, view: View, now: float) -> list[Cell]:
+    row: list[Cell] = [
+        name,
+        (model.commit or "-")[:_HASH_LENGTH],
+        units.size(model.size_bytes),
+        units.age(now - model.modified),
+    ]
+    if view.verbose or view.show_all:
+        row.append(model.traits.framework.value)
+    row.append(model.traits.model_type.value)
+    if view.health:
+        row += _verbose_health(model) if view.verbose else [health_cell(model)]
+    return row
+
+
+def health_cell(model: ModelInfo) -> Span:
+    """Return the one word for a model's health: ``healthy*`` is whole but does not run here."""
+    if not model.integrity.healthy:
+        return Span("unhealthy", Style.BAD)
+    return Span("healthy", Style.GOOD) if model.runtime_compatible else Span("healthy*", Style.WEAK)
+
+
+def _verbose_health(model: ModelInfo) -> list[Cell]:
+    if not model.integrity.healthy:
+        return [Span("unhealthy", Style.BAD), "-", model.reason or "-"]
+    runtime = Span("yes", Style.GOOD) if model.runtime_compatible else Span("no", Style.WEAK)
+    return [Span("healthy", Style.GOOD), runtime, model.reason or "-"]

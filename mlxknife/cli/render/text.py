@@ -1,0 +1,47 @@
+"""Lines of text with a little style, and how they look on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+import attrs
+
+from mlxknife.domain.rules.display import visible
+
+
+class Style(Enum):
+    """What a piece of text means to the eye; the value is its terminal code."""
+
+    GOOD = "32"
+    BAD = "31"
+    WEAK = "33"
+    FAINT = "2"
+    STRONG = "1"
+
+
+@attrs.frozen
+class Span:
+    """A piece of text with a style."""
+
+    text: str
+    style: Style
+
+
+Line = Iterable[str | Span]
+
+
+def paint(line: Line, *, colour: bool) -> str:
+    """Return a line as it is printed: unprintable characters escaped first, then coloured."""
+    return "".join(_paint_piece(piece, colour=colour) for piece in line).rstrip()
+
+
+def plain(piece: str | Span) -> str:
+    """Return the visible text of a piece."""
+    return visible(piece.text if isinstance(piece, Span) else piece)
+
+
+def _paint_piece(piece: str | Span, *, colour: bool) -> str:
+    if colour and isinstance(piece, Span):
+        return f"\x1b[{piece.style.value}m{plain(piece)}\x1b[0m"
+    return plain(piece)

@@ -1,0 +1,44 @@
+"""The JSON Schema of every answer, generated from the wire types: ``python -m mlxknife.cli.schema`` prints it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from msgspec.json import schema_components
+
+from mlxknife.cli.wire import ANSWERS, JSON_API_SPEC_VERSION, ErrorObject
+
+_REF = "#/$defs/{name}"
+
+
+def document() -> dict[str, object]:
+    """Return the schema: one envelope for every command that succeeded, one for every failure."""
+    refs, components = schema_components((*ANSWERS.values(), ErrorObject), ref_template=_REF)
+    *data_refs, error_ref = refs
+    answers = {f"{name}_answer": _success(name, data) for name, data in zip(ANSWERS, data_refs, strict=True)}
+    envelopes = {**answers, "error_answer": _failure(error_ref)}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"mlxk --json, specification {JSON_API_SPEC_VERSION}",
+        "oneOf": [{"$ref": _REF.format(name=name)} for name in envelopes],
+        "$defs": {**envelopes, **components},
+    }
+
+
+def _success(command: str, data: object) -> dict[str, object]:
+    return _envelope({"const": "success"}, {"const": command}, data, {"type": "null"})
+
+
+def _failure(error: object) -> dict[str, object]:
+    commands: list[str | None] = [*ANSWERS, None]
+    return _envelope({"const": "error"}, {"enum": commands}, {"type": ["object", "null"]}, error)
+
+
+def _envelope(status: object, command: object, data: object, error: object) -> dict[str, object]:
+    properties = {"status": status, "command": command, "data": data, "error": error}
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(document(), indent=2) + "\n")

@@ -1,0 +1,77 @@
+"""Every error a user can meet, as one tree.
+
+::
+
+    KnifeError                 code, message, fields, hint
+    ├── ValidationError        the request itself is wrong           ValidationError
+    ├── ModelNotFound          nothing answers to that name          model_not_found
+    ├── AmbiguousMatch         several models answer to that name    ambiguous_match
+    ├── StorageError           the disk would not do it              FilesystemError
+    │   └── AccessDenied       ... because it is not allowed         PermissionError
+    └── InternalError          a defect of ours                      InternalError
+
+``code`` is the ``error.type`` of the JSON contract; each delivery side maps it once, to an exit code or a status.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class KnifeError(Exception):
+    """What every error of the product has: a code of the contract, a sentence, and where known the next step."""
+
+    code: ClassVar[str] = "OperationError"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        matches: tuple[str, ...] | None = None,
+        suggestions: tuple[str, ...] | None = None,
+        available_hashes: tuple[str, ...] | None = None,
+    ) -> None:
+        """Hold the sentence for the user and the fields that the contract lets an error carry."""
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.matches = matches
+        self.suggestions = suggestions
+        self.available_hashes = available_hashes
+
+
+class ValidationError(KnifeError):
+    """The request cannot be right whatever is on the disk: a bad name, option or setting."""
+
+    code = "ValidationError"
+
+
+class ModelNotFound(KnifeError):
+    """No model, or no such revision of it. Carries ``suggestions`` or ``available_hashes``."""
+
+    code = "model_not_found"
+
+
+class AmbiguousMatch(KnifeError):
+    """Several models or revisions fit. Carries ``matches`` or ``available_hashes``."""
+
+    code = "ambiguous_match"
+
+
+class StorageError(KnifeError):
+    """The filesystem refused or failed: not a folder, an IO error, a full disk."""
+
+    code = "FilesystemError"
+
+
+class AccessDenied(StorageError):
+    """The filesystem said that this user may not."""
+
+    code = "PermissionError"
+
+
+class InternalError(KnifeError):
+    """A defect of the product, reported without a traceback unless debugging is on."""
+
+    code = "InternalError"

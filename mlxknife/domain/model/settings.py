@@ -1,0 +1,14 @@
+"""What the surroundings ask for: the same for every command of one process."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class Settings:
+    """Places and switches, settled from flags, environment, config file and defaults, in that order."""
+
+    hub_cache: str
+    workspace_home: str
+    debug: bool = False

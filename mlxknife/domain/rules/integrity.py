@@ -1,0 +1,175 @@
+"""Integrity: whether the files of a model are all there and fit together (the contract's seven rules, in order)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from mlxknife.domain.model.snapshot import (
+    FileFact,
+    FileState,
+    SnapshotFacts,
+    WeightFormat,
+)
+from mlxknife.domain.model.verdict import Finding, Integrity
+from mlxknife.domain.rules import filenames, safetensors
+
+_NAMED_AT_MOST = 3
+
+
+def findings(
+    facts: SnapshotFacts,
+    *,
+    speaks_text: bool,
+    sees_images: bool,
+    unfinished: frozenset[str] = frozenset(),
+    manifest: Mapping[str, int] | None = None,
+) -> Iterator[Finding]:
+    """Yield what is wrong, most telling first; nothing for a model that is whole.
+
+    ``unfinished`` are blob names with a download under way; ``manifest`` are the sizes the Hub gave for this commit.
+    """
+    if facts.problem is not None:
+        yield _incomplete(facts.problem)
+    yield from _config(facts)
+    yield from _links(facts, unfinished)
+    yield from _shards(facts)
+    yield from _weight_files(facts)
+    yield from _text_and_images(facts, speaks_text=speaks_text, sees_images=sees_images)
+    yield from _sizes(facts, manifest or {})
+
+
+def _incomplete(reason: str) -> Finding:
+    return Finding(Integrity.INCOMPLETE, reason)
+
+
+def _corrupt(reason: str) -> Finding:
+    return Finding(Integrity.CORRUPT, reason)
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _weights(facts: SnapshotFacts) -> list[FileFact]:
+    return [file for file in facts.files if filenames.is_weight(file.name)]
+
+
+def is_gguf_only(facts: SnapshotFacts) -> bool:
+    """Tell whether all weights are GGUF files, which bring config and tokenizer with them."""
+    weights = _weights(facts)
+    return bool(weights) and all(file.name.endswith(filenames.GGUF) for file in weights)
+
+
+def _config(facts: SnapshotFacts) -> Iterator[Finding]:
+    document = facts.documents.get(filenames.CONFIG)
+    if document is None:
+        state = next(
+            (file.state for file in facts.files if file.name == filenames.CONFIG),
+            FileState.OK,
+        )
+        if state is not FileState.OK:
+            yield _state_finding(state, filenames.CONFIG)
+        elif not is_gguf_only(facts):
+            yield _incomplete("config.json missing")
+    elif document.problem is not None:
+        yield _corrupt(f"config.json {document.problem}")
+    elif not isinstance(document.value, Mapping):
+        yield _corrupt("config.json is not a JSON object")
+    elif not document.value:
+        yield _corrupt("config.json is empty")
+
+
+def _state_finding(state: FileState, name: str) -> Finding:
+    lost = state in (FileState.DANGLING, FileState.UNREADABLE)
+    return (_incomplete if lost else _corrupt)(f"{state.value}: {name}")
+
+
+def _links(facts: SnapshotFacts, unfinished: frozenset[str]) -> Iterator[Finding]:
+    for file in facts.files:
+        if file.blob is not None and file.blob in unfinished:
+            yield _incomplete(f"download not finished: {file.name}")
+    for file in facts.files:
+        if file.state is not FileState.OK:
+            yield _state_finding(file.state, file.name)
+    for file in facts.files:
+        if filenames.is_unfinished_weight(file.name):
+            yield _incomplete(f"download not finished: {file.name}")
+
+
+def _shards(facts: SnapshotFacts) -> Iterator[Finding]:
+    names = facts.names()
+    weights = {file.name for file in _weights(facts)}
+    indexes = [name for name in sorted(facts.documents) if name.endswith(filenames.INDEX_SUFFIX)]
+    ruling = [name for name in indexes if filenames.SAFETENSORS in name]
+    if not ruling and not any(name.endswith(filenames.SAFETENSORS) for name in weights):
+        ruling = indexes
+    for index in ruling:
+        yield from _index(facts, index, names)
+    if not ruling:
+        missing = list(islice(filenames.missing_shards(weights), _NAMED_AT_MOST))
+        if missing:
+            yield _incomplete(f"missing weight shards: {', '.join(missing)}")
+    if not weights:
+        yield _incomplete("no weight files")
+
+
+def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[Finding]:
+    document = facts.documents[index]
+    if document.problem is not None:
+        yield _corrupt(f"{index} {document.problem}")
+        return
+    if not isinstance(document.value, Mapping):
+        yield _corrupt(f"{index} is not a JSON object")
+        return
+    weight_map = document.value.get("weight_map")
+    if not isinstance(weight_map, Mapping) or not weight_map:
+        yield _corrupt(f"{index} has no weight_map")
+        return
+    shards = set(weight_map.values()) if all(isinstance(shard, str) for shard in weight_map.values()) else None
+    if shards is None:
+        yield _corrupt(f"{index}: weight_map names something that is no file")
+        return
+    folder = index.rpartition("/")[0]
+    missing = sorted(shard for shard in shards if (f"{folder}/{shard}" if folder else shard) not in names)
+    if missing:
+        yield _incomplete(f"missing weight shards: {_listed(missing)}")
+
+
+def _weight_files(facts: SnapshotFacts) -> Iterator[Finding]:
+    for file in _weights(facts):
+        if file.state is FileState.OK and file.size == 0:
+            yield _corrupt(f"empty weight file: {file.name}")
+    pointers = [name for name, head in facts.weights.items() if head.format is WeightFormat.LFS_POINTER]
+    if pointers:
+        yield _corrupt(f"LFS pointers instead of files: {_listed(sorted(pointers))}")
+    for name, head in facts.weights.items():
+        if head.problem is not None:
+            yield _corrupt(f"{name}: {head.problem}")
+        elif head.format is WeightFormat.SAFETENSORS:
+            fault = safetensors.problem(head)
+            if fault is not None:
+                yield _corrupt(f"{name}: {fault}")
+
+
+def _text_and_images(facts: SnapshotFacts, *, speaks_text: bool, sees_images: bool) -> Iterator[Finding]:
+    names = facts.names()
+    if speaks_text and not filenames.has_tokenizer(names) and not is_gguf_only(facts):
+        yield _incomplete("tokenizer missing")
+    if sees_images and names.isdisjoint(filenames.PROCESSOR_CONFIGS):
+        yield _incomplete("processor config missing: processor_config.json or preprocessor_config.json")
+    for name, document in facts.documents.items():
+        if name == filenames.CONFIG or name.endswith(filenames.INDEX_SUFFIX):
+            continue
+        if document.problem is not None:
+            yield _corrupt(f"{name} {document.problem}")
+        elif document.value is not None and not isinstance(document.value, Mapping):
+            yield _corrupt(f"{name} is not a JSON object")
+
+
+def _sizes(facts: SnapshotFacts, manifest: Mapping[str, int]) -> Iterator[Finding]:
+    for file in facts.files:
+        expected = manifest.get(file.name)
+        if expected is not None and file.state is FileState.OK and file.size != expected:
+            yield _corrupt(f"{file.name} has {file.size} bytes, the Hub has {expected}")

@@ -1,0 +1,53 @@
+"""Revisions: which snapshot of a cached repo is meant."""
+
+from __future__ import annotations
+
+from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Ref
+from mlxknife.domain.model.verdict import Finding, Integrity
+from mlxknife.domain.rules import naming
+
+MAIN = "main"
+
+
+def default_snapshot(repo: CachedRepo) -> tuple[CachedSnapshot | None, Finding | None]:
+    """Choose ``refs/main``, then the newest ref, then the newest snapshot; say what is wrong with the choice.
+
+    A ref that leads nowhere still shows the newest snapshot, so that a damaged model can be told from an empty one.
+    """
+    if repo.problem is not None:
+        return _newest(repo), Finding(Integrity.INCOMPLETE, repo.problem)
+    ref = _leading_ref(repo)
+    if ref is None:
+        newest = _newest(repo)
+        return newest, None if newest else Finding(Integrity.INCOMPLETE, "no snapshot downloaded")
+    if ref.commit is None:
+        return _newest(repo), Finding(Integrity.CORRUPT, f"refs/{ref.name} does not hold a commit hash")
+    for snapshot in repo.snapshots:
+        if snapshot.commit == ref.commit:
+            return snapshot, None
+    reason = f"refs/{ref.name} points to {ref.commit[:12]}, which is not in the cache"
+    return _newest(repo), Finding(Integrity.INCOMPLETE, reason)
+
+
+def named_snapshots(repo: CachedRepo, revision: str) -> tuple[str, ...]:
+    """Return the commits that a revision means: a full hash, else a ref of that name, else a prefix."""
+    commits = tuple(snapshot.commit for snapshot in repo.snapshots)
+    if revision in commits:
+        return (revision,)
+    for ref in repo.refs:
+        if ref.name == revision and ref.commit is not None:
+            return (ref.commit,)
+    return naming.matching_commits(revision, commits)
+
+
+def _leading_ref(repo: CachedRepo) -> Ref | None:
+    main = next((ref for ref in repo.refs if ref.name == MAIN), None)
+    return main or max(repo.refs, key=lambda ref: (ref.modified, ref.name), default=None)
+
+
+def _newest(repo: CachedRepo) -> CachedSnapshot | None:
+    return max(
+        repo.snapshots,
+        key=lambda snapshot: (snapshot.modified, snapshot.commit),
+        default=None,
+    )

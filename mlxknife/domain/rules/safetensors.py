@@ -1,0 +1,48 @@
+"""safetensors: the rules that the reference reader holds a header to, and MLX's loader does not."""
+
+from __future__ import annotations
+
+from math import prod
+
+from mlxknife.domain.model.snapshot import TensorEntry, WeightHead
+
+BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+    "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
+    "U32": 32, "I32": 32, "F32": 32,
+    "U64": 64, "I64": 64, "F64": 64, "C64": 64,
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}  # fmt: skip
+
+
+def problem(head: WeightHead) -> str | None:
+    """Return what makes a header and its data disagree, or None.
+
+    The tensors must lie one behind the other, without overlap or hole, and fill the data to the last byte.
+    """
+    end = 0
+    for name, entry in sorted(head.tensors.items(), key=lambda item: item[1].data_offsets):
+        start, stop = entry.data_offsets
+        if start < end:
+            return f"tensor {name!r} overlaps its neighbour"
+        if start > end:
+            return f"hole before tensor {name!r}"
+        fault = _size_fault(name, entry)
+        if fault is not None:
+            return fault
+        end = stop
+    if end > head.data_size:
+        return f"truncated: {end - head.data_size} bytes of weights missing"
+    if end < head.data_size:
+        return f"{head.data_size - end} bytes behind the last tensor"
+    return None
+
+
+def _size_fault(name: str, entry: TensorEntry) -> str | None:
+    start, stop = entry.data_offsets
+    bits = BITS.get(entry.dtype)
+    if bits is None:
+        return f"tensor {name!r} has the unknown type {entry.dtype!r}"
+    if stop < start or any(side < 0 for side in entry.shape) or prod(entry.shape) * bits != (stop - start) * 8:
+        return f"tensor {name!r} does not fit its place"
+    return None

@@ -1,0 +1,1 @@
+"""Use cases: fetch facts through ports, apply rules, act through ports."""

@@ -1,0 +1,79 @@
+"""The catalog: every model that is there, and everything about one of them."""
+
+from __future__ import annotations
+
+import attrs
+
+from mlxknife.domain.model.catalog import Entry
+from mlxknife.domain.model.info import Card, ModelDetails, ModelFile, ModelInfo
+from mlxknife.domain.model.snapshot import SnapshotFacts
+from mlxknife.domain.model.verdict import Integrity, RuntimeVerdict
+from mlxknife.domain.rules import capabilities, compatibility, filenames
+from mlxknife.domain.rules import card as cards
+from mlxknife.domain.services.finder import Finder
+from mlxknife.domain.services.inspector import Inspector
+from mlxknife.ports.runtime_inventory import RuntimeInventory
+
+_CARD_LIMIT = 256 * 1024
+
+
+@attrs.frozen
+class Catalog:
+    """Answers ``list`` and ``show``."""
+
+    finder: Finder
+    inspector: Inspector
+    inventory: RuntimeInventory
+
+    def list(self, pattern: str = "") -> tuple[ModelInfo, ...]:
+        """Return every model whose name contains the pattern, damaged ones with their reason, sorted by name.
+
+        Raises StorageError or AccessDenied when the cache or the workspace home cannot be listed at all.
+        """
+        return tuple(self._info(entry, self.inspector.facts(entry)) for entry in self.finder.entries(pattern))
+
+    def show(self, spec: str) -> ModelDetails:
+        """Return everything about the one model that a spec means.
+
+        Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
+        """
+        entry = self.finder.find(spec)
+        facts = self.inspector.facts(entry)
+        card = self._card(entry, facts)
+        return ModelDetails(
+            info=self._info(entry, facts, card),
+            config=facts.json_object(filenames.CONFIG),
+            files=tuple(
+                ModelFile(name=file.name, size_bytes=file.size, kind=filenames.kind(file.name))
+                for file in sorted(facts.files, key=lambda file: file.name)
+            ),
+            card=card,
+            chat_template_source=capabilities.chat_template_source(facts),
+        )
+
+    def _info(self, entry: Entry, facts: SnapshotFacts, card: Card | None = None) -> ModelInfo:
+        known_as = entry.origin or entry.name
+        if card is None:
+            card = self._card(entry, facts) if capabilities.needs_card(known_as, facts) else Card()
+        traits = capabilities.detect(known_as, facts, card)
+        finding = self.inspector.finding(entry, facts)
+        runtime = RuntimeVerdict(compatible=False, reason=finding.reason if finding else None)
+        if finding is None:
+            runtime = compatibility.judge(traits, facts, self.inventory.installed())
+        return ModelInfo(
+            name=entry.name,
+            commit=entry.commit,
+            size_bytes=facts.size_bytes(),
+            modified=entry.modified,
+            traits=traits,
+            integrity=finding.integrity if finding else Integrity.STRUCTURAL,
+            runtime_compatible=runtime.compatible,
+            reason=runtime.reason,
+            cached=entry.cached,
+            origin=entry.origin,
+        )
+
+    def _card(self, entry: Entry, facts: SnapshotFacts) -> Card:
+        if entry.location is None or filenames.CARD not in facts.names():
+            return Card()
+        return cards.parse(self.inspector.reader.text(entry.location, filenames.CARD, _CARD_LIMIT) or "")

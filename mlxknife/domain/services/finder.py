@@ -1,0 +1,137 @@
+"""Finding models: everything that is there, and the one that a spec means."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import attrs
+
+from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
+from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Entry, Workspace
+from mlxknife.domain.model.verdict import Finding, Integrity
+from mlxknife.domain.rules import naming, revisions
+from mlxknife.ports.model_store import ModelStore
+from mlxknife.ports.workspaces import Workspaces
+
+
+@attrs.frozen
+class Finder:
+    """Puts the cache and the workspaces together under one set of names."""
+
+    store: ModelStore
+    workspaces: Workspaces
+
+    def entries(self, pattern: str = "") -> tuple[Entry, ...]:
+        """Return every model whose name contains a pattern, sorted by name.
+
+        Raises StorageError or AccessDenied when the cache or the workspace home cannot be listed.
+        """
+        folders = self._cached()
+        homes = self._at_home(folders)
+        wanted = naming.matching(pattern, {*folders, *homes}) if pattern else {*folders, *homes}
+        return tuple(
+            self._cached_entry(name, folders[name]) if name in folders else workspace_entry(name, homes[name])
+            for name in sorted(wanted, key=lambda name: (name.casefold(), name))
+        )
+
+    def find(self, text: str) -> Entry:
+        """Return the one model that a spec means.
+
+        Raises ValidationError for what can be no name, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
+        """
+        spec = naming.parse_spec(text)
+        if spec.is_path or (spec.revision is None and self.workspaces.holds_model(spec.name)):
+            workspace = self.workspaces.at_path(spec.name)
+            return workspace_entry(self._name_of(workspace), workspace)
+        folders = self._cached()
+        homes = self._at_home(folders)
+        name = _only_candidate(spec.name, folders, homes)
+        if name in folders:
+            return self._cached_entry(name, folders[name], spec.revision)
+        if spec.revision is not None:
+            msg = f"Workspace '{name}' has no revisions"
+            raise ModelNotFound(msg, hint=f"Use the plain name: {name}")
+        return workspace_entry(name, homes[name])
+
+    def _cached(self) -> dict[str, str]:
+        return {naming.repo_name(folder): folder for folder in self.store.folders()}
+
+    def _at_home(self, taken: Collection[str]) -> dict[str, Workspace]:
+        """Name the workspaces of the home: a bare name that a cached model has already gives way to the path."""
+        named = ((naming.quoted_name(workspace.folder), workspace) for workspace in self.workspaces.at_home())
+        return {workspace.path if name in taken else name: workspace for name, workspace in named}
+
+    def _name_of(self, workspace: Workspace) -> str:
+        bare = naming.quoted_name(workspace.folder)
+        return bare if workspace.at_home and bare in self._at_home(self._cached()) else workspace.path
+
+    def _cached_entry(self, name: str, folder: str, revision: str | None = None) -> Entry:
+        repo = self.store.repo(folder)
+        if revision is not None:
+            return self._snapshot_entry(name, repo, _only_revision(name, repo, revision), None)
+        snapshot, finding = revisions.default_snapshot(repo)
+        if snapshot is None:
+            return Entry(
+                name=name,
+                cached=True,
+                location=None,
+                modified=repo.modified,
+                finding=finding,
+            )
+        return self._snapshot_entry(name, repo, snapshot, finding)
+
+    def _snapshot_entry(
+        self,
+        name: str,
+        repo: CachedRepo,
+        snapshot: CachedSnapshot,
+        finding: Finding | None,
+    ) -> Entry:
+        if snapshot.problem is not None:
+            finding = finding or Finding(Integrity.CORRUPT, snapshot.problem)
+        return Entry(
+            name=name,
+            cached=True,
+            location=snapshot.location,
+            modified=snapshot.modified,
+            commit=snapshot.commit,
+            unfinished=repo.unfinished,
+            finding=finding,
+            manifest=self.store.manifest(snapshot),
+        )
+
+
+def _only_candidate(word: str, cached: Collection[str], at_home: Collection[str]) -> str:
+    found = naming.candidates(word, cached, at_home)
+    if not found:
+        suggestions = naming.nearest(word, (*cached, *at_home))
+        hint = f"Did you mean {suggestions[0]}?" if suggestions else "See what is there: mlxk list --all"
+        msg = f"No model found matching '{word}'"
+        raise ModelNotFound(msg, suggestions=suggestions, hint=hint)
+    if len(found) > 1:
+        msg = f"Multiple models match '{word}'"
+        raise AmbiguousMatch(msg, matches=found, hint="Use one of the full names")
+    return found[0]
+
+
+def _only_revision(name: str, repo: CachedRepo, revision: str) -> CachedSnapshot:
+    commits = {snapshot.commit: snapshot for snapshot in repo.snapshots}
+    found = revisions.named_snapshots(repo, revision)
+    if len(found) > 1:
+        msg = f"Multiple revisions of '{name}' match '{revision}'"
+        raise AmbiguousMatch(msg, available_hashes=found, hint="Write more characters of the hash")
+    if not found or found[0] not in commits:
+        msg = f"No revision '{revision}' of '{name}' in the cache"
+        raise ModelNotFound(msg, available_hashes=tuple(sorted(commits)))
+    return commits[found[0]]
+
+
+def workspace_entry(name: str, workspace: Workspace) -> Entry:
+    """Describe a workspace as an entry of the catalog."""
+    return Entry(
+        name=name,
+        cached=False,
+        location=workspace.location,
+        modified=workspace.modified,
+        origin=workspace.origin,
+    )

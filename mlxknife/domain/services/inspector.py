@@ -1,0 +1,37 @@
+"""Looking into a model: the facts of its files, and the verdict on them."""
+
+from __future__ import annotations
+
+import attrs
+
+from mlxknife.domain.model.catalog import Entry
+from mlxknife.domain.model.snapshot import SnapshotFacts
+from mlxknife.domain.model.verdict import Finding
+from mlxknife.domain.rules import configs, filenames, integrity
+from mlxknife.ports.snapshot_reader import SnapshotReader
+
+
+@attrs.frozen
+class Inspector:
+    """Reads a model once and judges its files."""
+
+    reader: SnapshotReader
+
+    def facts(self, entry: Entry) -> SnapshotFacts:
+        """Return what is in the folder of a model; nothing where it has none. Raises nothing."""
+        if entry.location is None:
+            return SnapshotFacts()
+        return self.reader.read(entry.location, filenames.READING_LIST)
+
+    def finding(self, entry: Entry, facts: SnapshotFacts) -> Finding | None:
+        """Return the first thing that is wrong with the files, or None when they are whole. Raises nothing."""
+        if entry.finding is not None:
+            return entry.finding
+        found = integrity.findings(
+            facts,
+            speaks_text=configs.speaks_text(facts),
+            sees_images=configs.sees_images(facts),
+            unfinished=entry.unfinished,
+            manifest=entry.manifest,
+        )
+        return next(found, None)

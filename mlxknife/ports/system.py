@@ -1,0 +1,17 @@
+"""The machine."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class System(Protocol):
+    """Knows the machine that the product runs on."""
+
+    def memory_total_bytes(self) -> int | None:
+        """Return the physical memory, or None where the machine does not tell. Raises nothing."""
+        ...
+
+    def now(self) -> float:
+        """Return the time as seconds since 1970, UTC. Raises nothing."""
+        ...

@@ -1,0 +1,31 @@
+"""Models in plain folders of the user."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mlxknife.domain.model.catalog import Workspace
+
+
+class Workspaces(Protocol):
+    """Knows the folders of the workspace home and any folder that a path names."""
+
+    def at_home(self) -> tuple[Workspace, ...]:
+        """Return the model folders directly inside the workspace home; empty when there is no home.
+
+        A folder counts when it holds a config.json or weights.
+        Raises StorageError when the home is no folder, AccessDenied when it may not be read.
+        """
+        ...
+
+    def at_path(self, path: str) -> Workspace:
+        """Return the folder that a path names (``~`` is the user's home), whatever it holds.
+
+        Raises ModelNotFound when there is nothing, StorageError when it is no folder, AccessDenied when it may not be
+        looked at, ValidationError when no path can look like that.
+        """
+        ...
+
+    def holds_model(self, path: str) -> bool:
+        """Tell whether a path is an existing folder with a config.json. Raises nothing."""
+        ...
