@@ -78,7 +78,7 @@ def sharded_files(count: int = 3) -> Files:
 def embedding_files() -> Files:
     """Return a BERT encoder without any MLX marker."""
     return {
-        "config.json": json_bytes({"model_type": "bert", "architectures": ["BertModel"], "max_position_embeddings": 512}),
+        "config.json": json_bytes({"model_type": "bert", "architectures": ["BertModel"]}),
         "sentence_bert_config.json": json_bytes({"max_seq_length": 256}),
         "modules.json": json_bytes([{"idx": 0, "type": "sentence_transformers.models.Transformer"}]),
         "1_Pooling/config.json": json_bytes({"pooling_mode_mean_tokens": True}),

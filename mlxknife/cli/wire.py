@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -78,7 +78,7 @@ class ShowData(Struct, frozen=True):
 
     model: ModelObject
     files: tuple[FileObject, ...] | UnsetType
-    config: Mapping[str, object] | UnsetType
+    config: Mapping[str, Any] | UnsetType
     metadata: MetadataObject | None
 
 
