@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP)
 	@$(BIN)/python -m tests.sample_cache .demo/hub
-	@for line in "list" "list --all --verbose --health" "show tiny-chat" "health"; do \
+	@for line in "list" "list --all --verbose --health" "show tiny-chat-4bit" "health"; do \
 		echo; echo "$$ mlxk $$line"; HF_HUB_CACHE=.demo/hub MLXK_WORKSPACE_HOME=.demo/workspaces $(BIN)/mlxk $$line; \
 	done
 

@@ -6,7 +6,7 @@ import json
 
 import msgspec
 
-from mlxknife.adapters.folder.opening import LFS_MARK, read_at_most
+from mlxknife.adapters.folder.opening import LFS_MARK, read_file
 from mlxknife.domain.model.snapshot import Document
 
 _MAX_PARSED = 64 * 1024 * 1024
@@ -18,11 +18,11 @@ _TOO_LARGE = Document(problem="is too large")
 _VALID = Document()
 
 
-def parse(path: str) -> Document:
-    """Return the value of a JSON file, or why it has none. Raises OSError."""
-    data = read_at_most(path, _MAX_PARSED + 1)
-    if len(data) > _MAX_PARSED:
+def parse(path: str, size: int) -> Document:
+    """Return the value of a JSON file of a known size, or why it has none. Raises OSError."""
+    if size > _MAX_PARSED:
         return _TOO_LARGE
+    data = read_file(path, size)
     fault = _encoding_fault(data)
     if fault is not None:
         return fault
@@ -37,11 +37,11 @@ def parse(path: str) -> Document:
     return Document(value=value)
 
 
-def check(path: str) -> Document:
-    """Say whether a JSON file is valid, without building its value. Raises OSError."""
-    data = read_at_most(path, _MAX_CHECKED + 1)
-    if len(data) > _MAX_CHECKED:
+def check(path: str, size: int) -> Document:
+    """Say whether a JSON file of a known size is valid, without building its value. Raises OSError."""
+    if size > _MAX_CHECKED:
         return _TOO_LARGE
+    data = read_file(path, size)
     fault = _encoding_fault(data)
     if fault is not None:
         return fault

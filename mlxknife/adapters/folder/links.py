@@ -34,16 +34,18 @@ class LinkFollower:
         self._real_folders = {folder: folder for folder in (location.token, *location.bounds)}
         self._jumps: dict[tuple[str, str], str | None] = {}
 
-    def follow(self, folder: str, name: str) -> Found:
-        """Return what a name in a real folder of the location leads to."""
+    def follow(self, folder: str, name: str, *, is_link: bool = False) -> Found:
+        """Return what a name in a real folder of the location leads to; ``is_link`` saves the first look."""
         blob = None
         for _ in range(_MAX_HOPS):
             path = f"{folder}/{name}"
             try:
-                status = os.lstat(path)
-                if not stat.S_ISLNK(status.st_mode):
-                    state = FileState.OK if stat.S_ISREG(status.st_mode) else FileState.IRREGULAR
-                    return Found(state, path, status, blob)
+                if not is_link:
+                    status = os.lstat(path)
+                    if not stat.S_ISLNK(status.st_mode):
+                        state = FileState.OK if stat.S_ISREG(status.st_mode) else FileState.IRREGULAR
+                        return Found(state, path, status, blob)
+                is_link = False
                 head, _, name = os.readlink(path).rpartition("/")
             except OSError as exc:
                 return Found(state_of(exc), path, blob=blob)

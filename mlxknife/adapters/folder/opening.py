@@ -9,17 +9,17 @@ FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 LFS_MARK = b"version https://git-lfs"
 
-_READ_AT_ONCE = 1024 * 1024
+_READ_AT_ONCE = 16 * 1024 * 1024
 
 
-def read_at_most(path: str, limit: int) -> bytes:
-    """Return up to ``limit`` bytes from the start of a file. Raises OSError."""
+def read_file(path: str, size: int) -> bytes:
+    """Return the first ``size`` bytes of a file, or all when it has fewer. Raises OSError."""
     handle = os.open(path, FLAGS)
     try:
-        data = os.read(handle, min(limit, _READ_AT_ONCE))
-        if len(data) < _READ_AT_ONCE:
+        data = os.read(handle, min(size, _READ_AT_ONCE))
+        if len(data) == size:
             return data
-        chunks, left = [data], limit - len(data)
+        chunks, left = [data], size - len(data)
         while left > 0 and (chunk := os.read(handle, min(left, _READ_AT_ONCE))):
             chunks.append(chunk)
             left -= len(chunk)

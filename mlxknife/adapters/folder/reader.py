@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from mlxknife.adapters.folder import documents, weights
 from mlxknife.adapters.folder.links import LinkFollower, state_of
-from mlxknife.adapters.folder.opening import read_at_most
+from mlxknife.adapters.folder.opening import read_file
 from mlxknife.domain.model.snapshot import (
     Document,
     FileFact,
@@ -37,7 +37,7 @@ class FolderReader:
         if found.state is not FileState.OK:
             return None
         try:
-            data = read_at_most(found.path, limit)
+            data = read_file(found.path, limit)
         except OSError:
             return None
         try:
@@ -84,12 +84,12 @@ class _Pass:
                     self._problem = "too many files or folders to be one model"
                     return
                 if not entry.is_dir(follow_symlinks=False):
-                    yield self._fact(prefix + entry.name, folder, entry.name)
+                    yield self._fact(prefix + entry.name, folder, entry)
                 elif not entry.name.startswith(_HIDDEN):
                     pending.append((entry.path, f"{prefix}{entry.name}/", depth + 1))
 
-    def _fact(self, name: str, folder: str, last: str) -> FileFact:
-        found = self._links.follow(folder, last)
+    def _fact(self, name: str, folder: str, entry: os.DirEntry[str]) -> FileFact:
+        found = self._links.follow(folder, entry.name, is_link=entry.is_symlink())
         status, state = found.status, found.state
         if status is None:
             return FileFact(name, 0, state, found.blob, None)
@@ -103,11 +103,11 @@ class _Pass:
     def _open(self, name: str, path: str, size: int) -> None:
         wanted = self._wanted
         if name in wanted.parse or name.endswith(wanted.parse_suffixes):
-            self._documents[name] = documents.parse(path)
+            self._documents[name] = documents.parse(path, size)
         elif name in wanted.check:
-            self._documents[name] = documents.check(path)
+            self._documents[name] = documents.check(path, size)
         elif name.endswith(wanted.weight_suffixes):
-            self._weights[name] = weights.read_head(path, size)
+            self._weights[name] = weights.read_head(name, path, size)
 
 
 def _name(entry: os.DirEntry[str]) -> str:

@@ -17,6 +17,7 @@ _ZIP_START = b"PK\x03\x04"
 _ZIP_END = b"PK\x05\x06"
 _ZIP_TAIL = 66_000
 _GGUF_MAGIC = b"GGUF"
+_GGUF = ".gguf"
 _SAFETENSORS = ".safetensors"
 
 
@@ -28,23 +29,27 @@ _TENSORS = msgspec.json.Decoder(dict[str, TensorEntry])
 _METADATA = msgspec.json.Decoder(_Metadata)
 
 
-def read_head(path: str, size: int) -> WeightHead:
-    """Return what a weight file of a known size says of itself. Raises OSError."""
+def read_head(name: str, path: str, size: int) -> WeightHead:
+    """Return what a weight file of a known name and size says of itself; a blob has no telling path.
+
+    Raises OSError.
+    """
     handle = os.open(path, FLAGS)
     try:
-        if path.endswith(_SAFETENSORS):
+        if name.endswith(_SAFETENSORS):
             return _read_safetensors(handle, size)
-        return _read_other(handle, size)
+        return _read_other(name, handle, size)
     finally:
         os.close(handle)
 
 
-def _read_other(handle: int, size: int) -> WeightHead:
+def _read_other(name: str, handle: int, size: int) -> WeightHead:
     start = os.pread(handle, len(LFS_MARK), 0)
     if start.startswith(LFS_MARK):
         return WeightHead(format=WeightFormat.LFS_POINTER)
-    if start.startswith(_GGUF_MAGIC):
-        return WeightHead(format=WeightFormat.GGUF)
+    if name.endswith(_GGUF) or start.startswith(_GGUF_MAGIC):
+        fault = "not a GGUF file" if start and not start.startswith(_GGUF_MAGIC) else None
+        return WeightHead(format=WeightFormat.GGUF, problem=fault)
     if start.startswith(_ZIP_START):
         tail = os.pread(handle, _ZIP_TAIL, max(0, size - _ZIP_TAIL))
         fault = None if _ZIP_END in tail else "truncated: the end of the archive is missing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from mlxknife.domain.model.snapshot import TensorEntry, WeightHead
+from mlxknife.domain.model.snapshot import WeightHead
 
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
@@ -21,28 +21,17 @@ def problem(head: WeightHead) -> str | None:
     The tensors must lie one behind the other, without overlap or hole, and fill the data to the last byte.
     """
     end = 0
-    for name, entry in sorted(head.tensors.items(), key=lambda item: item[1].data_offsets):
-        start, stop = entry.data_offsets
-        if start < end:
-            return f"tensor {name!r} overlaps its neighbour"
-        if start > end:
-            return f"hole before tensor {name!r}"
-        fault = _size_fault(name, entry)
-        if fault is not None:
-            return fault
+    for (start, stop), name, entry in sorted((entry.data_offsets, name, entry) for name, entry in head.tensors.items()):
+        if start != end:
+            return f"tensor {name!r} overlaps its neighbour" if start < end else f"hole before tensor {name!r}"
+        bits = BITS.get(entry.dtype)
+        if bits is None:
+            return f"tensor {name!r} has the unknown type {entry.dtype!r}"
+        if prod(entry.shape) * bits != (stop - start) * 8 or stop < start or min(entry.shape, default=0) < 0:
+            return f"tensor {name!r} does not fit its place"
         end = stop
     if end > head.data_size:
         return f"truncated: {end - head.data_size} bytes of weights missing"
     if end < head.data_size:
         return f"{head.data_size - end} bytes behind the last tensor"
-    return None
-
-
-def _size_fault(name: str, entry: TensorEntry) -> str | None:
-    start, stop = entry.data_offsets
-    bits = BITS.get(entry.dtype)
-    if bits is None:
-        return f"tensor {name!r} has the unknown type {entry.dtype!r}"
-    if stop < start or any(side < 0 for side in entry.shape) or prod(entry.shape) * bits != (stop - start) * 8:
-        return f"tensor {name!r} does not fit its place"
     return None
