@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from typing import NoReturn
 
 PROGRAM = "mlxk"
@@ -25,6 +26,10 @@ Exit codes: 0 done, 1 refused or not found, 2 network, 3 files or permissions,
 """
 
 
+_FORMATTER = functools.partial(argparse.RawDescriptionHelpFormatter, width=100)
+"""A fixed width, because asking the terminal would import four compression libraries at every start."""
+
+
 class UsageError(Exception):
     """A command line that cannot be understood."""
 
@@ -43,21 +48,27 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"See {self.prog} --help")
 
 
+def split_command(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
+    """Return what stands before the command, the command, and what stands behind it."""
+    for place, word in enumerate(argv):
+        if not word.startswith("-"):
+            return argv[:place], word, argv[place + 1 :]
+    return argv, None, []
+
+
 def program_parser() -> Parser:
-    """Return the parser for everything up to the command's own arguments."""
+    """Return the parser for what stands before the command."""
     listing = "\n".join(f"  {name:10}{summary}" for name, summary in COMMANDS.items())
     parser = Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [--json] [--debug] [--version] COMMAND ...",
         description=f"Keep and check language models for MLX.\n\ncommands:\n{listing}",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_FORMATTER,
         allow_abbrev=False,
     )
     _add_common(parser)
     parser.add_argument("--version", action="store_true", help="the same as the command version")
-    parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return parser
 
 
@@ -65,6 +76,7 @@ def command_parser(name: str) -> Parser:
     """Return a parser for one command, to which its module adds what it takes."""
     parser = Parser(
         prog=f"{PROGRAM} {name}",
+        formatter_class=_FORMATTER,
         description=COMMANDS[name].capitalize() + ".",
         allow_abbrev=False,
     )

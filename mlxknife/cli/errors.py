@@ -11,7 +11,7 @@ from mlxknife.cli.arguments import UsageError
 from mlxknife.cli.output import print_error, print_line
 from mlxknife.cli.render.text import Span, Style
 from mlxknife.cli.wire import ErrorObject
-from mlxknife.domain.errors import InternalError, KnifeError, ValidationError
+from mlxknife.domain.errors import AccessDenied, InternalError, KnifeError, StorageError, ValidationError
 
 GENERAL = 1
 EXIT_CODES = {"FilesystemError": 3, "PermissionError": 3}
@@ -35,6 +35,9 @@ def _known(exc: Exception) -> KnifeError:
         return exc
     if isinstance(exc, UsageError):
         return ValidationError(exc.message, hint=exc.hint)
+    if isinstance(exc, OSError):
+        kind = AccessDenied if isinstance(exc, PermissionError) else StorageError
+        return kind(f"{exc.strerror or exc}" + (f": {exc.filename}" if exc.filename else ""))
     return InternalError(
         f"{type(exc).__name__}: {exc}",
         hint="This is a defect; --debug shows where it happened",

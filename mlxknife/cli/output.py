@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from typing import TextIO
@@ -31,7 +32,21 @@ def print_error(error: ErrorObject, *, command: str | None) -> None:
 
 def print_document(envelope: Envelope) -> None:
     """Write one JSON document to stdout, in ASCII, so that no name in it can steer a terminal."""
-    sys.stdout.write(json.dumps(msgspec.to_builtins(envelope), indent=2) + "\n")
+    document = msgspec.to_builtins(envelope)
+    try:
+        text = json.dumps(document, indent=2, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(document), indent=2)
+    sys.stdout.write(text + "\n")
+
+
+def _finite(value: object) -> object:
+    """Return a value with null for NaN and the infinities, which configs may hold and JSON may not."""
+    if isinstance(value, dict):
+        return {key: _finite(content) for key, content in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(content) for content in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_line(line: Line, stream: TextIO) -> None:

@@ -16,6 +16,9 @@ from mlxknife.domain.model.info import ModelInfo, Quantization
 
 JSON_API_SPEC_VERSION = "1.0.0"
 
+_YEAR_1000 = -30_610_224_000
+_YEAR_9999 = 253_402_300_799
+
 
 class QuantizationObject(Struct, frozen=True):
     """How MLX quantised the weights."""
@@ -73,12 +76,12 @@ class FileObject(Struct, frozen=True):
     size_bytes: int
 
 
-class ShowData(Struct, frozen=True):
+class ShowData(Struct, frozen=True, kw_only=True):
     """``data`` of ``show``. ``files`` and ``config`` are there when they were asked for; then ``metadata`` is null."""
 
     model: ModelObject
-    files: tuple[FileObject, ...] | UnsetType
-    config: Mapping[str, Any] | UnsetType
+    files: tuple[FileObject, ...] | UnsetType = UNSET
+    config: Mapping[str, Any] | UnsetType = UNSET
     metadata: MetadataObject | None
 
 
@@ -187,8 +190,9 @@ def health_data(report: HealthReport) -> HealthData:
 
 
 def utc(timestamp: float) -> str:
-    """Return a time as ISO 8601 in UTC, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timestamp))
+    """Return a time as ISO 8601 in UTC, to the second; a disk can hold dates that no calendar has."""
+    within = min(max(timestamp, _YEAR_1000), _YEAR_9999)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(within))
 
 
 def _quantization_object(found: Quantization | None) -> QuantizationObject | None:

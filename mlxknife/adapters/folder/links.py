@@ -30,9 +30,17 @@ class LinkFollower:
 
     def __init__(self, location: Location) -> None:
         """Start from the places that the store has resolved already."""
+        self._token = location.token
         self._bounds = location.bounds
         self._real_folders = {folder: folder for folder in (location.token, *location.bounds)}
         self._jumps: dict[tuple[str, str], str | None] = {}
+
+    def find(self, name: str) -> Found:
+        """Return what a name below the location, with ``/`` in it or not, leads to."""
+        head, _, last = name.rpartition("/")
+        folder = self._allowed(self._token, head)
+        path = f"{self._token}/{name}"
+        return Found(FileState.ESCAPING, path) if folder is None else self.follow(folder, last)
 
     def follow(self, folder: str, name: str, *, is_link: bool = False) -> Found:
         """Return what a name in a real folder of the location leads to; ``is_link`` saves the first look."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterator
 
@@ -32,19 +33,18 @@ class FolderReader:
 
     def text(self, location: Location, name: str, limit: int) -> str | None:
         """See ``SnapshotReader.text``."""
-        folder, _, last = name.rpartition("/")
-        found = LinkFollower(location).follow(f"{location.token}/{folder}".rstrip("/"), last)
+        found = LinkFollower(location).find(name)
         if found.state is not FileState.OK:
             return None
         try:
             data = read_file(found.path, limit)
         except OSError:
             return None
+        decoder = codecs.getincrementaldecoder("utf-8")()  # the limit may cut a character in two
         try:
-            return data.decode()
-        except UnicodeDecodeError as exc:
-            # The limit may have cut a character in two; anything earlier is no text.
-            return data[: exc.start].decode() if len(data) == limit and exc.start > limit - 4 else None
+            return decoder.decode(data, final=len(data) < limit)
+        except UnicodeDecodeError:
+            return None
 
 
 class _Pass:
@@ -91,13 +91,12 @@ class _Pass:
     def _fact(self, name: str, folder: str, entry: os.DirEntry[str]) -> FileFact:
         found = self._links.follow(folder, entry.name, is_link=entry.is_symlink())
         status, state = found.status, found.state
-        if status is None:
+        if status is None or state is not FileState.OK:
             return FileFact(name, 0, state, found.blob, None)
-        if state is FileState.OK:
-            try:
-                self._open(name, found.path, status.st_size)
-            except OSError as exc:
-                state = state_of(exc)
+        try:
+            self._open(name, found.path, status.st_size)
+        except OSError as exc:
+            state = state_of(exc)
         return FileFact(name, status.st_size, state, found.blob, (status.st_dev, status.st_ino))
 
     def _open(self, name: str, path: str, size: int) -> None:

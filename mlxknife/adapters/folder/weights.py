@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import struct
 
-import msgspec
-
+from mlxknife.adapters.folder import safetensors_header
 from mlxknife.adapters.folder.opening import FLAGS, LFS_MARK
-from mlxknife.domain.model.snapshot import TensorEntry, WeightFormat, WeightHead
+from mlxknife.domain.model.snapshot import WeightFormat, WeightHead
 
 _FIRST_READ = 64 * 1024
 _MAX_HEADER = 100_000_000
@@ -19,14 +18,6 @@ _ZIP_TAIL = 66_000
 _GGUF_MAGIC = b"GGUF"
 _GGUF = ".gguf"
 _SAFETENSORS = ".safetensors"
-
-
-class _Metadata(msgspec.Struct):
-    entries: dict[str, str] = msgspec.field(name="__metadata__", default_factory=dict)
-
-
-_TENSORS = msgspec.json.Decoder(dict[str, TensorEntry])
-_METADATA = msgspec.json.Decoder(_Metadata)
 
 
 def read_head(name: str, path: str, size: int) -> WeightHead:
@@ -77,20 +68,12 @@ def _read_safetensors(handle: int, size: int) -> WeightHead:
     return _parse_header(header, size - end)
 
 
-def _parse_header(header: bytes, data_size: int) -> WeightHead:
+def _parse_header(data: bytes, data_size: int) -> WeightHead:
     try:
-        header.decode()
-        metadata = _METADATA.decode(header).entries
-        tensors = _TENSORS.decode(header)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _broken("header is not valid")
-    tensors.pop("__metadata__", None)
-    return WeightHead(
-        format=WeightFormat.SAFETENSORS,
-        data_size=data_size,
-        tensors=tensors,
-        metadata=metadata,
-    )
+        header = safetensors_header.parse(data)
+    except ValueError as exc:
+        return _broken(str(exc))
+    return WeightHead(WeightFormat.SAFETENSORS, None, data_size, header.tensors, header.metadata)
 
 
 def _broken(problem: str) -> WeightHead:

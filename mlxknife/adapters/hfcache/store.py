@@ -85,8 +85,7 @@ class HfCache:
         """See ``ModelStore.manifest``."""
         repo = snapshot.location.bounds[0]
         try:
-            with open(f"{repo}/trees/{snapshot.commit}.json", "rb") as file:
-                data = file.read(_MAX_MANIFEST)
+            data = _read(f"{repo}/trees/{snapshot.commit}.json", _MAX_MANIFEST)
             files = msgspec.json.decode(data, type=_Manifest).files
         except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return None
@@ -155,14 +154,17 @@ def _refs(entries: list[os.DirEntry[str]], prefix: str = "", depth: int = 0) -> 
 
 def _commit(path: str) -> str | None:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            text = os.read(handle, _MAX_REF).strip()
-        finally:
-            os.close(handle)
+        text = _read(path, _MAX_REF).strip()
     except OSError:
         return None
     return text.decode("ascii") if _COMMIT.fullmatch(text) else None
+
+
+def _read(path: str, limit: int) -> bytes:
+    """Read a small file; a link in its place is refused and a pipe does not block. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        return file.read(limit)
 
 
 def _unfinished(blobs: os.DirEntry[str] | None) -> frozenset[str]:

@@ -92,7 +92,7 @@ def _architectures(models: str) -> Iterator[str]:
     for entry in entries:
         if entry.name.endswith(".py") and _offers_model(entry.path):
             yield entry.name.removesuffix(".py")
-        elif entry.is_dir() and _offers_model(os.path.join(entry.path, "__init__.py")):
+        elif _offers_model(os.path.join(entry.path, "__init__.py")):
             yield entry.name
 
 
@@ -128,7 +128,7 @@ def _literal(source: str, name: str) -> dict[object, object]:
         return {}
     try:
         value = ast.literal_eval(found[1])
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -11,8 +11,6 @@ import attrs
 from mlxknife.domain.errors import StorageError, ValidationError
 from mlxknife.domain.model.settings import Settings
 
-_OFF = ("", "0", "false", "no", "off")
-
 
 @attrs.frozen
 class ConfigFile:
@@ -39,7 +37,6 @@ def settle(
         workspace_home=os.path.abspath(
             os.path.expanduser(home or os.path.join(data_folder(environment), "workspaces"))
         ),
-        debug=(own_variable(environment, "DEBUG") or "").lower() not in _OFF,
     )
 
 

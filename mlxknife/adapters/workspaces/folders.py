@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from mlxknife.domain.errors import AccessDenied, ModelNotFound, StorageError
+from mlxknife.domain.errors import AccessDenied, ModelNotFound, StorageError, ValidationError
 from mlxknife.domain.model.catalog import Workspace
 from mlxknife.domain.model.snapshot import Location
 
@@ -38,8 +38,8 @@ class LocalWorkspaces:
 
     def at_path(self, path: str) -> Workspace:
         """See ``Workspaces.at_path``."""
-        full = os.path.abspath(os.path.expanduser(path))
         try:
+            full = os.path.abspath(os.path.expanduser(path))
             status = os.stat(full)
             if not stat.S_ISDIR(status.st_mode):
                 msg = f"Not a model folder but a file: {path}"
@@ -50,6 +50,9 @@ class LocalWorkspaces:
             raise ModelNotFound(msg) from exc
         except OSError as exc:
             raise _storage_error(exc, "The folder", path) from exc
+        except ValueError as exc:  # a NUL, or half a character
+            msg = f"Not a path: {path!a}"
+            raise ValidationError(msg) from exc
         return self._workspace(full, status.st_mtime)
 
     def holds_model(self, path: str) -> bool:
@@ -58,7 +61,7 @@ class LocalWorkspaces:
 
     def _workspaces(self, entries: list[os.DirEntry[str]]) -> Iterator[Workspace]:
         for entry in entries:
-            if entry.name.startswith(".") or not entry.is_dir():
+            if entry.name.startswith(".") or not _is_folder(entry):
                 continue
             try:
                 names = os.listdir(entry.path)
@@ -78,6 +81,14 @@ class LocalWorkspaces:
             at_home=os.path.realpath(folder) == self._home,
             origin=_origin(real),
         )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder or leads to one; where that cannot be seen, it is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _modified(path: str) -> float:

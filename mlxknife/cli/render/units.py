@@ -16,9 +16,9 @@ _AGES = (
 def size(size_bytes: int) -> str:
     """Return a size in decimal units: 1 MB = 10^6 bytes."""
     for unit, factor in _SIZES:
-        # 999 950 bytes would round to "1000.0KB": it is shown in the next unit.
+        # 999 950 bytes would round to "1000KB": it is shown in the next unit.
         if size_bytes >= factor * 0.99995:
-            return f"{size_bytes / factor:.1f}{unit}"
+            return f"{size_bytes / factor:.1f}".removesuffix(".0") + unit
     return f"{size_bytes}B"
 
 

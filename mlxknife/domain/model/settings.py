@@ -7,8 +7,7 @@ import attrs
 
 @attrs.frozen
 class Settings:
-    """Places and switches, settled from flags, environment, config file and defaults, in that order."""
+    """Places, settled from flags, environment, config file and defaults, in that order."""
 
     hub_cache: str
     workspace_home: str
-    debug: bool = False

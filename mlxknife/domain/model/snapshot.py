@@ -54,11 +54,11 @@ class Document:
 
 @attrs.frozen
 class TensorEntry:
-    """One tensor as a safetensors header declares it; what the header leaves out fits nothing."""
+    """One tensor as a safetensors header declares it."""
 
-    dtype: str = ""
-    shape: tuple[int, ...] = ()
-    data_offsets: tuple[int, int] = (0, 0)
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
 
 
 class WeightFormat(Enum):

@@ -48,9 +48,16 @@ def _fields(lines: list[str]) -> dict[str, list[str]]:
 
 def _scalars(value: str) -> list[str]:
     value = value.strip()
-    if value.startswith("[") and value.endswith("]"):
-        return [scalar for part in value[1:-1].split(",") for scalar in _scalars(part)]
-    if value[:1] in ("'", '"') and value[-1:] == value[:1] and len(value) > 1:
-        return [value[1:-1]]
+    if value.startswith("["):
+        inside, closed, rest = value[1:].rpartition("]")
+        plain = closed and (not rest.strip() or rest.lstrip().startswith("#"))
+        return [scalar for part in inside.split(",") for scalar in _scalar(part.strip())] if plain else []
+    return _scalar(value)
+
+
+def _scalar(value: str) -> list[str]:
+    if value[:1] in ("'", '"'):
+        inside, _, rest = value[1:].partition(value[0])
+        return [inside] if value.count(value[0]) > 1 and not rest.partition("#")[0].strip() else []
     value = value.partition(" #")[0].rstrip()
-    return [value] if value and value[0] not in "|>{&*!" and value not in ("null", "~") else []
+    return [value] if value and value[0] not in "|>{&*![" and value not in ("null", "~") else []

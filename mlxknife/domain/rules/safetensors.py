@@ -14,6 +14,8 @@ BITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
 
+_MAX_COUNT = 2**64 - 1
+
 
 def problem(head: WeightHead) -> str | None:
     """Return what makes a header and its data disagree, or None.
@@ -27,7 +29,7 @@ def problem(head: WeightHead) -> str | None:
         bits = BITS.get(entry.dtype)
         if bits is None:
             return f"tensor {name!r} has the unknown type {entry.dtype!r}"
-        if prod(entry.shape) * bits != (stop - start) * 8 or stop < start or min(entry.shape, default=0) < 0:
+        if prod(entry.shape) * bits != (stop - start) * 8 or not _is_countable(entry.shape):
             return f"tensor {name!r} does not fit its place"
         end = stop
     if end > head.data_size:
@@ -35,3 +37,15 @@ def problem(head: WeightHead) -> str | None:
     if end < head.data_size:
         return f"{head.data_size - end} bytes behind the last tensor"
     return None
+
+
+def _is_countable(shape: tuple[int, ...]) -> bool:
+    """Tell whether a reader that multiplies side by side in 64 bits gets to the end."""
+    if not shape or min(shape) > 0:
+        return True  # then the product is the size of data that is there
+    product = 1
+    for side in shape:
+        product *= side
+        if side < 0 or product > _MAX_COUNT:
+            return False
+    return True

@@ -40,8 +40,8 @@ class Finder:
         Raises ValidationError for what can be no name, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
         """
         spec = naming.parse_spec(text)
-        if spec.is_path or (spec.revision is None and self.workspaces.holds_model(spec.name)):
-            workspace = self.workspaces.at_path(spec.name)
+        if spec.is_path or self.workspaces.holds_model(text):
+            workspace = self.workspaces.at_path(text)
             return workspace_entry(self._name_of(workspace), workspace)
         folders = self._cached()
         homes = self._at_home(folders)
@@ -92,7 +92,7 @@ class Finder:
         return Entry(
             name=name,
             cached=True,
-            location=snapshot.location,
+            location=snapshot.location if snapshot.problem is None else None,
             modified=snapshot.modified,
             commit=snapshot.commit,
             unfinished=repo.unfinished,
