@@ -1,0 +1,69 @@
+"""Scenes for snapshot readers: a disk described once, realised in memory and on a real disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from mlxknife.adapters.folder.reader import FolderReader
+from mlxknife.domain.model.snapshot import Location, SnapshotFacts
+from mlxknife.domain.rules.filenames import READING_LIST
+from mlxknife.ports.snapshot_reader import SnapshotReader
+from tests.contracts.permissions import forbidden
+from tests.fakes.snapshot_reader import FakeReader, Link, Locked, Pipe, Thing
+
+
+@attrs.frozen
+class Opened:
+    """A reader with the one location that a scene is about."""
+
+    reader: SnapshotReader
+    location: Location
+    locked: tuple[Path, ...] = ()
+    """Places of the real disk that are locked while the reader works."""
+
+    def facts(self) -> SnapshotFacts:
+        with forbidden(*self.locked):
+            return self.reader.read(self.location, READING_LIST)
+
+    def text(self, name: str, limit: int) -> str | None:
+        with forbidden(*self.locked):
+            return self.reader.text(self.location, name, limit)
+
+
+class Opener(Protocol):
+    def __call__(self, place: Path, disk: Mapping[str, Thing], folder: str, bounds: tuple[str, ...]) -> Opened:
+        """Realise a disk of relative paths and open one of its folders."""
+        ...
+
+
+def open_fake(place: Path, disk: Mapping[str, Thing], folder: str, bounds: tuple[str, ...]) -> Opened:
+    del place
+    reader = FakeReader({f"/{path}": thing for path, thing in disk.items()})
+    return Opened(reader, Location(f"/{folder}", tuple(f"/{bound}" for bound in bounds)))
+
+
+def open_real(place: Path, disk: Mapping[str, Thing], folder: str, bounds: tuple[str, ...]) -> Opened:
+    for name, thing in disk.items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        match thing:
+            case Link(target):
+                path.symlink_to(target.replace("{root}", str(place)))
+            case Locked(data):
+                path.write_bytes(data)
+            case Pipe():
+                os.mkfifo(path)
+            case _:
+                path.write_bytes(thing)
+    locked = tuple(place / name for name, thing in disk.items() if isinstance(thing, Locked))
+    location = Location(str(place / folder), tuple(str(place / bound) for bound in bounds))
+    return Opened(FolderReader(), location, locked)
+
+
+def openers() -> tuple[Opener, Opener]:
+    return open_fake, open_real

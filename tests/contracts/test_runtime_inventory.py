@@ -1,0 +1,203 @@
+"""What every ``RuntimeInventory`` promises."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import pytest
+
+from mlxknife.adapters.packages.inventory import InstalledPackages
+from mlxknife.domain.model.runtime import Runtime, RuntimePackage
+from mlxknife.ports.runtime_inventory import RuntimeInventory
+from tests.fakes.runtime_inventory import FakeInventory
+
+_LM = RuntimePackage(
+    name="mlx-lm",
+    version="0.27.1",
+    architectures=frozenset({"llama", "solar", "qwen2", "by_import", "by_name"}),
+    remapping={"mistral": "llama"},
+    class_remapping={("hybrid", "HybridV3"): "llama"},
+)
+_VLM = RuntimePackage(
+    name="mlx-vlm",
+    version="0.7.1",
+    architectures=frozenset({"qwen2_vl", "bert"}),
+    remapping={"lfm2-vl": "qwen2_vl"},
+    embedding_remapping={"xlm-roberta": "bert"},
+)
+_MODELS = {
+    "llama.py": "import mlx.core as mx\n\nclass Model(nn.Module):\n    pass\n",
+    "solar.py": "from .llama import Model, ModelArgs\n",
+    "qwen2.py": "class ModelArgs: ...\nclass Model: ...\n",
+    "by_import.py": "from .llama import (\n    Args,\n    Model,\n)\n",
+    "by_name.py": "from .llama import LanguageModel\nModel = LanguageModel\n",
+    "cache.py": "class KVCache: ...\n# class Model is elsewhere\n",
+    "base.py": "class BaseModelArgs: ...\nclass ModelBase: ...\n",
+    "rope_utils.py": "def initialize_rope(): ...\n",
+    "notes.txt": "class Model: ...\n",
+}
+_LM_UTILS = """
+MODEL_REMAPPING = {
+    "mistral": "llama",  # a comment
+}
+MODEL_ARCHITECTURE_REMAPPING = {
+    ("hybrid", "HybridV3"): "llama",
+}
+MAX_FILE_SIZE_GB = 5
+"""
+_IMPORT_ALL = """
+import importlib, json, pkgutil, mlx_lm.models
+offers = {}
+for module in pkgutil.iter_modules(mlx_lm.models.__path__):
+    try:
+        offers[module.name] = hasattr(importlib.import_module("mlx_lm.models." + module.name), "Model")
+    except SystemExit:
+        pass  # olmo ends the process where its own package is missing
+print(json.dumps(offers))
+"""
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def _install(site: Path, runtime: Runtime) -> None:
+    """Write packages as their wheels would."""
+    if runtime.backend:
+        _write(site / "mlx", {"lib/libmlx.so": "ELF"})
+    if runtime.mlx_lm is not None:
+        _write(site / "mlx_lm", {"_version.py": f'__version__ = "{runtime.mlx_lm.version}"\n', "utils.py": _LM_UTILS})
+        _write(site / "mlx_lm/models", _MODELS)
+    if runtime.mlx_vlm is not None:
+        _write(
+            site / "mlx_vlm",
+            {
+                "version.py": f"__version__ = '{runtime.mlx_vlm.version}'\n",
+                "utils.py": 'MODEL_REMAPPING = {"lfm2-vl": "qwen2_vl"}\n',
+                "embedding_loader.py": 'EMBEDDING_MODEL_REMAPPING: dict = {\n    "xlm-roberta": "bert",\n}\n',
+                "models/qwen2_vl/__init__.py": "from .qwen2_vl import Model as Model\n",
+                "models/bert/__init__.py": "from .bert import (\n    Model,\n)\n",
+                "models/kernels/__init__.py": "",
+                "models/cache.py": "class Cache: ...\n",
+            },
+        )
+
+
+class Contract(ABC):
+    @abstractmethod
+    def inventory(self, runtime: Runtime, site: Path) -> RuntimeInventory:
+        """Return an inventory of a machine with these packages."""
+
+    @pytest.mark.parametrize("backend", [True, False])
+    @pytest.mark.parametrize("mlx_lm", [_LM, None])
+    @pytest.mark.parametrize("mlx_vlm", [_VLM, None])
+    def test_it_tells_what_is_installed(
+        self, place: Path, mlx_lm: RuntimePackage | None, mlx_vlm: RuntimePackage | None, *, backend: bool
+    ) -> None:
+        runtime = Runtime(backend=backend, mlx_lm=mlx_lm, mlx_vlm=mlx_vlm)
+        assert self.inventory(runtime, place).installed() == runtime
+
+    def test_it_tells_the_same_when_asked_again(self, place: Path) -> None:
+        inventory = self.inventory(Runtime(backend=True, mlx_lm=_LM), place)
+        assert inventory.installed() == inventory.installed()
+
+
+class TestFake(Contract):
+    def inventory(self, runtime: Runtime, site: Path) -> RuntimeInventory:
+        del site
+        return FakeInventory(runtime)
+
+
+class TestReal(Contract):
+    def inventory(self, runtime: Runtime, site: Path) -> RuntimeInventory:
+        _install(site, runtime)
+        return InstalledPackages((str(site),))
+
+    def test_nothing_is_run(self, place: Path) -> None:
+        _install(place, Runtime(backend=False, mlx_lm=_LM))
+        for file in ("mlx_lm/__init__.py", "mlx_lm/models/llama.py"):
+            with (place / file).open("a") as source:
+                source.write("class Model: ...\nraise SystemExit\n")
+        assert InstalledPackages((str(place),)).installed().mlx_lm == _LM
+
+    def test_the_first_folder_that_has_a_package_wins(self, place: Path) -> None:
+        _install(place / "one", Runtime(backend=True))
+        _install(place / "two", Runtime(backend=False, mlx_lm=_LM, mlx_vlm=_VLM))
+        folders = (str(place / "none"), str(place / "one"), str(place / "two"))
+        assert InstalledPackages(folders).installed() == Runtime(backend=True, mlx_lm=_LM, mlx_vlm=_VLM)
+
+    def test_a_package_without_anything_in_it_knows_nothing(self, place: Path) -> None:
+        (place / "mlx_lm").mkdir()
+        found = InstalledPackages((str(place),)).installed().mlx_lm
+        assert found == RuntimePackage(name="mlx-lm", version="unknown", architectures=frozenset())
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "MODEL_REMAPPING = dict(a='b')\n",
+            "MODEL_REMAPPING = {**OTHER}\n",
+            "MODEL_REMAPPING = {'a': f()}\n",
+            "MODEL_REMAPPING = {'a'\n",
+            "MODEL_REMAPPING = {'a', 'b'}\n",
+            "MODEL_REMAPPING = {['a']: 'b'}\n",
+            "MODEL_REMAPPING = {1: 2}\n",
+            "MODEL_REMAPPING = {'a': " + "-" * 5_000 + "1}\n",
+            "MODEL_REMAPPING = {'a': " + "(" * 500 + ")" * 500 + "}\n",
+            "\0",
+            "",
+        ],
+        ids=range(11),
+    )
+    def test_a_table_that_cannot_be_understood_is_none(self, place: Path, source: str) -> None:
+        _write(place / "mlx_lm", {"utils.py": source, "_version.py": "__version__ = get()\n"})
+        found = InstalledPackages((str(place),)).installed().mlx_lm
+        assert found is not None
+        assert (found.remapping, found.version) == ({}, "unknown")
+
+    def test_source_that_cannot_be_read_is_not_there(self, place: Path) -> None:
+        _install(place, Runtime(backend=False, mlx_lm=_LM))
+        models = place / "mlx_lm/models"
+        (models / "loop").symlink_to("loop")
+        (models / "folder.py").mkdir()
+        (models / "gone.py").symlink_to("nowhere")
+        (models / "bytes.py").write_bytes(b"\xff\xfe\0")
+        (place / "mlx_lm/utils.py").write_bytes(b"\xff")
+        found = InstalledPackages((str(place),)).installed().mlx_lm
+        assert found is not None
+        assert (found.architectures, found.remapping) == (_LM.architectures, {})
+
+
+class TestTheInstalledMlxLm:
+    def test_it_has_the_architectures_that_it_has(self) -> None:
+        found = InstalledPackages().installed().mlx_lm
+        assert found is not None
+        assert {"llama", "qwen3", "solar_open", "nemotron-nas"} <= found.architectures
+        assert found.architectures.isdisjoint({"cache", "base", "rope_utils", "switch_layers", "ssm", "__init__"})
+
+    def test_its_tables_are_those_that_an_import_gives(self) -> None:
+        code = (
+            "import json, mlx_lm, mlx_lm.utils as u;"
+            "print(json.dumps([mlx_lm.__version__, u.MODEL_REMAPPING,"
+            "[[*key, value] for key, value in u.MODEL_ARCHITECTURE_REMAPPING.items()]]))"
+        )
+        told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        version, remapping, by_class = json.loads(told.splitlines()[-1])
+        found = InstalledPackages().installed().mlx_lm
+        assert found is not None
+        assert (found.version, found.remapping) == (version, remapping)
+        assert found.class_remapping == {(declared, name): target for declared, name, target in by_class}
+
+    def test_every_architecture_and_no_other_module_has_a_model_class(self) -> None:
+        told = subprocess.run([sys.executable, "-c", _IMPORT_ALL], check=True, capture_output=True, text=True).stdout
+        offers_model: dict[str, bool] = json.loads(told.splitlines()[-1])
+        found = InstalledPackages().installed().mlx_lm
+        assert found is not None
+        assert {name for name in offers_model if name in found.architectures} == {
+            name for name, offers in offers_model.items() if offers
+        }

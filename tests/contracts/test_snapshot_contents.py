@@ -1,0 +1,176 @@
+"""What every ``SnapshotReader`` promises about the files that it opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlxknife.domain.model.snapshot import Document, SnapshotFacts, TensorEntry, WeightFormat
+from tests.builder import json_bytes, raw_safetensors, safetensors
+from tests.contracts.readings import Opener, openers
+
+_LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+_DEEP = b"[" * 101 + b"]" * 101
+_BOTTOMLESS = b"[" * 100_000 + b"]" * 100_000
+
+pytestmark = pytest.mark.parametrize("opener", openers(), ids=["fake", "real"])
+
+
+def _facts(opener: Opener, place: Path, files: dict[str, bytes]) -> SnapshotFacts:
+    return opener(place, {f"model/{name}": data for name, data in files.items()}, "model", ("model",)).facts()
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b"{}", {}),
+        (
+            b' {"a": [1, 2.5, "\\u00e4", null, true], "b": {"c": "d"}}\n',
+            {"a": [1, 2.5, "ä", None, True], "b": {"c": "d"}},
+        ),
+        (b"[]", []),
+        (b"1", 1),
+        (b'"x"', "x"),
+        (b'{"big": 123456789012345678901234567890}', {"big": 123456789012345678901234567890}),
+        (b'{"theta": Infinity}', {"theta": float("inf")}),
+        (b'{"low": -Infinity, "x": [1]}', {"low": float("-inf"), "x": [1]}),
+        (b'{"huge": 1e999}', {"huge": float("inf")}),
+        (b'{"a": 1, "a": 2}', {"a": 2}),
+    ],
+)
+def test_the_value_of_a_document_is_what_python_reads(opener: Opener, place: Path, data: bytes, value: object) -> None:
+    assert _facts(opener, place, {"config.json": data}).documents == {"config.json": Document(value=value)}
+
+
+def test_nan_is_a_number_of_python_and_does_not_spoil_a_config(opener: Opener, place: Path) -> None:
+    facts = _facts(opener, place, {"config.json": b'{"model_type": "x", "rope": NaN}'})
+    assert facts.documents["config.json"].problem is None
+    assert facts.json_object("config.json")["model_type"] == "x"
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer_config.json", "model.safetensors.index.json", "a.index.json"]
+)
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "is empty"),
+        (b"{", "is not valid JSON"),
+        (b"{} x", "is not valid JSON"),
+        (b"{'a': 1}", "is not valid JSON"),
+        (b"\xef\xbb\xbf{}", "is not valid JSON"),
+        (b"\0\0\0\0", "is not valid JSON"),
+        (b'{"a": "\xff"}', "is not UTF-8"),
+        ('{"a": "ä"}'.encode("utf-16"), "is not UTF-8"),
+        (_LFS, "is a Git LFS pointer, not the file"),
+        (_DEEP, "is nested too deeply"),
+        (_BOTTOMLESS, "is nested too deeply"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "is nested too deeply"),
+    ],
+    ids=range(12),
+)
+def test_a_document_without_a_value_says_why(opener: Opener, place: Path, name: str, data: bytes, problem: str) -> None:
+    assert _facts(opener, place, {name: data}).documents == {name: Document(problem=problem)}
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "special_tokens_map.json"])
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"{}", None),
+        (b'{"a": [1, "\xc3\xa4"]}', None),
+        (b"", "is empty"),
+        (b"{", "is not valid JSON"),
+        (b"\xff", "is not UTF-8"),
+        (_LFS, "is a Git LFS pointer, not the file"),
+        (_BOTTOMLESS, "is nested too deeply"),
+    ],
+    ids=range(7),
+)
+def test_a_document_that_is_only_checked_has_no_value(
+    opener: Opener, place: Path, name: str, data: bytes, problem: str | None
+) -> None:
+    assert _facts(opener, place, {name: data}).documents == {name: Document(problem=problem)}
+
+
+def test_only_files_on_the_reading_list_are_opened(opener: Opener, place: Path) -> None:
+    facts = _facts(opener, place, {"other.json": b"{", "sub/config.json": b"{", "notes.txt": b"\xff"})
+    assert (facts.documents, facts.weights) == ({}, {})
+
+
+def test_a_safetensors_head_tells_tensors_metadata_and_size(opener: Opener, place: Path) -> None:
+    data = safetensors({"w": ("F16", (2, 4)), "b": ("U8", (3,))}, {"format": "mlx"})
+    (head,) = _facts(opener, place, {"sub/model.safetensors": data}).weights.values()
+    assert head.format is WeightFormat.SAFETENSORS
+    assert head.problem is None
+    assert head.data_size == 19
+    assert head.metadata == {"format": "mlx"}
+    assert head.tensors == {"w": TensorEntry("F16", (2, 4), (0, 16)), "b": TensorEntry("U8", (3,), (16, 19))}
+
+
+def test_a_head_larger_than_one_read_is_read_whole(opener: Opener, place: Path) -> None:
+    tensors = {f"model.layers.{number}.weight": ("F16", (2, 2)) for number in range(5_000)}
+    (head,) = _facts(opener, place, {"model.safetensors": safetensors(tensors)}).weights.values()
+    assert head.problem is None
+    assert len(head.tensors) == 5_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x",
+        bytes(7),
+        bytes(64),
+        raw_safetensors(b"", b""),
+        raw_safetensors(b"[]", b""),
+        raw_safetensors(b"\xff\xff", b""),
+        raw_safetensors(b'{"w": 1}', b""),
+        raw_safetensors(b'{"w": {"dtype": "F16", "shape": 1, "data_offsets": [0, 2]}}', bytes(2)),
+        raw_safetensors(b"{}", b"", declared=3),
+        raw_safetensors(b"{}", b"", declared=2**63),
+        raw_safetensors(b"{}", b"", declared=2**64 - 1),
+        safetensors()[:20],
+    ],
+    ids=range(12),
+)
+def test_a_head_that_cannot_be_read_is_a_problem(opener: Opener, place: Path, data: bytes) -> None:
+    head = _facts(opener, place, {"model.safetensors": data}).weights["model.safetensors"]
+    assert head.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("model.safetensors", _LFS, WeightFormat.LFS_POINTER),
+        ("model.gguf", _LFS, WeightFormat.LFS_POINTER),
+        ("pytorch_model.bin", _LFS, WeightFormat.LFS_POINTER),
+        ("model.gguf", b"GGUF" + bytes(20), WeightFormat.GGUF),
+        ("pytorch_model.bin", b"PK\x03\x04" + bytes(20) + b"PK\x05\x06" + bytes(18), WeightFormat.TORCH),
+        ("weights.npz", b"PK\x03\x04" + bytes(20) + b"PK\x05\x06" + bytes(18), WeightFormat.TORCH),
+        ("model.bin", b"\x80\x02 old pickle", WeightFormat.OTHER),
+        ("model.safetensors", b"", WeightFormat.OTHER),
+        ("model.bin", b"", WeightFormat.OTHER),
+    ],
+)
+def test_a_weight_file_is_known_by_its_bytes(
+    opener: Opener, place: Path, name: str, data: bytes, expected: WeightFormat
+) -> None:
+    head = _facts(opener, place, {name: data}).weights[name]
+    assert (head.format, head.problem) == (expected, None)
+
+
+def test_an_archive_without_its_end_is_a_problem(opener: Opener, place: Path) -> None:
+    head = _facts(opener, place, {"pytorch_model.bin": b"PK\x03\x04" + bytes(100)}).weights["pytorch_model.bin"]
+    assert head.problem
+
+
+def test_a_directory_of_an_archive_far_from_its_start_is_found(opener: Opener, place: Path) -> None:
+    data = b"PK\x03\x04" + bytes(200_000) + b"PK\x05\x06" + bytes(18)
+    assert _facts(opener, place, {"pytorch_model.bin": data}).weights["pytorch_model.bin"].problem is None
+
+
+def test_an_index_is_a_document(opener: Opener, place: Path) -> None:
+    index = {"weight_map": {"w": "model-00001-of-00001.safetensors"}}
+    facts = _facts(opener, place, {"model.safetensors.index.json": json_bytes(index)})
+    assert facts.json_object("model.safetensors.index.json") == index

@@ -1,0 +1,71 @@
+"""A cache in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from mlxknife.domain.errors import StorageError
+from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Ref
+from mlxknife.domain.model.snapshot import Location
+
+_COMMIT = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]*")
+
+
+@attrs.define
+class FakeStore:
+    """Fulfils ``ports.model_store``; ``failure`` is what listing the cache meets."""
+
+    failure: StorageError | None = None
+    _repos: dict[str, CachedRepo] = attrs.field(factory=dict, init=False)
+    _manifests: dict[str, Mapping[str, int]] = attrs.field(factory=dict, init=False)
+
+    def add(
+        self,
+        folder: str,
+        *,
+        refs: Mapping[str, str] | None = None,
+        snapshots: Iterable[str] = (),
+        no_folders: Iterable[str] = (),
+        unfinished: Iterable[str] = (),
+        problem: str | None = None,
+    ) -> None:
+        """Put a repo into the cache; later refs and snapshots are newer."""
+        written = enumerate((refs or {}).items())
+        commits = [*snapshots, *no_folders]
+        self._repos[folder] = CachedRepo(
+            folder=folder,
+            modified=float(len(commits)),
+            refs=tuple(
+                Ref(name, text.strip() if _COMMIT.fullmatch(text.strip()) else None, float(number))
+                for number, (name, text) in written
+            ),
+            snapshots=tuple(
+                CachedSnapshot(
+                    commit=commit,
+                    location=Location(f"{folder}/{commit}", (folder,)),
+                    modified=float(number),
+                    problem="snapshot is not a folder" if number >= len(commits) - len(tuple(no_folders)) else None,
+                )
+                for number, commit in enumerate(commits)
+            ),
+            unfinished=frozenset(unfinished),
+            problem=problem,
+        )
+
+    def record(self, folder: str, commit: str, sizes: Mapping[str, int]) -> None:
+        """Keep the sizes that the Hub gave for a commit."""
+        self._manifests[f"{folder}/{commit}"] = dict(sizes)
+
+    def folders(self) -> tuple[str, ...]:
+        if self.failure is not None:
+            raise self.failure
+        return tuple(self._repos)
+
+    def repo(self, folder: str) -> CachedRepo:
+        return self._repos.get(folder) or CachedRepo(folder=folder, modified=0.0, problem="model folder went away")
+
+    def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, int] | None:
+        return self._manifests.get(snapshot.location.token)

@@ -1,0 +1,177 @@
+"""Folders of model files in memory."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import struct
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+from mlxknife.domain.model.snapshot import (
+    Document,
+    FileFact,
+    FileState,
+    Location,
+    ReadingList,
+    SnapshotFacts,
+    TensorEntry,
+    WeightFormat,
+    WeightHead,
+)
+
+_LFS = b"version https://git-lfs"
+_MAX_DEPTH = 100
+_MAX_HOPS = 40
+
+
+@attrs.frozen
+class Link:
+    """A symbolic link; ``{root}`` in the target stands for the root of the disk."""
+
+    target: str
+
+
+@attrs.frozen
+class Locked:
+    """A file that may be seen but not opened."""
+
+    data: bytes
+
+
+@attrs.frozen
+class Pipe:
+    """Something that is no regular file and would block whoever opens it."""
+
+
+Thing = bytes | Link | Locked | Pipe
+Disk = Mapping[str, Thing]
+
+
+@attrs.frozen
+class FakeReader:
+    """Fulfils ``ports.snapshot_reader`` over a disk of absolute paths."""
+
+    disk: Disk
+    locked_folders: frozenset[str] = frozenset()
+
+    def read(self, location: Location, wanted: ReadingList) -> SnapshotFacts:
+        root = location.token
+        if root in self.locked_folders or not any(path.startswith(f"{root}/") for path in self.disk):
+            return SnapshotFacts(problem="folder cannot be read")
+        files: list[FileFact] = []
+        documents: dict[str, Document] = {}
+        weights: dict[str, WeightHead] = {}
+        for name in self._names(root):
+            fact, data = self._follow(location, name)
+            opens = name in wanted.parse | wanted.check or name.endswith(wanted.parse_suffixes + wanted.weight_suffixes)
+            if opens and isinstance(data, Locked):
+                fact = attrs.evolve(fact, state=FileState.UNREADABLE)
+            files.append(fact)
+            if not isinstance(data, bytes):
+                continue
+            if name in wanted.parse or name.endswith(wanted.parse_suffixes):
+                documents[name] = _document(data, keep=True)
+            elif name in wanted.check:
+                documents[name] = _document(data, keep=False)
+            elif name.endswith(wanted.weight_suffixes):
+                weights[name] = _head(name, data)
+        locked = any(folder.startswith(f"{root}/") for folder in self.locked_folders)
+        return SnapshotFacts(tuple(files), documents, weights, "a folder cannot be read" if locked else None)
+
+    def text(self, location: Location, name: str, limit: int) -> str | None:
+        if name not in self._names(location.token):
+            return None
+        _, data = self._follow(location, name)
+        if not isinstance(data, bytes):
+            return None
+        try:
+            return data[:limit].decode()
+        except UnicodeDecodeError as exc:
+            is_cut = exc.reason == "unexpected end of data" and len(data) > limit
+            return data[: exc.start].decode() if is_cut else None
+
+    def _names(self, root: str) -> Iterator[str]:
+        for path in sorted(self.disk):
+            name = path.removeprefix(f"{root}/")
+            folders = name.split("/")[:-1]
+            if name != path and not any(folder.startswith(".") for folder in folders):
+                yield name
+
+    def _follow(self, location: Location, name: str) -> tuple[FileFact, Thing | None]:
+        path, blob = f"{location.token}/{name}", None
+        for _ in range(_MAX_HOPS):
+            thing = self.disk.get(path)
+            if thing is None:
+                is_folder = any(other.startswith(f"{path}/") for other in self.disk)
+                state = FileState.IRREGULAR if is_folder else FileState.DANGLING
+                return FileFact(name, 0, state, blob, None), None
+            if isinstance(thing, Pipe):
+                return FileFact(name, 0, FileState.IRREGULAR, blob, self._identity(path)), None
+            if not isinstance(thing, Link):
+                data = thing.data if isinstance(thing, Locked) else thing
+                return FileFact(name, len(data), FileState.OK, blob, self._identity(path)), thing
+            target = thing.target.replace("{root}", "")
+            blob = blob or posixpath.basename(target)
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+            if not any(path.startswith(f"{bound}/") for bound in location.bounds):
+                return FileFact(name, 0, FileState.ESCAPING, blob, None), None
+        return FileFact(name, 0, FileState.LOOP, blob, None), None
+
+    def _identity(self, path: str) -> tuple[int, int]:
+        return (0, sorted(self.disk).index(path))
+
+
+def _document(data: bytes, *, keep: bool) -> Document:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return Document(problem="is not UTF-8")
+    if not data or data.startswith(_LFS):
+        return Document(problem="is a Git LFS pointer, not the file" if data else "is empty")
+    try:
+        value = json.loads(text) if keep else json.loads(text, parse_constant=int)
+    except RecursionError:
+        return Document(problem="is nested too deeply")
+    except ValueError:
+        return Document(problem="is not valid JSON")
+    if keep and _depth(value) > _MAX_DEPTH:
+        return Document(problem="is nested too deeply")
+    return Document(value=value if keep else None)
+
+
+def _depth(value: object) -> int:
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+    return depth
+
+
+def _head(name: str, data: bytes) -> WeightHead:
+    if data.startswith(_LFS):
+        return WeightHead(WeightFormat.LFS_POINTER)
+    if name.endswith(".safetensors"):
+        return _safetensors(data) if data else WeightHead(WeightFormat.OTHER)
+    if data.startswith(b"GGUF"):
+        return WeightHead(WeightFormat.GGUF)
+    if data.startswith(b"PK\x03\x04"):
+        return WeightHead(WeightFormat.TORCH, problem=None if b"PK\x05\x06" in data else "no end")
+    return WeightHead(WeightFormat.OTHER)
+
+
+def _safetensors(data: bytes) -> WeightHead:
+    try:
+        (length,) = struct.unpack_from("<Q", data)
+        if 8 + length > len(data):
+            return WeightHead(WeightFormat.SAFETENSORS, problem="too short")
+        header = json.loads(data[8 : 8 + length])
+        metadata = header.pop("__metadata__", {})
+        tensors = {
+            name: TensorEntry(entry["dtype"], tuple(entry["shape"]), tuple(entry["data_offsets"]))
+            for name, entry in header.items()
+        }
+    except (struct.error, ValueError, TypeError, KeyError, AttributeError):
+        return WeightHead(WeightFormat.SAFETENSORS, problem="no header")
+    return WeightHead(WeightFormat.SAFETENSORS, data_size=len(data) - 8 - length, tensors=tensors, metadata=metadata)

@@ -1,0 +1,19 @@
+"""A machine whose memory and clock a test decides on."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.define
+class FakeSystem:
+    """Fulfils ``ports.system``; the clock stands still until a test moves it."""
+
+    memory: int | None = 16 * 2**30
+    time: float = 1_800_000_000.0
+
+    def memory_total_bytes(self) -> int | None:
+        return self.memory
+
+    def now(self) -> float:
+        return self.time

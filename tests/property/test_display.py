@@ -1,0 +1,110 @@
+"""What strangers write never steers a terminal."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlxknife.cli.render import units
+from mlxknife.cli.render.table import table
+from mlxknife.cli.render.text import Span, Style, paint
+from mlxknife.domain.rules.display import visible, width
+from tests.property.strategies import strange_text
+
+_BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+_MARKS = "\u200e\u200f\u061c"
+_CODE = re.compile(r"\x1b\[\d+m")
+_FACTORS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+_pieces = st.one_of(strange_text(), st.builds(Span, strange_text(), st.sampled_from(Style)))
+_tables = st.integers(1, 4).flatmap(
+    lambda columns: st.tuples(
+        st.lists(strange_text(8), min_size=columns, max_size=columns),
+        st.lists(st.lists(_pieces, min_size=columns, max_size=columns), max_size=4),
+        st.dictionaries(st.integers(0, columns - 1), st.integers(1, 12), max_size=2),
+    )
+)
+
+
+def _is_harmless(char: str) -> bool:
+    steers = unicodedata.category(char) in ("Cc", "Cs") or unicodedata.bidirectional(char) in _BIDI or char in _MARKS
+    return not steers and len(f"a{char}b".splitlines()) == 1
+
+
+@given(strange_text())
+def test_visible_text_holds_nothing_that_steers(text: str) -> None:
+    shown = visible(text)
+    assert all(map(_is_harmless, shown))
+    assert shown.encode().decode() == shown
+
+
+@given(strange_text())
+def test_what_is_visible_already_stays_as_it_is(text: str) -> None:
+    assert visible(visible(text)) == visible(text)
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs", "M"])))
+def test_printable_text_of_any_language_is_left_alone(text: str) -> None:
+    assert visible(text) == text
+
+
+@given(st.lists(_pieces))
+def test_a_line_without_colour_is_one_line_without_escapes(line: list[str | Span]) -> None:
+    assert all(map(_is_harmless, paint(line, colour=False)))
+
+
+@given(st.lists(_pieces))
+def test_a_line_in_colour_holds_our_own_codes_only(line: list[str | Span]) -> None:
+    painted = paint(line, colour=True)
+    assert all(map(_is_harmless, _CODE.sub("", painted)))
+    assert painted.count("\x1b") == 2 * sum(isinstance(piece, Span) for piece in line)
+
+
+@given(_tables)
+def test_a_table_holds_nothing_that_steers_and_its_columns_line_up(
+    made: tuple[list[str], list[list[str | Span]], dict[int, int]],
+) -> None:
+    header, rows, wrap = made
+    lines = [list(line) for line in table(header, rows, wrap)]
+    assert all(all(map(_is_harmless, paint(line, colour=False))) for line in lines)
+    shown = ["".join(visible(piece.text if isinstance(piece, Span) else piece) for piece in line) for line in lines]
+    assert len({width(line) for line in shown}) == 1
+    assert len(lines) >= 2 + len(rows)
+
+
+@given(strange_text(), strange_text())
+def test_widths_add_up_and_are_never_negative(left: str, right: str) -> None:
+    assert width(visible(left) + visible(right)) == width(visible(left)) + width(visible(right))
+    assert 0 <= width(visible(left)) <= 2 * len(visible(left))
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)))
+def test_ascii_is_as_wide_as_it_is_long(text: str) -> None:
+    assert width(text) == len(text)
+
+
+@given(st.integers(0, 10**15))
+def test_a_size_says_what_it_means_within_its_last_digit(size_bytes: int) -> None:
+    found = re.fullmatch(r"(\d+(?:\.\d)?)([KMGT]?B)", units.size(size_bytes))
+    assert found is not None
+    number, factor = float(found[1]), _FACTORS[found[2]]
+    assert abs(number * factor - size_bytes) <= 0.0501 * factor
+    assert number < 1000 or found[2] == "TB"
+
+
+@given(st.floats(-(10**12), 10**12), st.floats(0, 10**12))
+def test_older_is_never_shown_as_younger(seconds: float, more: float) -> None:
+    assert _seconds(units.age(seconds)) <= _seconds(units.age(seconds + more))
+    assert _seconds(units.age(seconds)) <= max(seconds, 0)
+
+
+def _seconds(age: str) -> int:
+    if age == "just now":
+        return 0
+    found = re.fullmatch(r"(\d+)(y|mo|w|d|h|m) ago", age)
+    assert found is not None
+    lengths = {"y": 31_536_000, "mo": 2_592_000, "w": 604_800, "d": 86_400, "h": 3_600, "m": 60}
+    return int(found[1]) * lengths[found[2]]

@@ -1,0 +1,31 @@
+"""Facts about models that are nowhere but in a test."""
+
+from __future__ import annotations
+
+from mlxknife.domain.model.info import Card, Traits
+from mlxknife.domain.model.snapshot import Location, SnapshotFacts
+from mlxknife.domain.rules import capabilities, card, filenames
+from tests.builder import Files, chat_files, json_bytes
+from tests.fakes.snapshot_reader import FakeReader
+
+
+def facts_of(files: Files) -> SnapshotFacts:
+    """Read files as an adapter would."""
+    disk = {f"/model/{name}": data for name, data in files.items()}
+    return FakeReader(disk).read(Location("/model", ("/model",)), filenames.READING_LIST)
+
+
+def traits_of(files: Files, name: str = "org/name") -> Traits:
+    """Describe files as the catalog would."""
+    parsed = card.parse(files[filenames.CARD].decode()) if filenames.CARD in files else Card()
+    return capabilities.detect(name, facts_of(files), parsed)
+
+
+def with_config(**config: object) -> Files:
+    """Return a model whose config.json says this and nothing else."""
+    return chat_files() | {"config.json": json_bytes(config)}
+
+
+def without(files: Files, *names: str) -> Files:
+    """Return the files but for some."""
+    return {name: data for name, data in files.items() if name not in names}

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import pytest
+
+from mlxknife.domain.errors import AccessDenied, AmbiguousMatch, ModelNotFound, ValidationError
+from mlxknife.domain.model.verdict import Finding, Integrity
+from mlxknife.domain.services.finder import Finder
+from tests.fakes.model_store import FakeStore
+from tests.fakes.workspaces import FakeWorkspaces
+
+_OLD, _NEW = "0abc" + "0" * 36, "0abd" + "0" * 36
+_MODEL = frozenset({"config.json", "model.safetensors"})
+
+
+def _finder(*cached: str, at_home: tuple[str, ...] = (), elsewhere: tuple[str, ...] = ()) -> Finder:
+    store = FakeStore()
+    for name in cached:
+        store.add(f"models--{name.replace('/', '--')}", refs={"main": _NEW}, snapshots=(_OLD, _NEW))
+    homes = {f"/home/models/{name}": _MODEL for name in at_home}
+    return Finder(store=store, workspaces=FakeWorkspaces(folders=homes | dict.fromkeys(elsewhere, _MODEL)))
+
+
+def _names(finder: Finder, pattern: str = "") -> list[str]:
+    return [entry.name for entry in finder.entries(pattern)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("org/Phi-3", "org/Phi-3"),
+        ("Phi-3", "org/Phi-3"),
+        ("phi-3-", "mlx-community/Phi-3-mini"),
+        ("MINI", "mlx-community/Phi-3-mini"),
+        ("gpt2", "gpt2"),
+        ("gpt2-xl", "gpt2-xl"),
+        ("gpt2-", "gpt2-xl"),
+        ("Llama", "mlx-community/Llama"),
+        ("other/Llama", "other/Llama"),
+        ("/elsewhere/model", "/elsewhere/model"),
+        ("~/models/gpt2-xl", "gpt2-xl"),
+    ],
+)
+def test_a_spec_finds_the_first_that_fits(spec: str, name: str) -> None:
+    finder = _finder(
+        "org/Phi-3",
+        "mlx-community/Phi-3-mini",
+        "gpt2",
+        "other/Llama",
+        "mlx-community/Llama",
+        at_home=("gpt2-xl",),
+        elsewhere=("/elsewhere/model",),
+    )
+    assert finder.find(spec).name == name
+
+
+def test_an_exact_name_beside_a_longer_workspace_is_not_ambiguous() -> None:
+    finder = _finder("gpt2", at_home=("gpt2-xl",))
+    assert (finder.find("gpt2").cached, finder.find("gpt2-xl").cached) == (True, False)
+    with pytest.raises(AmbiguousMatch) as caught:
+        finder.find("gpt")
+    assert caught.value.matches == ("gpt2", "gpt2-xl")
+
+
+def test_a_workspace_gives_its_bare_name_up_to_a_cached_model_and_is_named_by_its_path() -> None:
+    finder = _finder("gpt2", at_home=("gpt2", "mine"))
+    assert _names(finder) == ["/home/models/gpt2", "gpt2", "mine"]
+    assert finder.find("gpt2").cached
+    assert finder.find("/home/models/gpt2").name == "/home/models/gpt2"
+    assert not finder.find("/home/models/gpt2").cached
+    assert finder.find("/home/models/mine").name == "mine"
+
+
+def test_every_entry_is_found_by_its_own_name() -> None:
+    finder = _finder("gpt2", "a/b", "a/bc", "mlx-community/b", at_home=("gpt2", "b", "c"))
+    entries = finder.entries()
+    assert len(entries) == 7
+    assert [finder.find(entry.name) for entry in entries] == list(entries)
+
+
+def test_entries_are_sorted_and_narrowed_by_a_pattern_in_any_case() -> None:
+    finder = _finder("b/Two", "a/one", "B/three", at_home=("twofold",))
+    assert _names(finder) == ["a/one", "B/three", "b/Two", "twofold"]
+    assert _names(finder, "TWO") == ["b/Two", "twofold"]
+    assert _names(finder, "nothing") == []
+
+
+def test_an_existing_folder_with_a_config_wins_over_the_cache() -> None:
+    finder = _finder("org/name", elsewhere=("/work/org/name",))
+    assert finder.find("org/name").name == "/work/org/name"
+    assert finder.find("org/name@main").cached
+
+
+def test_nothing_found_suggests_what_looks_alike() -> None:
+    finder = _finder("mlx-community/Phi-3-mini", "org/other")
+    with pytest.raises(ModelNotFound) as caught:
+        finder.find("Phi-3-mino")
+    assert caught.value.suggestions == ("mlx-community/Phi-3-mini",)
+    assert caught.value.hint == "Did you mean mlx-community/Phi-3-mini?"
+    with pytest.raises(ModelNotFound) as caught:
+        _finder().find("x")
+    assert caught.value.suggestions == ()
+
+
+@pytest.mark.parametrize(
+    "spec", ["", " ", "a@", "@a", "a//b", "a/../b", "a\0", "a\x1b", "a\u202e", "x" * 97, "a/", "a\\b"]
+)
+def test_what_can_be_no_name_is_refused_before_the_disk_is_asked(spec: str) -> None:
+    finder = Finder(store=FakeStore(failure=AccessDenied("asked")), workspaces=FakeWorkspaces())
+    with pytest.raises(ValidationError):
+        finder.find(spec)
+
+
+def _revisions() -> Finder:
+    store = FakeStore()
+    refs = {"main": _NEW, "dev": _OLD, "v1.0": _OLD, "gone": "f" * 40}
+    store.add("models--org--name", refs=refs, snapshots=(_OLD, _NEW), unfinished=("blob",))
+    store.record("models--org--name", _OLD, {"config.json": 2})
+    return Finder(store=store, workspaces=FakeWorkspaces(folders={"/home/models/mine": _MODEL}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "commit"),
+    [
+        ("org/name", _NEW),
+        ("org/name@main", _NEW),
+        ("name@dev", _OLD),
+        ("name@v1.0", _OLD),
+        ("name@0abc", _OLD),
+        ("name@0ABD", _NEW),
+        (f"name@{_OLD}", _OLD),
+    ],
+)
+def test_a_revision_is_a_branch_a_tag_or_a_commit(spec: str, commit: str) -> None:
+    entry = _revisions().find(spec)
+    assert (entry.name, entry.commit, entry.finding) == ("org/name", commit, None)
+
+
+def test_an_entry_carries_what_the_store_knows() -> None:
+    entry = _revisions().find("name@dev")
+    assert (entry.unfinished, entry.manifest) == (frozenset({"blob"}), {"config.json": 2})
+    assert _revisions().find("name").manifest is None
+
+
+def test_a_prefix_of_several_commits_is_ambiguous() -> None:
+    with pytest.raises(AmbiguousMatch) as caught:
+        _revisions().find("org/name@0ab")
+    assert caught.value.available_hashes == (_OLD, _NEW)
+
+
+@pytest.mark.parametrize("revision", ["0a", "fff", "gone", "nothing"])
+def test_a_revision_that_is_not_there_is_not_found(revision: str) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        _revisions().find(f"org/name@{revision}")
+    assert caught.value.available_hashes == (_OLD, _NEW)
+
+
+def test_a_workspace_has_no_revisions() -> None:
+    with pytest.raises(ModelNotFound, match="Workspace 'mine' has no revisions"):
+        _revisions().find("mine@main")
+
+
+def test_a_repo_with_nothing_in_it_is_an_entry_with_a_finding() -> None:
+    store = FakeStore()
+    store.add("models--org--empty")
+    store.add("models--org--broken", problem="model folder cannot be read")
+    entries = Finder(store=store, workspaces=FakeWorkspaces()).entries()
+    assert {entry.name: entry.finding for entry in entries} == {
+        "org/empty": Finding(Integrity.INCOMPLETE, "no snapshot downloaded"),
+        "org/broken": Finding(Integrity.INCOMPLETE, "model folder cannot be read"),
+    }
+    assert {entry.location for entry in entries} == {None}
+
+
+def test_a_file_in_the_place_of_a_snapshot_is_corrupt() -> None:
+    store = FakeStore()
+    store.add("models--org--name", refs={"main": _NEW}, no_folders=(_NEW,))
+    (entry,) = Finder(store=store, workspaces=FakeWorkspaces()).entries()
+    assert entry.finding == Finding(Integrity.CORRUPT, "snapshot is not a folder")
