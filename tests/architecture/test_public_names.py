@@ -1,0 +1,93 @@
+"""What users may rely on by name: the library's names, the programs, the error tree."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from importlib.metadata import entry_points, metadata
+
+import pytest
+
+import mlxknife
+from tests.e2e.processes import BIN
+
+PUBLIC = [
+    "AccessDenied",
+    "AmbiguousMatch",
+    "App",
+    "HealthEntry",
+    "HealthReport",
+    "Integrity",
+    "InternalError",
+    "KnifeError",
+    "ModelDetails",
+    "ModelInfo",
+    "ModelNotFound",
+    "StorageError",
+    "ValidationError",
+    "__version__",
+    "open_app",
+]
+ERRORS = {
+    "KnifeError": "OperationError",
+    "ValidationError": "ValidationError",
+    "ModelNotFound": "model_not_found",
+    "AmbiguousMatch": "ambiguous_match",
+    "StorageError": "FilesystemError",
+    "AccessDenied": "PermissionError",
+    "InternalError": "InternalError",
+}
+PROGRAMS = {
+    "mlxk": "mlxknife.__main__:main",
+    "mlxk2": "mlxknife.__main__:main",
+    "mlxk-json": "mlxknife.__main__:main",
+    "mlx-run": "mlxknife.__main__:main_run",
+}
+
+
+def test_the_public_names_are_these() -> None:
+    assert mlxknife.__all__ == PUBLIC
+    assert dir(mlxknife) == PUBLIC
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_can_be_imported(name: str) -> None:
+    namespace: dict[str, object] = {}
+    exec(f"from mlxknife import {name}", namespace)
+    assert namespace[name] is getattr(mlxknife, name)
+
+
+def test_a_star_import_brings_the_public_names() -> None:
+    namespace: dict[str, object] = {}
+    exec("from mlxknife import *", namespace)
+    assert namespace.keys() - {"__builtins__"} == set(PUBLIC)
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = mlxknife.no_such_name
+
+
+def test_every_error_has_the_code_of_the_contract() -> None:
+    for name, code in ERRORS.items():
+        error = getattr(mlxknife, name)
+        assert (error.code, issubclass(error, mlxknife.KnifeError)) == (code, True)
+    assert issubclass(mlxknife.AccessDenied, mlxknife.StorageError)
+
+
+def test_the_programs_are_declared_and_installed() -> None:
+    scripts = {
+        entry.name: entry.value
+        for entry in entry_points(group="console_scripts")
+        if entry.value.startswith("mlxknife.")
+    }
+    assert scripts == PROGRAMS
+    for name, value in PROGRAMS.items():
+        module, _, function = value.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
+        assert os.access(BIN / name, os.X_OK)
+
+
+def test_the_extras_are_declared() -> None:
+    extras = set(metadata("mlxknife").get_all("Provides-Extra") or ())
+    assert extras >= {"cpu", "cuda12", "cuda13", "vision", "embed", "dev"}

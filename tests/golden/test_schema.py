@@ -1,0 +1,147 @@
+"""The schema in docs/ is the code's own, accepts the right answers, and refuses wrong ones."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mlxknife.cli import schema
+from tests.golden.examples import SCHEMA, validator
+from tests.golden.stage import Desk, phi3_files
+
+PHI = "mlx-community/Phi-3-mini-4k-instruct-4bit"
+
+Answer = dict[str, Any]
+
+
+def test_the_file_is_what_the_code_says() -> None:
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == schema.document(), "run: make schema"
+    assert SCHEMA.read_text(encoding="utf-8") == json.dumps(schema.document(), indent=2) + "\n", "run: make schema"
+
+
+QUESTIONS = (
+    ("list",),
+    ("show", PHI),
+    ("show", PHI, "--files"),
+    ("show", PHI, "--config"),
+    ("show", PHI, "--files", "--config"),
+    ("health",),
+    ("version",),
+    ("show", "nothing"),
+    ("show", "mlx"),
+    ("show", f"{PHI}@fff"),
+    ("nonsense",),
+    ("list", "--nonsense"),
+)
+
+
+@pytest.mark.parametrize("words", QUESTIONS, ids=" ".join)
+def test_every_answer_fits(desk: Desk, words: tuple[str, ...]) -> None:
+    desk.cache.model(PHI, phi3_files())
+    desk.cache.model("mlx-community/other")
+    desk.machine.workspace("mine")
+    answer = desk.machine.run(*words, "--json").document()
+    assert [error.message for error in validator().iter_errors(answer)] == []
+
+
+MODEL: Answer = {
+    "name": "org/model",
+    "hash": "a" * 40,
+    "size_bytes": 1,
+    "last_modified": "2024-10-15T08:23:41Z",
+    "framework": "MLX",
+    "model_type": "chat",
+    "capabilities": ["text-generation", "chat"],
+    "health": "healthy",
+    "runtime_compatible": True,
+    "reason": None,
+    "cached": True,
+    "integrity": "structural",
+    "quantization": {"bits": 4, "group_size": 64, "mode": "affine"},
+    "context_length": 4096,
+    "origin": None,
+}
+LIST: Answer = {"status": "success", "command": "list", "data": {"models": [MODEL], "count": 1}, "error": None}
+HEALTH: Answer = {
+    "status": "success",
+    "command": "health",
+    "data": {
+        "healthy": [
+            {"name": "org/model", "status": "healthy", "reason": "Model is healthy", "integrity": "structural"}
+        ],
+        "unhealthy": [],
+        "summary": {"total": 1, "healthy_count": 1, "unhealthy_count": 0},
+    },
+    "error": None,
+}
+ERROR: Answer = {
+    "status": "error",
+    "command": None,
+    "data": None,
+    "error": {"type": "ValidationError", "message": "no command given", "hint": "See mlxk --help"},
+}
+
+
+@pytest.mark.parametrize("answer", [LIST, HEALTH, ERROR], ids=["list", "health", "error"])
+def test_the_right_answers_that_are_spoilt_below_fit(answer: Answer) -> None:
+    assert validator().is_valid(answer)
+
+
+def without(*path: str | int) -> Callable[[Answer], None]:
+    def spoil(answer: Any) -> None:  # noqa: ANN401 - JSON
+        for step in path[:-1]:
+            answer = answer[step]
+        del answer[path[-1]]
+
+    return spoil
+
+
+def changed(value: object, *path: str | int) -> Callable[[Answer], None]:
+    def spoil(answer: Any) -> None:  # noqa: ANN401 - JSON
+        for step in path[:-1]:
+            answer = answer[step]
+        answer[path[-1]] = value
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("answer", "spoil"),
+    [
+        *((LIST, without("data", "models", 0, field)) for field in MODEL),
+        *((LIST, without(field)) for field in LIST),
+        *((ERROR, without(field)) for field in ERROR),
+        (LIST, changed("ok", "status")),
+        (LIST, changed("error", "status")),
+        (LIST, changed("health", "command")),
+        (LIST, changed(None, "command")),
+        (LIST, changed({"type": "x", "message": "y"}, "error")),
+        (LIST, changed("0.1.7", "spec")),
+        (LIST, changed(None, "data")),
+        (LIST, without("data", "count")),
+        (LIST, changed("12", "data", "models", 0, "size_bytes")),
+        (LIST, changed("Mlx", "data", "models", 0, "framework")),
+        (LIST, changed("well", "data", "models", 0, "health")),
+        (LIST, changed("fine", "data", "models", 0, "integrity")),
+        (LIST, changed("yes", "data", "models", 0, "cached")),
+        (LIST, changed("chat", "data", "models", 0, "capabilities")),
+        (LIST, changed("4bit", "data", "models", 0, "quantization")),
+        (HEALTH, changed("maybe", "data", "healthy", 0, "status")),
+        (HEALTH, without("data", "healthy", 0, "integrity")),
+        (HEALTH, without("data", "summary")),
+        (HEALTH, changed(None, "data", "unhealthy")),
+        (ERROR, changed("nonsense", "command")),
+        (ERROR, without("error", "type")),
+        (ERROR, without("error", "message")),
+        (ERROR, changed(None, "error")),
+        (ERROR, changed("org/model", "error", "matches")),
+    ],
+)
+def test_wrong_answers_do_not_fit(answer: Answer, spoil: Callable[[Answer], None]) -> None:
+    spoilt = copy.deepcopy(answer)
+    spoil(spoilt)
+    assert not validator().is_valid(spoilt)

@@ -1,0 +1,94 @@
+"""The examples of seed 2 for ``show``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.builder import chat_files, write_workspace
+from tests.golden.examples import differences, example
+from tests.golden.stage import Desk, padded, phi3_files, sparse_weights
+
+PHI = "mlx-community/Phi-3-mini-4k-instruct-4bit"
+LLAMAS = ("mlx-community/Llama-3.2-1B-Instruct-4bit", "mlx-community/Llama-3.2-3B-Instruct-4bit")
+
+
+@pytest.mark.parametrize("spec", [PHI, "Phi-3-mini-4k-instruct-4bit", "Phi-3-mini", "phi-3", "Phi-3-mini@a53"])
+def test_the_basic_information(desk: Desk, spec: str) -> None:
+    expected = example("show")
+    desk.build(expected["data"]["model"], phi3_files())
+    answer = desk.ask("show", spec)
+    assert differences(expected, answer) == []
+    assert "files" not in answer["data"]
+    assert "config" not in answer["data"]
+
+
+def test_the_files(desk: Desk) -> None:
+    expected = example("show-files")
+    built = desk.build(expected["data"]["model"], files_of_the_example())
+    for name, size in WEIGHTS.items():
+        sparse_weights(built.blob(name), size)
+    answer = desk.ask("show", PHI, "--files")
+    expected["data"]["model"]["size_bytes"] = sum(file["size_bytes"] for file in answer["data"]["files"])
+    assert differences(expected, answer) == []
+    assert answer["data"]["metadata"] is None
+
+
+WEIGHTS = {
+    "model.safetensors": 2_300_000_000,
+    "model-00001-of-00002.safetensors": 1_800_000_000,
+    "model-00002-of-00002.safetensors": 200_000_000,
+}
+
+
+def files_of_the_example() -> dict[str, bytes]:
+    config = example("show-config")["data"]["config"]
+    return {name: name.encode() for name in WEIGHTS} | {
+        "config.json": padded(config, 1_200),
+        "tokenizer.json": padded({"model": {}}, 2_100_000),
+        "tokenizer_config.json": padded({"chat_template": "x"}, 3_400),
+        "special_tokens_map.json": padded({}, 588),
+    }
+
+
+def test_the_config(desk: Desk) -> None:
+    expected = example("show-config")
+    desk.build(expected["data"]["model"], phi3_files())
+    answer = desk.ask("show", PHI, "--config")
+    assert differences(expected, answer) == []
+    assert answer["data"]["config"] == expected["data"]["config"]
+
+
+def test_the_files_and_the_config_together(desk: Desk) -> None:
+    desk.build(example("show")["data"]["model"], phi3_files())
+    data = desk.ask("show", PHI, "--files", "--config")["data"]
+    assert data["config"] == example("show-config")["data"]["config"]
+    assert {file["name"] for file in data["files"]} == phi3_files().keys()
+    assert data["metadata"] is None
+
+
+def workspace_of(desk: Desk, expected: dict[str, Any]) -> str:
+    folder = write_workspace(desk.machine.root / "my-workspace", chat_files())
+    desk.fit(folder, expected["data"]["model"], folder / "model.safetensors")
+    expected["data"]["model"]["name"] = str(folder)
+    return str(folder)
+
+
+def test_the_workspace_by_its_path(desk: Desk) -> None:
+    expected = example("show-workspace")
+    path = workspace_of(desk, expected)
+    assert differences(expected, desk.ask("show", path)) == []
+    assert differences(expected, desk.ask("show", "./my-workspace")) == []
+
+
+def test_nothing_of_that_name(desk: Desk) -> None:
+    outcome = desk.asked("show", "nonexistent-model")
+    assert (outcome.code, differences(example("show-not-found"), outcome.document())) == (1, [])
+
+
+def test_several_of_that_name(desk: Desk) -> None:
+    for name in LLAMAS:
+        desk.cache.model(name)
+    outcome = desk.asked("show", "Llama")
+    assert (outcome.code, differences(example("show-ambiguous"), outcome.document())) == (1, [])
