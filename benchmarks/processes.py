@@ -1,0 +1,136 @@
+"""Whole processes: where the peers live, what surrounds a timed process, and how it is timed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_REMOVED = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "MLXK_", "MLXK2_", "PYTHON", "XDG_")
+"""What would send a tool to another cache, or (PYTHONDONTWRITEBYTECODE) make it compile itself in every run."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One command that is timed. ``home`` is the HF_HOME it runs in."""
+
+    name: str
+    command: tuple[str, ...]
+    home: Path
+    runs: int
+
+
+@dataclass(frozen=True)
+class Times:
+    """The seconds that a case took, from the fastest run to the slowest."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Return the median in milliseconds."""
+        return statistics.median(self.seconds) * 1000
+
+    def summary(self) -> dict[str, float]:
+        """Return what is saved."""
+        milliseconds = [second * 1000 for second in self.seconds]
+        return {
+            "runs": len(milliseconds),
+            "median_ms": round(self.median, 2),
+            "min_ms": round(milliseconds[0], 2),
+            "max_ms": round(milliseconds[-1], 2),
+        }
+
+
+def make_environment(venv: Path, requirements: Sequence[str]) -> Path:
+    """Return the folder of programs of a venv that holds the requirements; it is made once and kept."""
+    programs, stamp, wanted = venv / "bin", venv / ".requirements", "\n".join(requirements)
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return programs
+    say(f"installing {' '.join(requirements)}")
+    shutil.rmtree(venv, ignore_errors=True)
+    _must([sys.executable, "-m", "venv", str(venv)])
+    _must([str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
+    stamp.write_text(wanted)
+    return programs
+
+
+def versions(python: Path, packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of packages that an interpreter finds."""
+    code = "import json, sys; from importlib.metadata import version; "
+    code += "print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
+    found: dict[str, str] = json.loads(_must([str(python), "-c", code, *packages]))
+    return found
+
+
+def answer(command: Sequence[str], home: Path) -> str:
+    """Return what a command prints in the surroundings of the timed processes; end the benchmark if it fails."""
+    return _must(command, _surroundings(home))
+
+
+def measure(cases: Sequence[Case]) -> dict[str, Times]:
+    """Time all cases in turns (A B C A B C), after one run of each that is not counted."""
+    for case in cases:
+        say(f"warming up: {case.name}")
+        answer(case.command, case.home)
+    seconds: dict[str, list[float]] = {case.name: [] for case in cases}
+    rounds = max(case.runs for case in cases)
+    for number in range(rounds):
+        say(f"round {number + 1} of {rounds}")
+        for case in cases:
+            if number < case.runs:
+                seconds[case.name].append(_seconds(case))
+    return {name: Times(tuple(sorted(found))) for name, found in seconds.items()}
+
+
+def say(text: str) -> None:
+    """Tell the user what goes on; stdout is for the table."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _surroundings(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_REMOVED)}
+    empty = str(home / "empty")
+    return kept | {
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+        "MLXK_WORKSPACE_HOME": empty,
+        "XDG_CONFIG_HOME": empty,
+    }
+
+
+def _seconds(case: Case) -> float:
+    surroundings = _surroundings(case.home)
+    start = time.perf_counter()
+    done = subprocess.run(
+        case.command,
+        env=surroundings,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    end = time.perf_counter()
+    if done.returncode != 0:
+        sys.exit(f"benchmark stopped: {case.name} ended with {done.returncode}")
+    return end - start
+
+
+def _must(command: Sequence[str], surroundings: Mapping[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(
+            command, env=surroundings, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    except OSError as exc:
+        sys.exit(f"benchmark stopped: {command[0]} cannot be run: {exc.strerror}")
+    if done.returncode != 0:
+        sys.exit(f"benchmark stopped: {' '.join(command)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
