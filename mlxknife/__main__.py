@@ -24,7 +24,7 @@ def main_run() -> int:
 def _open_app() -> App:
     from mlxknife.bootstrap import open_app  # noqa: PLC0415 - --version and --help need none of it
 
-    return open_app()
+    return open_app(may_fork=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from mlxknife.domain.services.finder import Finder
 from mlxknife.domain.services.inspector import Inspector
 from mlxknife.ports.runtime_inventory import RuntimeInventory
 from mlxknife.ports.system import System
+from mlxknife.ports.workers import Workers
 
 if TYPE_CHECKING:
     from mlxknife.domain.services.catalog import Catalog
@@ -29,6 +30,7 @@ class App:
     finder: Finder
     inspector: Inspector
     inventory: RuntimeInventory
+    workers: Workers
     system: System
 
     @cached_property
@@ -36,11 +38,11 @@ class App:
         """``list`` and ``show``."""
         from mlxknife.domain.services.catalog import Catalog  # noqa: PLC0415
 
-        return Catalog(finder=self.finder, inspector=self.inspector, inventory=self.inventory)
+        return Catalog(self.finder, self.inspector, self.inventory, self.workers)
 
     @cached_property
     def health(self) -> Health:
         """``health``."""
         from mlxknife.domain.services.health import Health  # noqa: PLC0415
 
-        return Health(finder=self.finder, inspector=self.inspector)
+        return Health(self.finder, self.inspector, self.workers)

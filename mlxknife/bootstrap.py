@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from mlxknife.adapters.folder.reader import FolderReader
 from mlxknife.adapters.hfcache.store import HfCache
 from mlxknife.adapters.packages.inventory import InstalledPackages
+from mlxknife.adapters.process.workers import ForkedWorkers, SerialWorkers
 from mlxknife.adapters.system.machine import Machine
 from mlxknife.adapters.system.surroundings import settle
 from mlxknife.adapters.workspaces.folders import LocalWorkspaces
@@ -21,11 +22,15 @@ def open_app(
     hub_cache: str | os.PathLike[str] | None = None,
     workspace_home: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
+    may_fork: bool = False,
 ) -> App:
     """Open the product: the services over the real cache, workspaces and machine.
 
     ``hub_cache`` is the folder that huggingface_hub calls its cache (``~/.cache/huggingface/hub``), ``workspace_home``
     the folder of your workspaces; without them the environment and the config file decide, as they do for ``mlxk``.
+
+    ``may_fork`` lets long listings use every processor through forked copies of the process; say so only where no other
+    thread runs.
 
     Raises ValidationError or StorageError for a config file that is wrong or cannot be read.
     """
@@ -42,5 +47,6 @@ def open_app(
         ),
         inspector=Inspector(reader=FolderReader()),
         inventory=InstalledPackages(),
+        workers=ForkedWorkers() if may_fork else SerialWorkers(),
         system=Machine(),
     )

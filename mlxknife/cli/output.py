@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
+import re
 import sys
 from typing import TextIO
 
@@ -13,6 +13,8 @@ import msgspec
 from mlxknife.cli.answer import Answer
 from mlxknife.cli.render.text import Line, paint
 from mlxknife.cli.wire import Envelope, ErrorObject
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7e]+")
 
 
 def print_answer(answer: Answer, *, command: str, as_json: bool) -> int:
@@ -32,21 +34,15 @@ def print_error(error: ErrorObject, *, command: str | None) -> None:
 
 def print_document(envelope: Envelope) -> None:
     """Write one JSON document to stdout, in ASCII, so that no name in it can steer a terminal."""
-    document = msgspec.to_builtins(envelope)
     try:
-        text = json.dumps(document, indent=2, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(document), indent=2)
-    sys.stdout.write(text + "\n")
+        document = msgspec.json.format(msgspec.json.encode(envelope), indent=2).decode()
+    except UnicodeEncodeError:  # a file name that is no text
+        document = json.dumps(msgspec.to_builtins(envelope), indent=2)
+    sys.stdout.write(_NOT_ASCII.sub(_escaped, document) + "\n")
 
 
-def _finite(value: object) -> object:
-    """Return a value with null for NaN and the infinities, which configs may hold and JSON may not."""
-    if isinstance(value, dict):
-        return {key: _finite(content) for key, content in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(content) for content in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def print_line(line: Line, stream: TextIO) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mlxknife.domain.errors import AccessDenied, AmbiguousMatch, ModelNotFound, ValidationError
+from mlxknife.domain.model.catalog import Entry
 from mlxknife.domain.model.verdict import Finding, Integrity
 from mlxknife.domain.services.finder import Finder
 from tests.fakes.model_store import FakeStore
@@ -20,8 +21,12 @@ def _finder(*cached: str, at_home: tuple[str, ...] = (), elsewhere: tuple[str, .
     return Finder(store=store, workspaces=FakeWorkspaces(folders=homes | dict.fromkeys(elsewhere, _MODEL)))
 
 
+def _entries(finder: Finder) -> tuple[Entry, ...]:
+    return tuple(map(finder.entry, finder.places()))
+
+
 def _names(finder: Finder, pattern: str = "") -> list[str]:
-    return [entry.name for entry in finder.entries(pattern)]
+    return [place.name for place in finder.places(pattern)]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +77,7 @@ def test_a_workspace_gives_its_bare_name_up_to_a_cached_model_and_is_named_by_it
 
 def test_every_entry_is_found_by_its_own_name() -> None:
     finder = _finder("gpt2", "a/b", "a/bc", "mlx-community/b", at_home=("gpt2", "b", "c"))
-    entries = finder.entries()
+    entries = _entries(finder)
     assert len(entries) == 7
     assert [finder.find(entry.name) for entry in entries] == list(entries)
 
@@ -163,7 +168,7 @@ def test_a_repo_with_nothing_in_it_is_an_entry_with_a_finding() -> None:
     store = FakeStore()
     store.add("models--org--empty")
     store.add("models--org--broken", problem="model folder cannot be read")
-    entries = Finder(store=store, workspaces=FakeWorkspaces()).entries()
+    entries = _entries(Finder(store=store, workspaces=FakeWorkspaces()))
     assert {entry.name: entry.finding for entry in entries} == {
         "org/empty": Finding(Integrity.INCOMPLETE, "no snapshot downloaded"),
         "org/broken": Finding(Integrity.INCOMPLETE, "model folder cannot be read"),
@@ -174,5 +179,5 @@ def test_a_repo_with_nothing_in_it_is_an_entry_with_a_finding() -> None:
 def test_a_file_in_the_place_of_a_snapshot_is_corrupt() -> None:
     store = FakeStore()
     store.add("models--org--name", refs={"main": _NEW}, no_folders=(_NEW,))
-    (entry,) = Finder(store=store, workspaces=FakeWorkspaces()).entries()
+    (entry,) = _entries(Finder(store=store, workspaces=FakeWorkspaces()))
     assert entry.finding == Finding(Integrity.CORRUPT, "snapshot is not a folder")

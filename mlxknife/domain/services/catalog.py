@@ -10,9 +10,10 @@ from mlxknife.domain.model.snapshot import SnapshotFacts
 from mlxknife.domain.model.verdict import Integrity, RuntimeVerdict
 from mlxknife.domain.rules import capabilities, compatibility, filenames
 from mlxknife.domain.rules import card as cards
-from mlxknife.domain.services.finder import Finder
+from mlxknife.domain.services.finder import Finder, Place
 from mlxknife.domain.services.inspector import Inspector
 from mlxknife.ports.runtime_inventory import RuntimeInventory
+from mlxknife.ports.workers import Workers
 
 _CARD_LIMIT = 256 * 1024
 
@@ -24,13 +25,17 @@ class Catalog:
     finder: Finder
     inspector: Inspector
     inventory: RuntimeInventory
+    workers: Workers
 
     def list(self, pattern: str = "") -> tuple[ModelInfo, ...]:
         """Return every model whose name contains the pattern, damaged ones with their reason, sorted by name.
 
         Raises StorageError or AccessDenied when the cache or the workspace home cannot be listed at all.
         """
-        return tuple(self._info(entry, self.inspector.facts(entry)) for entry in self.finder.entries(pattern))
+        places = self.finder.places(pattern)
+        if places:
+            self.inventory.installed()  # looked up once, before the work is shared out
+        return tuple(self.workers.map(self._look, places))
 
     def show(self, spec: str) -> ModelDetails:
         """Return everything about the one model that a spec means.
@@ -50,6 +55,10 @@ class Catalog:
             card=card,
             chat_template_source=capabilities.chat_template_source(facts),
         )
+
+    def _look(self, place: Place) -> ModelInfo:
+        entry = self.finder.entry(place)
+        return self._info(entry, self.inspector.facts(entry))
 
     def _info(self, entry: Entry, facts: SnapshotFacts, card: Card | None = None) -> ModelInfo:
         known_as = entry.origin or entry.name

@@ -15,24 +15,35 @@ from mlxknife.ports.workspaces import Workspaces
 
 
 @attrs.frozen
+class Place:
+    """Where a model stands: the name of its folder in the cache, or its workspace."""
+
+    name: str
+    folder: str | Workspace
+
+
+@attrs.frozen
 class Finder:
     """Puts the cache and the workspaces together under one set of names."""
 
     store: ModelStore
     workspaces: Workspaces
 
-    def entries(self, pattern: str = "") -> tuple[Entry, ...]:
-        """Return every model whose name contains a pattern, sorted by name.
+    def places(self, pattern: str = "") -> tuple[Place, ...]:
+        """Return the places of every model whose name contains a pattern, sorted by name.
 
         Raises StorageError or AccessDenied when the cache or the workspace home cannot be listed.
         """
         folders = self._cached()
-        homes = self._at_home(folders)
-        wanted = naming.matching(pattern, {*folders, *homes}) if pattern else {*folders, *homes}
-        return tuple(
-            self._cached_entry(name, folders[name]) if name in folders else workspace_entry(name, homes[name])
-            for name in sorted(wanted, key=lambda name: (name.casefold(), name))
-        )
+        places: dict[str, str | Workspace] = {**self._at_home(folders), **folders}
+        wanted = naming.matching(pattern, places) if pattern else places
+        return tuple(Place(name, places[name]) for name in sorted(wanted, key=lambda name: (name.casefold(), name)))
+
+    def entry(self, place: Place) -> Entry:
+        """Look at a model from outside. Raises nothing."""
+        if isinstance(place.folder, Workspace):
+            return workspace_entry(place.name, place.folder)
+        return self._cached_entry(place.name, place.folder)
 
     def find(self, text: str) -> Entry:
         """Return the one model that a spec means.

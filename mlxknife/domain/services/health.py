@@ -8,8 +8,9 @@ from mlxknife.domain.errors import AmbiguousMatch
 from mlxknife.domain.model.catalog import Entry
 from mlxknife.domain.model.health import HealthEntry, HealthReport
 from mlxknife.domain.model.verdict import Integrity
-from mlxknife.domain.services.finder import Finder
+from mlxknife.domain.services.finder import Finder, Place
 from mlxknife.domain.services.inspector import Inspector
+from mlxknife.ports.workers import Workers
 
 
 @attrs.frozen
@@ -18,6 +19,7 @@ class Health:
 
     finder: Finder
     inspector: Inspector
+    workers: Workers
 
     def check(self, pattern: str | None = None) -> HealthReport:
         """Judge the files of every model, of the models that a pattern names, or of one ``name@revision`` or path.
@@ -25,17 +27,18 @@ class Health:
         Raises ModelNotFound when a pattern names none, AmbiguousMatch only for a revision of several models,
         ValidationError, StorageError, AccessDenied.
         """
-        return HealthReport(entries=tuple(map(self._judge, self._entries(pattern))))
+        if pattern is not None:
+            try:
+                return HealthReport(entries=(self._judge(self.finder.find(pattern)),))
+            except AmbiguousMatch as ambiguous:
+                if "@" in pattern or ambiguous.matches is None:
+                    raise
+                matches = ambiguous.matches
+        places = [place for place in self.finder.places() if pattern is None or place.name in matches]
+        return HealthReport(entries=tuple(self.workers.map(self._look, places)))
 
-    def _entries(self, pattern: str | None) -> tuple[Entry, ...]:
-        if pattern is None:
-            return self.finder.entries()
-        try:
-            return (self.finder.find(pattern),)
-        except AmbiguousMatch as ambiguous:
-            if "@" in pattern or ambiguous.matches is None:
-                raise
-            return tuple(entry for entry in self.finder.entries(pattern) if entry.name in ambiguous.matches)
+    def _look(self, place: Place) -> HealthEntry:
+        return self._judge(self.finder.entry(place))
 
     def _judge(self, entry: Entry) -> HealthEntry:
         finding = self.inspector.finding(entry, self.inspector.facts(entry))
