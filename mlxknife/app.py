@@ -10,6 +10,8 @@ import attrs
 from mlxknife.domain.model.settings import Settings
 from mlxknife.domain.services.finder import Finder
 from mlxknife.domain.services.inspector import Inspector
+from mlxknife.domain.services.verifier import Verifier
+from mlxknife.ports.hasher import Hasher
 from mlxknife.ports.runtime_inventory import RuntimeInventory
 from mlxknife.ports.system import System
 from mlxknife.ports.workers import Workers
@@ -30,6 +32,7 @@ class App:
     finder: Finder
     inspector: Inspector
     inventory: RuntimeInventory
+    hasher: Hasher
     workers: Workers
     system: System
 
@@ -38,11 +41,11 @@ class App:
         """``list`` and ``show``."""
         from mlxknife.domain.services.catalog import Catalog  # noqa: PLC0415
 
-        return Catalog(self.finder, self.inspector, self.inventory, self.workers)
+        return Catalog(self.finder, self.inspector, self.inventory, Verifier(self.hasher), self.workers)
 
     @cached_property
     def health(self) -> Health:
         """``health``."""
         from mlxknife.domain.services.health import Health  # noqa: PLC0415
 
-        return Health(self.finder, self.inspector, self.workers)
+        return Health(self.finder, self.inspector, Verifier(self.hasher), self.workers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from mlxknife.adapters.folder.hashing import ThreadedHasher
 from mlxknife.adapters.folder.reader import FolderReader
 from mlxknife.adapters.hfcache.store import HfCache
 from mlxknife.adapters.packages.inventory import InstalledPackages
@@ -47,6 +48,7 @@ def open_app(
         ),
         inspector=Inspector(reader=FolderReader()),
         inventory=InstalledPackages(),
+        hasher=ThreadedHasher(),
         workers=ForkedWorkers() if may_fork else SerialWorkers(),
         system=Machine(),
     )

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import attrs
 
 from mlxknife.app import App
+from mlxknife.cli.console import Console
 from mlxknife.cli.render.text import Line
 
 
@@ -33,6 +34,6 @@ class Command(Protocol):
         """Declare what the command takes, named as the fields of its options."""
         ...
 
-    def run(self, app: App, options: Any) -> Answer:  # noqa: ANN401 - each module has its own options
+    def run(self, app: App, options: Any, console: Console) -> Answer:  # noqa: ANN401 - each has its own options
         """Do it. Raises KnifeError."""
         ...

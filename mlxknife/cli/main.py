@@ -57,7 +57,7 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
         program = program_parser().parse_args(before)
         if word is not None or as_json:
             name = _command_name(word, wants_version=program.version)
-            answer = _answer(name, after, open_app)
+            answer = _answer(name, after, open_app, as_json=as_json)
     except SystemExit as exc:  # --help has printed itself
         return exc.code if isinstance(exc.code, int) else 0
     except Exception as exc:  # noqa: BLE001 - the last stop before the user: everything becomes an error of the contract
@@ -81,13 +81,15 @@ def _command_name(word: str | None, *, wants_version: bool) -> str:
     return word
 
 
-def _answer(name: str, arguments: list[str], open_app: Callable[[], App]) -> Answer:
+def _answer(name: str, arguments: list[str], open_app: Callable[[], App], *, as_json: bool) -> Answer:
+    from mlxknife.cli.console import Console  # noqa: PLC0415 - --version and --help need none of it
+
     command: Command = importlib.import_module(f"mlxknife.cli.commands.{name}")
     parser = command_parser(name)
     command.add_arguments(parser)
     given = vars(parser.parse_args(arguments))
     options = command.Options(**{key: value for key, value in given.items() if key not in _COMMON})
-    return command.run(open_app(), options)
+    return command.run(open_app(), options, Console(as_json=as_json))
 
 
 def _print_without_command(*, wants_version: bool) -> int:

@@ -74,6 +74,7 @@ class FileObject(Struct, frozen=True):
     size: str
     type: str
     size_bytes: int
+    integrity: Literal["verified", "structural", "incomplete", "corrupt"] | UnsetType = UNSET
 
 
 class ShowData(Struct, frozen=True, kw_only=True):

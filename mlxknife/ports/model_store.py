@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot
+from mlxknife.domain.model.verification import RecordedFile
 
 
 class ModelStore(Protocol):
@@ -25,8 +26,8 @@ class ModelStore(Protocol):
         """
         ...
 
-    def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, int] | None:
-        """Return the size of every file of a commit where the cache recorded them, else None.
+    def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, RecordedFile] | None:
+        """Return what the cache recorded of every file of a commit, or None where it did not.
 
         Raises nothing: a manifest that cannot be read is none.
         """

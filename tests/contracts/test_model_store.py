@@ -15,6 +15,7 @@ import pytest
 from mlxknife.adapters.hfcache.store import HfCache
 from mlxknife.domain.errors import AccessDenied, StorageError
 from mlxknife.domain.model.catalog import CachedRepo
+from mlxknife.domain.model.verification import HashForm, RecordedFile, RecordedHash
 from mlxknife.ports.model_store import ModelStore
 from tests.contracts.permissions import forbidden
 from tests.fakes.model_store import FakeStore
@@ -118,7 +119,8 @@ class Contract(ABC):
         sizes = {"config.json": 10, "sub/model.safetensors": 2**40}
         store = self.opened({_FOLDER: Repo(snapshots=(_A, _B), sizes={_B: sizes})}, place)
         told = {snapshot.commit: store.manifest(snapshot) for snapshot in store.repo(_FOLDER).snapshots}
-        assert told == {_A: None, _B: sizes}
+        assert told[_A] is None
+        assert {name: recorded.size for name, recorded in (told[_B] or {}).items()} == sizes
 
 
 class TestFake(Contract):
@@ -258,6 +260,23 @@ class TestReal(Contract):
         (repo / "trees" / f"{_A}.json").write_bytes(data)
         (snapshot,) = store.repo(_FOLDER).snapshots
         assert store.manifest(snapshot) is None
+
+    def test_the_hash_of_a_listed_file_is_that_of_its_bytes(self, place: Path) -> None:
+        store = self.opened({_FOLDER: Repo(snapshots=(_A,))}, place)
+        (snapshot,) = store.repo(_FOLDER).snapshots
+        listing = {
+            "small": {"size": 1, "blob_id": "1" * 40},
+            "large": {"size": 2, "blob_id": "2" * 40, "lfs_sha256": "3" * 64, "lfs_size": 2, "xet_hash": "4" * 64},
+            "bare": {"size": 3},
+        }
+        path = Path(snapshot.location.bounds[0], "trees", f"{_A}.json")
+        path.parent.mkdir()
+        path.write_text(json.dumps({"format_version": 1, "files": listing}))
+        assert store.manifest(snapshot) == {
+            "small": RecordedFile(1, RecordedHash(HashForm.GIT_SHA1, "1" * 40)),
+            "large": RecordedFile(2, RecordedHash(HashForm.SHA256, "3" * 64)),
+            "bare": RecordedFile(3),
+        }
 
     def test_a_manifest_that_may_not_be_read_is_none(self, place: Path) -> None:
         store, repo = self._broken(place)

@@ -49,6 +49,7 @@ def test_links_lead_to_their_bytes_and_are_known_by_the_first_hop(opener: Opener
         f"{_SNAPSHOT}/c": Link("{root}/repo/blobs/one"),
         f"{_SNAPSHOT}/d": b"four",
         f"{_SNAPSHOT}/e": Link("d"),
+        f"{_SNAPSHOT}/f": Link("../../../blobs/ab/three"),
         "repo/blobs/one": b"1",
         "repo/blobs/two": Link("../../blobs/ab/three"),
         "blobs/ab/three": b"three",
@@ -61,6 +62,7 @@ def test_links_lead_to_their_bytes_and_are_known_by_the_first_hop(opener: Opener
         "c": (_OK, 1, "one"),
         "d": (_OK, 4, None),
         "e": (_OK, 4, "d"),
+        "f": (_OK, 5, None),
     }
     assert facts.size_bytes() == 1 + 5 + 4
 

@@ -10,6 +10,7 @@ import attrs
 from mlxknife.domain.errors import StorageError
 from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.model.verification import RecordedFile
 
 _COMMIT = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]*")
 
@@ -20,7 +21,7 @@ class FakeStore:
 
     failure: StorageError | None = None
     _repos: dict[str, CachedRepo] = attrs.field(factory=dict, init=False)
-    _manifests: dict[str, Mapping[str, int]] = attrs.field(factory=dict, init=False)
+    _manifests: dict[str, Mapping[str, RecordedFile]] = attrs.field(factory=dict, init=False)
 
     def add(
         self,
@@ -57,7 +58,7 @@ class FakeStore:
 
     def record(self, folder: str, commit: str, sizes: Mapping[str, int]) -> None:
         """Keep the sizes that the Hub gave for a commit."""
-        self._manifests[f"{folder}/{commit}"] = dict(sizes)
+        self._manifests[f"{folder}/{commit}"] = {name: RecordedFile(size) for name, size in sizes.items()}
 
     def folders(self) -> tuple[str, ...]:
         if self.failure is not None:
@@ -67,5 +68,5 @@ class FakeStore:
     def repo(self, folder: str) -> CachedRepo:
         return self._repos.get(folder) or CachedRepo(folder=folder, modified=0.0, problem="model folder went away")
 
-    def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, int] | None:
+    def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, RecordedFile] | None:
         return self._manifests.get(snapshot.location.token)

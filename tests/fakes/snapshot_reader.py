@@ -101,7 +101,7 @@ class FakeReader:
 
     def _follow(self, location: Location, name: str) -> tuple[FileFact, Thing | None]:
         path, blob = f"{location.token}/{name}", None
-        for _ in range(_MAX_HOPS):
+        for hop in range(_MAX_HOPS):
             thing = self.disk.get(path)
             if thing is None:
                 is_folder = any(other.startswith(f"{path}/") for other in self.disk)
@@ -113,8 +113,9 @@ class FakeReader:
                 data = thing.data if isinstance(thing, Locked) else thing
                 return FileFact(name, len(data), FileState.OK, blob, self._identity(path)), thing
             target = thing.target.replace("{root}", "")
-            blob = blob or posixpath.basename(target)
             path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+            if hop == 0 and path.startswith(f"{location.bounds[0]}/"):
+                blob = posixpath.basename(target)
             if not any(path.startswith(f"{bound}/") for bound in location.bounds):
                 return FileFact(name, 0, FileState.ESCAPING, blob, None), None
         return FileFact(name, 0, FileState.LOOP, blob, None), None

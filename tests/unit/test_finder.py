@@ -5,6 +5,7 @@ import pytest
 from mlxknife.domain.errors import AccessDenied, AmbiguousMatch, ModelNotFound, ValidationError
 from mlxknife.domain.model.catalog import Entry
 from mlxknife.domain.model.verdict import Finding, Integrity
+from mlxknife.domain.model.verification import RecordedFile
 from mlxknife.domain.services.finder import Finder
 from tests.fakes.model_store import FakeStore
 from tests.fakes.workspaces import FakeWorkspaces
@@ -142,7 +143,7 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(spec: str, commit: str) -> Non
 
 def test_an_entry_carries_what_the_store_knows() -> None:
     entry = _revisions().find("name@dev")
-    assert (entry.unfinished, entry.manifest) == (frozenset({"blob"}), {"config.json": 2})
+    assert (entry.unfinished, entry.manifest) == (frozenset({"blob"}), {"config.json": RecordedFile(2)})
     assert _revisions().find("name").manifest is None
 
 

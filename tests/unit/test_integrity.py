@@ -5,6 +5,7 @@ import pytest
 
 from mlxknife.domain.model.snapshot import FileFact, FileState, SnapshotFacts
 from mlxknife.domain.model.verdict import Integrity
+from mlxknife.domain.model.verification import RecordedFile
 from mlxknife.domain.rules import configs, integrity
 from tests.builder import (
     Files,
@@ -34,7 +35,7 @@ def _first(
         speaks_text=configs.speaks_text(facts),
         sees_images=configs.sees_images(facts),
         unfinished=unfinished,
-        manifest=manifest,
+        manifest={name: RecordedFile(size) for name, size in (manifest or {}).items()},
     )
     first = next(found, None)
     return (first.integrity, first.reason) if first else None

@@ -22,7 +22,7 @@ class Found:
     path: str
     status: os.stat_result | None = None
     blob: str | None = None
-    """The last part of what the first link says."""
+    """The name that the first link leads to, unless that is outside of the first bound, as in the shared store."""
 
 
 class LinkFollower:
@@ -45,7 +45,7 @@ class LinkFollower:
     def follow(self, folder: str, name: str, *, is_link: bool = False) -> Found:
         """Return what a name in a real folder of the location leads to; ``is_link`` saves the first look."""
         blob = None
-        for _ in range(_MAX_HOPS):
+        for hops in range(_MAX_HOPS):
             path = f"{folder}/{name}"
             try:
                 if not is_link:
@@ -57,11 +57,12 @@ class LinkFollower:
                 head, _, name = os.readlink(path).rpartition("/")
             except OSError as exc:
                 return Found(state_of(exc), path, blob=blob)
-            blob = blob or name
             jump = (folder, head)
             if jump not in self._jumps:
                 self._jumps[jump] = self._allowed(folder, head)
             target = self._jumps[jump]
+            if hops == 0 and target is not None and _is_below(target, self._bounds[0]):
+                blob = name
             if target is None or name in _NO_NAMES:
                 return Found(FileState.ESCAPING, path, blob=blob)
             folder = target
@@ -72,8 +73,7 @@ class LinkFollower:
         while head == ".." or head.startswith("../"):  # what lies above a real folder is real
             folder, head = os.path.dirname(folder), head[3:]
         real = self._real(os.path.join(folder, head) if head else folder)
-        inside = any(real == bound or real.startswith(f"{bound}/") for bound in self._bounds)
-        return real if inside else None
+        return real if any(_is_below(real, bound) for bound in self._bounds) else None
 
     def _real(self, folder: str) -> str:
         if folder not in self._real_folders:
@@ -81,6 +81,10 @@ class LinkFollower:
             one_step = parent in self._real_folders and name not in _NO_NAMES
             self._real_folders[folder] = folder if one_step and not os.path.islink(folder) else os.path.realpath(folder)
         return self._real_folders[folder]
+
+
+def _is_below(folder: str, bound: str) -> bool:
+    return folder == bound or folder.startswith(f"{bound}/")
 
 
 def state_of(exc: OSError) -> FileState:

@@ -13,6 +13,7 @@ import msgspec
 from mlxknife.domain.errors import AccessDenied, StorageError
 from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.model.verification import HashForm, RecordedFile, RecordedHash
 
 _REPO_PREFIX = "models--"
 _SHARED_STORE = "blobs"
@@ -28,6 +29,16 @@ _Parts = dict[str, os.DirEntry[str]]
 
 class _ManifestEntry(msgspec.Struct):
     size: int
+    blob_id: str | None = None
+    lfs_sha256: str | None = None
+
+    def recorded(self) -> RecordedFile:
+        """Return the entry as the domain knows it; the blob id of an LFS file is that of its pointer."""
+        if self.lfs_sha256 is not None:
+            return RecordedFile(self.size, RecordedHash(HashForm.SHA256, self.lfs_sha256))
+        if self.blob_id is not None:
+            return RecordedFile(self.size, RecordedHash(HashForm.GIT_SHA1, self.blob_id))
+        return RecordedFile(self.size)
 
 
 class _Manifest(msgspec.Struct):
@@ -81,7 +92,7 @@ class HfCache:
             )
         return self._look(folder, path, parts, status.st_mtime)
 
-    def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, int] | None:
+    def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, RecordedFile] | None:
         """See ``ModelStore.manifest``."""
         repo = snapshot.location.bounds[0]
         try:
@@ -89,7 +100,7 @@ class HfCache:
             files = msgspec.json.decode(data, type=_Manifest).files
         except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return None
-        return {name: entry.size for name, entry in files.items()}
+        return {name: entry.recorded() for name, entry in files.items()}
 
     def _look(self, folder: str, path: str, parts: _Parts, modified: float) -> CachedRepo:
         problem = None

@@ -9,11 +9,14 @@ import attrs
 
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer
+from mlxknife.cli.console import Console
 from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.cli.wire import health_data
 from mlxknife.domain.model.health import HealthReport
+from mlxknife.domain.model.verdict import Integrity
 
 _UNHEALTHY = 1
+_COLUMN = 11
 
 
 @attrs.frozen
@@ -21,6 +24,7 @@ class Options:
     """Which models, and what an unhealthy one means for the exit code."""
 
     pattern: str | None = None
+    verify: bool = False
     strict: bool = False
 
 
@@ -32,12 +36,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="PATTERN",
         help="models whose name contains this, one ORG/NAME@REVISION, or a folder",
     )
+    parser.add_argument("--verify", action="store_true", help="hash every byte against its recorded hash, offline")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a model is unhealthy")
 
 
-def run(app: App, options: Options) -> Answer:
+def run(app: App, options: Options, console: Console) -> Answer:
     """Check the files of models."""
-    report = app.health.check(options.pattern)
+    report = app.health.check(options.pattern, verify=options.verify, progress=console.progress)
     return Answer(
         data=lambda: health_data(report),
         lines=lambda _: _lines(report),
@@ -48,13 +53,11 @@ def run(app: App, options: Options) -> Answer:
 def _lines(report: HealthReport) -> Iterator[Line]:
     healthy, unhealthy = report.healthy(), report.unhealthy()
     for entry in healthy:
-        yield (Span("healthy", Style.GOOD), "    ", entry.name)
+        word = "verified" if entry.integrity is Integrity.VERIFIED else "healthy"
+        yield (Span(f"{word:{_COLUMN}}", Style.GOOD), entry.name)
     for entry in unhealthy:
-        yield (
-            Span("unhealthy", Style.BAD),
-            "  ",
-            entry.name,
-            ": ",
-            entry.reason or entry.integrity.value,
-        )
-    yield (f"{len(report.entries)} models, {len(healthy)} healthy, {len(unhealthy)} unhealthy",)
+        yield (Span(f"{'unhealthy':{_COLUMN}}", Style.BAD), f"{entry.name}: {entry.reason or entry.integrity.value}")
+    verified = sum(entry.integrity is Integrity.VERIFIED for entry in healthy)
+    proven = f" ({verified} verified)" if verified else ""
+    models = "1 model" if len(report.entries) == 1 else f"{len(report.entries)} models"
+    yield (f"{models}, {len(healthy)} healthy{proven}, {len(unhealthy)} unhealthy",)

@@ -8,6 +8,7 @@ import attrs
 
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer
+from mlxknife.cli.console import Console
 from mlxknife.cli.render import listing
 from mlxknife.cli.wire import ListData, model_object
 
@@ -44,8 +45,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--health", action="store_true", help="a column for the health of each model")
 
 
-def run(app: App, options: Options) -> Answer:
+def run(app: App, options: Options, console: Console) -> Answer:
     """List the models; JSON is never filtered but for the pattern."""
+    del console
     models = app.catalog.list(options.pattern)
     now = app.system.now()
     view = listing.View(show_all=options.all, verbose=options.verbose, health=options.health)

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer
+from mlxknife.cli.console import Console
 from mlxknife.cli.render import details, units
 from mlxknife.cli.wire import FileObject, MetadataObject, ShowData, model_object
 from mlxknife.domain.model.info import ModelDetails, ModelFile
@@ -22,6 +23,7 @@ class Options:
     model: str
     files: bool = False
     config: bool = False
+    verify: bool = False
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -29,11 +31,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model of the cache, a workspace, or a folder")
     parser.add_argument("--files", action="store_true", help="list its files")
     parser.add_argument("--config", action="store_true", help="print its config.json")
+    parser.add_argument("--verify", action="store_true", help="hash its files against their recorded hashes, offline")
 
 
-def run(app: App, options: Options) -> Answer:
+def run(app: App, options: Options, console: Console) -> Answer:
     """Show one model."""
-    found = app.catalog.show(options.model)
+    found = app.catalog.show(options.model, verify=options.verify, progress=console.progress)
     now = app.system.now()
     return Answer(
         data=lambda: _data(found, options),
@@ -56,6 +59,7 @@ def _file_object(file: ModelFile) -> FileObject:
         size=units.size(file.size_bytes),
         type=file.kind,
         size_bytes=file.size_bytes,
+        integrity=file.integrity.value if file.integrity is not None else UNSET,
     )
 
 

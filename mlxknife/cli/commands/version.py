@@ -8,6 +8,7 @@ import attrs
 
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer
+from mlxknife.cli.console import Console
 from mlxknife.cli.render import units
 from mlxknife.cli.wire import JSON_API_SPEC_VERSION, SystemObject, VersionData
 from mlxknife.version import __version__
@@ -23,9 +24,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     del parser
 
 
-def run(app: App, options: Options) -> Answer:
+def run(app: App, options: Options, console: Console) -> Answer:
     """Tell the versions and the memory of the machine."""
-    del options
+    del options, console
     memory = app.system.memory_total_bytes()
     lines = [(f"mlxk {__version__}",), (f"JSON API {JSON_API_SPEC_VERSION}",)]
     if memory is not None:

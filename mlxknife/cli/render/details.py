@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from mlxknife.cli.render import units
 from mlxknife.cli.render.listing import health_cell
-from mlxknife.cli.render.table import table
+from mlxknife.cli.render.table import Cell, table
 from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.cli.wire import MetadataObject
-from mlxknife.domain.model.info import ModelDetails, ModelInfo
+from mlxknife.domain.model.info import ModelDetails, ModelFile, ModelInfo
 
 _HASH_LENGTH = 12
 _LABEL_WIDTH = 15
@@ -30,14 +30,27 @@ def lines(
     yield from _overview(found, now)
     if files:
         yield ()
-        rows = [(file.name, units.size(file.size_bytes), file.kind) for file in found.files]
-        yield from table(("File", "Size", "Type"), rows)
+        yield from _files(found.files)
     if config:
         yield ()
         for line in json.dumps(found.config, indent=2, ensure_ascii=False).splitlines():
             yield (line,)
     if not files and not config:
         yield from _metadata(metadata)
+
+
+def _files(files: Sequence[ModelFile]) -> Iterator[Line]:
+    rows: list[tuple[Cell, ...]] = [
+        (file.name, units.size(file.size_bytes), file.kind, *_integrity(file)) for file in files
+    ]
+    header = ("File", "Size", "Type", "Integrity")
+    yield from table(header[: len(rows[0])] if rows else header[:-1], rows)
+
+
+def _integrity(file: ModelFile) -> tuple[Span, ...]:
+    if file.integrity is None:
+        return ()
+    return (Span(file.integrity.value, Style.GOOD if file.integrity.healthy else Style.BAD),)
 
 
 def _overview(found: ModelDetails, now: float) -> Iterator[Line]:

@@ -8,6 +8,7 @@ import attrs
 
 from mlxknife.domain.model.snapshot import Location
 from mlxknife.domain.model.verdict import Finding
+from mlxknife.domain.model.verification import RecordedFile
 
 
 @attrs.frozen
@@ -77,6 +78,6 @@ class Entry:
     unfinished: frozenset[str] = frozenset()
     finding: Finding | None = None
     """What is already known to be wrong."""
-    manifest: Mapping[str, int] | None = None
-    """The size of every file as the Hub gave it, where the cache recorded that."""
+    manifest: Mapping[str, RecordedFile] | None = None
+    """Every file as the Hub listed it, where the cache recorded that."""
     origin: str | None = None

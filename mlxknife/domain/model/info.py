@@ -92,6 +92,8 @@ class ModelFile:
     name: str
     size_bytes: int
     kind: str
+    integrity: Integrity | None = None
+    """What hashing told, where it was asked for."""
 
 
 @attrs.frozen

@@ -34,7 +34,7 @@ class FileState(Enum):
 
 @attrs.frozen
 class FileFact:
-    """One file of a snapshot. ``name`` is relative, with ``/``; ``blob`` is the name its first link leads to."""
+    """One file of a snapshot, by its relative name. ``blob`` is the name in the repo that its first link leads to."""
 
     name: str
     size: int

@@ -10,11 +10,14 @@ from mlxknife.domain.model.snapshot import (
     FileState,
     SnapshotFacts,
     WeightFormat,
+    WeightHead,
 )
 from mlxknife.domain.model.verdict import Finding, Integrity
+from mlxknife.domain.model.verification import RecordedFile
 from mlxknife.domain.rules import filenames, safetensors
 
 _NAMED_AT_MOST = 3
+_NO_HEAD = WeightHead(WeightFormat.OTHER)
 
 
 def findings(
@@ -23,11 +26,11 @@ def findings(
     speaks_text: bool,
     sees_images: bool,
     unfinished: frozenset[str] = frozenset(),
-    manifest: Mapping[str, int] | None = None,
+    manifest: Mapping[str, RecordedFile] | None = None,
 ) -> Iterator[Finding]:
     """Yield what is wrong, most telling first; nothing for a model that is whole.
 
-    ``unfinished`` are blob names with a download under way; ``manifest`` are the sizes the Hub gave for this commit.
+    ``unfinished`` are blob names with a download under way; ``manifest`` is what the Hub listed for this commit.
     """
     if facts.problem is not None:
         yield _incomplete(facts.problem)
@@ -135,6 +138,19 @@ def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[
     missing = sorted(shard for shard in shards if (f"{folder}/{shard}" if folder else shard) not in names)
     if missing:
         yield _incomplete(f"missing weight shards: {_listed(missing)}")
+    yield from _misplaced(facts, index, {name: f"{folder}/{shard}".lstrip("/") for name, shard in weight_map.items()})
+
+
+def _misplaced(facts: SnapshotFacts, index: str, homes: Mapping[str, str]) -> Iterator[Finding]:
+    """Find a tensor that is in another shard than its index says, as when two files were swapped.
+
+    A tensor that is nowhere does not count: an index may be older than whole weights beside it.
+    """
+    found_in = {tensor: name for name, head in facts.weights.items() for tensor in head.tensors}
+    for tensor, home in homes.items():
+        if found_in.get(tensor, home) != home and tensor not in facts.weights.get(home, _NO_HEAD).tensors:
+            yield _corrupt(f"{index} expects tensor {tensor!r} in {home}, it is in {found_in[tensor]}")
+            return
 
 
 def _weight_files(facts: SnapshotFacts) -> Iterator[Finding]:
@@ -168,8 +184,8 @@ def _text_and_images(facts: SnapshotFacts, *, speaks_text: bool, sees_images: bo
             yield _corrupt(f"{name} is not a JSON object")
 
 
-def _sizes(facts: SnapshotFacts, manifest: Mapping[str, int]) -> Iterator[Finding]:
+def _sizes(facts: SnapshotFacts, manifest: Mapping[str, RecordedFile]) -> Iterator[Finding]:
     for file in facts.files:
-        expected = manifest.get(file.name)
-        if expected is not None and file.state is FileState.OK and file.size != expected:
-            yield _corrupt(f"{file.name} has {file.size} bytes, the Hub has {expected}")
+        listed = manifest.get(file.name)
+        if listed is not None and file.state is FileState.OK and file.size != listed.size:
+            yield _corrupt(f"{file.name} has {file.size} bytes, the Hub has {listed.size}")

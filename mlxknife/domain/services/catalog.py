@@ -6,12 +6,14 @@ import attrs
 
 from mlxknife.domain.model.catalog import Entry
 from mlxknife.domain.model.info import Card, ModelDetails, ModelFile, ModelInfo
-from mlxknife.domain.model.snapshot import SnapshotFacts
+from mlxknife.domain.model.snapshot import FileFact, FileState, SnapshotFacts
 from mlxknife.domain.model.verdict import Integrity, RuntimeVerdict
 from mlxknife.domain.rules import capabilities, compatibility, filenames
 from mlxknife.domain.rules import card as cards
 from mlxknife.domain.services.finder import Finder, Place
 from mlxknife.domain.services.inspector import Inspector
+from mlxknife.domain.services.verifier import Proof, Verifier, case
+from mlxknife.ports.progress import Progress
 from mlxknife.ports.runtime_inventory import RuntimeInventory
 from mlxknife.ports.workers import Workers
 
@@ -25,6 +27,7 @@ class Catalog:
     finder: Finder
     inspector: Inspector
     inventory: RuntimeInventory
+    verifier: Verifier
     workers: Workers
 
     def list(self, pattern: str = "") -> tuple[ModelInfo, ...]:
@@ -37,19 +40,21 @@ class Catalog:
             self.inventory.installed()  # looked up once, before the work is shared out
         return tuple(self.workers.map(self._look, places))
 
-    def show(self, spec: str) -> ModelDetails:
-        """Return everything about the one model that a spec means.
+    def show(self, spec: str, *, verify: bool = False, progress: Progress | None = None) -> ModelDetails:
+        """Return everything about the one model that a spec means; ``verify`` hashes its files.
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
         """
         entry = self.finder.find(spec)
         facts = self.inspector.facts(entry)
         card = self._card(entry, facts)
+        info = self._info(entry, facts, card)
+        proof = self._proof(entry, facts, progress) if verify else None
         return ModelDetails(
-            info=self._info(entry, facts, card),
+            info=_proven(info, proof) if proof is not None and info.integrity.healthy else info,
             config=facts.json_object(filenames.CONFIG),
             files=tuple(
-                ModelFile(name=file.name, size_bytes=file.size, kind=filenames.kind(file.name))
+                ModelFile(file.name, file.size, filenames.kind(file.name), _integrity(file, proof))
                 for file in sorted(facts.files, key=lambda file: file.name)
             ),
             card=card,
@@ -82,7 +87,25 @@ class Catalog:
             origin=entry.origin,
         )
 
+    def _proof(self, entry: Entry, facts: SnapshotFacts, progress: Progress | None) -> Proof:
+        return self.verifier.prove((case(entry, facts),), progress)[entry.name]
+
     def _card(self, entry: Entry, facts: SnapshotFacts) -> Card:
         if entry.location is None or filenames.CARD not in facts.names():
             return Card()
         return cards.parse(self.inspector.reader.text(entry.location, filenames.CARD, _CARD_LIMIT) or "")
+
+
+def _proven(info: ModelInfo, proof: Proof) -> ModelInfo:
+    """Return a structurally healthy model as its hashes show it."""
+    if proof.finding is None:
+        return attrs.evolve(info, integrity=proof.integrity)
+    return attrs.evolve(info, integrity=proof.integrity, reason=proof.finding.reason, runtime_compatible=False)
+
+
+def _integrity(file: FileFact, proof: Proof | None) -> Integrity | None:
+    """Return what a proof tells of one file; one without a recorded hash is there, and that is all."""
+    if proof is None:
+        return None
+    unhashed = Integrity.STRUCTURAL if file.state is FileState.OK else Integrity.INCOMPLETE
+    return proof.files.get(file.name, unhashed)

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from mlxknife.domain.errors import AmbiguousMatch
 from mlxknife.domain.model.catalog import Entry
 from mlxknife.domain.model.health import HealthEntry, HealthReport
-from mlxknife.domain.model.verdict import Integrity
+from mlxknife.domain.model.verdict import Finding, Integrity
 from mlxknife.domain.services.finder import Finder, Place
 from mlxknife.domain.services.inspector import Inspector
+from mlxknife.domain.services.verifier import Case, Verifier, case
+from mlxknife.ports.progress import Progress
 from mlxknife.ports.workers import Workers
+
+
+@attrs.frozen
+class _Look:
+    """What one look at a model told, and how it could be proven."""
+
+    verdict: HealthEntry
+    case: Case | None
 
 
 @attrs.frozen
@@ -19,29 +31,51 @@ class Health:
 
     finder: Finder
     inspector: Inspector
+    verifier: Verifier
     workers: Workers
 
-    def check(self, pattern: str | None = None) -> HealthReport:
+    def check(
+        self, pattern: str | None = None, *, verify: bool = False, progress: Progress | None = None
+    ) -> HealthReport:
         """Judge the files of every model, of the models that a pattern names, or of one ``name@revision`` or path.
+
+        ``verify`` also hashes every byte that has a recorded hash, without any network.
 
         Raises ModelNotFound when a pattern names none, AmbiguousMatch only for a revision of several models,
         ValidationError, StorageError, AccessDenied.
         """
-        if pattern is not None:
-            try:
-                return HealthReport(entries=(self._judge(self.finder.find(pattern)),))
-            except AmbiguousMatch as ambiguous:
-                if "@" in pattern or ambiguous.matches is None:
-                    raise
-                matches = ambiguous.matches
-        places = [place for place in self.finder.places() if pattern is None or place.name in matches]
-        return HealthReport(entries=tuple(self.workers.map(self._look, places)))
+        looks = self._looks(pattern)
+        if not verify:
+            return HealthReport(entries=tuple(look.verdict for look in looks))
+        proofs = self.verifier.prove((look.case for look in looks if look.case is not None), progress)
+        verdicts = (
+            _verdict(name, proofs[name].integrity, proofs[name].finding) if name in proofs else look.verdict
+            for look in looks
+            for name in (look.verdict.name,)
+        )
+        return HealthReport(entries=tuple(verdicts))
 
-    def _look(self, place: Place) -> HealthEntry:
-        return self._judge(self.finder.entry(place))
+    def _looks(self, pattern: str | None) -> Sequence[_Look]:
+        if pattern is None:
+            return self.workers.map(self._look_at, self.finder.places())
+        try:
+            return (self._look(self.finder.find(pattern)),)
+        except AmbiguousMatch as ambiguous:
+            if "@" in pattern or ambiguous.matches is None:
+                raise
+            matches = ambiguous.matches
+        return self.workers.map(self._look_at, [place for place in self.finder.places() if place.name in matches])
 
-    def _judge(self, entry: Entry) -> HealthEntry:
-        finding = self.inspector.finding(entry, self.inspector.facts(entry))
-        if finding is None:
-            return HealthEntry(name=entry.name, integrity=Integrity.STRUCTURAL, reason=None)
-        return HealthEntry(name=entry.name, integrity=finding.integrity, reason=finding.reason)
+    def _look_at(self, place: Place) -> _Look:
+        return self._look(self.finder.entry(place))
+
+    def _look(self, entry: Entry) -> _Look:
+        facts = self.inspector.facts(entry)
+        finding = self.inspector.finding(entry, facts)
+        if finding is not None:
+            return _Look(_verdict(entry.name, finding.integrity, finding), None)
+        return _Look(_verdict(entry.name, Integrity.STRUCTURAL, None), case(entry, facts))
+
+
+def _verdict(name: str, integrity: Integrity, finding: Finding | None) -> HealthEntry:
+    return HealthEntry(name=name, integrity=integrity, reason=finding.reason if finding else None)

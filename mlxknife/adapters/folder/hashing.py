@@ -1,0 +1,64 @@
+"""The hasher: threads over OpenSSL, which lets go of the interpreter while it works."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
+
+from mlxknife.adapters.folder.links import LinkFollower
+from mlxknife.adapters.folder.opening import FLAGS
+from mlxknife.domain.model.snapshot import FileState
+from mlxknife.domain.model.verification import HashForm, HashJob, HashOutcome
+
+_BUFFER = 1024 * 1024
+_WAITING_PER_WORKER = 4
+
+
+class ThreadedHasher:
+    """Hashes as many files at a time as there are processors."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        """Take the number of files to work on at a time; by default one for every processor."""
+        self._workers = workers or os.cpu_count() or 1
+
+    def hash_files(self, jobs: Iterable[HashJob], on_bytes: Callable[[int], None]) -> Iterator[HashOutcome]:
+        """See ``Hasher.hash_files``."""
+        waiting = iter(jobs)
+        with ThreadPoolExecutor(self._workers) as pool:
+            running: set[Future[HashOutcome]] = set()
+            while True:
+                room = self._workers * _WAITING_PER_WORKER - len(running)
+                running.update(pool.submit(_hash_file, job, on_bytes) for job in islice(waiting, room))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+
+
+def _hash_file(job: HashJob, on_bytes: Callable[[int], None]) -> HashOutcome:
+    found = LinkFollower(job.location).find(job.name)
+    if found.state is not FileState.OK:
+        return HashOutcome(job, None, found.state.value)
+    try:
+        handle = os.open(found.path, FLAGS)
+        try:
+            return HashOutcome(job, _digest(handle, job.recorded.form, on_bytes))
+        finally:
+            os.close(handle)
+    except OSError as exc:
+        return HashOutcome(job, None, f"cannot be read: {exc.strerror}")
+
+
+def _digest(handle: int, form: HashForm, on_bytes: Callable[[int], None]) -> str:
+    if form is HashForm.SHA256:
+        hashing = hashlib.sha256()
+    else:
+        hashing = hashlib.sha1(b"blob %d\0" % os.fstat(handle).st_size, usedforsecurity=False)
+    buffer = memoryview(bytearray(_BUFFER))
+    while count := os.readv(handle, [buffer]):
+        hashing.update(buffer[:count])
+        on_bytes(count)
+    return hashing.hexdigest()

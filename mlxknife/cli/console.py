@@ -1,0 +1,24 @@
+"""The person at the other end, if there is one: progress to show, questions to ask."""
+
+from __future__ import annotations
+
+import sys
+
+from mlxknife.ports.progress import Progress
+
+
+class Console:
+    """What a command may do with a terminal while it works. Nothing of it ever goes to stdout."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        """Note whether a program is waiting for the answer; a program is shown and asked nothing."""
+        self._as_json = as_json
+
+    @property
+    def progress(self) -> Progress | None:
+        """A progress bar where somebody can see it."""
+        if self._as_json or not sys.stderr.isatty():
+            return None
+        from mlxknife.cli.render.progress import Bar  # noqa: PLC0415 - most commands are quick
+
+        return Bar(sys.stderr)

@@ -1,0 +1,206 @@
+"""What ``--verify`` calls verified is what was recorded: no generated damage is verified, nothing intact is corrupt.
+
+The seeds and counts are printed; ``make stress`` runs the full numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mlxknife
+from mlxknife import Integrity
+from tests.builder import (
+    BuiltModel,
+    CacheBuilder,
+    Files,
+    Layout,
+    chat_files,
+    embedding_files,
+    gguf_files,
+    pytorch_files,
+    safetensors,
+    sha256,
+    sharded_files,
+    vision_files,
+)
+
+SEED = 20_261_121
+KINDS: tuple[Callable[[], Files], ...] = (
+    chat_files, sharded_files, embedding_files, vision_files, gguf_files, pytorch_files,
+)  # fmt: skip
+
+
+def verdict(hub: Path) -> Integrity:
+    app = mlxknife.open_app(hub_cache=hub, workspace_home=hub / "none", environment={"XDG_CONFIG_HOME": str(hub)})
+    (entry,) = app.health.check(verify=True).entries
+    return entry.integrity
+
+
+def salted(files: Files, rng: random.Random) -> Files:
+    """Give a model weights of its own, with bytes that are not all zero."""
+    for name in [name for name in files if name.endswith(".safetensors")]:
+        whole = bytearray(files[name])
+        header = 8 + int.from_bytes(whole[:8], "little")
+        whole[header:] = rng.randbytes(len(whole) - header)
+        files[name] = bytes(whole)
+    return files
+
+
+def write_listing(model: BuiltModel, files: Files) -> None:
+    """Write the tree manifest that huggingface_hub leaves."""
+    entries = {
+        name: {"size": len(data), "blob_id": "0" * 40, "lfs_sha256": sha256(data)} for name, data in files.items()
+    }
+    path = model.repo / "trees" / f"{model.commit}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"format_version": 1, "files": entries}))
+
+
+def flip(model: BuiltModel, rng: random.Random) -> None:
+    path = rng.choice([file for file in files_of(model) if file.stat().st_size])
+    data = bytearray(path.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    path.write_bytes(data)
+
+
+def truncate(model: BuiltModel, rng: random.Random) -> None:
+    path = rng.choice([file for file in files_of(model) if file.stat().st_size])
+    path.write_bytes(path.read_bytes()[: rng.randrange(path.stat().st_size)])
+
+
+def grow(model: BuiltModel, rng: random.Random) -> None:
+    path = rng.choice(files_of(model))
+    path.write_bytes(path.read_bytes() + rng.randbytes(rng.randint(1, 9)))
+
+
+def zero(model: BuiltModel, rng: random.Random) -> None:
+    path = rng.choice([file for file in files_of(model) if any(file.read_bytes())])
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def swap_blobs(model: BuiltModel, rng: random.Random) -> None:
+    one, other = rng.sample(files_of(model), 2)
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+
+
+def swap_links(model: BuiltModel, rng: random.Random) -> None:
+    one, other = rng.sample([link for link in links_of(model) if link.parent == model.snapshot], 2)
+    first, second = one.readlink(), other.readlink()
+    one.unlink()
+    other.unlink()
+    one.symlink_to(second)
+    other.symlink_to(first)
+
+
+def wrong_link(model: BuiltModel, rng: random.Random) -> None:
+    one, other = rng.sample([link for link in links_of(model) if link.parent == model.snapshot], 2)
+    one.unlink()
+    one.symlink_to(other.readlink())
+
+
+def drop_shard(model: BuiltModel, rng: random.Random) -> None:
+    weights = [file for file in model.snapshot.iterdir() if file.name.endswith((".safetensors", ".bin", ".gguf"))]
+    rng.choice(weights).unlink()
+
+
+def drop_blob(model: BuiltModel, rng: random.Random) -> None:
+    rng.choice(files_of(model)).unlink()
+
+
+DAMAGES = (flip, truncate, grow, zero, swap_blobs, swap_links, wrong_link, drop_shard, drop_blob)
+NEEDS_LISTING = (swap_links,)
+"""Two right files under each other's names are told apart by their structure or by a listing only."""
+
+
+def links_of(model: BuiltModel) -> list[Path]:
+    return sorted(path for path in model.snapshot.rglob("*") if path.is_symlink())
+
+
+def files_of(model: BuiltModel) -> list[Path]:
+    """Return the places where the bytes of a model are, each once."""
+    return sorted({path.resolve() for path in model.snapshot.rglob("*") if path.is_file()})
+
+
+def damage_many(count: int, hub: Path) -> Counter[str]:
+    verdicts: Counter[str] = Counter()
+    for number in range(count):
+        rng = random.Random(f"{SEED}/{number}")
+        make, layout, damage = rng.choice(KINDS), rng.choice((Layout.LINKS, Layout.SHARED)), rng.choice(DAMAGES)
+        files = salted(make(), rng)
+        if damage in (swap_blobs, swap_links, wrong_link) and len(files) < 2:
+            files = salted(sharded_files(), rng)
+        model = CacheBuilder(hub).model("org/model", files, layout=layout)
+        if damage in NEEDS_LISTING or rng.random() < 0.3:
+            write_listing(model, files)
+        damage(model, rng)
+        found = verdict(hub)
+        assert found is not Integrity.VERIFIED, f"{damage.__name__} on {make.__name__}, {layout}, number {number}"
+        verdicts[f"{damage.__name__}: {found.value}"] += 1
+        shutil.rmtree(hub)
+    return verdicts
+
+
+def keep_many(count: int, hub: Path) -> Counter[str]:
+    verdicts: Counter[str] = Counter()
+    for number in range(count):
+        rng = random.Random(f"{SEED}/intact/{number}")
+        make, layout = rng.choice(KINDS), rng.choice(list(Layout))
+        files = salted(make(), rng)
+        model = CacheBuilder(hub).model("org/model", files, layout=layout)
+        listed = rng.random() < 0.5
+        if listed:
+            write_listing(model, files)
+        found = verdict(hub)
+        hashed = listed or layout is not Layout.PLAIN
+        assert found is (Integrity.VERIFIED if hashed else Integrity.STRUCTURAL), f"{make.__name__}, {layout}, {number}"
+        verdicts[f"{layout.value}: {found.value}"] += 1
+        shutil.rmtree(hub)
+    return verdicts
+
+
+def show(title: str, verdicts: Counter[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        lines = (f"  {what}: {times}" for what, times in sorted(verdicts.items()))
+        print(f"\n{title}, seed {SEED}, {verdicts.total()} caches:", *lines, sep="\n")  # noqa: T201 - asked for
+
+
+def test_damage_is_never_called_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show("damaged", damage_many(400, tmp_path / "hub"), capsys)
+
+
+def test_what_is_intact_is_never_called_corrupt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show("intact", keep_many(150, tmp_path / "hub"), capsys)
+
+
+@pytest.mark.stress
+def test_ten_thousand_damages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show("damaged", damage_many(10_000, tmp_path / "hub"), capsys)
+
+
+@pytest.mark.stress
+def test_two_thousand_intact_caches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show("intact", keep_many(2_000, tmp_path / "hub"), capsys)
+
+
+def test_an_index_that_points_into_the_wrong_shard_is_corrupt(tmp_path: Path) -> None:
+    files = sharded_files(2)
+    one, two = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+    files[one], files[two] = files[two], files[one]
+    CacheBuilder(tmp_path).model("org/model", files)
+    assert verdict(tmp_path) is Integrity.CORRUPT
+
+
+def test_a_stale_index_beside_whole_weights_is_no_damage(tmp_path: Path) -> None:
+    files = sharded_files(2)
+    files["model-00001-of-00002.safetensors"] = safetensors({"renamed": ("F16", (2, 2))})
+    CacheBuilder(tmp_path).model("org/model", files)
+    assert verdict(tmp_path) is Integrity.VERIFIED
