@@ -11,7 +11,9 @@ from tests.builder import (
     BuiltModel,
     Files,
     chat_files,
+    gguf_files,
     json_bytes,
+    pytorch_files,
     raw_safetensors,
     sharded_files,
     vision_files,
@@ -19,6 +21,7 @@ from tests.builder import (
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+TORCH, GGUF = "pytorch_model.bin", "tiny-chat.Q4_K_M.gguf"
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 123456789\n" % 7
 
 
@@ -134,6 +137,26 @@ def _nothing_downloaded(model: BuiltModel) -> None:
     (model.repo / "refs" / "main").unlink()
 
 
+def _moved(file: str, folder: str) -> Callable[[BuiltModel], None]:
+    def harm(model: BuiltModel) -> None:
+        target = model.blob(file).resolve()
+        (model.snapshot / folder).mkdir()
+        (model.snapshot / folder / file).symlink_to(f"../../../blobs/{target.name}")
+        (model.snapshot / file).unlink()
+
+    return harm
+
+
+def _unlinked_but_begun(model: BuiltModel) -> None:
+    """Leave what a stopped download leaves: a listing of all files, the start of one, and no link to it."""
+    blob = model.blob(WEIGHTS)
+    listed = {"size": blob.stat().st_size, "blob_id": "0" * 40, "lfs_sha256": blob.name}
+    (model.repo / "trees").mkdir()
+    (model.repo / "trees" / f"{model.commit}.json").write_bytes(json_bytes({"files": {WEIGHTS: listed}}))
+    blob.rename(blob.with_name(f"{blob.name}.0a1b2c3d.incomplete"))
+    (model.snapshot / WEIGHTS).unlink()
+
+
 _INCOMPLETE, _CORRUPT = Integrity.INCOMPLETE, Integrity.CORRUPT
 
 DAMAGES = (
@@ -157,10 +180,18 @@ DAMAGES = (
         "map a list", overwritten(INDEX, b'{"weight_map": ["x"]}'), _CORRUPT, (INDEX, "no weight_map"), sharded_files
     ),
     Damage(
-        "map of numbers", overwritten(INDEX, b'{"weight_map": {"w": 1}}'), _CORRUPT, (INDEX, "no file"), sharded_files
+        "map of numbers",
+        overwritten(INDEX, b'{"weight_map": {"w": 1}}'),
+        _CORRUPT,
+        (INDEX, "no weight file"),
+        sharded_files,
     ),
     Damage(
-        "map of lists", overwritten(INDEX, b'{"weight_map": {"w": [[]]}}'), _CORRUPT, (INDEX, "no file"), sharded_files
+        "map of lists",
+        overwritten(INDEX, b'{"weight_map": {"w": [[]]}}'),
+        _CORRUPT,
+        (INDEX, "no weight file"),
+        sharded_files,
     ),
     Damage("file for snapshots", _replaced_by_file("snapshots"), _INCOMPLETE, ("snapshots", "Not a directory")),
     Damage("file for refs", _replaced_by_file("refs"), _INCOMPLETE, ("refs", "Not a directory")),
@@ -229,6 +260,23 @@ DAMAGES = (
         sharded_files,
     ),
     Damage("no weights", removed(WEIGHTS), _INCOMPLETE, ("no weight files",)),
+    Damage(
+        "weights in a folder only", _moved(WEIGHTS, "2_Dense"), _INCOMPLETE, ("no weight files beside config.json",)
+    ),
+    Damage("no tensors", overwritten(WEIGHTS, raw_safetensors(b"{}", b"")), _CORRUPT, (WEIGHTS, "no tensors")),
+    Damage("page for PyTorch", overwritten(TORCH, b"<html>"), _CORRUPT, (TORCH, "not a PyTorch file"), pytorch_files),
+    Damage("GGUF of four bytes", overwritten(GGUF, b"GGUF"), _CORRUPT, (GGUF, "not a GGUF file"), gguf_files),
+    Damage(
+        "map of another file",
+        overwritten(INDEX, b'{"weight_map": {"w": "config.json"}}'),
+        _CORRUPT,
+        (INDEX, "no weight file"),
+        sharded_files,
+    ),
+    Damage("tokenizer of no bytes", overwritten("tokenizer.json", b""), _CORRUPT, ("empty tokenizer file",)),
+    Damage("tokenizer a list", overwritten("tokenizer.json", b"[]"), _CORRUPT, ("tokenizer.json", "not")),
+    Damage("tokenizer a pointer", overwritten("tokenizer.json", LFS_POINTER), _CORRUPT, ("tokenizer.json", "pointer")),
+    Damage("listed weights unfinished", _unlinked_but_begun, _INCOMPLETE, ("download not finished", WEIGHTS)),
     Damage("missing tokenizer", removed("tokenizer.json"), _INCOMPLETE, ("tokenizer missing",)),
     Damage("tokenizer no JSON", overwritten("tokenizer.json", b"{"), _CORRUPT, ("tokenizer.json", "not valid JSON")),
     Damage(

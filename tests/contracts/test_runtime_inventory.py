@@ -27,6 +27,7 @@ _VLM = RuntimePackage(
     version="0.7.1",
     architectures=frozenset({"qwen2_vl", "bert"}),
     remapping={"lfm2-vl": "qwen2_vl"},
+    encoders=frozenset({"bert"}),
     embedding_remapping={"xlm-roberta": "bert"},
 )
 _MODELS = {
@@ -83,7 +84,11 @@ def _install(site: Path, runtime: Runtime) -> None:
                 "embedding_loader.py": 'EMBEDDING_MODEL_REMAPPING: dict = {\n    "xlm-roberta": "bert",\n}\n',
                 "models/qwen2_vl/__init__.py": "from .qwen2_vl import Model as Model\n",
                 "models/bert/__init__.py": "from .bert import (\n    Model,\n)\n",
+                "models/bert/bert.py": "class Model: ...\ndef embed(): return EmbeddingOutput(x)\n",
+                "models/qwen2_vl/qwen2_vl.py": "class Model: ...\nfrom ..base import EmbeddingOutput\n",
+                "models/qwen2_vl/other.py": "def embed(): return EmbeddingOutput(x)\n",
                 "models/kernels/__init__.py": "",
+                "models/kernels/kernels.py": "def embed(): return EmbeddingOutput(x)\n",
                 "models/cache.py": "class Cache: ...\n",
             },
         )

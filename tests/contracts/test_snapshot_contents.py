@@ -74,7 +74,7 @@ def test_a_document_without_a_value_says_why(opener: Opener, place: Path, name: 
     assert _facts(opener, place, {name: data}).documents == {name: Document(problem=problem)}
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "special_tokens_map.json", "tekken.json"])
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
@@ -84,11 +84,14 @@ def test_a_document_without_a_value_says_why(opener: Opener, place: Path, name: 
         (b"{", "is not valid JSON"),
         (b"\xff", "is not UTF-8"),
         (_LFS, "is a Git LFS pointer, not the file"),
-        (_BOTTOMLESS, "is nested too deeply"),
+        (b'{"a":' + _BOTTOMLESS + b"}", "is nested too deeply"),
+        (b"[]", "is not a JSON object"),
+        (b'"text"', "is not a JSON object"),
+        (b"null", "is not a JSON object"),
     ],
-    ids=range(7),
+    ids=range(10),
 )
-def test_a_document_that_is_only_checked_has_no_value(
+def test_a_document_that_is_only_checked_is_an_object_and_has_no_value(
     opener: Opener, place: Path, name: str, data: bytes, problem: str | None
 ) -> None:
     assert _facts(opener, place, {name: data}).documents == {name: Document(problem=problem)}
@@ -145,6 +148,13 @@ def test_a_head_that_cannot_be_read_is_a_problem(opener: Opener, place: Path, da
         ("model.safetensors", _LFS, WeightFormat.LFS_POINTER),
         ("model.gguf", _LFS, WeightFormat.LFS_POINTER),
         ("pytorch_model.bin", _LFS, WeightFormat.LFS_POINTER),
+        ("tokenizer.model", _LFS, WeightFormat.LFS_POINTER),
+        ("source.spm", _LFS, WeightFormat.LFS_POINTER),
+        ("qwen.tiktoken", _LFS, WeightFormat.LFS_POINTER),
+        ("tokenizer.model", b"\x0a\x0e", WeightFormat.OTHER),
+        ("pytorch_model.bin", b"\x80\x02 old pickle", WeightFormat.OTHER),
+        ("pytorch_model.bin", b"", WeightFormat.OTHER),
+        ("model.gguf", b"", WeightFormat.GGUF),
         ("model.gguf", b"GGUF" + bytes(20), WeightFormat.GGUF),
         ("pytorch_model.bin", b"PK\x03\x04" + bytes(20) + b"PK\x05\x06" + bytes(18), WeightFormat.TORCH),
         ("weights.npz", b"PK\x03\x04" + bytes(20) + b"PK\x05\x06" + bytes(18), WeightFormat.TORCH),
@@ -158,6 +168,22 @@ def test_a_weight_file_is_known_by_its_bytes(
 ) -> None:
     head = _facts(opener, place, {name: data}).weights[name]
     assert (head.format, head.problem) == (expected, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        ("model.gguf", b"GGUF", "not a GGUF file"),
+        ("model.gguf", b"GGUF" + bytes(19), "not a GGUF file"),
+        ("model.gguf", b"<html></html>" + bytes(24), "not a GGUF file"),
+        ("pytorch_model.bin", b"<html></html>", "not a PyTorch file"),
+        ("sub/pytorch_model-00001-of-00002.bin", bytes(64), "not a PyTorch file"),
+    ],
+)
+def test_a_weight_file_that_begins_like_no_other_is_a_problem(
+    opener: Opener, place: Path, name: str, data: bytes, problem: str
+) -> None:
+    assert _facts(opener, place, {name: data}).weights[name].problem == problem
 
 
 def test_an_archive_without_its_end_is_a_problem(opener: Opener, place: Path) -> None:

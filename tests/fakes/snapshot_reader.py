@@ -24,6 +24,7 @@ from mlxknife.domain.model.snapshot import (
 _LFS = b"version https://git-lfs"
 _MAX_DEPTH = 100
 _MAX_HOPS = 40
+_GGUF_HEADER = 24
 
 
 @attrs.frozen
@@ -137,9 +138,10 @@ def _document(data: bytes, *, keep: bool) -> Document:
         return Document(problem="is nested too deeply")
     except ValueError:
         return Document(problem="is not valid JSON")
-    if keep and _depth(value) > _MAX_DEPTH:
-        return Document(problem="is nested too deeply")
-    return Document(value=value if keep else None)
+    if keep:
+        is_deep = _depth(value) > _MAX_DEPTH
+        return Document(problem="is nested too deeply") if is_deep else Document(value=value)
+    return Document(problem=None if isinstance(value, dict) else "is not a JSON object")
 
 
 def _depth(value: object) -> int:
@@ -155,11 +157,14 @@ def _head(name: str, data: bytes) -> WeightHead:
         return WeightHead(WeightFormat.LFS_POINTER)
     if name.endswith(".safetensors"):
         return _safetensors(data) if data else WeightHead(WeightFormat.OTHER)
-    if data.startswith(b"GGUF"):
-        return WeightHead(WeightFormat.GGUF)
+    if name.endswith(".gguf") or data.startswith(b"GGUF"):
+        is_one = not data or (data.startswith(b"GGUF") and len(data) >= _GGUF_HEADER)
+        return WeightHead(WeightFormat.GGUF, problem=None if is_one else "not a GGUF file")
     if data.startswith(b"PK\x03\x04"):
         return WeightHead(WeightFormat.TORCH, problem=None if b"PK\x05\x06" in data else "no end")
-    return WeightHead(WeightFormat.OTHER)
+    is_torch = posixpath.basename(name).startswith("pytorch_model")
+    is_odd = is_torch and data and not data.startswith(b"\x80")
+    return WeightHead(WeightFormat.OTHER, problem="not a PyTorch file" if is_odd else None)
 
 
 def _safetensors(data: bytes) -> WeightHead:

@@ -106,6 +106,7 @@ def fake_packages(folder: Path) -> Path:
         "mlx_vlm/version.py": '__version__ = "0.7.10"\n',
         "mlx_vlm/utils.py": "MODEL_REMAPPING = {}\n",
         "mlx_vlm/models/bert/__init__.py": "from .bert import Model\n",
+        "mlx_vlm/models/bert/bert.py": "class Model:\n    def __call__(self):\n        return EmbeddingOutput()\n",
         "mlx_vlm/models/llava/__init__.py": "from .llava import Model\n",
     }
     for name, text in contents.items():

@@ -113,6 +113,9 @@ def test_a_chat_template_has_three_homes(files: Files, source: str | None) -> No
         pytest.param(chat_files(model_type="whisper"), "org/x-chat", ModelType.AUDIO, "audio", id="speech first"),
         pytest.param(gguf_files(), "org/x", ModelType.UNKNOWN, "", id="GGUF"),
         pytest.param(gguf_files(), "org/x-chat-GGUF", ModelType.CHAT, "text-generation chat", id="GGUF chat"),
+        pytest.param(gguf_files(), "org/x-embed-GGUF", ModelType.EMBEDDING, "embeddings", id="GGUF embedding"),
+        pytest.param(with_config(model_type="vit"), "org/x-chat", ModelType.UNKNOWN, "", id="it only looks"),
+        pytest.param(with_config(n_mels=80), "org/whisper-tiny", ModelType.AUDIO, "audio", id="speech by name"),
         pytest.param(without(_PLAIN, "config.json"), "org/x-chat", ModelType.UNKNOWN, "", id="no config"),
         pytest.param(
             without(with_config(architectures=["X"]), "tokenizer_config.json"), "o/x", ModelType.UNKNOWN, "", id="odd"

@@ -5,7 +5,7 @@ import pytest
 
 from mlxknife.domain.model.runtime import Runtime, RuntimePackage
 from mlxknife.domain.rules import compatibility
-from mlxknife.domain.rules.architecture_versions import first_version
+from mlxknife.domain.rules.architecture_versions import first_encoder_version, first_version
 from tests.builder import (
     Files,
     chat_files,
@@ -29,6 +29,7 @@ _VLM = RuntimePackage(
     name="mlx-vlm",
     version="0.7.0",
     architectures=frozenset({"bert", "gemma3n", "idefics3", "qwen3_embedding"}),
+    encoders=frozenset({"bert", "qwen3_embedding"}),
     remapping={"lfm2-vl": "idefics3"},
     embedding_remapping={"roberta": "bert", "qwen3": "qwen3_embedding"},
 )
@@ -48,6 +49,19 @@ def _chat(model_type: str | None = None, architectures: object = None) -> Files:
     return with_config(**{key: value for key, value in config.items() if value is not None}, **_MLX)
 
 
+def _embedding(model_type: str) -> Files:
+    return embedding_files() | {"config.json": json_bytes({"model_type": model_type})}
+
+
+def _renamed(weights: str) -> Files:
+    """Return a chat model whose weights have another name."""
+    files = chat_files()
+    return without(files, "model.safetensors") | {weights: files["model.safetensors"]}
+
+
+_UNLOADABLE = "Weights not executable with mlx-lm (requires model*.safetensors beside config.json)"
+
+
 @pytest.mark.parametrize(
     ("files", "runtime"),
     [
@@ -57,12 +71,9 @@ def _chat(model_type: str | None = None, architectures: object = None) -> Files:
         pytest.param(_chat("hybrid", ["Other", "HybridV3"]), _BOTH, id="renamed for its class"),
         pytest.param(embedding_files(), _BOTH, id="an encoder without an MLX marker"),
         pytest.param(embedding_files(), attrs.evolve(_BOTH, mlx_lm=None), id="an encoder without mlx-lm"),
-        pytest.param(
-            embedding_files() | {"config.json": json_bytes({"model_type": "roberta"})}, _BOTH, id="a renamed encoder"
-        ),
-        pytest.param(
-            embedding_files() | {"config.json": json_bytes({"model_type": "qwen3"})}, _BOTH, id="a decoder that embeds"
-        ),
+        pytest.param(_embedding("roberta"), _BOTH, id="a renamed encoder"),
+        pytest.param(_embedding("qwen3"), _BOTH, id="a decoder that embeds"),
+        pytest.param(_renamed("model-x.safetensors"), _BOTH, id="any name that begins as mlx-lm wants"),
         pytest.param(vision_files(), _LM_ONLY, id="vision that mlx-lm knows as text"),
         pytest.param(vision_files(), _BOTH, id="vision that mlx-vlm does not know but mlx-lm does"),
         pytest.param(
@@ -99,13 +110,13 @@ def test_it_runs(files: Files, runtime: Runtime) -> None:
         pytest.param(
             without(chat_files(), "model.safetensors") | {"weights.npz": b"x"},
             _BOTH,
-            "Weights not executable with mlx-lm (requires safetensors)",
+            "Weights not executable with mlx-lm (requires model*.safetensors beside config.json)",
             id="old MLX weights",
         ),
         pytest.param(
             chat_files(),
             attrs.evolve(_BOTH, backend=False),
-            "No MLX backend installed; install one with: pip install 'mlxknife[cpu]' (or cuda12, cuda13)",
+            "No MLX backend installed; on Linux install one with: pip install 'mlxknife[cpu]' (or cuda12, cuda13)",
             id="no backend",
         ),
         pytest.param(_chat(architectures=["X"]), _BOTH, "config.json names no model_type", id="no architecture"),
@@ -139,11 +150,11 @@ def test_it_runs(files: Files, runtime: Runtime) -> None:
             embedding_files(),
             _LM_ONLY,
             "Model architecture 'bert' requires mlx-vlm >= 0.6.9 (not installed); "
-            "install it with: pip install 'mlxknife[vision]'",
+            "install it with: pip install 'mlxknife[embed]'",
             id="mlx-vlm is not installed",
         ),
         pytest.param(
-            embedding_files() | {"config.json": json_bytes({"model_type": "mpnet"})},
+            _embedding("mpnet"),
             _BOTH,
             "Model architecture 'mpnet' not supported by mlx-vlm 0.7.0",
             id="an unknown encoder",
@@ -155,6 +166,42 @@ def test_it_runs(files: Files, runtime: Runtime) -> None:
             "upgrade with: pip install -U mlx-vlm",
             id="vision that is too new",
         ),
+        pytest.param(
+            _chat("qwen3_next"),
+            attrs.evolve(_BOTH, mlx_lm=attrs.evolve(_LM, version="0.28.0")),
+            "Model architecture 'qwen3_next' not supported by mlx-lm 0.28.0",
+            id="a version of the table that has lost it",
+        ),
+        pytest.param(
+            _chat("qwen3_next"),
+            attrs.evolve(_BOTH, mlx_lm=attrs.evolve(_LM, version="0.100.0.dev1")),
+            "Model architecture 'qwen3_next' not supported by mlx-lm 0.100.0.dev1",
+            id="versions are compared as numbers",
+        ),
+        pytest.param(
+            _embedding("gemma3n"),
+            _BOTH,
+            "Model architecture 'gemma3n' not supported by mlx-vlm 0.7.0",
+            id="an architecture that gives no embeddings",
+        ),
+        pytest.param(
+            _embedding("llama"),
+            _LM_ONLY,
+            "Model architecture 'llama' requires mlx-vlm (not installed); "
+            "install it with: pip install 'mlxknife[embed]'",
+            id="an encoder that no release has",
+        ),
+        pytest.param(
+            _embedding("xlm-roberta"),
+            attrs.evolve(_BOTH, mlx_vlm=attrs.evolve(_VLM, version="0.6.8")),
+            "Model architecture 'xlm-roberta' requires mlx-vlm >= 0.6.9 (current: 0.6.8); "
+            "upgrade with: pip install -U mlx-vlm",
+            id="an encoder that is too new",
+        ),
+        pytest.param(_renamed("weights.00.safetensors"), _BOTH, _UNLOADABLE, id="weights of another name"),
+        pytest.param(_renamed("adapters.safetensors"), _BOTH, _UNLOADABLE, id="an adapter only"),
+        pytest.param(_renamed("sub/model.safetensors"), _BOTH, _UNLOADABLE, id="weights in a folder"),
+        pytest.param(_renamed("consolidated.safetensors"), _BOTH, _UNLOADABLE, id="weights for another loader"),
     ],
 )
 def test_it_does_not_run_and_says_why(files: Files, runtime: Runtime, reason: str) -> None:
@@ -212,3 +259,11 @@ def test_the_table_tells_the_first_version_by_the_whole_name(
     package: str, architecture: str, version: str | None
 ) -> None:
     assert first_version(package, architecture) == version
+
+
+@pytest.mark.parametrize(
+    ("architecture", "version"),
+    [("bert", "0.6.9"), ("qwen3", "0.6.9"), ("xlm-roberta", "0.6.9"), ("lfm2", "0.6.9"), ("mistral", None), ("", None)],
+)
+def test_the_table_tells_the_first_version_that_embeds(architecture: str, version: str | None) -> None:
+    assert first_encoder_version(architecture) == version

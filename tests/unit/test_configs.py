@@ -35,6 +35,7 @@ def test_a_config_declares_its_architecture(
         ({"n": None, "text_config": {"n": 5}}, 5),
         ({"n": 3, "text_config": {"n": 5}}, 3),
         ({"llm_config": {"m": 6}}, 6),
+        ({"thinker_config": {"n": 9}}, 9),
         ({"text_config": [7]}, None),
         ({"vision_config": {"n": 8}}, None),
     ],
@@ -53,6 +54,10 @@ def test_a_count_is_the_first_positive_integer(config: dict[str, object], expect
         ({"model_type": "gemma3n", "vision_config": {"a": 1}, "audio_config": {"b": 1}}, True, True, True),
         ({"model_type": "whisper"}, False, True, False),
         ({"model_type": "voxtral"}, False, True, True),
+        ({"model_type": "qwen3_asr", "thinker_config": {"audio_config": {}}}, False, True, False),
+        ({"model_type": "x", "thinker_config": {"vision_config": {}, "audio_config": {}}}, True, True, True),
+        ({"model_type": "x", "thinker_config": [{"vision_config": {}}]}, False, False, True),
+        ({"model_type": "vit"}, False, False, False),
         ({}, False, False, True),
     ],
 )
@@ -60,7 +65,61 @@ def test_a_config_tells_the_senses(config: dict[str, object], *, sees: bool, hea
     facts = facts_of(with_config(**config))
     assert configs.sees_images(facts) is sees
     assert configs.hears_sound(config) is hears
-    assert configs.speaks_text(facts) is speaks
+    assert configs.speaks_text("org/name", facts) is speaks
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"model_type": "qwen3_vl"}, False),
+        ({"model_type": "qwen3_vl", "vision_config": None}, False),
+        ({"model_type": "qwen3_vl", "vision_config": {}}, True),
+        ({"model_type": "x", "thinker_config": {"vision_config": {}}}, True),
+    ],
+)
+def test_only_a_part_that_sees_needs_a_processor(config: dict[str, object], *, expected: bool) -> None:
+    assert configs.needs_image_processor(facts_of(with_config(**config))) is expected
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "expected"),
+    [
+        ({"model_type": "whisper"}, "org/x", True),
+        ({"model_type": "wav2vec2-bert"}, "org/x", True),
+        ({"model_type": "llama"}, "org/whisper-tts-asr", False),
+        ({"target": "nemo.collections.asr.models.EncDecRNNTBPEModel"}, "org/x", True),
+        ({"target": "nemo.collections.nlp.models.Model"}, "org/x", False),
+        ({"target": ["nemo.collections.asr"]}, "org/x", False),
+        ({"n_mels": 80}, "mlx-community/whisper-large-v3-turbo", True),
+        ({"istftnet": {}}, "mlx-community/Kokoro-82M-bf16", True),
+        ({"n_mels": 80}, "org/whispering", False),
+        ({"architectures": ["LlamaForCausalLM"]}, "org/llama-tts", False),
+        ({}, "org/whisper-tiny", False),
+    ],
+)
+def test_a_name_tells_speech_only_where_the_config_is_silent(
+    config: dict[str, object], name: str, *, expected: bool
+) -> None:
+    assert configs.is_speech(name, config) is expected
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("ByT5Tokenizer", False), ("T5Tokenizer", True), (None, True)])
+def test_a_tokenizer_of_bytes_has_no_files(kind: str | None, *, expected: bool) -> None:
+    files = chat_files(model_type="t5") | {"tokenizer_config.json": json_bytes({"tokenizer_class": kind})}
+    assert configs.speaks_text("org/name", facts_of(files)) is expected
+
+
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [
+        ({"feature_extractor_type": "WhisperFeatureExtractor"}, False),
+        ({"image_processor_type": "CLIPImageProcessor"}, True),
+        ({"feature_extractor_type": "X", "image_processor_type": "Y"}, True),
+    ],
+)
+def test_a_preprocessor_that_only_extracts_features_hears(processor: dict[str, object], *, expected: bool) -> None:
+    files = chat_files() | {"preprocessor_config.json": json_bytes(processor)}
+    assert configs.sees_images(facts_of(files)) is expected
 
 
 @pytest.mark.parametrize(("model_type", "expected"), [("llama", True), ("whisper", False), ("qwen2_audio", False)])

@@ -32,8 +32,8 @@ def _first(
 ) -> tuple[Integrity, str] | None:
     found = integrity.findings(
         facts,
-        speaks_text=configs.speaks_text(facts),
-        sees_images=configs.sees_images(facts),
+        speaks_text=configs.speaks_text("org/name", facts),
+        needs_processor=configs.needs_image_processor(facts),
         unfinished=unfinished,
         manifest={name: RecordedFile(size) for name, size in (manifest or {}).items()},
     )
@@ -59,7 +59,8 @@ def _index(**content: object) -> Files:
         pytest.param(chat_files() | {"sub/model.safetensors": safetensors()}, id="weights in a folder"),
         pytest.param(chat_files() | {"pytorch_model.bin.index.json": b"{}"}, id="an index of other weights"),
         pytest.param(
-            without(chat_files(), "tokenizer.json") | {"vocab.json": b"{}", "merges.txt": b""}, id="vocab and merges"
+            without(chat_files(), "tokenizer.json") | {"vocab.json": b"{}", "merges.txt": b"#version: 0.2"},
+            id="vocab and merges",
         ),
         pytest.param(chat_files() | {"training_args.bin": b""}, id="an empty file that is no weights"),
     ],
@@ -102,7 +103,7 @@ def test_a_whole_model_has_no_finding(files: Files) -> None:
         pytest.param(
             _index(weight_map={"w": 1}),
             Integrity.CORRUPT,
-            f"{_INDEX}: weight_map names something that is no file",
+            f"{_INDEX}: weight_map names something that is no weight file",
             id="odd weight map",
         ),
         pytest.param(

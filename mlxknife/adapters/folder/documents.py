@@ -30,7 +30,7 @@ def parse(path: str, size: int) -> Document:
 
 
 def check(path: str, size: int) -> Document:
-    """Say whether a JSON file of a known size is valid, without building its value. Raises OSError."""
+    """Say whether a JSON file of a known size is a valid object, without building its value. Raises OSError."""
     return _TOO_LARGE if size > _MAX_CHECKED else _decoded(read_file(path, size), _nothing)
 
 
@@ -42,6 +42,8 @@ def _decoded(data: bytes, decode: Callable[[bytes], object]) -> Document:
         return Document(problem="is not UTF-8")
     except RecursionError:
         return _TOO_DEEP
+    except msgspec.ValidationError:
+        return Document(problem="is not a JSON object")
     except ValueError:
         if data.startswith(LFS_MARK):
             return Document(problem="is a Git LFS pointer, not the file")
@@ -57,4 +59,4 @@ def _value(data: bytes) -> object:
 
 
 def _nothing(data: bytes) -> None:
-    msgspec.json.decode(data, type=msgspec.Raw)
+    msgspec.json.decode(data, type=dict[str, msgspec.Raw])

@@ -16,6 +16,8 @@ _ZIP_START = b"PK\x03\x04"
 _ZIP_END = b"PK\x05\x06"
 _ZIP_TAIL = 66_000
 _GGUF_MAGIC = b"GGUF"
+_GGUF_HEADER = 24
+_PICKLE = b"\x80"
 _GGUF = ".gguf"
 _SAFETENSORS = ".safetensors"
 
@@ -39,13 +41,16 @@ def _read_other(name: str, handle: int, size: int) -> WeightHead:
     if start.startswith(LFS_MARK):
         return WeightHead(format=WeightFormat.LFS_POINTER)
     if name.endswith(_GGUF) or start.startswith(_GGUF_MAGIC):
-        fault = "not a GGUF file" if start and not start.startswith(_GGUF_MAGIC) else None
+        is_one = start.startswith(_GGUF_MAGIC) and size >= _GGUF_HEADER
+        fault = "not a GGUF file" if start and not is_one else None
         return WeightHead(format=WeightFormat.GGUF, problem=fault)
     if start.startswith(_ZIP_START):
         tail = os.pread(handle, _ZIP_TAIL, max(0, size - _ZIP_TAIL))
         fault = None if _ZIP_END in tail else "truncated: the end of the archive is missing"
         return WeightHead(format=WeightFormat.TORCH, problem=fault)
-    return WeightHead(format=WeightFormat.OTHER)
+    is_torch = name.rpartition("/")[2].startswith("pytorch_model")
+    fault = "not a PyTorch file" if is_torch and start and not start.startswith(_PICKLE) else None
+    return WeightHead(format=WeightFormat.OTHER, problem=fault)
 
 
 def _read_safetensors(handle: int, size: int) -> WeightHead:

@@ -19,6 +19,7 @@ _MODEL_CLASS = re.compile(
     re.MULTILINE,
 )
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
+_ENCODER = "EmbeddingOutput("
 _BACKEND_LIBRARIES = ("libmlx.so", "libmlx.dylib")
 
 
@@ -73,10 +74,12 @@ def _mlx_lm(place: str) -> RuntimePackage:
 
 
 def _mlx_vlm(place: str) -> RuntimePackage:
+    architectures = frozenset(_architectures(os.path.join(place, "models")))
     return RuntimePackage(
         name="mlx-vlm",
         version=_version(place, "version.py"),
-        architectures=frozenset(_architectures(os.path.join(place, "models"))),
+        architectures=architectures,
+        encoders=frozenset(name for name in architectures if _ENCODER in _text(place, f"models/{name}/{name}.py")),
         remapping=_strings(_literal(_text(place, "utils.py"), "MODEL_REMAPPING")),
         embedding_remapping=_strings(_literal(_text(place, "embedding_loader.py"), "EMBEDDING_MODEL_REMAPPING")),
     )

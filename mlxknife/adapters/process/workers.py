@@ -41,13 +41,13 @@ class ForkedWorkers:
         if shares < 2:  # noqa: PLR2004 - alone
             return [work(item) for item in items]
         results: list[_Result | None] = [None] * len(items)
-        gc.freeze()  # what is shared with the copies stays untouched by the collector
         with contextlib.ExitStack() as copies:
+            gc.freeze()  # what is shared with the copies stays untouched by the collector
+            copies.callback(gc.unfreeze)
             pipes = [copies.enter_context(_copy_at_work(work, items[share::shares])) for share in range(1, shares)]
             results[::shares] = [work(item) for item in items[::shares]]
             for share, pipe in enumerate(pipes, start=1):
                 results[share::shares] = _received(pipe) or [work(item) for item in items[share::shares]]
-        gc.unfreeze()
         return results  # type: ignore[return-value] # every place has been filled
 
 

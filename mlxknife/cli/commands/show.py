@@ -11,9 +11,8 @@ from mlxknife.app import App
 from mlxknife.cli.answer import Answer
 from mlxknife.cli.console import Console
 from mlxknife.cli.render import details, units
-from mlxknife.cli.wire import FileObject, MetadataObject, ShowData, model_object
+from mlxknife.cli.wire import FileObject, ShowData, metadata_object, model_object
 from mlxknife.domain.model.info import ModelDetails, ModelFile
-from mlxknife.domain.rules.configs import architecture, count
 
 
 @attrs.frozen
@@ -40,7 +39,7 @@ def run(app: App, options: Options, console: Console) -> Answer:
     now = app.system.now()
     return Answer(
         data=lambda: _data(found, options),
-        lines=lambda _: details.lines(found, _metadata(found), files=options.files, config=options.config, now=now),
+        lines=lambda _: details.lines(found, files=options.files, config=options.config, now=now),
     )
 
 
@@ -49,7 +48,7 @@ def _data(found: ModelDetails, options: Options) -> ShowData:
         model=model_object(found.info),
         files=tuple(map(_file_object, found.files)) if options.files else UNSET,
         config=found.config if options.config else UNSET,
-        metadata=None if options.files or options.config else _metadata(found),
+        metadata=None if options.files or options.config else metadata_object(found.metadata),
     )
 
 
@@ -60,17 +59,4 @@ def _file_object(file: ModelFile) -> FileObject:
         type=file.kind,
         size_bytes=file.size_bytes,
         integrity=file.integrity.value if file.integrity is not None else UNSET,
-    )
-
-
-def _metadata(found: ModelDetails) -> MetadataObject:
-    quantization = found.info.traits.quantization
-    return MetadataObject(
-        model_type=architecture(found.config),
-        quantization=f"{quantization.bits}bit" if quantization else None,
-        context_length=found.info.traits.context_length,
-        vocab_size=count(found.config, "vocab_size"),
-        hidden_size=count(found.config, "hidden_size", "n_embd", "d_model"),
-        num_attention_heads=count(found.config, "num_attention_heads", "n_head"),
-        num_hidden_layers=count(found.config, "num_hidden_layers", "n_layer"),
     )

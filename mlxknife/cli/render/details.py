@@ -5,27 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-import msgspec
+import attrs
 
 from mlxknife.cli.render import units
 from mlxknife.cli.render.listing import health_cell
 from mlxknife.cli.render.table import Cell, table
 from mlxknife.cli.render.text import Line, Span, Style
-from mlxknife.cli.wire import MetadataObject
-from mlxknife.domain.model.info import ModelDetails, ModelFile, ModelInfo
+from mlxknife.domain.model.info import Metadata, ModelDetails, ModelFile, ModelInfo
 
 _HASH_LENGTH = 12
 _LABEL_WIDTH = 15
 
 
-def lines(
-    found: ModelDetails,
-    metadata: MetadataObject,
-    *,
-    files: bool,
-    config: bool,
-    now: float,
-) -> Iterator[Line]:
+def lines(found: ModelDetails, *, files: bool, config: bool, now: float) -> Iterator[Line]:
     """Yield what is known about a model, and the parts that were asked for."""
     yield from _overview(found, now)
     if files:
@@ -36,7 +28,7 @@ def lines(
         for line in json.dumps(found.config, indent=2, ensure_ascii=False).splitlines():
             yield (line,)
     if not files and not config:
-        yield from _metadata(metadata)
+        yield from _metadata(found.metadata)
 
 
 def _files(files: Sequence[ModelFile]) -> Iterator[Line]:
@@ -90,8 +82,8 @@ def _health(info: ModelInfo) -> Iterator[Line]:
         yield _labelled("Reason", info.reason)
 
 
-def _metadata(metadata: MetadataObject) -> Iterator[Line]:
-    known = {name: value for name, value in msgspec.structs.asdict(metadata).items() if value is not None}
+def _metadata(metadata: Metadata) -> Iterator[Line]:
+    known = {name: value for name, value in attrs.asdict(metadata).items() if value is not None}
     if known:
         yield ()
         yield (Span("Metadata", Style.STRONG),)

@@ -97,10 +97,24 @@ class ModelFile:
 
 
 @attrs.frozen
+class Metadata:
+    """What a config says about the shape of a model."""
+
+    model_type: str | None
+    quantization: str | None
+    context_length: int | None
+    vocab_size: int | None
+    hidden_size: int | None
+    num_attention_heads: int | None
+    num_hidden_layers: int | None
+
+
+@attrs.frozen
 class ModelDetails:
     """Everything that ``show`` tells of one model."""
 
     info: ModelInfo
+    metadata: Metadata
     config: JsonObject
     files: tuple[ModelFile, ...]
     card: Card

@@ -18,6 +18,8 @@ class RuntimePackage:
     """Other names that the package accepts for an architecture."""
     class_remapping: Mapping[tuple[str, str], str] = attrs.field(factory=dict)
     """(model type, class name) pairs that the package sends to another architecture."""
+    encoders: frozenset[str] = frozenset()
+    """The architectures that give embeddings."""
     embedding_remapping: Mapping[str, str] = attrs.field(factory=dict)
     """The architecture that serves a model type when it is used as an encoder."""
 

@@ -93,6 +93,7 @@ class ReadingList:
     """JSON files, often large, that only have to be valid."""
     parse_suffixes: tuple[str, ...]
     weight_suffixes: tuple[str, ...]
+    """Large files whose first bytes tell what they are."""
 
 
 @attrs.frozen

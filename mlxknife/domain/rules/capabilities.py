@@ -9,6 +9,7 @@ from mlxknife.domain.model.info import (
     Capability,
     Card,
     Framework,
+    Metadata,
     ModelType,
     Quantization,
     Traits,
@@ -18,7 +19,7 @@ from mlxknife.domain.rules import configs, filenames, naming
 
 _ENCODER_TYPES = frozenset(
     "bert roberta xlm-roberta xlm_roberta modernbert nomic_bert distilbert mpnet deberta deberta-v2 electra albert "
-    "camembert jina_bert siglip clip".split()
+    "camembert jina_bert siglip siglip2 siglip_vision_model siglip2_vision_model clip clip_vision_model".split()
 )
 _CONTEXT_KEYS = (
     "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx",
@@ -98,11 +99,13 @@ def chat_template_source(facts: SnapshotFacts) -> str | None:
 def _model_type(name: str, facts: SnapshotFacts) -> ModelType:
     config = facts.json_object(filenames.CONFIG)
     kind = configs.architecture(config)
-    if kind in configs.SPEECH_TYPES:
+    if configs.is_speech(name, config):
         return ModelType.AUDIO
     if not config:
         has_gguf = any(file.endswith(filenames.GGUF) for file in facts.names())
-        return ModelType.CHAT if has_gguf and _CHAT_NAME.search(name) else ModelType.UNKNOWN
+        return _type_by_name(name) if has_gguf else ModelType.UNKNOWN
+    if configs.only_sees(config):
+        return ModelType.UNKNOWN
     if _is_embedding(name, kind, facts):
         return ModelType.EMBEDDING
     if chat_template_source(facts) is not None or _CHAT_NAME.search(name):
@@ -112,6 +115,12 @@ def _model_type(name: str, facts: SnapshotFacts) -> ModelType:
     )
     known = generates or (kind is not None and kind not in _ENCODER_TYPES)
     return ModelType.BASE if known else ModelType.UNKNOWN
+
+
+def _type_by_name(name: str) -> ModelType:
+    if _EMBEDDING_NAME.search(name):
+        return ModelType.EMBEDDING
+    return ModelType.CHAT if _CHAT_NAME.search(name) else ModelType.UNKNOWN
 
 
 def _is_embedding(name: str, kind: str | None, facts: SnapshotFacts) -> bool:
@@ -131,7 +140,21 @@ def _capabilities(model_type: ModelType, facts: SnapshotFacts) -> Iterator[Capab
         yield Capability.TEXT_GENERATION
         if model_type is ModelType.CHAT:
             yield Capability.CHAT
-    if configs.sees_images(facts):
+    if model_type is not ModelType.AUDIO and configs.sees_images(facts):
         yield Capability.VISION
-    if configs.hears_sound(facts.json_object(filenames.CONFIG)):
+    if model_type is ModelType.AUDIO or configs.hears_sound(facts.json_object(filenames.CONFIG)):
         yield Capability.AUDIO
+
+
+def metadata(config: JsonObject, traits: Traits) -> Metadata:
+    """Return the shape of a model under the names of the contract; older configs have other words for some of it."""
+    quantized = traits.quantization
+    return Metadata(
+        model_type=configs.architecture(config),
+        quantization=f"{quantized.bits}bit" if quantized else None,
+        context_length=traits.context_length,
+        vocab_size=configs.count(config, "vocab_size"),
+        hidden_size=configs.count(config, "hidden_size", "n_embd", "d_model"),
+        num_attention_heads=configs.count(config, "num_attention_heads", "n_head"),
+        num_hidden_layers=configs.count(config, "num_hidden_layers", "n_layer"),
+    )

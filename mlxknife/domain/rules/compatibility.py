@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from mlxknife.domain.model.info import Capability, Framework, ModelType, Traits
 from mlxknife.domain.model.runtime import Runtime, RuntimePackage
 from mlxknife.domain.model.snapshot import JsonObject, SnapshotFacts
 from mlxknife.domain.model.verdict import RuntimeVerdict
-from mlxknife.domain.rules import configs, filenames
+from mlxknife.domain.rules import architecture_versions, configs, filenames
 
 REMOTE_CODE_KEYS = ("auto_map", "model_file", "custom_pipelines", "custom_generate")
 
@@ -17,6 +18,7 @@ _RUNTIME_DOCUMENTS = (
     filenames.TOKENIZER_CONFIG,
     *filenames.PROCESSOR_CONFIGS,
 )
+_CONSOLIDATED = "consolidated.safetensors"
 _COMPATIBLE = RuntimeVerdict(compatible=True)
 
 
@@ -39,10 +41,10 @@ def _reasons(traits: Traits, facts: SnapshotFacts, runtime: Runtime, *, trusted:
         yield f"Framework {traits.framework.value} not executable with mlx-lm (requires MLX)"
     if traits.model_type is ModelType.AUDIO:
         yield "Speech models are not executable with mlx-lm"
-    elif not has_safetensors:
-        yield "Weights not executable with mlx-lm (requires safetensors)"
+    elif not _is_loadable(traits, names, runtime):
+        yield "Weights not executable with mlx-lm (requires model*.safetensors beside config.json)"
     if not runtime.backend:
-        yield "No MLX backend installed; install one with: pip install 'mlxknife[cpu]' (or cuda12, cuda13)"
+        yield "No MLX backend installed; on Linux install one with: pip install 'mlxknife[cpu]' (or cuda12, cuda13)"
     key = None if trusted else remote_code_key(facts)
     if key is not None:
         yield f"Runs code from its repo ({key}); allow that with --allow-remote-code"
@@ -64,20 +66,42 @@ def remote_code_key(facts: SnapshotFacts) -> str | None:
     return None
 
 
+def _is_loadable(traits: Traits, names: frozenset[str], runtime: Runtime) -> bool:
+    """Tell whether weights stand where loaders look: at the top, for text models under a name that mlx-lm asks for."""
+    top = {name for name in names if "/" not in name and name.endswith(filenames.SAFETENSORS)} - {_CONSOLIDATED}
+    by_mlx_vlm = traits.model_type is ModelType.EMBEDDING or Capability.VISION in traits.capabilities
+    if by_mlx_vlm and runtime.mlx_vlm is not None:
+        return bool(top)
+    return any(name.startswith("model") for name in top)
+
+
 def _architecture_reasons(traits: Traits, config: JsonObject, runtime: Runtime) -> Iterator[str]:
     declared = configs.architecture(config)
     if declared is None:
         yield "config.json names no model_type"
+    elif traits.model_type is ModelType.EMBEDDING:
+        yield from _encoder_reasons(declared, runtime.mlx_vlm)
+    else:
+        yield from _generator_reasons(traits, declared, configs.class_names(config), runtime)
+
+
+def _generator_reasons(traits: Traits, declared: str, classes: tuple[str, ...], runtime: Runtime) -> Iterator[str]:
+    if runtime.mlx_lm is not None and knows(runtime.mlx_lm, declared, classes):
         return
-    classes = configs.class_names(config)
-    embeds = traits.model_type is ModelType.EMBEDDING
-    sees = Capability.VISION in traits.capabilities
-    if not embeds and runtime.mlx_lm is not None and knows(runtime.mlx_lm, declared, classes):
-        return
-    if (embeds or sees) and runtime.mlx_vlm is not None and _vlm_knows(runtime.mlx_vlm, declared, embeds=embeds):
-        return
-    wanted = "mlx-vlm" if embeds or sees else "mlx-lm"
-    yield _unknown_architecture(declared, wanted, runtime.mlx_vlm if embeds or sees else runtime.mlx_lm)
+    if Capability.VISION in traits.capabilities:
+        if runtime.mlx_vlm is None or not knows(runtime.mlx_vlm, declared.lower(), ()):
+            since = architecture_versions.first_version("mlx-vlm", declared.lower())
+            yield _unknown(declared, "mlx-vlm", since, runtime.mlx_vlm, "'mlxknife[vision]'")
+    else:
+        since = architecture_versions.first_version("mlx-lm", declared)
+        yield _unknown(declared, "mlx-lm", since, runtime.mlx_lm, "mlx-lm")
+
+
+def _encoder_reasons(declared: str, mlx_vlm: RuntimePackage | None) -> Iterator[str]:
+    name = declared.lower()
+    if mlx_vlm is None or mlx_vlm.embedding_remapping.get(name, name) not in mlx_vlm.encoders:
+        since = architecture_versions.first_encoder_version(name)
+        yield _unknown(declared, "mlx-vlm", since, mlx_vlm, "'mlxknife[embed]'")
 
 
 def knows(package: RuntimePackage, declared: str, classes: tuple[str, ...]) -> bool:
@@ -89,26 +113,17 @@ def knows(package: RuntimePackage, declared: str, classes: tuple[str, ...]) -> b
     return package.remapping.get(declared, declared) in package.architectures
 
 
-def _vlm_knows(package: RuntimePackage, declared: str, *, embeds: bool) -> bool:
-    name = declared.lower()
-    if embeds:
-        name = package.embedding_remapping.get(name, name)
-    return package.remapping.get(name, name) in package.architectures
-
-
-def _unknown_architecture(declared: str, wanted: str, installed: RuntimePackage | None) -> str:
-    from mlxknife.domain.rules import architecture_versions  # noqa: PLC0415 - a large table for a rare answer
-
-    since = architecture_versions.first_version(wanted, declared.lower() if wanted == "mlx-vlm" else declared)
+def _unknown(declared: str, package: str, since: str | None, installed: RuntimePackage | None, extra: str) -> str:
+    model = f"Model architecture '{declared}'"
     if installed is None:
-        needed = f"{wanted} >= {since}" if since else wanted
-        extra = "'mlxknife[vision]'" if wanted == "mlx-vlm" else wanted
-        return (
-            f"Model architecture '{declared}' requires {needed} (not installed); install it with: pip install {extra}"
-        )
-    if since is not None:
-        return (
-            f"Model architecture '{declared}' requires {wanted} >= {since} (current: {installed.version}); "
-            f"upgrade with: pip install -U {wanted}"
-        )
-    return f"Model architecture '{declared}' not supported by {wanted} {installed.version}"
+        needed = f"{package} >= {since}" if since else package
+        return f"{model} requires {needed} (not installed); install it with: pip install {extra}"
+    if since is not None and _parts(installed.version) < _parts(since):
+        current = f"{package} >= {since} (current: {installed.version})"
+        return f"{model} requires {current}; upgrade with: pip install -U {package}"
+    return f"{model} not supported by {package} {installed.version}"
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version, as far as they go."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))

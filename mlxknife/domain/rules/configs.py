@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from mlxknife.domain.model.snapshot import JsonObject, SnapshotFacts
@@ -9,7 +10,12 @@ from mlxknife.domain.rules import filenames
 
 SPEECH_TYPES = frozenset(
     "whisper wav2vec2 hubert moonshine parakeet speecht5 seamless_m4t seamless_m4t_v2 vits bark musicgen kokoro csm "
-    "encodec wavlm unispeech clap speech_to_text canary dia".split()
+    "encodec wavlm unispeech clap speech_to_text canary dia wav2vec2-bert qwen3_asr snac".split()
+)
+_SPEECH_NAME = re.compile(r"(?:^|[-_./])(?:whisper|parakeet|kokoro|snac|asr|tts)(?:$|[-_.])", re.IGNORECASE)
+_SIGHT_ONLY_TYPES = frozenset(
+    "vit deit beit swin swinv2 convnext dinov2 dinov2_with_registers dinov3_vit depth_pro depth_anything sam sam2 sam3 "
+    "resnet yolos detr rt_detr segformer".split()
 )
 _LISTENING_TYPES = frozenset("qwen2_audio qwen2_5_omni qwen3_omni_moe ultravox voxtral granite_speech phi4mm".split())
 _SEEING_TYPES = frozenset(
@@ -17,7 +23,8 @@ _SEEING_TYPES = frozenset(
     "florence2 qwen2_vl qwen2_5_vl qwen3_vl qwen3_vl_moe deepseek_vl_v2 kimi_vl fastvlm moondream2 phi3_v aya_vision "
     "glm4v glm4v_moe minicpmv minicpmo siglip clip".split()
 )
-_TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
+_TEXT_CONFIGS = ("text_config", "llm_config", "language_config", "thinker_config")
+_NEMO_SPEECH = "nemo.collections.asr"
 
 
 def architecture(config: JsonObject) -> str | None:
@@ -53,18 +60,51 @@ def sees_images(facts: SnapshotFacts) -> bool:
     """Tell whether a model takes images, by its config."""
     config = facts.json_object(filenames.CONFIG)
     kind = architecture(config)
-    if isinstance(config.get("vision_config"), Mapping) or kind in _SEEING_TYPES:
+    if has_part(config, "vision_config") or kind in _SEEING_TYPES:
         return True
-    has_processor = "preprocessor_config.json" in facts.names()
-    return has_processor and not hears_sound(config)
+    processor = facts.json_object("preprocessor_config.json")
+    hears_only = "feature_extractor_type" in processor and "image_processor_type" not in processor
+    return "preprocessor_config.json" in facts.names() and not hears_only and not hears_sound(config)
+
+
+def needs_image_processor(facts: SnapshotFacts) -> bool:
+    """Tell whether a model cannot work without a processor; one that was converted for text only has lost its eyes."""
+    return has_part(facts.json_object(filenames.CONFIG), "vision_config")
+
+
+def has_part(config: JsonObject, part: str) -> bool:
+    """Tell whether a config describes a part of a model, at the top or in the part that thinks."""
+    thinker = config.get("thinker_config")
+    return any(isinstance(place.get(part), Mapping) for place in (config, thinker) if isinstance(place, Mapping))
+
+
+def is_speech(name: str, config: JsonObject) -> bool:
+    """Tell whether a model is for speech: by its config, and by its name where the config says nothing."""
+    kind = architecture(config)
+    if kind is not None:
+        return kind in SPEECH_TYPES
+    target = config.get("target")
+    by_target = isinstance(target, str) and target.startswith(_NEMO_SPEECH)
+    return by_target or (bool(config) and not class_names(config) and _SPEECH_NAME.search(name) is not None)
 
 
 def hears_sound(config: JsonObject) -> bool:
     """Tell whether a model takes sound, by its config."""
     kind = architecture(config)
-    return isinstance(config.get("audio_config"), Mapping) or kind in SPEECH_TYPES or kind in _LISTENING_TYPES
+    return has_part(config, "audio_config") or kind in SPEECH_TYPES or kind in _LISTENING_TYPES
 
 
-def speaks_text(facts: SnapshotFacts) -> bool:
-    """Tell whether a model cannot work without a tokenizer."""
-    return architecture(facts.json_object(filenames.CONFIG)) not in SPEECH_TYPES
+def speaks_text(name: str, facts: SnapshotFacts) -> bool:
+    """Tell whether a model cannot work without a tokenizer; speech models bring their own, some only look."""
+    config = facts.json_object(filenames.CONFIG)
+    return not is_speech(name, config) and not only_sees(config) and not _is_byte_level(facts)
+
+
+def only_sees(config: JsonObject) -> bool:
+    """Tell whether a model takes images and gives no text."""
+    return architecture(config) in _SIGHT_ONLY_TYPES
+
+
+def _is_byte_level(facts: SnapshotFacts) -> bool:
+    """Tell whether the tokenizer is code without a vocabulary, as ByT5's."""
+    return str(facts.json_object(filenames.TOKENIZER_CONFIG).get("tokenizer_class", "")).startswith("ByT5")

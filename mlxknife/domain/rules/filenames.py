@@ -42,6 +42,9 @@ _NOT_WEIGHTS = (
 _ONE_FILE_TOKENIZERS = (
     "tokenizer.json",
     "tokenizer.model",
+    "tiktoken.model",
+    "spm.model",
+    "source.spm",
     "spiece.model",
     "sentencepiece.bpe.model",
     "tekken.json",
@@ -68,14 +71,14 @@ READING_LIST = ReadingList(
         }
     ),
     parse_suffixes=(INDEX_SUFFIX,),
-    weight_suffixes=WEIGHT_SUFFIXES,
+    weight_suffixes=(*WEIGHT_SUFFIXES, ".model", ".spm", ".tiktoken", "vocab.txt", "merges.txt"),
 )
 
 
 def is_weight(name: str) -> bool:
     """Tell whether a file holds weights of a model."""
     base = name.rpartition("/")[2]
-    return base.endswith(WEIGHT_SUFFIXES) and base not in _NOT_WEIGHTS
+    return base.endswith(WEIGHT_SUFFIXES) and base not in _NOT_WEIGHTS and not base.startswith("openvino_")
 
 
 def is_unfinished_weight(name: str) -> bool:
@@ -94,10 +97,12 @@ def has_tokenizer(names: Iterable[str]) -> bool:
     """Tell whether a tokenizer is there in one of its forms."""
     top = {name for name in names if "/" not in name}
     return (
-        not top.isdisjoint(_ONE_FILE_TOKENIZERS)
-        or {"vocab.json", "merges.txt"} <= top
-        or any(name.endswith(".tiktoken") for name in top)
+        not top.isdisjoint(_ONE_FILE_TOKENIZERS) or {"vocab.json", "merges.txt"} <= top or any(map(_is_vocabulary, top))
     )
+
+
+def _is_vocabulary(name: str) -> bool:
+    return name.endswith(".tiktoken") or name.startswith("rwkv_vocab")
 
 
 def missing_shards(names: Iterable[str]) -> Iterator[str]:
@@ -119,6 +124,6 @@ def kind(name: str) -> str:
     base = name.rpartition("/")[2]
     if is_weight(name):
         return "weights"
-    if base in _ONE_FILE_TOKENIZERS or base in ("vocab.json", "merges.txt") or base.endswith(".tiktoken"):
+    if base in _ONE_FILE_TOKENIZERS or base in ("vocab.json", "merges.txt") or _is_vocabulary(base):
         return "tokenizer"
     return next((word for ending, word in _KINDS if base.endswith(ending)), "other")

@@ -24,7 +24,7 @@ def findings(
     facts: SnapshotFacts,
     *,
     speaks_text: bool,
-    sees_images: bool,
+    needs_processor: bool,
     unfinished: frozenset[str] = frozenset(),
     manifest: Mapping[str, RecordedFile] | None = None,
 ) -> Iterator[Finding]:
@@ -36,9 +36,11 @@ def findings(
         yield _incomplete(facts.problem)
     yield from _config(facts)
     yield from _links(facts, unfinished)
+    yield from _unlinked(facts, unfinished, manifest or {})
     yield from _shards(facts)
+    yield from _presence(facts, unfinished)
     yield from _weight_files(facts)
-    yield from _text_and_images(facts, speaks_text=speaks_text, sees_images=sees_images)
+    yield from _text_and_images(facts, speaks_text=speaks_text, needs_processor=needs_processor)
     yield from _sizes(facts, manifest or {})
 
 
@@ -101,21 +103,58 @@ def _links(facts: SnapshotFacts, unfinished: frozenset[str]) -> Iterator[Finding
             yield _incomplete(f"download not finished: {file.name}")
 
 
-def _shards(facts: SnapshotFacts) -> Iterator[Finding]:
-    names = facts.names()
-    weights = {file.name for file in _weights(facts)}
+def _unlinked(
+    facts: SnapshotFacts, unfinished: frozenset[str], manifest: Mapping[str, RecordedFile]
+) -> Iterator[Finding]:
+    """Find files that a loader would want, whose download has begun, and that no link leads to yet."""
+    there = facts.names()
+    for name, listed in manifest.items():
+        if (
+            name not in there
+            and listed.hash is not None
+            and listed.hash.digest in unfinished
+            and _is_wanted(name, there)
+        ):
+            yield _incomplete(f"download not finished: {name}")
+
+
+def _is_wanted(name: str, there: frozenset[str]) -> bool:
+    """Tell whether a listed file belongs to the model, and is not another form of it or an extra in a folder."""
+    if name.endswith(filenames.SAFETENSORS):
+        return True
+    is_other_form = filenames.is_weight(name) and any(file.endswith(filenames.SAFETENSORS) for file in there)
+    is_part = filenames.is_weight(name) or filenames.kind(name) in ("tokenizer", "config", "index")
+    return "/" not in name and is_part and not is_other_form
+
+
+def _ruling_indexes(facts: SnapshotFacts) -> list[str]:
+    """Return the indexes that say which shards there must be: those of safetensors, of PyTorch only without them."""
     indexes = [name for name in sorted(facts.documents) if name.endswith(filenames.INDEX_SUFFIX)]
     ruling = [name for name in indexes if filenames.SAFETENSORS in name]
-    if not ruling and not any(name.endswith(filenames.SAFETENSORS) for name in weights):
-        ruling = indexes
+    if ruling or any(file.name.endswith(filenames.SAFETENSORS) for file in facts.files):
+        return ruling
+    return [name for name in indexes if ".bin" in name]
+
+
+def _shards(facts: SnapshotFacts) -> Iterator[Finding]:
+    ruling = _ruling_indexes(facts)
     for index in ruling:
-        yield from _index(facts, index, names)
+        yield from _index(facts, index, facts.names())
     if not ruling:
-        missing = list(islice(filenames.missing_shards(weights), _NAMED_AT_MOST))
+        missing = list(islice(filenames.missing_shards(file.name for file in _weights(facts)), _NAMED_AT_MOST))
         if missing:
             yield _incomplete(f"missing weight shards: {', '.join(missing)}")
-    if not weights:
-        yield _incomplete("no weight files")
+
+
+def _presence(facts: SnapshotFacts, unfinished: frozenset[str]) -> Iterator[Finding]:
+    """Ask for weights where a loader looks for them: beside config.json, or where an index there says."""
+    weights = _weights(facts)
+    has_index = any("/" not in name for name in _ruling_indexes(facts))
+    if is_gguf_only(facts) or has_index or any("/" not in file.name for file in weights):
+        return
+    where = " beside config.json" if weights else ""
+    begun = ", a download has begun" if unfinished else ""
+    yield _incomplete(f"no weight files{where}{begun}")
 
 
 def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[Finding]:
@@ -131,8 +170,8 @@ def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[
         yield _corrupt(f"{index} has no weight_map")
         return
     shards = set(weight_map.values()) if all(isinstance(shard, str) for shard in weight_map.values()) else None
-    if shards is None:
-        yield _corrupt(f"{index}: weight_map names something that is no file")
+    if shards is None or not all(map(filenames.is_weight, shards)):
+        yield _corrupt(f"{index}: weight_map names something that is no weight file")
         return
     folder = index.rpartition("/")[0]
     missing = sorted(shard for shard in shards if (f"{folder}/{shard}" if folder else shard) not in names)
@@ -157,23 +196,33 @@ def _weight_files(facts: SnapshotFacts) -> Iterator[Finding]:
     for file in _weights(facts):
         if file.state is FileState.OK and file.size == 0:
             yield _corrupt(f"empty weight file: {file.name}")
-    pointers = [name for name, head in facts.weights.items() if head.format is WeightFormat.LFS_POINTER]
+    pointers = [
+        name
+        for name, head in facts.weights.items()
+        if head.format is WeightFormat.LFS_POINTER
+        and (filenames.is_weight(name) or filenames.kind(name) == "tokenizer")
+    ]
     if pointers:
         yield _corrupt(f"LFS pointers instead of files: {_listed(sorted(pointers))}")
     for name, head in facts.weights.items():
-        if head.problem is not None:
+        if head.problem is not None and filenames.is_weight(name):
             yield _corrupt(f"{name}: {head.problem}")
         elif head.format is WeightFormat.SAFETENSORS:
-            fault = safetensors.problem(head)
+            fault = safetensors.problem(head) or (None if head.tensors else "holds no tensors")
             if fault is not None:
                 yield _corrupt(f"{name}: {fault}")
 
 
-def _text_and_images(facts: SnapshotFacts, *, speaks_text: bool, sees_images: bool) -> Iterator[Finding]:
+def _text_and_images(facts: SnapshotFacts, *, speaks_text: bool, needs_processor: bool) -> Iterator[Finding]:
+    if is_gguf_only(facts):
+        return
     names = facts.names()
-    if speaks_text and not filenames.has_tokenizer(names) and not is_gguf_only(facts):
+    if speaks_text and not filenames.has_tokenizer(names):
         yield _incomplete("tokenizer missing")
-    if sees_images and names.isdisjoint(filenames.PROCESSOR_CONFIGS):
+    for file in facts.files:
+        if file.state is FileState.OK and not file.size and filenames.kind(file.name) == "tokenizer":
+            yield _corrupt(f"empty tokenizer file: {file.name}")
+    if needs_processor and names.isdisjoint(filenames.PROCESSOR_CONFIGS):
         yield _incomplete("processor config missing: processor_config.json or preprocessor_config.json")
     for name, document in facts.documents.items():
         if name == filenames.CONFIG or name.endswith(filenames.INDEX_SUFFIX):

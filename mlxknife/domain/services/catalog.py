@@ -52,6 +52,7 @@ class Catalog:
         proof = self._proof(entry, facts, progress) if verify else None
         return ModelDetails(
             info=_proven(info, proof) if proof is not None and info.integrity.healthy else info,
+            metadata=capabilities.metadata(facts.json_object(filenames.CONFIG), info.traits),
             config=facts.json_object(filenames.CONFIG),
             files=tuple(
                 ModelFile(file.name, file.size, filenames.kind(file.name), _integrity(file, proof))

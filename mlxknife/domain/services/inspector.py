@@ -29,8 +29,8 @@ class Inspector:
             return entry.finding
         found = integrity.findings(
             facts,
-            speaks_text=configs.speaks_text(facts),
-            sees_images=configs.sees_images(facts),
+            speaks_text=configs.speaks_text(entry.origin or entry.name, facts),
+            needs_processor=configs.needs_image_processor(facts),
             unfinished=entry.unfinished,
             manifest=entry.manifest,
         )

@@ -1,0 +1,3 @@
+"""Small folders with the shape of real Hugging Face repos, and what must be said of each."""
+
+from __future__ import annotations

@@ -1,0 +1,188 @@
+"""Where weights must lie, what a listing promises, and what a tokenizer, an index and a weight file must be."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlxknife.domain.model.verdict import Integrity
+from mlxknife.domain.model.verification import HashForm, RecordedFile, RecordedHash
+from mlxknife.domain.rules import configs, integrity
+from tests.builder import (
+    Files,
+    chat_files,
+    embedding_files,
+    gguf_files,
+    json_bytes,
+    pytorch_files,
+    raw_safetensors,
+    safetensors,
+    sharded_files,
+    speech_files,
+    vision_files,
+)
+from tests.unit.facts import facts_of, without
+
+_LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+_INDEX, _WEIGHTS = "model.safetensors.index.json", "model.safetensors"
+_NOWHERE = without(chat_files(), _WEIGHTS)
+_BEGUN = frozenset({"blob"})
+
+
+def _first(
+    files: Files, unfinished: frozenset[str] = frozenset(), manifest: dict[str, RecordedFile] | None = None
+) -> tuple[Integrity, str] | None:
+    facts = facts_of(files)
+    found = integrity.findings(
+        facts,
+        speaks_text=configs.speaks_text("org/name", facts),
+        needs_processor=configs.needs_image_processor(facts),
+        unfinished=unfinished,
+        manifest=manifest,
+    )
+    first = next(found, None)
+    return (first.integrity, first.reason) if first else None
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({"2_Dense/model.safetensors": safetensors()}, id="a layer behind the model"),
+        pytest.param({"onnx/pytorch_model.bin": b"PK\x03\x04PK\x05\x06"}, id="another program's"),
+        pytest.param({"original/model.safetensors": safetensors(), "original/a.gguf": bytes(24)}, id="the original"),
+        pytest.param({"gguf/tiny.gguf": gguf_files()["tiny-chat.Q4_K_M.gguf"], "sub/model.npz": b"x"}, id="mixed"),
+    ],
+)
+def test_weights_lie_beside_the_config(files: Files) -> None:
+    assert _first(_NOWHERE | files) == (Integrity.INCOMPLETE, "no weight files beside config.json")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({"openvino/openvino_model.bin": b"x"}, id="below"),
+        pytest.param({"openvino_model.bin": b"x", "openvino_model.xml": b"<"}, id="beside"),
+    ],
+)
+def test_weights_of_openvino_are_none(files: Files) -> None:
+    assert _first(_NOWHERE | files) == (Integrity.INCOMPLETE, "no weight files")
+
+
+def test_a_download_that_has_begun_is_told_where_weights_are_missing() -> None:
+    assert _first(_NOWHERE, _BEGUN) == (Integrity.INCOMPLETE, "no weight files, a download has begun")
+    below = _NOWHERE | {"2_Dense/model.safetensors": safetensors()}
+    told = "no weight files beside config.json, a download has begun"
+    assert _first(below, _BEGUN) == (Integrity.INCOMPLETE, told)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param({"sub/tiny.gguf": gguf_files()["tiny-chat.Q4_K_M.gguf"]}, id="GGUF alone may lie in a folder"),
+        pytest.param(
+            {
+                _INDEX: json_bytes({"weight_map": {"w": "parts/one.safetensors"}}),
+                "parts/one.safetensors": safetensors(),
+            },
+            id="an index leads to a folder",
+        ),
+    ],
+)
+def test_weights_may_lie_where_something_leads_to_them(files: Files) -> None:
+    assert _first(_NOWHERE | files) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (_WEIGHTS, True),
+        ("2_Dense/model.safetensors", True),
+        ("tokenizer.model", True),
+        ("generation_config.json", True),
+        (_INDEX, True),
+        ("README.md", False),
+        ("onnx/model.onnx", False),
+        ("openvino/openvino_model.bin", False),
+        ("training_args.bin", False),
+    ],
+)
+def test_a_listed_file_that_was_begun_and_not_linked_is_missing_where_the_model_needs_it(
+    name: str, *, told: bool
+) -> None:
+    manifest = {name: RecordedFile(9, RecordedHash(HashForm.SHA256, "blob"))}
+    files = without(embedding_files(), name)
+    expected = (Integrity.INCOMPLETE, f"download not finished: {name}") if told else None
+    assert _first(files, _BEGUN, manifest) == expected
+
+
+@pytest.mark.parametrize("recorded", [RecordedFile(9), RecordedFile(9, RecordedHash(HashForm.SHA256, "other"))])
+def test_a_listed_file_that_nobody_began_to_fetch_may_be_left_out(recorded: RecordedFile) -> None:
+    assert _first(chat_files(), _BEGUN, {"model-00002-of-00002.safetensors": recorded}) is None
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "merges.txt", "vocab.txt", "qwen.tiktoken", "sub/spm.model"])
+def test_a_tokenizer_of_no_bytes_is_corrupt(name: str) -> None:
+    assert _first(chat_files() | {name: b""}) == (Integrity.CORRUPT, f"empty tokenizer file: {name}")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "spm.model", "source.spm", "qwen.tiktoken"])
+def test_a_tokenizer_that_is_a_pointer_is_corrupt(name: str) -> None:
+    files = without(chat_files(), "tokenizer.json") | {name: _LFS}
+    assert _first(files) == (Integrity.CORRUPT, f"LFS pointers instead of files: {name}")
+
+
+def test_a_tokenizer_json_of_no_bytes_or_a_pointer_is_corrupt() -> None:
+    assert _first(chat_files() | {"tokenizer.json": b""}) == (
+        Integrity.CORRUPT,
+        "empty tokenizer file: tokenizer.json",
+    )
+    assert _first(chat_files() | {"tokenizer.json": _LFS}) == (
+        Integrity.CORRUPT,
+        "tokenizer.json is a Git LFS pointer, not the file",
+    )
+
+
+@pytest.mark.parametrize("data", [b"[]", b"1", b"null"])
+def test_a_tokenizer_json_is_an_object(data: bytes) -> None:
+    verdict, reason = _first(chat_files() | {"tokenizer.json": data}) or (None, "")
+    assert (verdict, reason.split()[0]) == (Integrity.CORRUPT, "tokenizer.json")
+
+
+@pytest.mark.parametrize("shard", ["config.json", "../../secret", "model.safetensors.index.json", ""])
+def test_an_index_names_weight_files(shard: str) -> None:
+    files = sharded_files() | {_INDEX: json_bytes({"weight_map": {"w": shard}})}
+    assert _first(files) == (Integrity.CORRUPT, f"{_INDEX}: weight_map names something that is no weight file")
+
+
+def test_weights_without_tensors_are_corrupt() -> None:
+    files = chat_files() | {_WEIGHTS: raw_safetensors(b"{}", b"")}
+    assert _first(files) == (Integrity.CORRUPT, f"{_WEIGHTS}: holds no tensors")
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (pytorch_files() | {"pytorch_model.bin": b"<html>"}, "pytorch_model.bin: not a PyTorch file"),
+        ({"tiny.gguf": b"GGUF"}, "tiny.gguf: not a GGUF file"),
+        ({"tiny.gguf": b"<html>" + bytes(30)}, "tiny.gguf: not a GGUF file"),
+    ],
+)
+def test_weights_of_another_kind_than_their_name_says_are_corrupt(files: Files, reason: str) -> None:
+    assert _first(files) == (Integrity.CORRUPT, reason)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        pytest.param(pytorch_files() | {"pytorch_model.bin": b"\x80\x02}q\x00."}, id="a pickle of old PyTorch"),
+        pytest.param(chat_files() | {"openvino_model.bin": b"<html>"}, id="a broken file that nobody loads"),
+        pytest.param(chat_files() | {"training_args.bin": b""}, id="settings of the training"),
+        pytest.param(without(vision_files(), "preprocessor_config.json", "config.json") | chat_files(), id="no eyes"),
+        pytest.param(
+            gguf_files() | {"config.json": json_bytes({"model_type": "gemma3", "vision_config": {}})},
+            id="GGUF that sees",
+        ),
+        pytest.param(speech_files() | {"weights.npz": b"PK\x03\x04PK\x05\x06"}, id="speech"),
+    ],
+)
+def test_what_no_loader_misses_harms_nobody(files: Files) -> None:
+    assert _first(files) is None
