@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from mlxknife.domain.errors import (
         AccessDenied,
         AmbiguousMatch,
+        ConfirmationRequired,
         InternalError,
         KnifeError,
+        LocksPresent,
         ModelNotFound,
         StorageError,
         ValidationError,
@@ -38,11 +40,13 @@ __all__ = [
     "AccessDenied",
     "AmbiguousMatch",
     "App",
+    "ConfirmationRequired",
     "HealthEntry",
     "HealthReport",
     "Integrity",
     "InternalError",
     "KnifeError",
+    "LocksPresent",
     "ModelDetails",
     "ModelInfo",
     "ModelNotFound",
@@ -52,15 +56,7 @@ __all__ = [
     "open_app",
 ]
 
-_ERRORS = (
-    "AccessDenied",
-    "AmbiguousMatch",
-    "InternalError",
-    "KnifeError",
-    "ModelNotFound",
-    "StorageError",
-)
-_HOMES = {
+_HOMES = {  # what is not here is an error
     "App": "mlxknife.app:App",
     "HealthEntry": "mlxknife.domain.model.health:HealthEntry",
     "HealthReport": "mlxknife.domain.model.health:HealthReport",
@@ -68,16 +64,15 @@ _HOMES = {
     "ModelDetails": "mlxknife.domain.model.info:ModelDetails",
     "ModelInfo": "mlxknife.domain.model.info:ModelInfo",
     "open_app": "mlxknife.bootstrap:open_app",
-    **{name: f"mlxknife.domain.errors:{name}" for name in (*_ERRORS, "ValidationError")},
 }
 
 
 def __getattr__(name: str) -> object:
     """Load a public name on first use."""
-    if name not in _HOMES:
+    if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    module, _, attribute = _HOMES[name].partition(":")
+    module, _, attribute = _HOMES.get(name, f"mlxknife.domain.errors:{name}").partition(":")
     value: object = getattr(importlib.import_module(module), attribute)
     globals()[name] = value
     return value

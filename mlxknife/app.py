@@ -11,6 +11,7 @@ from mlxknife.domain.model.settings import Settings
 from mlxknife.domain.services.finder import Finder
 from mlxknife.domain.services.inspector import Inspector
 from mlxknife.domain.services.verifier import Verifier
+from mlxknife.ports.disposal import Disposal
 from mlxknife.ports.hasher import Hasher
 from mlxknife.ports.runtime_inventory import RuntimeInventory
 from mlxknife.ports.system import System
@@ -19,6 +20,7 @@ from mlxknife.ports.workers import Workers
 if TYPE_CHECKING:
     from mlxknife.domain.services.catalog import Catalog
     from mlxknife.domain.services.health import Health
+    from mlxknife.domain.services.remover import Remover
 
 
 @attrs.frozen
@@ -34,6 +36,7 @@ class App:
     inventory: RuntimeInventory
     hasher: Hasher
     workers: Workers
+    disposal: Disposal
     system: System
 
     @cached_property
@@ -42,6 +45,13 @@ class App:
         from mlxknife.domain.services.catalog import Catalog  # noqa: PLC0415
 
         return Catalog(self.finder, self.inspector, self.inventory, Verifier(self.hasher), self.workers)
+
+    @cached_property
+    def remover(self) -> Remover:
+        """``rm``."""
+        from mlxknife.domain.services.remover import Remover  # noqa: PLC0415
+
+        return Remover(self.finder, self.finder.store, self.disposal, self.finder.workspaces)
 
     @cached_property
     def health(self) -> Health:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from mlxknife.adapters.folder.hashing import ThreadedHasher
 from mlxknife.adapters.folder.reader import FolderReader
+from mlxknife.adapters.hfcache.disposal import CacheDisposal
 from mlxknife.adapters.hfcache.store import HfCache
 from mlxknife.adapters.packages.inventory import InstalledPackages
 from mlxknife.adapters.process.workers import ForkedWorkers, SerialWorkers
@@ -50,5 +51,6 @@ def open_app(
         inventory=InstalledPackages(),
         hasher=ThreadedHasher(),
         workers=ForkedWorkers() if may_fork else SerialWorkers(),
+        disposal=CacheDisposal(settings.hub_cache),
         system=Machine(),
     )

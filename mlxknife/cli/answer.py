@@ -11,6 +11,7 @@ import attrs
 from mlxknife.app import App
 from mlxknife.cli.console import Console
 from mlxknife.cli.render.text import Line
+from mlxknife.domain.errors import KnifeError
 
 
 @attrs.frozen
@@ -24,6 +25,16 @@ class Answer:
     exit_code: int = 0
 
 
+class Failed(Exception):
+    """A command that failed, with what its answer can say all the same."""
+
+    def __init__(self, error: KnifeError, data: object) -> None:
+        """Hold the error and the ``data`` of the JSON envelope."""
+        super().__init__(error.message)
+        self.error = error
+        self.data = data
+
+
 class Command(Protocol):
     """What every module of ``mlxknife.cli.commands`` offers."""
 
@@ -35,5 +46,5 @@ class Command(Protocol):
         ...
 
     def run(self, app: App, options: Any, console: Console) -> Answer:  # noqa: ANN401 - each has its own options
-        """Do it. Raises KnifeError."""
+        """Do it. Raises KnifeError, or Failed where the answer has something to say even then."""
         ...

@@ -12,6 +12,7 @@ COMMANDS = {
     "list": "list the models that are there",
     "show": "show everything about one model",
     "health": "check whether the files of models are whole",
+    "rm": "remove a model, one revision of it, or what nobody needs",
     "version": "tell the version of the program and its JSON contract",
 }
 """Every command and what it does; its module is ``mlxknife.cli.commands.<name>``, loaded when it is asked for."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
+from mlxknife.cli.render.text import Line, print_line
 from mlxknife.ports.progress import Progress
 
 
@@ -13,6 +15,19 @@ class Console:
     def __init__(self, *, as_json: bool) -> None:
         """Note whether a program is waiting for the answer; a program is shown and asked nothing."""
         self._as_json = as_json
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody is there to answer a question."""
+        return not self._as_json and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def confirms(self, lines: Iterable[Line], question: str) -> bool:
+        """Show what a question is about and ask it; anything but a yes is a no."""
+        for line in lines:
+            print_line(line, sys.stderr)
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     @property
     def progress(self) -> Progress | None:

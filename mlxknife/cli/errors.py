@@ -7,9 +7,10 @@ import traceback
 
 from msgspec import UNSET
 
+from mlxknife.cli.answer import Failed
 from mlxknife.cli.arguments import UsageError
-from mlxknife.cli.output import print_error, print_line
-from mlxknife.cli.render.text import Span, Style
+from mlxknife.cli.output import print_error
+from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.cli.wire import ErrorObject
 from mlxknife.domain.errors import AccessDenied, InternalError, KnifeError, StorageError, ValidationError
 
@@ -20,11 +21,12 @@ EXIT_CODES = {"FilesystemError": 3, "PermissionError": 3}
 
 def report(exc: Exception, *, command: str | None, as_json: bool, debug: bool) -> int:
     """Tell the user about an error and return the exit code of the process."""
-    error = _known(exc)
+    error = _known(exc.error if isinstance(exc, Failed) else exc)
     if debug:
         traceback.print_exception(exc, file=sys.stderr)
     if as_json:
-        print_error(_error_object(error), command=command)
+        data = exc.data if isinstance(exc, Failed) else None
+        print_error(_error_object(error), command=command, data=data)
     else:
         _print_sentences(error)
     return EXIT_CODES.get(error.code, GENERAL)
@@ -57,7 +59,7 @@ def _error_object(error: KnifeError) -> ErrorObject:
 
 def _print_sentences(error: KnifeError) -> None:
     print_line((Span("error: ", Style.BAD), error.message), sys.stderr)
-    for choice in error.matches or error.available_hashes or ():
+    for choice in error.matches or error.available_hashes or error.lock_files or ():
         print_line(("  ", choice), sys.stderr)
     if error.hint:
         print_line((Span("hint: ", Style.FAINT), error.hint), sys.stderr)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-from typing import TextIO
 
 import msgspec
 
 from mlxknife.cli.answer import Answer
-from mlxknife.cli.render.text import Line, paint
+from mlxknife.cli.render.text import print_line
 from mlxknife.cli.wire import Envelope, ErrorObject
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]+")
@@ -27,9 +25,9 @@ def print_answer(answer: Answer, *, command: str, as_json: bool) -> int:
     return answer.exit_code
 
 
-def print_error(error: ErrorObject, *, command: str | None) -> None:
-    """Print an error as the JSON document of a command."""
-    print_document(Envelope(status="error", command=command, data=None, error=error))
+def print_error(error: ErrorObject, *, command: str | None, data: object) -> None:
+    """Print an error as the JSON document of a command, with what is known all the same."""
+    print_document(Envelope(status="error", command=command, data=data, error=error))
 
 
 def print_document(envelope: Envelope) -> None:
@@ -43,14 +41,3 @@ def print_document(envelope: Envelope) -> None:
 
 def _escaped(found: re.Match[str]) -> str:
     return json.dumps(found[0])[1:-1]
-
-
-def print_line(line: Line, stream: TextIO) -> None:
-    """Write one line of text, coloured where that is wanted."""
-    stream.write(paint(line, colour=wants_colour(stream)) + "\n")
-
-
-def wants_colour(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal whose user did not ask for plain text."""
-    plain_wanted = os.environ.get("NO_COLOR") or os.environ.get("CI") or os.environ.get("TERM") == "dumb"
-    return stream.isatty() and not plain_wanted

@@ -9,10 +9,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import attrs
 from msgspec import UNSET, Struct, UnsetType
 
 from mlxknife.domain.model.health import HealthEntry, HealthReport
-from mlxknife.domain.model.info import ModelInfo, Quantization
+from mlxknife.domain.model.info import Metadata, ModelInfo, Quantization
 
 JSON_API_SPEC_VERSION = "1.0.0"
 
@@ -48,11 +49,19 @@ class ModelObject(Struct, frozen=True):
     origin: str | None
 
 
+class TrashObject(Struct, frozen=True):
+    """A removal that was interrupted: its bytes are still on the disk."""
+
+    name: str
+    size_bytes: int
+
+
 class ListData(Struct, frozen=True):
-    """``data`` of ``list``."""
+    """``data`` of ``list``. ``trash`` is there when something is in it."""
 
     models: tuple[ModelObject, ...]
     count: int
+    trash: tuple[TrashObject, ...] | UnsetType = UNSET
 
 
 class MetadataObject(Struct, frozen=True):
@@ -109,6 +118,44 @@ class HealthData(Struct, frozen=True):
     healthy: tuple[HealthObject, ...]
     unhealthy: tuple[HealthObject, ...]
     summary: HealthSummary
+
+
+class RemovedObject(Struct, frozen=True):
+    """One thing that was removed, or would be."""
+
+    name: str
+    revision: str | None
+    size_bytes: int
+
+
+class RmData(Struct, frozen=True):
+    """``data`` of ``rm``."""
+
+    model: str | None
+    action: Literal["deleted", "would_delete", "kept"]
+    message: str
+    removed: tuple[RemovedObject, ...]
+    freed_bytes: int
+
+
+class LocksData(Struct, frozen=True):
+    """``data`` of ``rm`` when another process works on the model."""
+
+    model: str | None
+    locks_detected: bool
+    lock_files: tuple[str, ...]
+
+
+class MatchesData(Struct, frozen=True):
+    """``data`` of ``rm`` when a name means several models."""
+
+    matches: tuple[str, ...]
+
+
+class NamedData(Struct, frozen=True):
+    """``data`` of ``rm`` when the disk refuses."""
+
+    model: str | None
 
 
 class SystemObject(Struct, frozen=True):
@@ -174,6 +221,11 @@ def model_object(info: ModelInfo) -> ModelObject:
         context_length=traits.context_length,
         origin=info.origin,
     )
+
+
+def metadata_object(metadata: Metadata) -> MetadataObject:
+    """Describe the shape of a model as the contract does."""
+    return MetadataObject(**attrs.asdict(metadata))
 
 
 def health_data(report: HealthReport) -> HealthData:

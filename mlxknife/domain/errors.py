@@ -6,6 +6,8 @@
     ├── ValidationError        the request itself is wrong           ValidationError
     ├── ModelNotFound          nothing answers to that name          model_not_found
     ├── AmbiguousMatch         several models answer to that name    ambiguous_match
+    ├── LocksPresent           another process works on that model   locks_present
+    ├── ConfirmationRequired   nobody is there to be asked           confirmation_required
     ├── StorageError           the disk would not do it              FilesystemError
     │   └── AccessDenied       ... because it is not allowed         PermissionError
     └── InternalError          a defect of ours                      InternalError
@@ -31,6 +33,7 @@ class KnifeError(Exception):
         matches: tuple[str, ...] | None = None,
         suggestions: tuple[str, ...] | None = None,
         available_hashes: tuple[str, ...] | None = None,
+        lock_files: tuple[str, ...] | None = None,
     ) -> None:
         """Hold the sentence for the user and the fields that the contract lets an error carry."""
         super().__init__(message)
@@ -39,6 +42,7 @@ class KnifeError(Exception):
         self.matches = matches
         self.suggestions = suggestions
         self.available_hashes = available_hashes
+        self.lock_files = lock_files
 
 
 class ValidationError(KnifeError):
@@ -57,6 +61,18 @@ class AmbiguousMatch(KnifeError):
     """Several models or revisions fit. Carries ``matches`` or ``available_hashes``."""
 
     code = "ambiguous_match"
+
+
+class LocksPresent(KnifeError):
+    """Another process holds a lock of the model. Carries ``lock_files``."""
+
+    code = "locks_present"
+
+
+class ConfirmationRequired(KnifeError):
+    """Somebody should say yes first, and nobody can be asked. Carries what it is about as ``matches``."""
+
+    code = "confirmation_required"
 
 
 class StorageError(KnifeError):

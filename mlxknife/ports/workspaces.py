@@ -26,6 +26,17 @@ class Workspaces(Protocol):
         """
         ...
 
+    def size_bytes(self, path: str) -> int:
+        """Return the bytes of all files below a workspace, each link as small as it is. Raises nothing."""
+        ...
+
+    def discard(self, path: str) -> None:
+        """Remove a workspace: one rename beside it, then the bytes. A link in its place goes, what it leads to stays.
+
+        Raises StorageError, AccessDenied.
+        """
+        ...
+
     def holds_model(self, path: str) -> bool:
         """Tell whether a path is an existing folder with a config.json. Raises nothing."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from abc import ABC, abstractmethod
@@ -150,6 +151,29 @@ class Contract(ABC):
         with self.denying(workspaces, root, "elsewhere/model"):
             assert not workspaces.holds_model(f"{root}/elsewhere/model")
 
+    def test_the_size_of_a_workspace_is_that_of_its_files(self, place: Path) -> None:
+        workspaces, root = self.opened(_MODELS, place)
+        one, two = (workspaces.size_bytes(f"{root}/home/{name}") for name in ("config", "gguf"))
+        assert one > 0
+        assert two == 2 * one
+        assert workspaces.size_bytes(f"{root}/elsewhere/nothing") == 0
+        assert workspaces.size_bytes(f"{root}/nothing") == 0
+
+    def test_a_discarded_workspace_is_gone_and_no_other(self, place: Path) -> None:
+        workspaces, root = self.opened(_MODELS, place)
+        workspaces.discard(f"{root}/home/config")
+        assert {workspace.folder for workspace in workspaces.at_home()} == {"gguf", "managed", "weights"}
+        assert workspaces.size_bytes(f"{root}/home/config") == 0
+        with pytest.raises(ModelNotFound):
+            workspaces.at_path(f"{root}/home/config")
+
+    def test_a_workspace_that_may_not_be_removed_is_denied_and_stays(self, place: Path) -> None:
+        workspaces, root = self.opened(_MODELS, place)
+        before = workspaces.at_path(f"{root}/elsewhere/model")
+        with self.denying(workspaces, root, "elsewhere"), pytest.raises(AccessDenied):
+            workspaces.discard(f"{root}/elsewhere/model")
+        assert workspaces.at_path(f"{root}/elsewhere/model") == before
+
 
 class TestFake(Contract):
     def opened(self, scene: Scene, place: Path) -> tuple[Workspaces, str]:
@@ -166,8 +190,10 @@ class TestFake(Contract):
     @contextmanager
     def denying(self, workspaces: Workspaces, root: str, path: str) -> Iterator[None]:
         assert isinstance(workspaces, FakeWorkspaces)
-        workspaces.denied = frozenset({f"{root}/{path}"})
+        below = (folder for folder in workspaces.folders if folder.startswith(f"{root}/{path}/"))
+        workspaces.denied = frozenset({f"{root}/{path}", *below})
         yield
+        workspaces.denied = frozenset()
 
 
 class TestReal(Contract):
@@ -219,3 +245,48 @@ class TestReal(Contract):
         workspaces, _ = self.opened(Scene(folders={"home/odd": _folder("config.json")}), place)
         os.mkfifo(place / "home/odd" / SENTINEL)
         assert [found.origin for found in workspaces.at_home()] == [None]
+
+    def test_a_link_goes_and_what_it_leads_to_stays(self, place: Path) -> None:
+        workspaces, root = self.opened(_MODELS, place)
+        (place / "home/link").symlink_to("../elsewhere/model")
+        (place / "home/config/link").symlink_to(place / "elsewhere")
+        for name in ("link", "config"):
+            workspaces.discard(f"{root}/home/{name}")
+        left = {".hidden", "empty", "file.safetensors", "gguf", "managed", "notes", "weights"}
+        assert set(os.listdir(place / "home")) == left
+        assert sorted(os.listdir(place / "elsewhere/model")) == [SENTINEL, "config.json", "model.safetensors"]
+
+    def test_links_are_as_small_as_they_are(self, place: Path) -> None:
+        workspaces, root = self.opened(_MODELS, place)
+        (place / "elsewhere/large").write_bytes(bytes(10_000))
+        (place / "home/config/link").symlink_to("../../elsewhere/large")
+        (place / "home/config/folder").symlink_to("../../elsewhere")
+        assert workspaces.size_bytes(f"{root}/home/config") < 100
+
+    def test_a_workspace_that_vanished_is_a_storage_error(self, place: Path) -> None:
+        workspaces, root = self.opened(_MODELS, place)
+        with pytest.raises(StorageError):
+            workspaces.discard(f"{root}/home/vanished")
+
+    def test_a_workspace_of_the_longest_name_goes(self, place: Path) -> None:
+        workspaces, root = self.opened(Scene(folders={f"home/{'x' * 255}": _folder("config.json")}), place)
+        workspaces.discard(f"{root}/home/{'x' * 255}")
+        assert workspaces.at_home() == ()
+
+    def test_a_workspace_goes_whole_or_is_still_seen(self, place: Path) -> None:
+        workspaces, root = self.opened(_MODELS, place)
+        (place / "home").chmod(0o777)
+        (place / "home/weights").chmod(0o777)
+        (place / "home/weights/inner").mkdir(0o755)
+        (place / "home/weights/inner/file").write_text("x")
+        is_root = os.geteuid() == 0
+        if not is_root:
+            (place / "home/weights/inner").chmod(0o555)
+        with contextlib.ExitStack() as stack:
+            if is_root:
+                os.seteuid(65534)
+                stack.callback(os.seteuid, 0)
+            with contextlib.suppress(StorageError):
+                workspaces.discard(f"{root}/home/weights")
+        left = {name for name in os.listdir(place / "home") if "weights" in name}
+        assert left <= {"weights"}

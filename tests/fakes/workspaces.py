@@ -52,6 +52,15 @@ class FakeWorkspaces:
             raise ModelNotFound(msg)
         return self._workspace(full)
 
+    def size_bytes(self, path: str) -> int:
+        return len(self.folders.get(path, ()))
+
+    def discard(self, path: str) -> None:
+        if path in self.denied:
+            msg = f"{path} may not be removed"
+            raise AccessDenied(msg)
+        self.folders = {folder: names for folder, names in self.folders.items() if folder != path}
+
     def holds_model(self, path: str) -> bool:
         return "config.json" in self.folders.get(self._full(path), ()) and self._full(path) not in self.denied
 
@@ -74,5 +83,6 @@ class FakeWorkspaces:
             location=Location(token=path, bounds=(path,)),
             modified=1_700_000_000.0,
             at_home=folder == self.home,
+            is_managed=path in self.origins,
             origin=self.origins.get(path),
         )

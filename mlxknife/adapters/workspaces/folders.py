@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 
@@ -14,7 +17,8 @@ from mlxknife.domain.model.snapshot import Location
 SENTINEL = ".mlxk_workspace.json"
 
 _CONFIG = "config.json"
-_MODEL_SUFFIXES = (".safetensors", ".gguf", ".bin", ".npz")
+_MODEL_SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".npz")
+_LEAVING = ".mlxk-removed-"
 _MAX_SENTINEL = 64 * 1024
 
 
@@ -55,6 +59,31 @@ class LocalWorkspaces:
             raise ValidationError(msg) from exc
         return self._workspace(full, status.st_mtime)
 
+    def size_bytes(self, path: str) -> int:
+        """See ``Workspaces.size_bytes``."""
+        total = 0
+        for folder, _, names in os.walk(path):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    total += os.lstat(f"{folder}/{name}").st_size
+        return total
+
+    def discard(self, path: str) -> None:
+        """See ``Workspaces.discard``."""
+        try:
+            if os.path.islink(path):
+                os.unlink(path)
+                return
+            leaving = f"{os.path.dirname(path)}/{_LEAVING}{secrets.token_hex(4)}"
+            os.rename(path, leaving)
+            try:
+                shutil.rmtree(leaving)
+            except OSError:
+                os.rename(leaving, path)  # what is left of it stays in sight
+                raise
+        except OSError as exc:
+            raise _storage_error(exc, "The workspace", path) from exc
+
     def holds_model(self, path: str) -> bool:
         """See ``Workspaces.holds_model``."""
         return os.path.isfile(os.path.join(path, _CONFIG))
@@ -72,6 +101,7 @@ class LocalWorkspaces:
 
     def _workspace(self, path: str, modified: float) -> Workspace:
         real = os.path.realpath(path)
+        sentinel = _sentinel(real)
         folder, name = os.path.split(path)
         return Workspace(
             folder=name,
@@ -79,7 +109,8 @@ class LocalWorkspaces:
             location=Location(token=real, bounds=(real,)),
             modified=modified,
             at_home=os.path.realpath(folder) == self._home,
-            origin=_origin(real),
+            is_managed=sentinel is not None,
+            origin=_origin(sentinel or {}),
         )
 
 
@@ -98,17 +129,21 @@ def _modified(path: str) -> float:
         return 0.0
 
 
-def _origin(folder: str) -> str | None:
-    """Return the source repo that the sentinel of a managed workspace names."""
+def _sentinel(folder: str) -> dict[str, object] | None:
+    """Return what the sentinel of a managed workspace says, or None where there is none that can be read."""
     try:
-        handle = os.open(f"{folder}/{SENTINEL}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(f"{folder}/{SENTINEL}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             sentinel = json.loads(os.read(handle, _MAX_SENTINEL))
         finally:
             os.close(handle)
     except (OSError, ValueError, RecursionError):
         return None
-    origin = sentinel.get("source_repo") if isinstance(sentinel, dict) else None
+    return sentinel if isinstance(sentinel, dict) else None
+
+
+def _origin(sentinel: dict[str, object]) -> str | None:
+    origin = sentinel.get("source_repo")
     return origin if isinstance(origin, str) and origin else None
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 import attrs
+from msgspec import UNSET
 
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer
 from mlxknife.cli.console import Console
 from mlxknife.cli.render import listing
-from mlxknife.cli.wire import ListData, model_object
+from mlxknife.cli.wire import ListData, TrashObject, model_object
 
 
 @attrs.frozen
@@ -49,9 +50,17 @@ def run(app: App, options: Options, console: Console) -> Answer:
     """List the models; JSON is never filtered but for the pattern."""
     del console
     models = app.catalog.list(options.pattern)
+    trash = app.disposal.trash()
     now = app.system.now()
     view = listing.View(show_all=options.all, verbose=options.verbose, health=options.health)
     return Answer(
-        data=lambda: ListData(models=tuple(map(model_object, models)), count=len(models)),
-        lines=lambda is_terminal: listing.lines(models, view, now=now, is_terminal=is_terminal),
+        data=lambda: ListData(
+            models=tuple(map(model_object, models)),
+            count=len(models),
+            trash=tuple(TrashObject(item.label, item.size_bytes) for item in trash) or UNSET,
+        ),
+        lines=lambda is_terminal: (
+            *listing.lines(models, view, now=now, is_terminal=is_terminal),
+            *listing.trash_lines(trash),
+        ),
     )

@@ -11,6 +11,7 @@ from mlxknife.cli.render import units
 from mlxknife.cli.render.table import Cell, table
 from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.domain.model.info import Framework, ModelInfo, ModelType
+from mlxknife.domain.model.removal import TrashItem
 from mlxknife.domain.rules.naming import DEFAULT_OWNER, last_part
 
 _REASON_WIDTH = 26
@@ -45,6 +46,13 @@ def lines(models: Sequence[ModelInfo], view: View, *, now: float, is_terminal: b
     hidden = len(models) - len(shown)
     if hidden:
         yield (Span(f"{hidden} more: --all", Style.FAINT),)
+
+
+def trash_lines(trash: Sequence[TrashItem]) -> Iterator[Line]:
+    """Yield a line for every removal that was interrupted."""
+    for item in trash:
+        what = f"in the trash: {item.label} ({units.size(item.size_bytes)}), finish with mlxk rm --orphans"
+        yield (Span(what, Style.WEAK),)
 
 
 def _short_names(shown: Sequence[ModelInfo], models: Sequence[ModelInfo]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from enum import Enum
+from typing import TextIO
 
 import attrs
 
@@ -45,3 +47,14 @@ def _paint_piece(piece: str | Span, *, colour: bool) -> str:
     if colour and isinstance(piece, Span):
         return f"\x1b[{piece.style.value}m{plain(piece)}\x1b[0m"
     return plain(piece)
+
+
+def print_line(line: Line, stream: TextIO) -> None:
+    """Write one line of text, coloured where that is wanted."""
+    stream.write(paint(line, colour=wants_colour(stream)) + "\n")
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal whose user did not ask for plain text."""
+    plain_wanted = os.environ.get("NO_COLOR") or os.environ.get("CI") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain_wanted

@@ -63,6 +63,8 @@ class Workspace:
     location: Location
     modified: float
     at_home: bool
+    is_managed: bool = False
+    """Whether it carries our sentinel."""
     origin: str | None = None
 
 

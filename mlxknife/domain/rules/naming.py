@@ -116,6 +116,21 @@ def matching(pattern: str, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({name for name in names if folded in name.casefold()}))
 
 
+def is_owner(pattern: str) -> bool:
+    """Tell whether a pattern is an owner with its slash, ``org/``, which no single model can be called."""
+    return re.fullmatch(r"[\w.-]*[\w-]/", pattern, re.ASCII) is not None
+
+
+def is_exact(word: str, name: str) -> bool:
+    """Tell whether a word is a name, or all that stands behind its owner."""
+    return word in (name, last_part(name))
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Tell whether a name fits a pattern in which ``*`` stands for any characters."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL) is not None
+
+
 def nearest(word: str, names: Iterable[str]) -> tuple[str, ...]:
     """Return the few names that look most like a word, best first."""
     import difflib  # noqa: PLC0415 - only after a miss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.model.verdict import Finding, Integrity
 from mlxknife.domain.rules import naming
@@ -38,6 +39,19 @@ def named_snapshots(repo: CachedRepo, revision: str) -> tuple[str, ...]:
         if ref.name == revision and ref.commit is not None:
             return (ref.commit,)
     return naming.matching_commits(revision, commits)
+
+
+def only_snapshot(name: str, repo: CachedRepo, revision: str) -> CachedSnapshot:
+    """Return the one snapshot that a revision of a model means. Raises ModelNotFound, AmbiguousMatch."""
+    snapshots = {snapshot.commit: snapshot for snapshot in repo.snapshots}
+    found = named_snapshots(repo, revision)
+    if len(found) > 1:
+        msg = f"Multiple revisions of '{name}' match '{revision}'"
+        raise AmbiguousMatch(msg, available_hashes=found, hint="Write more characters of the hash")
+    if not found or found[0] not in snapshots:
+        msg = f"No revision '{revision}' of '{name}' in the cache"
+        raise ModelNotFound(msg, available_hashes=tuple(sorted(snapshots)))
+    return snapshots[found[0]]
 
 
 def _leading_ref(repo: CachedRepo) -> Ref | None:

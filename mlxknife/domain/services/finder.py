@@ -50,19 +50,29 @@ class Finder:
 
         Raises ValidationError for what can be no name, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
         """
+        place, revision = self.place(text)
+        if isinstance(place.folder, Workspace):
+            return workspace_entry(place.name, place.folder)
+        return self._cached_entry(place.name, place.folder, revision)
+
+    def place(self, text: str) -> tuple[Place, str | None]:
+        """Return the place of the one model that a spec means, and the revision that the spec names.
+
+        Raises what ``find`` raises; the revision is not looked up.
+        """
         spec = naming.parse_spec(text)
         if spec.is_path or self.workspaces.holds_model(text):
             workspace = self.workspaces.at_path(text)
-            return workspace_entry(self._name_of(workspace), workspace)
+            return Place(self._name_of(workspace), workspace), None
         folders = self._cached()
         homes = self._at_home(folders)
         name = _only_candidate(spec.name, folders, homes)
         if name in folders:
-            return self._cached_entry(name, folders[name], spec.revision)
+            return Place(name, folders[name]), spec.revision
         if spec.revision is not None:
             msg = f"Workspace '{name}' has no revisions"
             raise ModelNotFound(msg, hint=f"Use the plain name: {name}")
-        return workspace_entry(name, homes[name])
+        return Place(name, homes[name]), None
 
     def _cached(self) -> dict[str, str]:
         return {naming.repo_name(folder): folder for folder in self.store.folders()}
@@ -79,7 +89,7 @@ class Finder:
     def _cached_entry(self, name: str, folder: str, revision: str | None = None) -> Entry:
         repo = self.store.repo(folder)
         if revision is not None:
-            return self._snapshot_entry(name, repo, _only_revision(name, repo, revision), None)
+            return self._snapshot_entry(name, repo, revisions.only_snapshot(name, repo, revision), None)
         snapshot, finding = revisions.default_snapshot(repo)
         if snapshot is None:
             return Entry(
@@ -123,18 +133,6 @@ def _only_candidate(word: str, cached: Collection[str], at_home: Collection[str]
         msg = f"Multiple models match '{word}'"
         raise AmbiguousMatch(msg, matches=found, hint="Use one of the full names")
     return found[0]
-
-
-def _only_revision(name: str, repo: CachedRepo, revision: str) -> CachedSnapshot:
-    commits = {snapshot.commit: snapshot for snapshot in repo.snapshots}
-    found = revisions.named_snapshots(repo, revision)
-    if len(found) > 1:
-        msg = f"Multiple revisions of '{name}' match '{revision}'"
-        raise AmbiguousMatch(msg, available_hashes=found, hint="Write more characters of the hash")
-    if not found or found[0] not in commits:
-        msg = f"No revision '{revision}' of '{name}' in the cache"
-        raise ModelNotFound(msg, available_hashes=tuple(sorted(commits)))
-    return commits[found[0]]
 
 
 def workspace_entry(name: str, workspace: Workspace) -> Entry:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import attrs
 
-from mlxknife.domain.errors import AmbiguousMatch
+from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.model.catalog import Entry
 from mlxknife.domain.model.health import HealthEntry, HealthReport
 from mlxknife.domain.model.verdict import Finding, Integrity
+from mlxknife.domain.rules import naming
 from mlxknife.domain.services.finder import Finder, Place
 from mlxknife.domain.services.inspector import Inspector
 from mlxknife.domain.services.verifier import Case, Verifier, case
@@ -58,13 +59,22 @@ class Health:
     def _looks(self, pattern: str | None) -> Sequence[_Look]:
         if pattern is None:
             return self.workers.map(self._look_at, self.finder.places())
+        if naming.is_owner(pattern):
+            places = self.finder.places(pattern)
+            if not places:
+                msg = f"No model found matching '{pattern}'"
+                raise ModelNotFound(msg, suggestions=())
+            return self._looks_at(places)
         try:
             return (self._look(self.finder.find(pattern)),)
         except AmbiguousMatch as ambiguous:
             if "@" in pattern or ambiguous.matches is None:
                 raise
             matches = ambiguous.matches
-        return self.workers.map(self._look_at, [place for place in self.finder.places() if place.name in matches])
+        return self._looks_at([place for place in self.finder.places() if place.name in matches])
+
+    def _looks_at(self, places: Sequence[Place]) -> Sequence[_Look]:
+        return self.workers.map(self._look_at, places)
 
     def _look_at(self, place: Place) -> _Look:
         return self._look(self.finder.entry(place))

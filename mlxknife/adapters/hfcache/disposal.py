@@ -1,0 +1,262 @@
+"""Taking models out of the cache: a trash inside it makes every removal one rename.
+
+A trash item is a folder with a note (what it was), the thing itself as ``content`` and, for a single snapshot, the
+``blobs`` that only it needed. As long as the note is there the removal is reported; without content it never began.
+Every folder on the way to something that is moved has to be a real one: links are moved, never followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+
+from mlxknife.adapters.hfcache import trash
+from mlxknife.adapters.hfcache.locks import RepoLocks
+from mlxknife.adapters.hfcache.trash import BLOBS, CONTENT, NOTE
+from mlxknife.domain.errors import AccessDenied, KnifeError, LocksPresent, StorageError
+from mlxknife.domain.model.removal import BlobUse, Orphan, StoredBlob, Target, TrashItem
+
+TRASH = ".mlxk-trash"
+
+_UNFINISHED = ".incomplete"
+_NO_NAMES = ("", ".", "..")
+
+
+class CacheDisposal:
+    """Removes repos, snapshots and blobs of one cache."""
+
+    def __init__(self, root: str) -> None:
+        """Take the folder that huggingface_hub calls its cache."""
+        self._root = os.path.realpath(root)
+        self._trash = f"{self._root}/{TRASH}"
+
+    @contextlib.contextmanager
+    def guarded(self, folder: str) -> Iterator[None]:
+        """See ``Disposal.guarded``."""
+        locks = RepoLocks(self._root, folder)
+        with _our_errors("locked"), locks.held():
+            locks.check()
+            yield
+
+    def blob_use(self, folder: str) -> BlobUse:
+        """See ``Disposal.blob_use``."""
+        repo = f"{self._root}/{folder}"
+        with _our_errors("read"):
+            if os.path.islink(repo) or os.path.islink(f"{repo}/{BLOBS}"):
+                return BlobUse(folder=folder, blobs=(), used_by={})  # what stands behind a link is not the repo's own
+            snapshots = _folders(f"{repo}/snapshots")
+            return BlobUse(
+                folder=folder,
+                blobs=tuple(_stored_blobs(f"{repo}/blobs")),
+                used_by={
+                    name: frozenset(_linked_blobs(f"{repo}/snapshots/{name}", f"{repo}/{BLOBS}")) for name in snapshots
+                },
+            )
+
+    def size_bytes(self, folder: str, commit: str | None = None) -> int:
+        """See ``Disposal.size_bytes``."""
+        path = f"{self._root}/{folder}"
+        if commit is not None:
+            return trash.own_size(f"{path}/snapshots/{commit}")
+        return trash.own_size(f"{path}/{BLOBS}") + trash.own_size(f"{path}/snapshots")
+
+    def discard(self, target: Target) -> None:
+        """See ``Disposal.discard``."""
+        if target.folder is None:
+            msg = "Only what is in the cache can be discarded from it"
+            raise ValueError(msg)
+        with _our_errors("removed"), self._new_item(target) as item:
+            if target.commit is None:
+                self._discard_repo(target.folder, item)
+            else:
+                self._discard_snapshot(target.folder, target.commit, target.refs, item)
+            self._finish(item)
+
+    def discard_orphan(self, orphan: Orphan) -> bool:
+        """See ``Disposal.discard_orphan``."""
+        target = Target(name=orphan.name, size_bytes=orphan.blob.size, folder=orphan.folder)
+        with _our_errors("removed"), self._new_item(target) as item:
+            went = self._move_blob(orphan.folder, orphan.blob.name, item)
+            self._finish(item)
+        return went
+
+    def trash(self) -> tuple[TrashItem, ...]:
+        """See ``Disposal.trash``."""
+        try:
+            names = _folders(self._trash)
+        except OSError:
+            return ()
+        items = (f"{self._trash}/{name}" for name in sorted(names))
+        return tuple(trash.describe(item) for item in items if trash.has_begun(item))
+
+    def empty_trash(self) -> None:
+        """See ``Disposal.empty_trash``."""
+        with _our_errors("removed"):
+            for name in _folders(self._trash):
+                with trash.claimed(f"{self._trash}/{name}") as is_ours:
+                    if is_ours:
+                        self._finish(f"{self._trash}/{name}")
+            self._close_trash()
+
+    @contextlib.contextmanager
+    def _new_item(self, target: Target) -> Iterator[str]:
+        """Make an item and claim it until the work on it is over, so that no other removal takes it for a leftover."""
+        _make_real_folder(self._trash)
+        item = f"{self._trash}/{secrets.token_hex(8)}"
+        os.mkdir(item)
+        with trash.claimed(item):
+            note = {"label": target.label, "folder": target.folder, "commit": target.commit}
+            with open(f"{item}/{NOTE}", "x", encoding="utf-8") as file:
+                json.dump(note, file)
+            try:
+                yield item
+            except (OSError, KnifeError):
+                if not trash.has_begun(item):
+                    trash.delete(item)
+                    self._close_trash()
+                raise
+
+    def _discard_repo(self, folder: str, item: str) -> None:
+        repo = f"{self._root}/{folder}"
+        os.rename(repo, f"{item}/{CONTENT}")
+        try:
+            RepoLocks(self._root, folder).check()
+        except LocksPresent:
+            # A download began between the last look and the rename: it gets its folder back.
+            os.rename(f"{item}/{CONTENT}", repo)
+            raise
+        _sync(self._root)
+
+    def _discard_snapshot(self, folder: str, commit: str, refs: tuple[str, ...], item: str) -> None:
+        snapshots = self._real_folder(folder, "snapshots")
+        paths = []
+        for ref in refs:
+            holder = self._real_folder(folder, "refs", *ref.split("/")[:-1])
+            paths.append(f"{holder}/{ref.rpartition('/')[2]}")
+        for path in paths:
+            os.unlink(path)
+        try:
+            os.rename(f"{snapshots}/{commit}", f"{item}/{CONTENT}")
+        except OSError:
+            for path in paths:  # nothing goes: the refs are as they were
+                with open(path, "x", encoding="utf-8") as file:
+                    file.write(commit)
+            raise
+        _sync(snapshots)
+
+    def _real_folder(self, *parts: str) -> str:
+        """Return a folder below the cache, having seen that no part of the way is a link. Raises OSError."""
+        path = self._root
+        for part in parts:
+            path = f"{path}/{part}"
+            if part in _NO_NAMES or not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise OSError(errno.ELOOP, "is a link, not a folder", path)
+        return path
+
+    def _finish(self, item: str) -> None:
+        """Free what an item still holds on to, then delete it, the note last."""
+        folder, commit = trash.origin(item)
+        if folder is not None and commit is not None:
+            for name in sorted(set(_linked_blobs(f"{item}/{CONTENT}", f"{self._root}/{folder}/{BLOBS}"))):
+                self._move_blob(folder, name, item)
+        for part in (BLOBS, CONTENT):
+            trash.delete(f"{item}/{part}")
+        trash.delete(item)
+        self._close_trash()
+
+    def _close_trash(self) -> None:
+        with contextlib.suppress(OSError):  # it stays while something is in it
+            os.rmdir(self._trash)
+
+    def _move_blob(self, folder: str, name: str, item: str) -> bool:
+        """Move a blob into an item unless it is needed or being downloaded; say whether it went."""
+        blobs = f"{self._root}/{folder}/{BLOBS}"
+        if name in _NO_NAMES or not os.path.isdir(blobs) or os.path.realpath(blobs) != blobs:
+            return False  # what stands behind a link is not the repo's own
+        blob = f"{blobs}/{name}"
+        if not os.path.lexists(blob):
+            return False
+        with RepoLocks(self._root, folder).blob(_lock_name(name)) as is_free:
+            if not is_free or not os.path.lexists(blob) or self._is_needed(folder, name):
+                return False
+            os.makedirs(f"{item}/{BLOBS}", exist_ok=True)
+            os.rename(blob, f"{item}/{BLOBS}/{name}")
+            if self._is_needed(folder, name):  # somebody linked to it at this very moment
+                os.rename(f"{item}/{BLOBS}/{name}", blob)
+                return False
+        return True
+
+    def _is_needed(self, folder: str, name: str) -> bool:
+        snapshots, blobs = (f"{self._root}/{folder}/{part}" for part in ("snapshots", BLOBS))
+        return any(name in _linked_blobs(f"{snapshots}/{commit}", blobs) for commit in _folders(snapshots))
+
+
+def _folders(path: str) -> list[str]:
+    try:
+        if stat.S_ISLNK(os.lstat(path).st_mode):
+            raise OSError(errno.ELOOP, "is a link, not a folder", path)
+        with os.scandir(path) as found:
+            return [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+
+
+def _stored_blobs(path: str) -> Iterator[StoredBlob]:
+    try:
+        with os.scandir(path) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if not entry.is_dir(follow_symlinks=False):
+            size = entry.stat(follow_symlinks=False).st_size
+            yield StoredBlob(name=entry.name, size=size, unfinished=entry.name.endswith(_UNFINISHED))
+
+
+def _linked_blobs(snapshot: str, blobs: str) -> Iterator[str]:
+    """Yield the last part of every link of a snapshot, wherever it leads, and of a blob that is a link itself."""
+    for folder, _, names in os.walk(snapshot):
+        for name in names:
+            with contextlib.suppress(OSError):
+                blob = os.readlink(f"{folder}/{name}").rpartition("/")[2]
+                yield blob
+                yield os.readlink(f"{blobs}/{blob}").rpartition("/")[2]
+
+
+def _lock_name(blob: str) -> str:
+    """Return the name that huggingface_hub locks while it downloads a blob: the etag, without what a partial adds."""
+    etag = blob.removesuffix(_UNFINISHED)
+    stem, dot, token = etag.rpartition(".")
+    return stem if dot and len(token) == 8 and blob != etag else etag  # noqa: PLR2004 - eight hex digits of a partial
+
+
+def _make_real_folder(path: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        raise OSError(errno.ENOTDIR, "is in the place of the trash", path)
+
+
+def _sync(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _our_errors(done: str) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as exc:
+        msg = f"Permission denied: the model could not be {done}"
+        raise AccessDenied(msg, hint="Check the permissions of the cache") from exc
+    except OSError as exc:
+        msg = f"The model could not be {done}: {exc.strerror}"
+        raise StorageError(msg) from exc

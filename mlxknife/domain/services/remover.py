@@ -1,0 +1,117 @@
+"""Removal: first a plan that can be looked at, then its execution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from mlxknife.domain.errors import LocksPresent, ModelNotFound, StorageError, ValidationError
+from mlxknife.domain.model.catalog import Workspace
+from mlxknife.domain.model.removal import Leftovers, Orphan, RemovalPlan, Target
+from mlxknife.domain.rules import naming, removal, revisions
+from mlxknife.domain.services.finder import Finder, Place
+from mlxknife.ports.disposal import Disposal
+from mlxknife.ports.model_store import ModelStore
+from mlxknife.ports.workspaces import Workspaces
+
+
+@attrs.frozen
+class Remover:
+    """Answers ``rm``."""
+
+    finder: Finder
+    store: ModelStore
+    disposal: Disposal
+    workspaces: Workspaces
+
+    def plan(self, spec: str) -> RemovalPlan:
+        """Say what would go: a model, ``name@revision``, a workspace, or every model whose name fits a ``*``.
+
+        Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
+        """
+        if "*" in spec:
+            places = [place for place in self.finder.places() if naming.fits(place.name, spec)]
+            if not places:
+                msg = f"No models found matching '{spec}'"
+                raise ModelNotFound(msg, suggestions=())
+            return RemovalPlan(
+                targets=tuple(map(self._target, places)),
+                doubt="a pattern can name more than you think of",
+                needs_force=any(isinstance(place.folder, Workspace) for place in places),
+            )
+        place, revision = self.finder.place(spec)
+        if not isinstance(place.folder, str):
+            if not (place.folder.at_home or place.folder.is_managed):
+                msg = f"Not a workspace of mlxk: {place.folder.path}"
+                raise ValidationError(msg, hint="Only folders of the workspace home, or made by mlxk, are removed")
+            return RemovalPlan((self._target(place),), doubt="a workspace may be the only copy", needs_force=True)
+        word = naming.parse_spec(spec).name
+        doubt = None if naming.is_exact(word, place.name) else f"'{word}' is only a part of the name"
+        target = self._target(place) if revision is None else self._snapshot(place.name, place.folder, revision)
+        return RemovalPlan((target,), doubt=doubt)
+
+    def execute(self, plan: RemovalPlan) -> None:
+        """Remove what a plan names, after finishing what earlier removals left.
+
+        Raises LocksPresent when another process works on one of the models, StorageError, AccessDenied.
+        """
+        self.disposal.empty_trash()
+        for target in plan.targets:
+            if target.workspace is not None:
+                self.workspaces.discard(target.workspace)
+            elif target.folder is not None:
+                with self.disposal.guarded(target.folder):
+                    self._check(target)
+                    self.disposal.discard(target)
+
+    def _check(self, target: Target) -> None:
+        """Raise LocksPresent when the last revision of a repo, as which it was planned, is not the last any more."""
+        if target.last_commit is not None:
+            there = {snapshot.commit for snapshot in self.store.repo(target.folder or "").snapshots}
+            if there - {target.last_commit}:
+                msg = f"Another revision of '{target.name}' arrived meanwhile"
+                raise LocksPresent(msg, hint="Look again, and repeat it")
+
+    def leftovers(self) -> Leftovers:
+        """Find what nobody needs. Raises StorageError, AccessDenied."""
+        return Leftovers(orphans=tuple(self._orphans()), trash=self.disposal.trash())
+
+    def sweep(self, leftovers: Leftovers) -> Leftovers:
+        """Free leftovers and return those that went; a blob that somebody wants by now stays.
+
+        Raises StorageError, AccessDenied.
+        """
+        self.disposal.empty_trash()
+        went = tuple(orphan for orphan in leftovers.orphans if self.disposal.discard_orphan(orphan))
+        return Leftovers(orphans=went, trash=leftovers.trash)
+
+    def _orphans(self) -> Iterator[Orphan]:
+        for folder in sorted(self.store.folders()):
+            name = naming.repo_name(folder)
+            try:
+                use = self.disposal.blob_use(folder)
+            except StorageError:
+                continue  # a damaged repo keeps nobody from sweeping the others; health tells what is wrong with it
+            yield from (Orphan(name, folder, blob) for blob in removal.orphans(use))
+
+    def _target(self, place: Place) -> Target:
+        if isinstance(place.folder, str):
+            return Target(name=place.name, size_bytes=self.disposal.size_bytes(place.folder), folder=place.folder)
+        path = place.folder.path
+        return Target(name=place.name, size_bytes=self.workspaces.size_bytes(path), workspace=path)
+
+    def _snapshot(self, name: str, folder: str, revision: str) -> Target:
+        """Plan the removal of one snapshot; the last one takes its repo along."""
+        repo = self.store.repo(folder)
+        commit = revisions.only_snapshot(name, repo, revision).commit
+        if len(repo.snapshots) == 1:
+            return Target(name, self.disposal.size_bytes(folder), folder=folder, last_commit=commit)
+        freed = sum(blob.size for blob in removal.freed_by(self.disposal.blob_use(folder), commit))
+        return Target(
+            name=name,
+            size_bytes=freed + self.disposal.size_bytes(folder, commit),
+            folder=folder,
+            commit=commit,
+            refs=tuple(ref.name for ref in repo.refs if ref.commit == commit),
+        )

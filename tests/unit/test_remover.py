@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import pytest
+
+from mlxknife.domain.errors import (
+    AccessDenied,
+    AmbiguousMatch,
+    LocksPresent,
+    ModelNotFound,
+    StorageError,
+    ValidationError,
+)
+from mlxknife.domain.model.removal import RemovalPlan, TrashItem
+from mlxknife.domain.services.finder import Finder
+from mlxknife.domain.services.remover import Remover
+from tests.fakes.disposal import FakeDisposal, StoredRepo
+from tests.fakes.model_store import FakeStore
+from tests.fakes.workspaces import FakeWorkspaces
+
+_OLD, _NEW = "0abc" + "0" * 36, "0abd" + "0" * 36
+_FILES = frozenset({"config.json", "model.safetensors"})
+_TWO = StoredRepo(
+    blobs={"both": 100, "old": 10, "new": 1, "orphan": 1_000},
+    snapshots={_OLD: {"x": "both", "y": "old"}, _NEW: {"x": "both", "y": "new"}},
+    refs={"main": _NEW, "v1": _OLD, "dev": _OLD},
+    plain={_OLD: 5},
+)
+_SINGLE = StoredRepo(blobs={"a": 7, "orphan": 1}, snapshots={_NEW: {"x": "a"}}, refs={"main": _NEW})
+
+
+def _remover(*names: str, workspaces: FakeWorkspaces | None = None) -> tuple[Remover, FakeDisposal]:
+    """Return a remover over models of one snapshot, and ``org/two`` with two."""
+    store, disposal = FakeStore(), FakeDisposal()
+    for name in (*names, "org/two"):
+        folder = f"models--{name.replace('/', '--')}"
+        disposal.repos[folder] = repo = _TWO if name == "org/two" else _SINGLE
+        store.add(folder, refs=repo.refs, snapshots=repo.snapshots)
+    homes = workspaces or FakeWorkspaces(folders={"/home/models/mine": _FILES, "/work/foreign": _FILES})
+    return Remover(Finder(store, homes), store, disposal, homes), disposal
+
+
+@pytest.mark.parametrize("spec", ["org/one", "one"])
+def test_a_name_or_its_last_part_leaves_no_doubt(spec: str) -> None:
+    plan = _remover("org/one")[0].plan(spec)
+    (target,) = plan.targets
+    assert (target.name, target.folder, target.commit, target.size_bytes) == ("org/one", "models--org--one", None, 8)
+    assert (plan.doubt, plan.needs_force, plan.size_bytes) == (None, False, 8)
+
+
+@pytest.mark.parametrize("spec", ["on", "ONE", "Org/One", "g/one", "org/on", "one@main", "on@main"])
+def test_any_other_word_leaves_doubt(spec: str) -> None:
+    plan = _remover("org/one")[0].plan(spec)
+    assert [target.name for target in plan.targets] == ["org/one"]
+    assert (plan.doubt is None, plan.needs_force) == (spec == "one@main", False)
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        ("*", ["a/one", "b/one", "mine", "org/two"]),
+        ("*/one", ["a/one", "b/one"]),
+        ("*t*o", ["org/two"]),
+        ("m*e", ["mine"]),
+        ("a/one*", ["a/one"]),
+    ],
+)
+def test_a_pattern_takes_all_that_fit_and_leaves_doubt(spec: str, names: list[str]) -> None:
+    plan = _remover("a/one", "b/one")[0].plan(spec)
+    assert [target.name for target in plan.targets] == names
+    assert plan.doubt
+
+
+@pytest.mark.parametrize("spec", ["*three", "One*", "a/*@main"])
+def test_a_pattern_that_nothing_fits_is_not_found(spec: str) -> None:
+    with pytest.raises(ModelNotFound):
+        _remover("a/one")[0].plan(spec)
+
+
+def test_a_pattern_that_fits_a_workspace_needs_force_as_its_name_does() -> None:
+    remover, _ = _remover("a/one")
+    assert remover.plan("mi*").needs_force
+    assert remover.plan("*").needs_force
+    assert not remover.plan("a/*").needs_force
+
+
+@pytest.mark.parametrize("revision", ["v1", "0abc", _OLD])
+def test_a_revision_takes_its_refs_and_only_what_it_frees(revision: str) -> None:
+    remover, disposal = _remover()
+    plan = remover.plan(f"org/two@{revision}")
+    (target,) = plan.targets
+    assert (target.commit, target.label, set(target.refs)) == (_OLD, "org/two@0abc00000000", {"v1", "dev"})
+    assert (target.size_bytes, plan.doubt) == (15, None)
+    remover.execute(plan)
+    left = disposal.repos["models--org--two"]
+    assert set(left.blobs) == {"both", "new", "orphan"}
+    assert (set(left.snapshots), set(left.refs)) == ({_NEW}, {"main"})
+
+
+def test_the_last_revision_takes_the_repo() -> None:
+    remover, disposal = _remover("org/one")
+    (target,) = remover.plan("org/one@main").targets
+    assert (target.commit, target.size_bytes) == (None, 8)
+    remover.execute(RemovalPlan((target,)))
+    assert set(disposal.repos) == {"models--org--two"}
+
+
+@pytest.mark.parametrize("spec", ["org/two@zzz", "org/two@v2", "org/none", "mine@main", "./nothing"])
+def test_what_is_not_there_is_not_found(spec: str) -> None:
+    with pytest.raises(ModelNotFound):
+        _remover("org/one")[0].plan(spec)
+
+
+def test_not_found_suggests_what_looks_alike() -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        _remover("org/llama-3")[0].plan("org/llama-4")
+    assert caught.value.suggestions == ("org/llama-3",)
+
+
+@pytest.mark.parametrize("spec", ["one", "on", "org/two@0ab"])
+def test_several_that_fit_are_ambiguous(spec: str) -> None:
+    remover, disposal = _remover("a/one", "b/one")
+    with pytest.raises(AmbiguousMatch):
+        remover.plan(spec)
+    assert len(disposal.repos) == 3
+
+
+@pytest.mark.parametrize("spec", ["", " ", "a/../b", "a\0", "x" * 97, "org/two@"])
+def test_what_can_be_no_name_is_refused(spec: str) -> None:
+    with pytest.raises(ValidationError):
+        _remover("org/one")[0].plan(spec)
+
+
+@pytest.mark.parametrize("spec", ["mine", "min", "~/models/mine", "../home/models/mine"])
+def test_a_workspace_needs_force(spec: str) -> None:
+    remover, _ = _remover()
+    plan = remover.plan(spec)
+    (target,) = plan.targets
+    assert (target.name, target.workspace, target.folder) == ("mine", "/home/models/mine", None)
+    assert (plan.needs_force, plan.size_bytes) == (True, 2)
+    assert plan.doubt
+    remover.execute(plan)
+    assert remover.workspaces.at_home() == ()
+
+
+@pytest.mark.parametrize("spec", ["./foreign", "/work/foreign", "foreign"])
+def test_a_folder_that_is_none_of_ours_is_refused(spec: str) -> None:
+    remover, _ = _remover()
+    with pytest.raises(ValidationError):
+        remover.plan(spec)
+    assert remover.workspaces.holds_model("/work/foreign")
+
+
+def test_a_folder_elsewhere_that_mlxk_made_may_go() -> None:
+    folders = {"/work/ours": _FILES}
+    remover, _ = _remover(workspaces=FakeWorkspaces(folders=folders, origins={"/work/ours": "org/source"}))
+    plan = remover.plan("./ours")
+    assert (plan.targets[0].name, plan.needs_force) == ("/work/ours", True)
+    remover.execute(plan)
+    assert not remover.workspaces.holds_model("/work/ours")
+
+
+def test_a_live_lock_stops_at_that_model_and_keeps_it() -> None:
+    remover, disposal = _remover("a/one", "b/one", "c/one")
+    disposal.locks.add(("models--b--one", "x"))
+    with pytest.raises(LocksPresent):
+        remover.execute(remover.plan("*/one"))
+    assert set(disposal.repos) == {"models--b--one", "models--c--one", "models--org--two"}
+    assert disposal.guards == []
+
+
+def test_an_execution_finishes_what_an_earlier_one_left() -> None:
+    remover, disposal = _remover("org/one")
+    disposal.interrupted.append(TrashItem("0", "org/gone", 3))
+    remover.execute(remover.plan("org/one"))
+    assert disposal.trash() == ()
+
+
+def test_a_plan_changes_nothing() -> None:
+    remover, disposal = _remover("org/one")
+    before = dict(disposal.repos)
+    for spec in ("org/one", "*", "org/two@v1", "mine"):
+        remover.plan(spec)
+    remover.leftovers()
+    assert (disposal.repos, len(remover.workspaces.at_home())) == (before, 1)
+
+
+def test_leftovers_are_found_in_every_repo_and_in_the_trash() -> None:
+    remover, disposal = _remover("org/one")
+    disposal.interrupted.append(TrashItem("0", "org/gone", 3))
+    found = remover.leftovers()
+    assert [(orphan.name, orphan.blob.name) for orphan in found.orphans] == [
+        ("org/one", "orphan"),
+        ("org/two", "orphan"),
+    ]
+    assert (found.trash, found.size_bytes) == ((TrashItem("0", "org/gone", 3),), 1_004)
+
+
+def test_a_sweep_tells_what_went_and_leaves_what_somebody_wants() -> None:
+    remover, disposal = _remover("org/one")
+    disposal.interrupted.append(TrashItem("0", "org/gone", 3))
+    found = remover.leftovers()
+    disposal.locks.add(("models--org--one", "orphan"))
+    went = remover.sweep(found)
+    assert [orphan.name for orphan in went.orphans] == ["org/two"]
+    assert (went.trash, disposal.trash()) == (found.trash, ())
+    assert "orphan" in disposal.repos["models--org--one"].blobs
+    assert "orphan" not in disposal.repos["models--org--two"].blobs
+
+
+def test_nothing_is_left_over_of_nothing() -> None:
+    remover = Remover(Finder(FakeStore(), FakeWorkspaces()), FakeStore(), FakeDisposal(), FakeWorkspaces())
+    found = remover.leftovers()
+    assert (found.orphans, found.trash, remover.sweep(found)) == ((), (), found)
+
+
+def test_what_the_disk_refuses_comes_through() -> None:
+    remover, disposal = _remover("org/one")
+    plan = remover.plan("org/one")
+    disposal.is_denied = True
+    assert remover.leftovers().orphans == ()  # a repo that cannot be looked at keeps nobody from sweeping the others
+    for refused in (lambda: remover.execute(plan), lambda: remover.plan("org/two@v1")):
+        with pytest.raises(AccessDenied):
+            refused()
+    broken = FakeStore(failure=StorageError("no folder"))
+    with pytest.raises(StorageError):
+        Remover(Finder(broken, FakeWorkspaces()), broken, disposal, FakeWorkspaces()).plan("*")
