@@ -178,10 +178,10 @@ def test_a_path_longer_than_the_system_allows_is_no_crash(no_disk: App, spec: st
 def test_every_way_to_write_a_path_leads_to_the_same_workspace(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = write_workspace(tmp_path / "work" / "mine")
+    folder = write_workspace(tmp_path / "desk" / "mine")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(folder.parent)
-    for spec in ("./mine", "./mine/", "mine", "../work/mine", "~/work/mine", str(folder), "/".join((str(folder), "."))):
+    for spec in ("./mine", "./mine/", "mine", "../desk/mine", "~/desk/mine", str(folder), "/".join((str(folder), "."))):
         assert meant(stage, spec) == str(folder)
 
 

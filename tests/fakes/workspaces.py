@@ -25,7 +25,7 @@ class FakeWorkspaces:
     origins: Mapping[str, str] = attrs.field(factory=dict)
     """Source repos of workspaces with our sentinel."""
     user_home: str = "/home"
-    current: str = "/work"
+    current: str = "/current"
 
     def at_home(self) -> tuple[Workspace, ...]:
         if self.home in self.files:

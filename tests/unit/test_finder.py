@@ -91,8 +91,8 @@ def test_entries_are_sorted_and_narrowed_by_a_pattern_in_any_case() -> None:
 
 
 def test_an_existing_folder_with_a_config_wins_over_the_cache() -> None:
-    finder = _finder("org/name", elsewhere=("/work/org/name",))
-    assert finder.find("org/name").name == "/work/org/name"
+    finder = _finder("org/name", elsewhere=("/current/org/name",))
+    assert finder.find("org/name").name == "/current/org/name"
     assert finder.find("org/name@main").cached
 
 

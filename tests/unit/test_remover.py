@@ -35,7 +35,7 @@ def _remover(*names: str, workspaces: FakeWorkspaces | None = None) -> tuple[Rem
         folder = f"models--{name.replace('/', '--')}"
         disposal.repos[folder] = repo = _TWO if name == "org/two" else _SINGLE
         store.add(folder, refs=repo.refs, snapshots=repo.snapshots)
-    homes = workspaces or FakeWorkspaces(folders={"/home/models/mine": _FILES, "/work/foreign": _FILES})
+    homes = workspaces or FakeWorkspaces(folders={"/home/models/mine": _FILES, "/current/foreign": _FILES})
     return Remover(Finder(store, homes), store, disposal, homes), disposal
 
 
@@ -142,21 +142,21 @@ def test_a_workspace_needs_force(spec: str) -> None:
     assert remover.workspaces.at_home() == ()
 
 
-@pytest.mark.parametrize("spec", ["./foreign", "/work/foreign", "foreign"])
+@pytest.mark.parametrize("spec", ["./foreign", "/current/foreign", "foreign"])
 def test_a_folder_that_is_none_of_ours_is_refused(spec: str) -> None:
     remover, _ = _remover()
     with pytest.raises(ValidationError):
         remover.plan(spec)
-    assert remover.workspaces.holds_model("/work/foreign")
+    assert remover.workspaces.holds_model("/current/foreign")
 
 
 def test_a_folder_elsewhere_that_mlxk_made_may_go() -> None:
-    folders = {"/work/ours": _FILES}
-    remover, _ = _remover(workspaces=FakeWorkspaces(folders=folders, origins={"/work/ours": "org/source"}))
+    folders = {"/current/ours": _FILES}
+    remover, _ = _remover(workspaces=FakeWorkspaces(folders=folders, origins={"/current/ours": "org/source"}))
     plan = remover.plan("./ours")
-    assert (plan.targets[0].name, plan.needs_force) == ("/work/ours", True)
+    assert (plan.targets[0].name, plan.needs_force) == ("/current/ours", True)
     remover.execute(plan)
-    assert not remover.workspaces.holds_model("/work/ours")
+    assert not remover.workspaces.holds_model("/current/ours")
 
 
 def test_a_live_lock_stops_at_that_model_and_keeps_it() -> None:
