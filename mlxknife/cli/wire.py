@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from msgspec import UNSET, Struct, UnsetType
 
-from mlxknife.domain.model.health import HealthEntry, HealthReport
-from mlxknife.domain.model.info import Metadata, ModelInfo, Quantization
+if TYPE_CHECKING:
+    from mlxknife.domain.model.health import HealthEntry, HealthReport
+    from mlxknife.domain.model.info import Metadata, ModelInfo, Quantization
 
 JSON_API_SPEC_VERSION = "1.0.0"
 

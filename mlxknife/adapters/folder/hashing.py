@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 
 from mlxknife.adapters.folder.links import LinkFollower
@@ -26,6 +24,8 @@ class ThreadedHasher:
 
     def hash_files(self, jobs: Iterable[HashJob], on_bytes: Callable[[int], None]) -> Iterator[HashOutcome]:
         """See ``Hasher.hash_files``."""
+        from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait  # noqa: PLC0415 - only to hash
+
         waiting = iter(jobs)
         with ThreadPoolExecutor(self._workers) as pool:
             running: set[Future[HashOutcome]] = set()
@@ -53,6 +53,8 @@ def _hash_file(job: HashJob, on_bytes: Callable[[int], None]) -> HashOutcome:
 
 
 def _digest(handle: int, form: HashForm, on_bytes: Callable[[int], None]) -> str:
+    import hashlib  # noqa: PLC0415 - most commands hash nothing
+
     if form is HashForm.SHA256:
         hashing = hashlib.sha256()
     else:

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 
@@ -107,7 +106,7 @@ class CacheDisposal:
     def _new_item(self, target: Target) -> Iterator[str]:
         """Make an item and claim it until the work on it is over, so that no other removal takes it for a leftover."""
         _make_real_folder(self._trash)
-        item = f"{self._trash}/{secrets.token_hex(8)}"
+        item = f"{self._trash}/{os.urandom(8).hex()}"
         os.mkdir(item)
         with trash.claimed(item):
             note = {"label": target.label, "folder": target.folder, "commit": target.commit}

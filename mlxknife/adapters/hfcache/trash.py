@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 
@@ -92,4 +91,6 @@ def delete(path: str) -> None:
         for name in names:
             if not os.path.islink(f"{folder}/{name}"):
                 os.chmod(f"{folder}/{name}", stat.S_IRWXU)
+    import shutil  # noqa: PLC0415 - most commands delete nothing
+
     shutil.rmtree(path)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+_KILL = 9
 _WORTH_A_FORK = 250
 """Fewer items than this are done before a copy would be ready."""
 
@@ -65,7 +65,7 @@ def _copy_at_work(work: Callable[[_Item], _Result], items: Sequence[_Item]) -> I
     finally:
         os.close(receiving)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+            os.kill(child, _KILL)
         os.waitpid(child, 0)
 
 

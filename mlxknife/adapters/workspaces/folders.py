@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 
@@ -70,11 +68,13 @@ class LocalWorkspaces:
 
     def discard(self, path: str) -> None:
         """See ``Workspaces.discard``."""
+        import shutil  # noqa: PLC0415 - most commands delete nothing
+
         try:
             if os.path.islink(path):
                 os.unlink(path)
                 return
-            leaving = f"{os.path.dirname(path)}/{_LEAVING}{secrets.token_hex(4)}"
+            leaving = f"{os.path.dirname(path)}/{_LEAVING}{os.urandom(4).hex()}"
             os.rename(path, leaving)
             try:
                 shutil.rmtree(leaving)
