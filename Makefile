@@ -19,10 +19,10 @@ help:
 	@echo "make format  format the code"
 
 $(STAMP): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(if $(EXTRA),$(EXTRA)$(COMMA))dev]'
-	touch $@
+	@touch $@
 
 demo: $(STAMP)
 	@$(BIN)/python -m tests.sample_cache .demo/hub

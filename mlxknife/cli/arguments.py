@@ -78,7 +78,7 @@ def command_parser(name: str) -> Parser:
     parser = Parser(
         prog=f"{PROGRAM} {name}",
         formatter_class=_FORMATTER,
-        description=COMMANDS[name].capitalize() + ".",
+        description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.",
         allow_abbrev=False,
     )
     _add_common(parser)

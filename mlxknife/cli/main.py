@@ -74,6 +74,9 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
 def _command_name(word: str | None, *, wants_version: bool) -> str:
     if wants_version:
         return "version"
+    if word == "help":
+        program_parser().print_help()
+        raise SystemExit(0)
     if word is None:
         msg = "no command given"
         raise UsageError(msg, hint="See mlxk --help")

@@ -128,7 +128,7 @@ def test_ages(machine: Machine, days: float, text: str) -> None:
 
 def test_only_hidden_models_are_counted_too(machine: Machine) -> None:
     machine.cache.model("org/gguf", gguf_files())
-    assert machine.run("list").out == "1 more: --all\n"
+    assert machine.run("list").out == "No MLX chat models found.\n1 more: --all\n"
 
 
 def test_an_empty_cache_says_so(machine: Machine) -> None:
@@ -151,3 +151,9 @@ def test_every_shown_name_leads_to_its_model(zoo: Machine) -> None:
 def aged(folder: Path, *, days: float) -> None:
     then = time.time() - days * 86_400
     os.utime(folder, (then, then))
+
+
+def test_what_is_damaged_is_counted_among_the_hidden(machine: Machine) -> None:
+    machine.cache.model("mlx-community/good")
+    (machine.cache.model("org/torn").snapshot / "config.json").unlink()
+    assert machine.run("list").out.splitlines()[-1] == "1 more (1 unhealthy): --all"

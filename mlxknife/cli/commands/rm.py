@@ -50,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(app: App, options: Options, console: Console) -> Answer:
     """Remove, after asking where there is doubt."""
     if (options.model is None) is not options.orphans:
-        msg = "Name a model, or say --orphans, not both"
+        msg = "A model and --orphans do not go together" if options.orphans else "Name a model, or say --orphans"
         raise ValidationError(msg, hint="See mlxk rm --help")
     try:
         return _sweep(app, options, console) if options.model is None else _remove(app, options.model, options, console)
@@ -73,15 +73,16 @@ def _remove(app: App, spec: str, options: Options, console: Console) -> Answer:
 
 
 def _is_confirmed(plan: RemovalPlan, labels: tuple[str, ...], console: Console) -> bool:
-    if plan.needs_force or not console.can_ask:
-        msg = f"Nothing removed, this needs a yes: {plan.doubt}"
-        raise ConfirmationRequired(
-            msg,
-            matches=labels,
-            hint="Repeat with --force" if plan.needs_force else "Repeat with --force, or with the full name",
-        )
+    doubt = plan.doubt or ""
+    if plan.needs_force:
+        msg = f"Nothing removed: {doubt}"
+        raise ConfirmationRequired(msg, matches=labels, hint="To remove it all the same, repeat with --force")
+    if not console.can_ask:
+        msg = f"Nothing removed, this needs a yes: {doubt}"
+        raise ConfirmationRequired(msg, matches=labels, hint="Repeat with --force, or with the full name")
     lines = ((f"  {target.label} ({units.size(target.size_bytes)})",) for target in plan.targets)
-    return console.confirms(lines, f"{plan.doubt}. Remove {units.size(plan.size_bytes)}?")
+    models = "this model" if len(labels) == 1 else f"these {len(labels)} models"
+    return console.confirms(lines, f"Remove {models}? {doubt[:1].upper()}{doubt[1:]}.")
 
 
 def _sweep(app: App, options: Options, console: Console) -> Answer:

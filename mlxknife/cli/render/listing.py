@@ -41,11 +41,13 @@ def lines(models: Sequence[ModelInfo], view: View, *, now: float, is_terminal: b
         rows = [_row(model, name, view, now) for model, name in zip(shown, names, strict=True)]
         wraps = is_terminal and header[-1] == "Reason"
         yield from table(header, rows, wrap={len(header) - 1: _REASON_WIDTH} if wraps else None)
-    elif not models:
-        yield ("No models found.",)
-    hidden = len(models) - len(shown)
+    else:
+        yield ("No MLX chat models found." if models else "No models found.",)
+    hidden = [model for model in models if not view.shows(model)]
     if hidden:
-        yield (Span(f"{hidden} more: --all", Style.FAINT),)
+        unhealthy = sum(not model.integrity.healthy for model in hidden)
+        damaged = f" ({unhealthy} unhealthy)" if unhealthy else ""
+        yield (Span(f"{len(hidden)} more{damaged}: --all", Style.FAINT),)
 
 
 def trash_lines(trash: Sequence[TrashItem]) -> Iterator[Line]:

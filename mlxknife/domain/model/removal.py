@@ -55,7 +55,8 @@ class Target:
     @property
     def label(self) -> str:
         """What to call it before a user."""
-        return self.name if self.commit is None else f"{self.name}@{self.commit[:12]}"
+        commit = self.commit or self.last_commit
+        return self.name if commit is None else f"{self.name}@{commit[:12]}"
 
 
 @attrs.frozen

@@ -127,8 +127,9 @@ def is_exact(word: str, name: str) -> bool:
 
 
 def fits(name: str, pattern: str) -> bool:
-    """Tell whether a name fits a pattern in which ``*`` stands for any characters."""
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL) is not None
+    """Tell whether a name, or its last part, fits a pattern with ``*`` for any characters, in any case."""
+    form = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL | re.IGNORECASE)
+    return any(form.fullmatch(candidate) for candidate in (name, last_part(name)))
 
 
 def nearest(word: str, names: Iterable[str]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -45,7 +45,7 @@ class Health:
         Raises ModelNotFound when a pattern names none, AmbiguousMatch only for a revision of several models,
         ValidationError, StorageError, AccessDenied.
         """
-        looks = self._looks(pattern)
+        looks = self._looks(pattern, self._look_closely if verify else self._look)
         if not verify:
             return HealthReport(entries=tuple(look.verdict for look in looks))
         proofs = self.verifier.prove((look.case for look in looks if look.case is not None), progress)
@@ -56,30 +56,32 @@ class Health:
         )
         return HealthReport(entries=tuple(verdicts))
 
-    def _looks(self, pattern: str | None) -> Sequence[_Look]:
+    def _looks(self, pattern: str | None, look: Callable[[Entry], _Look]) -> Sequence[_Look]:
         if pattern is None:
-            return self.workers.map(self._look_at, self.finder.places())
+            return self._looks_at(self.finder.places(), look)
         if naming.is_owner(pattern):
             places = self.finder.places(pattern)
             if not places:
                 msg = f"No model found matching '{pattern}'"
                 raise ModelNotFound(msg, suggestions=())
-            return self._looks_at(places)
+            return self._looks_at(places, look)
         try:
-            return (self._look(self.finder.find(pattern)),)
+            return (look(self.finder.find(pattern)),)
         except AmbiguousMatch as ambiguous:
             if "@" in pattern or ambiguous.matches is None:
                 raise
             matches = ambiguous.matches
-        return self._looks_at([place for place in self.finder.places() if place.name in matches])
+        return self._looks_at([place for place in self.finder.places() if place.name in matches], look)
 
-    def _looks_at(self, places: Sequence[Place]) -> Sequence[_Look]:
-        return self.workers.map(self._look_at, places)
-
-    def _look_at(self, place: Place) -> _Look:
-        return self._look(self.finder.entry(place))
+    def _looks_at(self, places: Sequence[Place], look: Callable[[Entry], _Look]) -> Sequence[_Look]:
+        return self.workers.map(lambda place: look(self.finder.entry(place)), places)
 
     def _look(self, entry: Entry) -> _Look:
+        finding = self.inspector.finding(entry, self.inspector.facts(entry))
+        return _Look(_verdict(entry.name, finding.integrity if finding else Integrity.STRUCTURAL, finding), None)
+
+    def _look_closely(self, entry: Entry) -> _Look:
+        """Look, and where the structure is right prepare the proof."""
         facts = self.inspector.facts(entry)
         finding = self.inspector.finding(entry, facts)
         if finding is not None:
