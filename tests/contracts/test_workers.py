@@ -24,7 +24,7 @@ def square(number: int) -> int:
     return number * number
 
 
-@pytest.mark.parametrize("count", [0, 1, 249, 250, 251, 499, 500, 1000])
+@pytest.mark.parametrize("count", [0, 1, 79, 80, 81, 159, 160, 1000])
 def test_results_come_in_the_order_of_the_items(workers: Workers, count: int) -> None:
     assert workers.map(square, range(count)) == [number * number for number in range(count)]
 

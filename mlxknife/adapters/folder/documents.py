@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -14,6 +15,7 @@ from mlxknife.domain.model.snapshot import Document
 _MAX_PARSED = 64 * 1024 * 1024
 _MAX_CHECKED = 512 * 1024 * 1024
 _MAX_DEPTH = 100
+_OBJECT = re.compile(rb"\s*\{")
 
 _TOO_DEEP = Document(problem="is nested too deeply")
 _TOO_LARGE = Document(problem="is too large")
@@ -59,4 +61,6 @@ def _value(data: bytes) -> object:
 
 
 def _nothing(data: bytes) -> None:
-    msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    msgspec.json.decode(data, type=msgspec.Raw)
+    if not _OBJECT.match(data):
+        raise msgspec.ValidationError

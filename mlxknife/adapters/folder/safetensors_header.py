@@ -59,7 +59,7 @@ def _parse_usual(data: bytes) -> Header | None:
         tensors = _TENSORS.decode(data)
     except msgspec.MsgspecError:
         return None
-    is_plain = data.count(b'"') == _QUOTES * len(tensors) and not _MINUS.search(data)
+    is_plain = data.count(b'"') == _QUOTES * len(tensors) and (b"-" not in data or not _MINUS.search(data))
     return Header(tensors, metadata) if is_plain else None
 
 

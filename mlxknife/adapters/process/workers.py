@@ -12,7 +12,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _KILL = 9
-_WORTH_A_FORK = 250
+_WORTH_A_FORK = 80
 """Fewer items than this are done before a copy would be ready."""
 
 
