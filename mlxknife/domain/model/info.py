@@ -52,7 +52,7 @@ class Quantization:
 class Card:
     """What the front matter of a model card says, as far as the catalog asks."""
 
-    library: str | None = None
+    made_for: str | None = None
     tags: tuple[str, ...] = ()
     license: str | None = None
     base_models: tuple[str, ...] = ()

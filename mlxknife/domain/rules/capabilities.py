@@ -46,7 +46,7 @@ def detect(name: str, facts: SnapshotFacts, card: Card) -> Traits:
 
 
 def _framework(name: str, facts: SnapshotFacts, card: Card) -> Framework:
-    if _has_mlx_marker(name, facts) or card.library == "mlx" or "mlx" in card.tags:
+    if _has_mlx_marker(name, facts) or card.made_for == "mlx" or "mlx" in card.tags:
         return Framework.MLX
     names = facts.names()
     if any(file.endswith(filenames.GGUF) for file in names):

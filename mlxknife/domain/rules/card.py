@@ -15,7 +15,7 @@ def parse(text: str) -> Card:
     """Read the front matter of a card; an absent or odd one gives an empty card."""
     fields = _fields(text.lstrip("\ufeff").splitlines())
     return Card(
-        library=_first(fields, "library_name"),
+        made_for=_first(fields, "library_name"),
         tags=tuple(fields.get("tags", ())),
         license=_first(fields, "license_name") or _first(fields, "license"),
         base_models=tuple(fields.get("base_model", ())),
