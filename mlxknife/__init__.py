@@ -25,15 +25,22 @@ if TYPE_CHECKING:
         AccessDenied,
         AmbiguousMatch,
         ConfirmationRequired,
+        DownloadFailed,
+        HubAccessDenied,
+        HubAuthError,
+        HubOffline,
         InternalError,
         KnifeError,
         LocksPresent,
         ModelNotFound,
+        NetworkError,
         StorageError,
         ValidationError,
+        WrongBytes,
     )
     from mlxknife.domain.model.health import HealthEntry, HealthReport
     from mlxknife.domain.model.info import ModelDetails, ModelInfo
+    from mlxknife.domain.model.transfer import PullPlan, PullRequest
     from mlxknife.domain.model.verdict import Integrity
 
 __all__ = [
@@ -41,8 +48,12 @@ __all__ = [
     "AmbiguousMatch",
     "App",
     "ConfirmationRequired",
+    "DownloadFailed",
     "HealthEntry",
     "HealthReport",
+    "HubAccessDenied",
+    "HubAuthError",
+    "HubOffline",
     "Integrity",
     "InternalError",
     "KnifeError",
@@ -50,8 +61,12 @@ __all__ = [
     "ModelDetails",
     "ModelInfo",
     "ModelNotFound",
+    "NetworkError",
+    "PullPlan",
+    "PullRequest",
     "StorageError",
     "ValidationError",
+    "WrongBytes",
     "__version__",
     "open_app",
 ]
@@ -63,6 +78,8 @@ _HOMES = {  # what is not here is an error
     "Integrity": "mlxknife.domain.model.verdict:Integrity",
     "ModelDetails": "mlxknife.domain.model.info:ModelDetails",
     "ModelInfo": "mlxknife.domain.model.info:ModelInfo",
+    "PullPlan": "mlxknife.domain.model.transfer:PullPlan",
+    "PullRequest": "mlxknife.domain.model.transfer:PullRequest",
     "open_app": "mlxknife.bootstrap:open_app",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from mlxknife.domain.services.inspector import Inspector
 from mlxknife.domain.services.verifier import Verifier
 from mlxknife.ports.disposal import Disposal
 from mlxknife.ports.hasher import Hasher
+from mlxknife.ports.hub import Hub
+from mlxknife.ports.intake import Intake
 from mlxknife.ports.runtime_inventory import RuntimeInventory
 from mlxknife.ports.system import System
 from mlxknife.ports.workers import Workers
@@ -20,6 +23,7 @@ from mlxknife.ports.workers import Workers
 if TYPE_CHECKING:
     from mlxknife.domain.services.catalog import Catalog
     from mlxknife.domain.services.health import Health
+    from mlxknife.domain.services.puller import Puller
     from mlxknife.domain.services.remover import Remover
 
 
@@ -37,6 +41,9 @@ class App:
     hasher: Hasher
     workers: Workers
     disposal: Disposal
+    open_hub: Callable[[], Hub]
+    """Opens the Hub, which only a pull needs."""
+    open_intake: Callable[[], Intake]
     system: System
 
     @cached_property
@@ -52,6 +59,13 @@ class App:
         from mlxknife.domain.services.remover import Remover  # noqa: PLC0415
 
         return Remover(self.finder, self.finder.store, self.disposal, self.finder.workspaces)
+
+    @cached_property
+    def puller(self) -> Puller:
+        """``pull``."""
+        from mlxknife.domain.services.puller import Puller  # noqa: PLC0415
+
+        return Puller(self.finder, self.inspector, self.open_hub(), self.open_intake(), self.hasher)
 
     @cached_property
     def health(self) -> Health:

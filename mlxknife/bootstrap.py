@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 
 from mlxknife.adapters.folder.hashing import ThreadedHasher
 from mlxknife.adapters.folder.reader import FolderReader
@@ -15,8 +16,11 @@ from mlxknife.adapters.system.machine import Machine
 from mlxknife.adapters.system.surroundings import settle
 from mlxknife.adapters.workspaces.folders import LocalWorkspaces
 from mlxknife.app import App
+from mlxknife.domain.model.settings import Settings
 from mlxknife.domain.services.finder import Finder
 from mlxknife.domain.services.inspector import Inspector
+from mlxknife.ports.hub import Hub
+from mlxknife.ports.intake import Intake
 
 
 def open_app(
@@ -52,5 +56,19 @@ def open_app(
         hasher=ThreadedHasher(),
         workers=ForkedWorkers() if may_fork else SerialWorkers(),
         disposal=CacheDisposal(settings.hub_cache),
+        open_hub=partial(_open_hub, settings),
+        open_intake=partial(_open_intake, settings),
         system=Machine(),
     )
+
+
+def _open_hub(settings: Settings) -> Hub:
+    from mlxknife.adapters.hub.hub import HuggingFaceHub  # noqa: PLC0415 - huggingface_hub takes a fifth of a second
+
+    return HuggingFaceHub(settings.hub_endpoint, settings.hub_token, is_offline=settings.is_offline)
+
+
+def _open_intake(settings: Settings) -> Intake:
+    from mlxknife.adapters.hfcache.intake import CacheIntake  # noqa: PLC0415 - only a pull takes anything in
+
+    return CacheIntake(settings.hub_cache)

@@ -12,6 +12,7 @@ COMMANDS = {
     "list": "list the models that are there",
     "show": "show everything about one model",
     "health": "check whether the files of models are whole",
+    "pull": "bring a model from the Hub, or what is missing or damaged of it",
     "rm": "remove a model, one revision of it, or what nobody needs",
     "version": "tell the version of the program and its JSON contract",
 }
@@ -63,7 +64,7 @@ def program_parser() -> Parser:
     parser = Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [--json] [--debug] [--version] COMMAND ...",
-        description=f"Keep and check language models for MLX.\n\ncommands:\n{listing}",
+        description=f"Keep, bring and check language models for MLX.\n\ncommands:\n{listing}",
         epilog=_EPILOG,
         formatter_class=_FORMATTER,
         allow_abbrev=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from mlxknife.cli.render.text import Line, print_line
+from mlxknife.cli.render.text import Line, print_line, wants_motion
 from mlxknife.ports.progress import Progress
 
 
@@ -29,10 +29,15 @@ class Console:
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
+    def say(self, line: Line) -> None:
+        """Tell a person something on the way; a program reads it in the answer."""
+        if not self._as_json:
+            print_line(line, sys.stderr)
+
     @property
     def progress(self) -> Progress | None:
         """A progress bar where somebody can see it."""
-        if self._as_json or not sys.stderr.isatty():
+        if self._as_json or not wants_motion(sys.stderr):
             return None
         from mlxknife.cli.render.progress import Bar  # noqa: PLC0415 - most commands are quick
 

@@ -15,7 +15,14 @@ from mlxknife.cli.wire import ErrorObject
 from mlxknife.domain.errors import AccessDenied, InternalError, KnifeError, StorageError, ValidationError
 
 GENERAL = 1
-EXIT_CODES = {"FilesystemError": 3, "PermissionError": 3}
+EXIT_CODES = {
+    "access_denied": 2,
+    "auth_error": 2,
+    "download_failed": 2,
+    "NetworkError": 2,
+    "FilesystemError": 3,
+    "PermissionError": 3,
+}
 """The exit code of every error type that does not end with the general one."""
 
 

@@ -159,6 +159,27 @@ class NamedData(Struct, frozen=True):
     model: str | None
 
 
+class PulledFile(Struct, frozen=True):
+    """One file of a model that is brought, and what is done about it."""
+
+    name: str
+    size_bytes: int
+    action: Literal["keep", "fetch", "repair"]
+
+
+class PullData(Struct, frozen=True, kw_only=True):
+    """``data`` of ``pull``. Of an error only the first four fields are there."""
+
+    model: str | None
+    download_status: Literal["success", "already_exists", "would_download", "failed", "error", "unknown"]
+    message: str
+    expanded_name: str | None
+    revision: str | UnsetType = UNSET
+    total_bytes: int | UnsetType = UNSET
+    bytes_to_fetch: int | UnsetType = UNSET
+    files: tuple[PulledFile, ...] | UnsetType = UNSET
+
+
 class SystemObject(Struct, frozen=True):
     """The machine."""
 

@@ -8,6 +8,12 @@
     ├── AmbiguousMatch         several models answer to that name    ambiguous_match
     ├── LocksPresent           another process works on that model   locks_present
     ├── ConfirmationRequired   nobody is there to be asked           confirmation_required
+    ├── DownloadFailed         the Hub says no, or sends nonsense    download_failed
+    │   ├── WrongBytes         other bytes came than were promised   download_failed
+    │   ├── HubAccessDenied    this user may not have that model     access_denied
+    │   ├── HubAuthError       the token is not accepted             auth_error
+    │   └── NetworkError       nobody answers                        NetworkError
+    │       └── HubOffline     ... because nobody is to be asked     NetworkError
     ├── StorageError           the disk would not do it              FilesystemError
     │   └── AccessDenied       ... because it is not allowed         PermissionError
     └── InternalError          a defect of ours                      InternalError
@@ -73,6 +79,38 @@ class ConfirmationRequired(KnifeError):
     """Somebody should say yes first, and nobody can be asked. Carries what it is about as ``matches``."""
 
     code = "confirmation_required"
+
+
+class DownloadFailed(KnifeError):
+    """The Hub does not have it, does not give it, or answers what cannot be right."""
+
+    code = "download_failed"
+
+
+class WrongBytes(DownloadFailed):
+    """A file came whole, and is not the one that was promised: its hash or its length is another."""
+
+
+class HubAccessDenied(DownloadFailed):
+    """The model is there, and this user may not have it: it is gated, or was taken out of service."""
+
+    code = "access_denied"
+
+
+class HubAuthError(DownloadFailed):
+    """The Hub does not accept the token."""
+
+    code = "auth_error"
+
+
+class NetworkError(DownloadFailed):
+    """Nobody answers, or the answer broke off again and again."""
+
+    code = "NetworkError"
+
+
+class HubOffline(NetworkError):
+    """The user asked for no network, and the cache alone cannot answer."""
 
 
 class StorageError(KnifeError):

@@ -12,10 +12,37 @@ class Progress(Protocol):
         """Hear that a work of so many bytes begins."""
         ...
 
-    def advance(self, count: int) -> None:
-        """Hear that so many bytes more are done; from any thread."""
+    def begin_file(self, name: str, size: int, done: int) -> None:
+        """Hear that one file of the work begins, of which so many bytes were done before; from any thread."""
+        ...
+
+    def advance(self, count: int, file: str | None = None) -> None:
+        """Hear that so many bytes more are done, or must be done again where it is negative; from any thread."""
+        ...
+
+    def end_file(self, name: str) -> None:
+        """Hear that a file is over, finished or not; from any thread."""
         ...
 
     def end(self) -> None:
         """Hear that the work is over, finished or not."""
         ...
+
+
+class Silence:
+    """Progress that nobody hears of."""
+
+    def begin(self, label: str, total_bytes: int) -> None:
+        """See ``Progress.begin``."""
+
+    def begin_file(self, name: str, size: int, done: int) -> None:
+        """See ``Progress.begin_file``."""
+
+    def advance(self, count: int, file: str | None = None) -> None:
+        """See ``Progress.advance``."""
+
+    def end_file(self, name: str) -> None:
+        """See ``Progress.end_file``."""
+
+    def end(self) -> None:
+        """See ``Progress.end``."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mlxknife.cli.render import units
 from mlxknife.cli.render.table import table
 from mlxknife.cli.render.text import Span, Style, paint
+from mlxknife.domain.rules import display
 from mlxknife.domain.rules.display import visible, width
 from tests.property.strategies import strange_text
 
@@ -88,7 +89,7 @@ def test_ascii_is_as_wide_as_it_is_long(text: str) -> None:
 
 @given(st.integers(0, 10**15))
 def test_a_size_says_what_it_means_within_its_last_digit(size_bytes: int) -> None:
-    found = re.fullmatch(r"(\d+(?:\.\d)?)([KMGT]?B)", units.size(size_bytes))
+    found = re.fullmatch(r"(\d+(?:\.\d)?)([KMGT]?B)", display.size(size_bytes))
     assert found is not None
     number, factor = float(found[1]), _FACTORS[found[2]]
     assert abs(number * factor - size_bytes) <= 0.0501 * factor

@@ -14,16 +14,16 @@ import os
 import stat
 from collections.abc import Iterator
 
-from mlxknife.adapters.hfcache import trash
+from mlxknife.adapters.hfcache import ground, trash
+from mlxknife.adapters.hfcache.ground import NO_NAMES, our_errors
 from mlxknife.adapters.hfcache.locks import RepoLocks
 from mlxknife.adapters.hfcache.trash import BLOBS, CONTENT, NOTE
-from mlxknife.domain.errors import AccessDenied, KnifeError, LocksPresent, StorageError
+from mlxknife.domain.errors import KnifeError, LocksPresent
 from mlxknife.domain.model.removal import BlobUse, Orphan, StoredBlob, Target, TrashItem
 
 TRASH = ".mlxk-trash"
 
 _UNFINISHED = ".incomplete"
-_NO_NAMES = ("", ".", "..")
 
 
 class CacheDisposal:
@@ -38,14 +38,14 @@ class CacheDisposal:
     def guarded(self, folder: str) -> Iterator[None]:
         """See ``Disposal.guarded``."""
         locks = RepoLocks(self._root, folder)
-        with _our_errors("locked"), locks.held():
+        with our_errors("locked"), locks.held():
             locks.check()
             yield
 
     def blob_use(self, folder: str) -> BlobUse:
         """See ``Disposal.blob_use``."""
         repo = f"{self._root}/{folder}"
-        with _our_errors("read"):
+        with our_errors("read"):
             if os.path.islink(repo) or os.path.islink(f"{repo}/{BLOBS}"):
                 return BlobUse(folder=folder, blobs=(), used_by={})  # what stands behind a link is not the repo's own
             snapshots = _folders(f"{repo}/snapshots")
@@ -69,7 +69,7 @@ class CacheDisposal:
         if target.folder is None:
             msg = "Only what is in the cache can be discarded from it"
             raise ValueError(msg)
-        with _our_errors("removed"), self._new_item(target) as item:
+        with our_errors("removed"), self._new_item(target) as item:
             if target.commit is None:
                 self._discard_repo(target.folder, item)
             else:
@@ -79,9 +79,12 @@ class CacheDisposal:
     def discard_orphan(self, orphan: Orphan) -> bool:
         """See ``Disposal.discard_orphan``."""
         target = Target(name=orphan.name, size_bytes=orphan.blob.size, folder=orphan.folder)
-        with _our_errors("removed"), self._new_item(target) as item:
-            went = self._move_blob(orphan.folder, orphan.blob.name, item)
-            self._finish(item)
+        try:
+            with our_errors("removed"), RepoLocks(self._root, orphan.folder).held(), self._new_item(target) as item:
+                went = self._move_blob(orphan.folder, orphan.blob.name, item)
+                self._finish(item)
+        except LocksPresent:  # somebody takes a model in, and has not linked to all of its blobs yet
+            return False
         return went
 
     def trash(self) -> tuple[TrashItem, ...]:
@@ -95,17 +98,17 @@ class CacheDisposal:
 
     def empty_trash(self) -> None:
         """See ``Disposal.empty_trash``."""
-        with _our_errors("removed"):
+        with our_errors("removed"):
             for name in _folders(self._trash):
                 with trash.claimed(f"{self._trash}/{name}") as is_ours:
                     if is_ours:
-                        self._finish(f"{self._trash}/{name}")
+                        self._finish_alone(f"{self._trash}/{name}")
             self._close_trash()
 
     @contextlib.contextmanager
     def _new_item(self, target: Target) -> Iterator[str]:
         """Make an item and claim it until the work on it is over, so that no other removal takes it for a leftover."""
-        _make_real_folder(self._trash)
+        ground.make_folder(self._root, TRASH)
         item = f"{self._trash}/{os.urandom(8).hex()}"
         os.mkdir(item)
         with trash.claimed(item):
@@ -129,13 +132,13 @@ class CacheDisposal:
             # A download began between the last look and the rename: it gets its folder back.
             os.rename(f"{item}/{CONTENT}", repo)
             raise
-        _sync(self._root)
+        ground.sync(self._root)
 
     def _discard_snapshot(self, folder: str, commit: str, refs: tuple[str, ...], item: str) -> None:
-        snapshots = self._real_folder(folder, "snapshots")
+        snapshots = ground.real_folder(self._root, folder, "snapshots")
         paths = []
         for ref in refs:
-            holder = self._real_folder(folder, "refs", *ref.split("/")[:-1])
+            holder = ground.real_folder(self._root, folder, "refs", *ref.split("/")[:-1])
             paths.append(f"{holder}/{ref.rpartition('/')[2]}")
         for path in paths:
             os.unlink(path)
@@ -146,16 +149,16 @@ class CacheDisposal:
                 with open(path, "x", encoding="utf-8") as file:
                     file.write(commit)
             raise
-        _sync(snapshots)
+        ground.sync(snapshots)
 
-    def _real_folder(self, *parts: str) -> str:
-        """Return a folder below the cache, having seen that no part of the way is a link. Raises OSError."""
-        path = self._root
-        for part in parts:
-            path = f"{path}/{part}"
-            if part in _NO_NAMES or not stat.S_ISDIR(os.lstat(path).st_mode):
-                raise OSError(errno.ELOOP, "is a link, not a folder", path)
-        return path
+    def _finish_alone(self, item: str) -> None:
+        """Finish an item of an earlier removal, unless its repo is being worked on: then later."""
+        folder, _ = trash.origin(item)
+        if folder is None:
+            self._finish(item)
+            return
+        with contextlib.suppress(LocksPresent), RepoLocks(self._root, folder).held():
+            self._finish(item)
 
     def _finish(self, item: str) -> None:
         """Free what an item still holds on to, then delete it, the note last."""
@@ -175,7 +178,7 @@ class CacheDisposal:
     def _move_blob(self, folder: str, name: str, item: str) -> bool:
         """Move a blob into an item unless it is needed or being downloaded; say whether it went."""
         blobs = f"{self._root}/{folder}/{BLOBS}"
-        if name in _NO_NAMES or not os.path.isdir(blobs) or os.path.realpath(blobs) != blobs:
+        if name in NO_NAMES or not os.path.isdir(blobs) or os.path.realpath(blobs) != blobs:
             return False  # what stands behind a link is not the repo's own
         blob = f"{blobs}/{name}"
         if not os.path.lexists(blob):
@@ -232,30 +235,3 @@ def _lock_name(blob: str) -> str:
     etag = blob.removesuffix(_UNFINISHED)
     stem, dot, token = etag.rpartition(".")
     return stem if dot and len(token) == 8 and blob != etag else etag  # noqa: PLR2004 - eight hex digits of a partial
-
-
-def _make_real_folder(path: str) -> None:
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
-        raise OSError(errno.ENOTDIR, "is in the place of the trash", path)
-
-
-def _sync(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _our_errors(done: str) -> Iterator[None]:
-    try:
-        yield
-    except PermissionError as exc:
-        msg = f"Permission denied: the model could not be {done}"
-        raise AccessDenied(msg, hint="Check the permissions of the cache") from exc
-    except OSError as exc:
-        msg = f"The model could not be {done}: {exc.strerror}"
-        raise StorageError(msg) from exc

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from mlxknife.domain.errors import LocksPresent
@@ -15,6 +16,7 @@ LOCKS = ".locks"
 _OURS = "mlxk.lock"
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE = 0o644
+_LOOK_AGAIN = 0.05
 
 
 class RepoLocks:
@@ -28,7 +30,6 @@ class RepoLocks:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the repo against other processes of ours, leaving no file behind. Raises LocksPresent, OSError."""
-        path = f"{self._folder}/{_OURS}"
         handle = self._open(_OURS)
         while (is_taken := take(handle)) and not os.fstat(handle).st_nlink:
             os.close(handle)  # its last holder took the file along: the lock is at that path again, not here
@@ -40,9 +41,44 @@ class RepoLocks:
         finally:
             with suppress(OSError):
                 if is_taken:
-                    os.unlink(path)
-                    os.rmdir(self._folder)
-                    os.rmdir(os.path.dirname(self._folder))
+                    self._clear_away()
+            os.close(handle)
+
+    def _clear_away(self) -> None:
+        os.unlink(f"{self._folder}/{_OURS}")
+        os.rmdir(self._folder)
+        os.rmdir(os.path.dirname(self._folder))
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Hold the repo together with others who take something in; wait for a removal. Raises OSError.
+
+        The last holder takes the file along.
+        """
+        while True:
+            handle = self._open(_OURS)
+            while not take(handle, fcntl.LOCK_SH):
+                time.sleep(_LOOK_AGAIN)
+            if os.fstat(handle).st_nlink:
+                break
+            os.close(handle)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                if take(handle):
+                    self._clear_away()
+            os.close(handle)
+
+    @contextmanager
+    def waited_for(self, name: str, is_given_up: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """Hold the lock of one blob, having waited for whoever has it; tell whether it is held. Raises OSError."""
+        handle = self._open(f"{name}.lock")
+        try:
+            while not (is_taken := take(handle)) and not is_given_up():
+                time.sleep(_LOOK_AGAIN)
+            yield is_taken
+        finally:
             os.close(handle)
 
     @contextmanager
@@ -99,10 +135,10 @@ class RepoLocks:
             os.close(handle)
 
 
-def take(handle: int) -> bool:
-    """Take the lock of an open file where nobody holds it; tell whether it is held. Raises OSError."""
+def take(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Take the lock of an open file where nobody is in the way; tell whether it is held. Raises OSError."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

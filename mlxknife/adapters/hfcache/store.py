@@ -8,12 +8,12 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 
-import msgspec
-
+from mlxknife.adapters.hfcache import trees
+from mlxknife.adapters.hfcache.ground import read_small
 from mlxknife.domain.errors import AccessDenied, StorageError
 from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.model.snapshot import Location
-from mlxknife.domain.model.verification import HashForm, RecordedFile, RecordedHash
+from mlxknife.domain.model.verification import RecordedFile
 
 _REPO_PREFIX = "models--"
 _SHARED_STORE = "blobs"
@@ -22,27 +22,8 @@ _COMMIT = re.compile(rb"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _MAIN = "main"
 _MAX_REF = 256
 _MAX_REF_DEPTH = 8
-_MAX_MANIFEST = 64 * 1024 * 1024
 
 _Parts = dict[str, os.DirEntry[str]]
-
-
-class _ManifestEntry(msgspec.Struct):
-    size: int
-    blob_id: str | None = None
-    lfs_sha256: str | None = None
-
-    def recorded(self) -> RecordedFile:
-        """Return the entry as the domain knows it; the blob id of an LFS file is that of its pointer."""
-        if self.lfs_sha256 is not None:
-            return RecordedFile(self.size, RecordedHash(HashForm.SHA256, self.lfs_sha256))
-        if self.blob_id is not None:
-            return RecordedFile(self.size, RecordedHash(HashForm.GIT_SHA1, self.blob_id))
-        return RecordedFile(self.size)
-
-
-class _Manifest(msgspec.Struct):
-    files: dict[str, _ManifestEntry]
 
 
 class HfCache:
@@ -96,11 +77,9 @@ class HfCache:
         """See ``ModelStore.manifest``."""
         repo = snapshot.location.bounds[0]
         try:
-            data = _read(f"{repo}/trees/{snapshot.commit}.json", _MAX_MANIFEST)
-            files = msgspec.json.decode(data, type=_Manifest).files
-        except (OSError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return trees.decode(read_small(f"{repo}/trees/{snapshot.commit}.json"))
+        except OSError:
             return None
-        return {name: entry.recorded() for name, entry in files.items()}
 
     def _look(self, folder: str, path: str, parts: _Parts, modified: float) -> CachedRepo:
         problem = None
@@ -165,17 +144,10 @@ def _refs(entries: list[os.DirEntry[str]], prefix: str = "", depth: int = 0) -> 
 
 def _commit(path: str) -> str | None:
     try:
-        text = _read(path, _MAX_REF).strip()
+        text = read_small(path, _MAX_REF).strip()
     except OSError:
         return None
     return text.decode("ascii") if _COMMIT.fullmatch(text) else None
-
-
-def _read(path: str, limit: int) -> bytes:
-    """Read a small file; a link in its place is refused and a pipe does not block. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        return file.read(limit)
 
 
 def _unfinished(blobs: os.DirEntry[str] | None) -> frozenset[str]:

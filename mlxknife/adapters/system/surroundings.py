@@ -11,6 +11,9 @@ import attrs
 from mlxknife.domain.errors import StorageError, ValidationError
 from mlxknife.domain.model.settings import Settings
 
+_ON = ("1", "ON", "YES", "TRUE")
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+
 
 @attrs.frozen
 class ConfigFile:
@@ -37,6 +40,9 @@ def settle(
         workspace_home=os.path.abspath(
             os.path.expanduser(home or os.path.join(data_folder(environment), "workspaces"))
         ),
+        hub_endpoint=environment.get("HF_ENDPOINT") or None,
+        hub_token=_hub_token(environment),
+        is_offline=any(environment.get(name, "").upper() in _ON for name in _OFFLINE),
     )
 
 
@@ -70,6 +76,13 @@ def _hub_cache(environment: Mapping[str, str], configured: str | None) -> str:
     home = _expanded(environment.get("HF_HOME", os.path.join(user_cache, "huggingface")))
     legacy = environment.get("HUGGINGFACE_HUB_CACHE", os.path.join(home, "hub"))
     return _expanded(environment.get("HF_HUB_CACHE", legacy))
+
+
+def _hub_token(environment: Mapping[str, str]) -> str | None:
+    """Return the token of the environment, by its old name, too; files with one huggingface_hub reads itself."""
+    names = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
+    token = next((environment[name].strip() for name in names if environment.get(name, "").strip()), None)
+    return None if environment.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() in _ON else token
 
 
 def _expanded(path: str) -> str:

@@ -10,7 +10,6 @@ import attrs
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer, Failed
 from mlxknife.cli.console import Console
-from mlxknife.cli.render import units
 from mlxknife.cli.wire import LocksData, MatchesData, NamedData, RemovedObject, RmData
 from mlxknife.domain.errors import (
     AmbiguousMatch,
@@ -21,6 +20,7 @@ from mlxknife.domain.errors import (
     ValidationError,
 )
 from mlxknife.domain.model.removal import Leftovers, RemovalPlan
+from mlxknife.domain.rules import display
 
 Action = Literal["deleted", "would_delete", "kept"]
 
@@ -80,7 +80,7 @@ def _is_confirmed(plan: RemovalPlan, labels: tuple[str, ...], console: Console) 
     if not console.can_ask:
         msg = f"Nothing removed, this needs a yes: {doubt}"
         raise ConfirmationRequired(msg, matches=labels, hint="Repeat with --force, or with the full name")
-    lines = ((f"  {target.label} ({units.size(target.size_bytes)})",) for target in plan.targets)
+    lines = ((f"  {target.label} ({display.size(target.size_bytes)})",) for target in plan.targets)
     models = "this model" if len(labels) == 1 else f"these {len(labels)} models"
     return console.confirms(lines, f"Remove {models}? {doubt[:1].upper()}{doubt[1:]}.")
 
@@ -92,11 +92,11 @@ def _sweep(app: App, options: Options, console: Console) -> Answer:
         return _answer(None, "would_delete", "Would free leftovers" if removed else "Nothing is left over", removed)
     if removed and not options.force:
         if not console.can_ask:
-            msg = f"Nothing removed, this needs a yes: leftovers of {units.size(found.size_bytes)}"
+            msg = f"Nothing removed, this needs a yes: leftovers of {display.size(found.size_bytes)}"
             names = tuple(f"{one.name}: {one.revision}" for one in removed)
             raise ConfirmationRequired(msg, matches=names, hint="Repeat with --force")
-        lines = ((f"  {one.name}: {one.revision} ({units.size(one.size_bytes)})",) for one in removed)
-        if not console.confirms(lines, f"Remove {units.size(found.size_bytes)}?"):
+        lines = ((f"  {one.name}: {one.revision} ({display.size(one.size_bytes)})",) for one in removed)
+        if not console.confirms(lines, f"Remove {display.size(found.size_bytes)}?"):
             return _answer(None, "kept", "Nothing deleted", ())
     went = app.remover.sweep(found)
     return _answer(None, "deleted", "Freed leftovers" if removed else "Nothing is left over", _leftover_objects(went))
@@ -113,7 +113,7 @@ def _answer(model: str | None, action: Action, message: str, removed: tuple[Remo
     freed = sum(one.size_bytes for one in removed)
     return Answer(
         data=lambda: RmData(model=model, action=action, message=message, removed=removed, freed_bytes=freed),
-        lines=lambda _: [(f"{message} ({units.size(freed)})" if freed else message,)],
+        lines=lambda _: [(f"{message} ({display.size(freed)})" if freed else message,)],
         exit_code=_KEPT if action == "kept" else 0,
     )
 

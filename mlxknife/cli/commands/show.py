@@ -10,9 +10,10 @@ from msgspec import UNSET
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer
 from mlxknife.cli.console import Console
-from mlxknife.cli.render import details, units
+from mlxknife.cli.render import details
 from mlxknife.cli.wire import FileObject, ShowData, metadata_object, model_object
 from mlxknife.domain.model.info import ModelDetails, ModelFile
+from mlxknife.domain.rules import display
 
 
 @attrs.frozen
@@ -55,7 +56,7 @@ def _data(found: ModelDetails, options: Options) -> ShowData:
 def _file_object(file: ModelFile) -> FileObject:
     return FileObject(
         name=file.name,
-        size=units.size(file.size_bytes),
+        size=display.size(file.size_bytes),
         type=file.kind,
         size_bytes=file.size_bytes,
         integrity=file.integrity.value if file.integrity is not None else UNSET,

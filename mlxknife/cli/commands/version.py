@@ -9,8 +9,8 @@ import attrs
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer
 from mlxknife.cli.console import Console
-from mlxknife.cli.render import units
 from mlxknife.cli.wire import JSON_API_SPEC_VERSION, SystemObject, VersionData
+from mlxknife.domain.rules import display
 from mlxknife.version import __version__
 
 
@@ -30,7 +30,7 @@ def run(app: App, options: Options, console: Console) -> Answer:
     memory = app.system.memory_total_bytes()
     lines = [(f"mlxk {__version__}",), (f"JSON API {JSON_API_SPEC_VERSION}",)]
     if memory is not None:
-        lines.append((f"Memory {units.size(memory)}",))
+        lines.append((f"Memory {display.size(memory)}",))
     return Answer(
         data=lambda: VersionData(
             cli_version=__version__,

@@ -12,6 +12,7 @@ from mlxknife.cli.render.listing import health_cell
 from mlxknife.cli.render.table import Cell, table
 from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.domain.model.info import Metadata, ModelDetails, ModelFile, ModelInfo
+from mlxknife.domain.rules import display
 
 _HASH_LENGTH = 12
 _LABEL_WIDTH = 15
@@ -33,7 +34,7 @@ def lines(found: ModelDetails, *, files: bool, config: bool, now: float) -> Iter
 
 def _files(files: Sequence[ModelFile]) -> Iterator[Line]:
     rows: list[tuple[Cell, ...]] = [
-        (file.name, units.size(file.size_bytes), file.kind, *_integrity(file)) for file in files
+        (file.name, display.size(file.size_bytes), file.kind, *_integrity(file)) for file in files
     ]
     header = ("File", "Size", "Type", "Integrity")
     yield from table(header[: len(rows[0])] if rows else header[:-1], rows)
@@ -62,7 +63,7 @@ def _overview(found: ModelDetails, now: float) -> Iterator[Line]:
         )
     if traits.context_length:
         yield _labelled("Context", f"{traits.context_length} tokens")
-    yield _labelled("Size", f"{units.size(info.size_bytes)} in {len(found.files)} files")
+    yield _labelled("Size", f"{display.size(info.size_bytes)} in {len(found.files)} files")
     yield _labelled("Modified", units.age(now - info.modified))
     yield _labelled("Chat template", found.chat_template_source or "-")
     yield _labelled("License", card.license or "-")

@@ -12,6 +12,7 @@ from mlxknife.cli.render.table import Cell, table
 from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.domain.model.info import Framework, ModelInfo, ModelType
 from mlxknife.domain.model.removal import TrashItem
+from mlxknife.domain.rules import display
 from mlxknife.domain.rules.naming import DEFAULT_OWNER, last_part
 
 _REASON_WIDTH = 26
@@ -53,7 +54,7 @@ def lines(models: Sequence[ModelInfo], view: View, *, now: float, is_terminal: b
 def trash_lines(trash: Sequence[TrashItem]) -> Iterator[Line]:
     """Yield a line for every removal that was interrupted."""
     for item in trash:
-        what = f"in the trash: {item.label} ({units.size(item.size_bytes)}), finish with mlxk rm --orphans"
+        what = f"in the trash: {item.label} ({display.size(item.size_bytes)}), finish with mlxk rm --orphans"
         yield (Span(what, Style.WEAK),)
 
 
@@ -81,7 +82,7 @@ def _row(model: ModelInfo, name: str, view: View, now: float) -> list[Cell]:
     row: list[Cell] = [
         name,
         (model.commit or "-")[:_HASH_LENGTH],
-        units.size(model.size_bytes),
+        display.size(model.size_bytes),
         units.age(now - model.modified),
     ]
     if view.verbose or view.show_all:

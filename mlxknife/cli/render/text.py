@@ -58,3 +58,8 @@ def wants_colour(stream: TextIO) -> bool:
     """Tell whether a stream is a terminal whose user did not ask for plain text."""
     plain_wanted = os.environ.get("NO_COLOR") or os.environ.get("CI") or os.environ.get("TERM") == "dumb"
     return stream.isatty() and not plain_wanted
+
+
+def wants_motion(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal that can redraw what it shows."""
+    return stream.isatty() and not (os.environ.get("CI") or os.environ.get("TERM") == "dumb")

@@ -1,8 +1,7 @@
-"""Sizes and times as people read them."""
+"""Times as people read them."""
 
 from __future__ import annotations
 
-_SIZES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 _AGES = (
     ("y", 365 * 86_400),
     ("mo", 30 * 86_400),
@@ -11,15 +10,6 @@ _AGES = (
     ("h", 3_600),
     ("m", 60),
 )
-
-
-def size(size_bytes: int) -> str:
-    """Return a size in decimal units: 1 MB = 10^6 bytes."""
-    for unit, factor in _SIZES:
-        # 999 950 bytes would round to "1000KB": it is shown in the next unit.
-        if size_bytes >= factor * 0.99995:
-            return f"{size_bytes / factor:.1f}".removesuffix(".0") + unit
-    return f"{size_bytes}B"
 
 
 def age(seconds: float) -> str:

@@ -11,3 +11,8 @@ class Settings:
 
     hub_cache: str
     workspace_home: str
+    hub_endpoint: str | None = None
+    """Where the Hub is, if not where huggingface_hub finds it."""
+    hub_token: str | None = None
+    """A token that huggingface_hub does not find by itself."""
+    is_offline: bool = False

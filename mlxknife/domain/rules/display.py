@@ -1,4 +1,4 @@
-"""Display: text of strangers, made safe to look at."""
+"""Display: text of strangers, made safe to look at; sizes as people read them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import unicodedata
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _HARMLESS = "\u00ad\u200c\u200d"
 """Soft hyphen and the joiners that many scripts and emoji need."""
+
+_SIZES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 
 
 def is_unprintable(char: str) -> bool:
@@ -19,6 +21,15 @@ def visible(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_escape(char) if is_unprintable(char) else char for char in text)
+
+
+def size(size_bytes: int) -> str:
+    """Return a size in decimal units: 1 MB = 10^6 bytes."""
+    for unit, factor in _SIZES:
+        # 999 950 bytes would round to "1000KB": it is shown in the next unit.
+        if size_bytes >= factor * 0.99995:
+            return f"{size_bytes / factor:.1f}".removesuffix(".0") + unit
+    return f"{size_bytes}B"
 
 
 def width(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.errors import AmbiguousMatch, ValidationError
 from mlxknife.domain.model.catalog import ModelSpec
 from mlxknife.domain.rules.display import is_unprintable
 
@@ -16,6 +16,8 @@ DEFAULT_OWNER = "mlx-community"
 REPO_FOLDER_PREFIX = "models--"
 
 _REPO_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]*/)*[A-Za-z0-9_][\w.-]*", re.ASCII)
+_HUB_WORD = r"[A-Za-z0-9_](?:[A-Za-z0-9_]|-(?!-)|\.(?!\.))*(?<![.-])"
+_HUB_ID = re.compile(rf"(?:{_HUB_WORD}/)?{_HUB_WORD}")
 _PATH_STARTS = ("./", "../", "/", "~")
 _SUGGESTIONS = 3
 
@@ -50,6 +52,45 @@ def _check_words(text: str, what: str, limit: int) -> None:
     if ".." in text or "//" in text or "\\" in text or text.startswith("/") or text.endswith("/"):
         msg = f"{what} is not allowed: {text!r} contains '..', '//', a backslash or a slash at an end"
         raise ValidationError(msg, hint="To name a folder, start with ./, ../, / or ~")
+
+
+def check_repo_id(name: str) -> None:
+    """Raise ValidationError for a name that no model on the Hub can have."""
+    if not _HUB_ID.fullmatch(name) or len(name) > MAX_NAME or name.endswith(".git"):
+        msg = f"No model on the Hub can be called {name!r}"
+        raise ValidationError(msg, hint="A name is ORG/MODEL, of letters, digits, '-', '_' and single '.'")
+
+
+def check_revision(text: str) -> None:
+    """Raise ValidationError for what can be no branch, tag or commit."""
+    _check_words(text, "Revision", MAX_REVISION)
+    if any(part.startswith(".") or part.endswith((".", " ")) for part in text.split("/")):
+        msg = f"Revision is not allowed: {text!r} has a part that begins or ends with a dot"
+        raise ValidationError(msg)
+
+
+def repo_folder(name: str) -> str:
+    """Return the folder of the cache that a model of the Hub has."""
+    return REPO_FOLDER_PREFIX + name.replace("/", "--")
+
+
+def name_on_hub(word: str, cached: Iterable[str]) -> str:
+    """Return the full name of the model that somebody wants to bring.
+
+    A word without an owner is the cached model that it names exactly, else one of ``mlx-community``.
+
+    Raises AmbiguousMatch when several cached models have that name, ValidationError for what can be no name.
+    """
+    names = frozenset(cached)
+    if "/" not in word and word not in names:
+        found = sorted(name for name in names if last_part(name) == word)
+        preferred = f"{DEFAULT_OWNER}/{word}"
+        if len(found) > 1 and preferred not in found:
+            msg = f"Multiple models match '{word}'"
+            raise AmbiguousMatch(msg, matches=tuple(found), hint="Use one of the full names")
+        word = found[0] if len(found) == 1 else preferred
+    check_repo_id(word)
+    return word
 
 
 def repo_name(folder: str) -> str:

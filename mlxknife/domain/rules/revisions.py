@@ -30,6 +30,11 @@ def default_snapshot(repo: CachedRepo) -> tuple[CachedSnapshot | None, Finding |
     return _newest(repo), Finding(Integrity.INCOMPLETE, reason)
 
 
+def is_commit_prefix(revision: str, commit: str) -> bool:
+    """Tell whether a revision is the beginning of a commit, and so no branch or tag that could move."""
+    return len(revision) >= naming.MIN_COMMIT_PREFIX and commit.startswith(revision.lower())
+
+
 def named_snapshots(repo: CachedRepo, revision: str) -> tuple[str, ...]:
     """Return the commits that a revision means: a full hash, else a ref of that name, else a prefix."""
     commits = tuple(snapshot.commit for snapshot in repo.snapshots)

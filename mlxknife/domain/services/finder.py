@@ -43,7 +43,7 @@ class Finder:
         """Look at a model from outside. Raises nothing."""
         if isinstance(place.folder, Workspace):
             return workspace_entry(place.name, place.folder)
-        return self._cached_entry(place.name, place.folder)
+        return self.cached_entry(place.name, place.folder)
 
     def find(self, text: str) -> Entry:
         """Return the one model that a spec means.
@@ -53,7 +53,7 @@ class Finder:
         place, revision = self.place(text)
         if isinstance(place.folder, Workspace):
             return workspace_entry(place.name, place.folder)
-        return self._cached_entry(place.name, place.folder, revision)
+        return self.cached_entry(place.name, place.folder, revision)
 
     def place(self, text: str) -> tuple[Place, str | None]:
         """Return the place of the one model that a spec means, and the revision that the spec names.
@@ -86,7 +86,8 @@ class Finder:
         bare = naming.quoted_name(workspace.folder)
         return bare if workspace.at_home and bare in self._at_home(self._cached()) else workspace.path
 
-    def _cached_entry(self, name: str, folder: str, revision: str | None = None) -> Entry:
+    def cached_entry(self, name: str, folder: str, revision: str | None = None) -> Entry:
+        """Look at a model of the cache, or one revision of it. Raises ModelNotFound, AmbiguousMatch for the latter."""
         repo = self.store.repo(folder)
         if revision is not None:
             return self._snapshot_entry(name, repo, revisions.only_snapshot(name, repo, revision), None)

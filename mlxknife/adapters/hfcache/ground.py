@@ -1,0 +1,67 @@
+"""Firm ground in the cache: folders that are no links, changes that reach the disk, errors in our words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from mlxknife.domain.errors import AccessDenied, StorageError
+
+NO_NAMES = ("", ".", "..")
+MAX_SMALL_FILE = 64 * 1024 * 1024
+
+
+def real_folder(root: str, *parts: str) -> str:
+    """Return a folder below another, having seen that no part of the way is a link. Raises OSError."""
+    path = root
+    for part in parts:
+        path = f"{path}/{part}"
+        if part in NO_NAMES or not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise OSError(errno.ELOOP, "is a link, not a folder", path)
+    return path
+
+
+def make_folder(root: str, *parts: str) -> str:
+    """Return a folder below another, made where it was not there; links on the way are refused. Raises OSError."""
+    path = root
+    for part in parts:
+        with suppress(FileExistsError):
+            os.mkdir(f"{path}/{part}")
+        path = real_folder(path, part)
+    return path
+
+
+def sync(folder: str) -> None:
+    """Make sure that the names of a folder outlive a power cut. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_small(path: str, limit: int = MAX_SMALL_FILE) -> bytes:
+    """Read the beginning of a file; a link in its place is refused and a pipe does not block. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        return file.read(limit)
+
+
+@contextmanager
+def our_errors(done: str) -> Iterator[None]:
+    """Turn what the filesystem says into errors of the contract."""
+    try:
+        yield
+    except PermissionError as exc:
+        msg = f"Permission denied: the model could not be {done}"
+        raise AccessDenied(msg, hint="Check the permissions of the cache") from exc
+    except OSError as exc:
+        msg = f"The model could not be {done}: {exc.strerror}"
+        hint = "Make room, for example with mlxk rm, or mlxk rm --orphans" if exc.errno in _FULL else None
+        raise StorageError(msg, hint=hint) from exc
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)

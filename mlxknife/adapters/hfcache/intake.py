@@ -1,0 +1,106 @@
+"""Taking models into the cache: what it holds of a commit, and how it receives the rest."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+import attrs
+
+from mlxknife.adapters.hfcache import stamps
+from mlxknife.adapters.hfcache.ground import our_errors
+from mlxknife.adapters.hfcache.locks import RepoLocks
+from mlxknife.adapters.hfcache.partials import SUFFIX
+from mlxknife.adapters.hfcache.reception import BLOBS, SNAPSHOTS, CacheReception
+from mlxknife.adapters.hfcache.stamps import Stamp
+from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.model.transfer import Held, Holding, RemoteFile
+from mlxknife.ports.progress import Progress
+
+
+class CacheIntake:
+    """Takes models into one cache."""
+
+    def __init__(self, root: str) -> None:
+        """Take the folder that huggingface_hub calls its cache."""
+        self._root = os.path.realpath(root)
+
+    @contextmanager
+    def guarded(self, folder: str) -> Iterator[None]:
+        """See ``Intake.guarded``."""
+        with our_errors("stored"):
+            os.makedirs(self._root, exist_ok=True)
+            guard = RepoLocks(self._root, folder).shared()
+            guard.__enter__()
+        try:
+            yield
+        finally:
+            guard.__exit__(None, None, None)
+
+    def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
+        """See ``Intake.holdings``."""
+        look = _Look(self._root, f"{self._root}/{folder}", stamps.load(f"{self._root}/{folder}"))
+        with our_errors("read"):
+            return tuple(look.at(commit, file) for file in files)
+
+    def free_bytes(self) -> int:
+        """See ``Intake.free_bytes``."""
+        with our_errors("stored"):
+            place = self._root
+            while not os.path.exists(place):
+                place = os.path.dirname(place)
+            found = os.statvfs(place)
+            return found.f_bavail * found.f_frsize
+
+    def reception(self, folder: str, progress: Progress, *, afresh: bool) -> CacheReception:
+        """See ``Intake.reception``."""
+        return CacheReception(self._root, folder, progress, afresh=afresh)
+
+
+@attrs.frozen
+class _Look:
+    """One look at a repo."""
+
+    root: str
+    repo: str
+    stamps: Mapping[str, Stamp]
+
+    def at(self, commit: str, file: RemoteFile) -> Holding:
+        """Return what there is of a file: what the snapshot leads to, else the blob, if either can be right."""
+        blobs = f"{self.repo}/{BLOBS}"
+        linked = self._file(file, f"{self.repo}/{SNAPSHOTS}/{commit}", file.name, is_linked=True)
+        found = linked
+        if linked is None or linked.held is Held.DAMAGED:
+            found = self._file(file, blobs, file.hash.digest, is_linked=False) or linked
+        partial = 0
+        with suppress(OSError):
+            status = os.lstat(f"{blobs}/{file.hash.digest}{SUFFIX}")
+            partial = min(status.st_size, file.size) if stat.S_ISREG(status.st_mode) else 0
+        return attrs.evolve(found or Holding(file, Held.MISSING), partial_bytes=partial)
+
+    def _file(self, file: RemoteFile, folder: str, name: str, *, is_linked: bool) -> Holding | None:
+        """Look at one place where the bytes may be; None where there is nothing that was meant to be them."""
+        head, _, last = f"{folder}/{name}".rpartition("/")
+        if os.path.realpath(head) != head or not os.path.lexists(f"{head}/{last}"):
+            return None
+        real = os.path.realpath(f"{head}/{last}")
+        try:
+            status = os.stat(real)
+        except OSError:
+            return Holding(file, Held.DAMAGED)
+        is_inside = real.startswith((f"{self.repo}/", f"{self.root}/{BLOBS}/"))
+        if not is_inside or not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
+            return Holding(file, Held.DAMAGED)
+        seen = Stamp(file.hash.digest, stamps.identity(status))
+        is_known = self.stamps.get(real.removeprefix(f"{self.root}/")) == seen
+        place, _, last = real.rpartition("/")
+        return Holding(
+            file=file,
+            held=Held.TRUSTED if is_known else Held.UNPROVEN,
+            location=Location(token=place, bounds=(place,)),
+            name=last,
+            identity=seen.identity,
+            is_linked=is_linked,
+        )

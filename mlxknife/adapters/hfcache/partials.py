@@ -1,0 +1,129 @@
+"""A blob on its way: ``<etag>.incomplete`` grows from the front, and becomes the blob when its hash is right."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from contextlib import suppress
+
+from mlxknife.adapters.hfcache.ground import our_errors
+from mlxknife.adapters.hfcache.stamps import Identity, identity
+from mlxknife.domain.errors import WrongBytes
+from mlxknife.domain.model.transfer import RemoteFile
+from mlxknife.domain.model.verification import HashForm, RecordedHash
+from mlxknife.ports.progress import Progress
+
+SUFFIX = ".incomplete"
+
+_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MODE = 0o666
+_READ_AT_ONCE = 1024 * 1024
+
+
+class PartialBlob:
+    """The sink of one file; whoever has it holds the lock of its blob."""
+
+    def __init__(self, blobs: str, file: RemoteFile, progress: Progress) -> None:
+        """Open what an earlier try left, and hash it; begin anew where there is nothing of use.
+
+        Raises StorageError, AccessDenied.
+        """
+        self._file = file
+        self._progress = progress
+        self._blob = f"{blobs}/{file.hash.digest}"
+        self._path = self._blob + SUFFIX
+        self.proof: Identity | None = None
+        """How the blob looked when it was right."""
+        with our_errors("stored"):
+            self._handle = _open_alone(self._path)
+            try:
+                self._take_over()
+            except BaseException:
+                os.close(self._handle)
+                raise
+        progress.begin_file(file.name, file.size, self.position)
+
+    def close(self) -> None:
+        """Let go of it; what is there stays for the next try."""
+        os.close(self._handle)
+        self._progress.end_file(self._file.name)
+
+    def write(self, data: bytes) -> None:
+        """See ``Sink.write``."""
+        if self.position + len(data) > self._file.size:
+            msg = f"{self._file.name}: more bytes came than the Hub listed ({self._file.size})"
+            raise WrongBytes(msg)
+        with our_errors("stored"):
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._handle, rest) :]
+        self._hashing.update(data)
+        self.position += len(data)
+        self._progress.advance(len(data), self._file.name)
+
+    def restart(self) -> None:
+        """See ``Sink.restart``."""
+        with our_errors("stored"):
+            os.ftruncate(self._handle, 0)
+            os.lseek(self._handle, 0, os.SEEK_SET)
+        self._progress.advance(-self.position, self._file.name)
+        self._begin_hash()
+
+    def finish(self) -> None:
+        """See ``Sink.finish``."""
+        digest = self._hashing.hexdigest()
+        if self.position != self._file.size or digest != self._file.hash.digest:
+            self.restart()
+            msg = f"{self._file.name}: the bytes that came are not those that the Hub listed"
+            raise WrongBytes(msg, hint="Nothing of them was kept. Repeat it, or tell the owner of the model")
+        with our_errors("stored"):
+            os.fsync(self._handle)
+            os.rename(self._path, self._blob)
+            self.proof = identity(os.fstat(self._handle))
+
+    def _take_over(self) -> None:
+        """Hash what an earlier try left."""
+        self._begin_hash()
+        if os.fstat(self._handle).st_size > self._file.size:
+            os.ftruncate(self._handle, 0)
+        while chunk := os.read(self._handle, _READ_AT_ONCE):
+            self._hashing.update(chunk)
+            self.position += len(chunk)
+
+    def _begin_hash(self) -> None:
+        self.position = 0
+        self._hashing = started(self._file.hash, self._file.size)
+
+
+def started(recorded: RecordedHash, size: int) -> hashlib._Hash:
+    """Return a hash of the recorded form, for a file of a size, that has read nothing yet."""
+    if recorded.form is HashForm.SHA256:
+        return hashlib.sha256()
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+
+def has_digest(path: str, recorded: RecordedHash) -> os.stat_result | None:
+    """Return how a file looks, if its content is what was recorded. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(handle)
+        hashing = started(recorded, status.st_size)
+        while chunk := os.read(handle, _READ_AT_ONCE):
+            hashing.update(chunk)
+        return status if hashing.hexdigest() == recorded.digest else None
+    finally:
+        os.close(handle)
+
+
+def _open_alone(path: str) -> int:
+    """Open a file for writing that nobody reaches by another name; what else is in its place goes. Raises OSError."""
+    with suppress(OSError):
+        handle = os.open(path, _OPEN)
+        status = os.fstat(handle)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+            return handle
+        os.close(handle)
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, _MODE)

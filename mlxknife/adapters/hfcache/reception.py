@@ -1,0 +1,184 @@
+"""Receiving one model: blobs while they come, then the snapshot in one step, then the ref."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+from mlxknife.adapters.hfcache import ground, partials, stamps, trees
+from mlxknife.adapters.hfcache.ground import our_errors
+from mlxknife.adapters.hfcache.locks import RepoLocks
+from mlxknife.adapters.hfcache.partials import PartialBlob
+from mlxknife.adapters.hfcache.stamps import OWN, STAMPS, Identity, Stamp
+from mlxknife.adapters.hfcache.trash import delete
+from mlxknife.domain.errors import DownloadFailed
+from mlxknife.domain.model.transfer import Holding, RemoteCommit, RemoteFile
+from mlxknife.ports.progress import Progress
+
+BLOBS, SNAPSHOTS, REFS, TREES = "blobs", "snapshots", "refs", "trees"
+
+_PUBLISHING = "mlxk-publish"
+_STAGING = "staging"
+_HALF_DONE = ".incomplete"
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+class CacheReception:
+    """Takes in one commit of one repo."""
+
+    def __init__(self, root: str, folder: str, progress: Progress, *, afresh: bool) -> None:
+        """Take the cache, the repo's folder, and whether even blobs that are right are to be replaced."""
+        self._root = root
+        self._folder = folder
+        self._repo = f"{root}/{folder}"
+        self._locks = RepoLocks(root, folder)
+        self._progress = progress
+        self._afresh = afresh
+        self._proven: dict[str, Identity] = {}
+        """How the blobs looked that were hashed here."""
+        self._moved: dict[str, str] = {}
+        """Where blobs went, on a disk that has no links."""
+
+    @contextmanager
+    def open(self, file: RemoteFile, is_given_up: Callable[[], bool]) -> Iterator[PartialBlob | None]:
+        """See ``Sinks.open``."""
+        with our_errors("stored"):
+            blobs = ground.make_folder(self._root, self._folder, BLOBS)
+            lock = self._locks.waited_for(file.hash.digest, is_given_up)
+            is_ours = lock.__enter__()
+        try:
+            if not is_ours or self._was_brought(blobs, file):
+                yield None
+                return
+            partial = PartialBlob(blobs, file, self._progress)
+            try:
+                yield partial
+            finally:
+                partial.close()
+            if partial.proof is not None:
+                self._proven[file.hash.digest] = partial.proof
+                _drop_half_done(blobs, file.hash.digest)
+        finally:
+            lock.__exit__(None, None, None)
+
+    def publish(self, commit: RemoteCommit, holdings: Sequence[Holding], ref: str | None) -> None:
+        """See ``Reception.publish``."""
+        with our_errors("published"), self._locks.waited_for(_PUBLISHING):
+            with suppress(FileNotFoundError):
+                ground.sync(f"{self._repo}/{BLOBS}")
+            own = ground.make_folder(self._root, self._folder, OWN)
+            delete(f"{own}/{_STAGING}")  # of somebody who was killed here
+            staging = ground.make_folder(own, _STAGING)
+            self._put(staging, trees.encode(commit), TREES, f"{commit.commit}.json")
+            self._place(staging, commit.commit, holdings)
+            self._put(staging, stamps.encode(self._stamps(holdings)), OWN, STAMPS)
+            if ref is not None:
+                self._put(staging, commit.commit.encode(), REFS, *ref.split("/"))
+            delete(staging)
+
+    def _was_brought(self, blobs: str, file: RemoteFile) -> bool:
+        """Tell whether the blob is there and right, having hashed it."""
+        if self._afresh:
+            return False
+        with our_errors("read"):
+            try:
+                real = os.path.realpath(f"{blobs}/{file.hash.digest}", strict=True)
+                if not self._is_inside(real) or os.stat(real).st_size != file.size:
+                    return False
+                status = partials.has_digest(real, file.hash)
+            except OSError:
+                return False
+        if status is None:
+            return False
+        self._proven[file.hash.digest] = stamps.identity(status)
+        self._progress.advance(file.size)
+        return True
+
+    def _is_inside(self, real: str) -> bool:
+        return real.startswith((f"{self._repo}/", f"{self._root}/{BLOBS}/"))
+
+    def _place(self, staging: str, commit: str, holdings: Sequence[Holding]) -> None:
+        """Let the snapshot lead to every file: a new one in one step, one that is there link by link."""
+        snapshots = ground.make_folder(self._root, self._folder, SNAPSHOTS)
+        missing = [holding.file for holding in holdings if not self._is_in_place(holding)]
+        new = f"{staging}/{commit}"
+        if not os.path.lexists(f"{snapshots}/{commit}"):
+            ground.make_folder(staging, commit)
+            for file in missing:
+                self._link(staging, new, file)
+            if _became(new, f"{snapshots}/{commit}"):
+                missing = []
+        for file in missing:
+            self._link(staging, ground.real_folder(snapshots, commit), file)
+        ground.sync(snapshots)
+
+    def _is_in_place(self, holding: Holding) -> bool:
+        return holding.is_linked and holding.is_right and holding.file.hash.digest not in self._proven
+
+    def _link(self, staging: str, snapshot: str, file: RemoteFile) -> None:
+        """Put a link to a blob where a file belongs, in the place of whatever is there."""
+        *folders, name = file.name.split("/")
+        place = ground.make_folder(snapshot, *folders)
+        blob = self._moved.get(file.hash.digest, f"{self._repo}/{BLOBS}/{file.hash.digest}")
+        if not os.path.lexists(blob):
+            msg = f"{file.name} vanished from the cache while it was published"
+            raise DownloadFailed(msg, hint="Another program removed it: repeat it")
+        up = "../" * (2 + len(folders))
+        new = f"{staging}/link"
+        try:
+            os.symlink(f"{up}{BLOBS}/{file.hash.digest}", new)
+        except OSError as exc:
+            if exc.errno not in _NO_LINKS:
+                raise
+            if file.hash.digest in self._moved:
+                shutil.copyfile(blob, new)
+            else:
+                new = blob
+                self._moved[file.hash.digest] = f"{place}/{name}"
+        os.rename(new, f"{place}/{name}")
+
+    def _put(self, staging: str, data: bytes, *place: str) -> None:
+        """Write a small file in one step."""
+        *folders, name = place
+        new = f"{staging}/new"
+        with open(new, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        folder = ground.make_folder(self._root, self._folder, *folders)
+        os.rename(new, f"{folder}/{name}")
+        ground.sync(folder)
+
+    def _stamps(self, holdings: Sequence[Holding]) -> Mapping[str, Stamp]:
+        """Return what is known to be right: of before, of the plan, and of what came now, as far as it is there."""
+        known = dict(stamps.load(self._repo))
+        for holding in holdings:
+            if holding.is_right and holding.location is not None:
+                path = f"{holding.location.token}/{holding.name}"
+                known[path.removeprefix(f"{self._root}/")] = Stamp(holding.file.hash.digest, holding.identity)
+        for digest, identity in self._proven.items():
+            real = os.path.realpath(f"{self._repo}/{BLOBS}/{digest}")
+            known[real.removeprefix(f"{self._root}/")] = Stamp(digest, identity)
+        return {path: stamp for path, stamp in known.items() if os.path.lexists(f"{self._root}/{path}")}
+
+
+def _became(new: str, place: str) -> bool:
+    """Move a folder to its place; tell whether nobody else had made it meanwhile. Raises OSError."""
+    try:
+        os.rename(new, place)
+    except OSError as exc:
+        if exc.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            return False
+        raise
+    return True
+
+
+def _drop_half_done(blobs: str, digest: str) -> None:
+    """Remove what other programs left of a blob that is there now; its lock is ours, so nobody is at it."""
+    with suppress(OSError):
+        for name in os.listdir(blobs):
+            if name.startswith(f"{digest}.") and name.endswith(_HALF_DONE):
+                os.unlink(f"{blobs}/{name}")

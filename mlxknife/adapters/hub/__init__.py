@@ -1,0 +1,1 @@
+"""The Hugging Face Hub, through huggingface_hub: fulfils ``ports.hub``."""

@@ -1,0 +1,120 @@
+"""``mlxk pull``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Literal
+
+import attrs
+
+from mlxknife.app import App
+from mlxknife.cli.answer import Answer, Failed
+from mlxknife.cli.console import Console
+from mlxknife.cli.render.text import Line
+from mlxknife.cli.wire import PullData, PulledFile
+from mlxknife.domain.errors import AmbiguousMatch, KnifeError, ValidationError
+from mlxknife.domain.model.transfer import Action, PullPlan, PullRequest
+from mlxknife.domain.rules import display
+
+Status = Literal["success", "already_exists", "would_download"]
+
+
+@attrs.frozen
+class Options:
+    """Which model, which of its files, and how much of what is there is believed."""
+
+    model: str
+    revision: str | None = None
+    include: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    exclude: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    force: bool = False
+    dry_run: bool = False
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the model and what is wanted of it."""
+    parser.add_argument("model", metavar="MODEL", help="ORG/MODEL[@REVISION]; without ORG, one of mlx-community")
+    parser.add_argument("--revision", metavar="R", help="a branch, a tag or a commit (default: main)")
+    parser.add_argument(
+        "--include", metavar="G", nargs="+", action="extend", default=[], help="only files that fit a pattern: '*.json'"
+    )
+    parser.add_argument(
+        "--exclude", metavar="G", nargs="+", action="extend", default=[], help="no files that fit a pattern"
+    )
+    parser.add_argument("--force", action="store_true", help="fetch every file again, whatever is there")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be fetched")
+
+
+def run(app: App, options: Options, console: Console) -> Answer:
+    """Bring a model, or what is missing or wrong of it."""
+    name = None
+    try:
+        name, _ = app.puller.name(options.model)
+        if name != options.model.partition("@")[0]:
+            console.say((f"{options.model} means {name}",))
+        request = PullRequest(options.revision, options.include, options.exclude, options.force)
+        plan = app.puller.plan(options.model, request, console.progress)
+        if not options.dry_run:
+            app.puller.execute(plan, console.progress)
+    except KnifeError as error:
+        raise Failed(error, _error_data(name, error)) from error
+    return _answer(plan, "would_download" if options.dry_run and not plan.is_done else _status(plan))
+
+
+def _status(plan: PullPlan) -> Status:
+    return "already_exists" if plan.is_done else "success"
+
+
+def _answer(plan: PullPlan, status: Status) -> Answer:
+    message = _message(plan, status)
+    return Answer(
+        data=lambda: PullData(
+            model=plan.name,
+            download_status=status,
+            message=message,
+            expanded_name=plan.name if plan.is_expanded else None,
+            revision=plan.commit.commit,
+            total_bytes=plan.total_bytes,
+            bytes_to_fetch=plan.bytes_to_fetch,
+            files=tuple(
+                PulledFile(holding.file.name, holding.file.size, plan.action(holding).value)
+                for holding in plan.holdings
+            ),
+        ),
+        lines=lambda _: _lines(plan, message),
+    )
+
+
+def _message(plan: PullPlan, status: Status) -> str:
+    if status == "already_exists":
+        if plan.is_offline:
+            return f"Model {plan.name} is in the cache (offline: not compared with the Hub)"
+        return f"Model {plan.name} already exists in cache"
+    return "Would download model" if status == "would_download" else "Successfully downloaded model"
+
+
+def _lines(plan: PullPlan, message: str) -> Iterator[Line]:
+    if plan.is_done:
+        yield (message,)
+        return
+    fetched = plan.missing
+    kept = len(plan.holdings) - len(fetched)
+    repaired = sum(plan.action(holding) is Action.REPAIR for holding in fetched)
+    files = "1 file" if len(fetched) == 1 else f"{len(fetched)} files"
+    parts = [f"{files}, {display.size(plan.bytes_to_fetch)}"]
+    parts += [f"{repaired} of them damaged here"] if repaired else []
+    parts += [f"{kept} were there"] if kept else []
+    yield (f"{message} {plan.name} ({'; '.join(parts)})",)
+    if message.startswith("Would"):
+        for holding in fetched:
+            yield (f"  {holding.file.name} ({display.size(holding.file.size - holding.partial_bytes)})",)
+
+
+def _error_data(name: str | None, error: KnifeError) -> PullData:
+    """Return what the older specification puts beside an error."""
+    if isinstance(error, ValidationError):
+        return PullData(model=None, download_status="error", message="", expanded_name=None)
+    if isinstance(error, AmbiguousMatch):
+        return PullData(model=None, download_status="unknown", message="", expanded_name=None)
+    return PullData(model=name, download_status="failed", message="", expanded_name=None)
