@@ -52,6 +52,7 @@ schema: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/catalog.py
 	$(BIN)/python benchmarks/verify.py
+	$(BIN)/python benchmarks/pull.py
 
 clean:
 	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -218,6 +218,8 @@ ANSWERS = {
     "list": ListData,
     "show": ShowData,
     "health": HealthData,
+    "pull": PullData,
+    "rm": RmData,
     "version": VersionData,
 }
 """The ``data`` of every command."""

@@ -91,5 +91,5 @@ def test_a_terminal_sees_a_bar_that_is_gone_in_the_end(machine: Machine) -> None
     shown = machine.on_terminal("health", "--verify").out
     assert "verifying [" in shown
     assert "to go" in shown
-    assert shown.rindex("\x1b[K") > shown.rindex("verifying [")
+    assert shown.rindex("\x1b[J") > shown.rindex("verifying [")
     assert "1 model, 1 healthy (1 verified), 0 unhealthy" in shown

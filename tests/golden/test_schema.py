@@ -10,12 +10,18 @@ from typing import Any
 import pytest
 
 from mlxknife.cli import schema
+from mlxknife.cli.arguments import COMMANDS
+from mlxknife.cli.wire import ANSWERS
 from tests.golden.examples import SCHEMA, validator
 from tests.golden.stage import Desk, phi3_files
 
 PHI = "mlx-community/Phi-3-mini-4k-instruct-4bit"
 
 Answer = dict[str, Any]
+
+
+def test_every_command_has_an_answer() -> None:
+    assert set(ANSWERS) == set(COMMANDS)
 
 
 def test_the_file_is_what_the_code_says() -> None:

@@ -1,0 +1,150 @@
+"""``pull`` against ``hf download``: whole processes that fetch the same model from a fake Hub on loopback, in turns.
+
+Each run gets an empty cache. Ours hashes every byte, syncs it to the disk and publishes it in one step; the peer does
+none of that. The fake Hub answers both in the same way: small files itself, large ones by a redirect to its CDN. Both
+use the same huggingface_hub, and no chunk store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+_KIB, _MIB = 1024, 1024 * 1024
+_SIZES = (_KIB, 4 * _KIB, 64 * _KIB, _MIB, 16 * _MIB, 64 * _MIB, 128 * _MIB, 512 * _MIB)
+_RUNS = 7
+_RESULTS = Path(__file__).parent / "results"
+_PROGRAMS = Path(sys.executable).parent
+_MODEL = "bench/pull"
+_METADATA = """
+import sys, time
+from huggingface_hub import HfApi
+api = HfApi(endpoint=sys.argv[1])
+api.model_info(sys.argv[2])
+began = time.perf_counter()
+list(api.list_repo_tree(sys.argv[2], revision=api.model_info(sys.argv[2]).sha, recursive=True))
+print(time.perf_counter() - began)
+"""
+
+
+def main() -> None:
+    """Make the files, time, print and save."""
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        _write_model(work / "hub" / _MODEL)
+        with _hub(work / "hub") as endpoint:
+            ours = [sys.executable, "-m", "mlxknife", "pull", _MODEL, "--json"]
+            theirs = [str(_PROGRAMS / "hf"), "download", _MODEL, "--quiet"]
+            samples: dict[str, list[float]] = {"pull": [], "hf download": [], "second pull": [], "metadata": []}
+            peaks: dict[str, float] = {}
+            for _ in range(_RUNS):
+                for name, command in (("pull", ours), ("hf download", theirs)):
+                    home = work / "home"
+                    shutil.rmtree(home, ignore_errors=True)
+                    os.sync()
+                    seconds, peaks[name] = _run(command, home, endpoint)
+                    samples[name].append(seconds)
+                    if name == "pull":
+                        seconds, peaks["second pull"] = _run(ours, home, endpoint)
+                        samples["second pull"].append(seconds)
+            samples["metadata"] = [float(_output([sys.executable, "-c", _METADATA, endpoint, _MODEL]))]
+    _report(samples, peaks)
+
+
+def _write_model(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    block = os.urandom(_MIB)
+    for number, size in enumerate(_SIZES):
+        with (folder / f"model-{number:05d}.safetensors").open("wb") as file:
+            file.write(number.to_bytes(8, "little"))
+            for left in range(size - 8, 0, -_MIB):
+                file.write(block[: min(left, _MIB)])
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).write_text("{}")
+
+
+@contextmanager
+def _hub(folder: Path) -> Iterator[str]:
+    root = str(Path(__file__).parent.parent)
+    command = [sys.executable, "-m", "tests.fake_hub", str(folder)]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None  # noqa: S101 - for mypy
+        endpoint = process.stdout.readline().strip()
+        try:
+            yield endpoint
+        finally:
+            process.terminate()
+
+
+def _run(command: list[str], home: Path, endpoint: str) -> tuple[float, float]:
+    """Return how many seconds a process took, and its largest resident memory in MiB."""
+    script = (
+        "import resource, subprocess, sys, time\n"
+        "began = time.perf_counter()\n"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+        "print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+    )
+    surroundings = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "HF_HOME": str(home),
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_UPDATE_CHECK": "1",
+    }
+    seconds, peak = _output([sys.executable, "-c", script, *command], surroundings).split()
+    return float(seconds), int(peak) / (_MIB if sys.platform == "darwin" else _KIB)
+
+
+def _output(command: list[str], surroundings: dict[str, str] | None = None) -> str:
+    return subprocess.run(command, env=surroundings, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def _report(samples: dict[str, list[float]], peaks: dict[str, float]) -> None:
+    medians = {name: statistics.median(seconds) for name, seconds in samples.items()}
+    total = sum(_SIZES) / _MIB
+    ratio = medians["hf download"] / medians["pull"]
+    grown = peaks["pull"] - peaks["second pull"]
+    beyond = medians["second pull"] - medians["metadata"]
+    rows = (
+        (
+            f"rate over {len(_SIZES)} files, {total:.0f} MiB, in MiB/s",
+            f"{total / medians['pull']:.0f}",
+            f"{total / medians['hf download']:.0f}",
+            f"{ratio:.2f}",
+            ">= 0.90",
+            ratio >= 0.9,  # noqa: PLR2004
+        ),
+        ("memory beyond a second pull, MiB", f"{grown:.1f}", "", "", "<= 64", grown <= 64),  # noqa: PLR2004
+        ("second pull beyond its metadata, s", f"{beyond:.3f}", "", "", "< 0.3", beyond < 0.3),  # noqa: PLR2004
+    )
+    lines = ["| what | ours | hf download | ratio | target | met |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += [f"| {' | '.join(row[:5])} | {'yes' if row[5] else 'no'} |" for row in rows]
+    table = "\n".join(lines)
+    print(table)
+    found = {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "huggingface_hub": version("huggingface_hub"),
+        "seconds": {name: [round(second, 3) for second in sorted(values)] for name, values in samples.items()},
+        "peak_mib": {name: round(peak, 1) for name, peak in peaks.items()},
+    }
+    name = f"pull-{platform.system().lower()}-{platform.machine()}-{datetime.now(UTC):%Y-%m-%d}"
+    _RESULTS.mkdir(exist_ok=True)
+    (_RESULTS / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+    (_RESULTS / f"{name}.md").write_text(f"# Pull\n\n{found['machine']}, Python {found['python']}\n\n{table}\n")
+
+
+if __name__ == "__main__":
+    main()
