@@ -38,6 +38,10 @@ class Intake(Protocol):
         """Return what the cache has of files of a commit, in their order. Changes nothing."""
         ...
 
+    def is_untidy(self, folder: str) -> bool:
+        """Tell whether somebody was stopped while they published, so that the next to publish has to clear up."""
+        ...
+
     def free_bytes(self) -> int:
         """Return how much fits on the disk of the cache."""
         ...

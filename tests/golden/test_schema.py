@@ -11,7 +11,7 @@ import pytest
 
 from mlxknife.cli import schema
 from mlxknife.cli.arguments import COMMANDS
-from mlxknife.cli.wire import ANSWERS
+from mlxknife.cli.schema import ANSWERS
 from tests.golden.examples import SCHEMA, validator
 from tests.golden.stage import Desk, phi3_files
 

@@ -74,7 +74,7 @@ class CacheDisposal:
                 self._discard_repo(target.folder, item)
             else:
                 self._discard_snapshot(target.folder, target.commit, target.refs, item)
-            self._finish(item)
+            self._finish(item, (target.folder, target.commit))
 
     def discard_orphan(self, orphan: Orphan) -> bool:
         """See ``Disposal.discard_orphan``."""
@@ -108,13 +108,15 @@ class CacheDisposal:
     @contextlib.contextmanager
     def _new_item(self, target: Target) -> Iterator[str]:
         """Make an item and claim it until the work on it is over, so that no other removal takes it for a leftover."""
-        ground.make_folder(self._root, TRASH)
-        item = f"{self._trash}/{os.urandom(8).hex()}"
-        os.mkdir(item)
-        with trash.claimed(item):
+        with contextlib.ExitStack() as claim:
+            item = self._claimed_item(claim)
             note = {"label": target.label, "folder": target.folder, "commit": target.commit}
-            with open(f"{item}/{NOTE}", "x", encoding="utf-8") as file:
-                json.dump(note, file)
+            try:
+                with open(f"{item}/{NOTE}", "x", encoding="utf-8") as file:
+                    json.dump(note, file)
+            except OSError as exc:
+                if exc.errno not in ground.FULL:
+                    raise  # on a full disk a removal is what makes room: then the item has no name
             try:
                 yield item
             except (OSError, KnifeError):
@@ -122,6 +124,16 @@ class CacheDisposal:
                     trash.delete(item)
                     self._close_trash()
                 raise
+
+    def _claimed_item(self, claim: contextlib.ExitStack) -> str:
+        """Make an empty item and claim it; another removal may clear it, or the whole trash, away in between."""
+        while True:
+            ground.make_folder(self._root, TRASH)
+            item = f"{self._trash}/{os.urandom(8).hex()}"
+            with contextlib.suppress(FileNotFoundError):
+                os.mkdir(item)
+                if claim.enter_context(trash.claimed(item)) and os.path.isdir(item):
+                    return item
 
     def _discard_repo(self, folder: str, item: str) -> None:
         repo = f"{self._root}/{folder}"
@@ -160,9 +172,12 @@ class CacheDisposal:
         with contextlib.suppress(LocksPresent), RepoLocks(self._root, folder).held():
             self._finish(item)
 
-    def _finish(self, item: str) -> None:
-        """Free what an item still holds on to, then delete it, the note last."""
-        folder, commit = trash.origin(item)
+    def _finish(self, item: str, known: tuple[str, str | None] | None = None) -> None:
+        """Free what an item still holds on to, then delete it, the note last.
+
+        ``known`` is the folder and commit it came from, which on a full disk no note tells.
+        """
+        folder, commit = known or trash.origin(item)
         if folder is not None and commit is not None:
             for name in sorted(set(_linked_blobs(f"{item}/{CONTENT}", f"{self._root}/{folder}/{BLOBS}"))):
                 self._move_blob(folder, name, item)
@@ -186,7 +201,7 @@ class CacheDisposal:
         with RepoLocks(self._root, folder).blob(_lock_name(name)) as is_free:
             if not is_free or not os.path.lexists(blob) or self._is_needed(folder, name):
                 return False
-            os.makedirs(f"{item}/{BLOBS}", exist_ok=True)
+            ground.make_folder(item, BLOBS)
             os.rename(blob, f"{item}/{BLOBS}/{name}")
             if self._is_needed(folder, name):  # somebody linked to it at this very moment
                 os.rename(f"{item}/{BLOBS}/{name}", blob)
@@ -216,8 +231,9 @@ def _stored_blobs(path: str) -> Iterator[StoredBlob]:
         return
     for entry in entries:
         if not entry.is_dir(follow_symlinks=False):
-            size = entry.stat(follow_symlinks=False).st_size
-            yield StoredBlob(name=entry.name, size=size, unfinished=entry.name.endswith(_UNFINISHED))
+            with contextlib.suppress(FileNotFoundError):  # somebody finished or removed it since
+                size = entry.stat(follow_symlinks=False).st_size
+                yield StoredBlob(name=entry.name, size=size, unfinished=entry.name.endswith(_UNFINISHED))
 
 
 def _linked_blobs(snapshot: str, blobs: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from mlxknife.domain.errors import AccessDenied, StorageError
 
 NO_NAMES = ("", ".", "..")
+FULL = (errno.ENOSPC, errno.EDQUOT)
 MAX_SMALL_FILE = 64 * 1024 * 1024
 
 
@@ -60,8 +61,5 @@ def our_errors(done: str) -> Iterator[None]:
         raise AccessDenied(msg, hint="Check the permissions of the cache") from exc
     except OSError as exc:
         msg = f"The model could not be {done}: {exc.strerror}"
-        hint = "Make room, for example with mlxk rm, or mlxk rm --orphans" if exc.errno in _FULL else None
+        hint = "Make room, for example with mlxk rm, or mlxk rm --orphans" if exc.errno in FULL else None
         raise StorageError(msg, hint=hint) from exc
-
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)

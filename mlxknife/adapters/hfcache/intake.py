@@ -13,8 +13,8 @@ from mlxknife.adapters.hfcache import stamps
 from mlxknife.adapters.hfcache.ground import our_errors
 from mlxknife.adapters.hfcache.locks import RepoLocks
 from mlxknife.adapters.hfcache.partials import SUFFIX
-from mlxknife.adapters.hfcache.reception import BLOBS, SNAPSHOTS, CacheReception
-from mlxknife.adapters.hfcache.stamps import Stamp
+from mlxknife.adapters.hfcache.reception import BLOBS, SNAPSHOTS, STAGING, CacheReception
+from mlxknife.adapters.hfcache.stamps import OWN, Stamp
 from mlxknife.domain.model.snapshot import Location
 from mlxknife.domain.model.transfer import Held, Holding, RemoteFile
 from mlxknife.ports.progress import Progress
@@ -37,6 +37,9 @@ class CacheIntake:
         try:
             yield
         finally:
+            for empty in (f"{folder}/{BLOBS}", folder):  # nothing came: there is no model to list
+                with suppress(OSError):
+                    os.rmdir(f"{self._root}/{empty}")
             guard.__exit__(None, None, None)
 
     def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
@@ -44,6 +47,10 @@ class CacheIntake:
         look = _Look(self._root, f"{self._root}/{folder}", stamps.load(f"{self._root}/{folder}"))
         with our_errors("read"):
             return tuple(look.at(commit, file) for file in files)
+
+    def is_untidy(self, folder: str) -> bool:
+        """See ``Intake.is_untidy``."""
+        return os.path.lexists(f"{self._root}/{folder}/{OWN}/{STAGING}")
 
     def free_bytes(self) -> int:
         """See ``Intake.free_bytes``."""

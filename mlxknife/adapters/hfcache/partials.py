@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from mlxknife.adapters.hfcache.ground import our_errors
 from mlxknife.adapters.hfcache.stamps import Identity, identity
+from mlxknife.adapters.hfcache.trash import delete
 from mlxknife.domain.errors import WrongBytes
 from mlxknife.domain.model.transfer import RemoteFile
 from mlxknife.domain.model.verification import HashForm, RecordedHash
@@ -24,8 +25,8 @@ _READ_AT_ONCE = 1024 * 1024
 class PartialBlob:
     """The sink of one file; whoever has it holds the lock of its blob."""
 
-    def __init__(self, blobs: str, file: RemoteFile, progress: Progress) -> None:
-        """Open what an earlier try left, and hash it; begin anew where there is nothing of use.
+    def __init__(self, blobs: str, file: RemoteFile, progress: Progress, *, afresh: bool = False) -> None:
+        """Open what an earlier try left, and hash it; begin anew where there is nothing of use, or ``afresh``.
 
         Raises StorageError, AccessDenied.
         """
@@ -38,6 +39,8 @@ class PartialBlob:
         with our_errors("stored"):
             self._handle = _open_alone(self._path)
             try:
+                if afresh:
+                    os.ftruncate(self._handle, 0)
                 self._take_over()
             except BaseException:
                 os.close(self._handle)
@@ -45,7 +48,10 @@ class PartialBlob:
         progress.begin_file(file.name, file.size, self.position)
 
     def close(self) -> None:
-        """Let go of it; what is there stays for the next try."""
+        """Let go of it; what is there stays for the next try, if it is anything."""
+        if self.proof is None and self.position == 0:
+            with suppress(OSError):
+                os.unlink(self._path)
         os.close(self._handle)
         self._progress.end_file(self._file.name)
 
@@ -79,6 +85,8 @@ class PartialBlob:
             raise WrongBytes(msg, hint="Nothing of them was kept. Repeat it, or tell the owner of the model")
         with our_errors("stored"):
             os.fsync(self._handle)
+            if os.path.isdir(self._blob) and not os.path.islink(self._blob):
+                delete(self._blob)  # a folder in the place of a blob
             os.rename(self._path, self._blob)
             self.proof = identity(os.fstat(self._handle))
 

@@ -14,15 +14,15 @@ from mlxknife.adapters.hfcache.locks import RepoLocks
 from mlxknife.adapters.hfcache.partials import PartialBlob
 from mlxknife.adapters.hfcache.stamps import OWN, STAMPS, Identity, Stamp
 from mlxknife.adapters.hfcache.trash import delete
-from mlxknife.domain.errors import DownloadFailed
+from mlxknife.domain.errors import DownloadFailed, StorageError
 from mlxknife.domain.model.transfer import Holding, RemoteCommit, RemoteFile
 from mlxknife.ports.progress import Progress
 
 BLOBS, SNAPSHOTS, REFS, TREES = "blobs", "snapshots", "refs", "trees"
 
 _PUBLISHING = "mlxk-publish"
-_STAGING = "staging"
-_HALF_DONE = ".incomplete"
+STAGING = "staging"
+"""The folder that a model is put together in."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -46,14 +46,14 @@ class CacheReception:
     def open(self, file: RemoteFile, is_given_up: Callable[[], bool]) -> Iterator[PartialBlob | None]:
         """See ``Sinks.open``."""
         with our_errors("stored"):
-            blobs = ground.make_folder(self._root, self._folder, BLOBS)
             lock = self._locks.waited_for(file.hash.digest, is_given_up)
             is_ours = lock.__enter__()
         try:
+            blobs = f"{self._repo}/{BLOBS}"
             if not is_ours or self._was_brought(blobs, file):
                 yield None
                 return
-            partial = PartialBlob(blobs, file, self._progress)
+            partial = self._partial(file)
             try:
                 yield partial
             finally:
@@ -64,14 +64,24 @@ class CacheReception:
         finally:
             lock.__exit__(None, None, None)
 
+    def _partial(self, file: RemoteFile) -> PartialBlob:
+        while True:
+            with our_errors("stored"):
+                blobs = ground.make_folder(self._root, self._folder, BLOBS)
+            try:
+                return PartialBlob(blobs, file, self._progress, afresh=self._afresh)
+            except StorageError:
+                if os.path.isdir(blobs):  # else somebody to whom nothing came has just cleared it away
+                    raise
+
     def publish(self, commit: RemoteCommit, holdings: Sequence[Holding], ref: str | None) -> None:
         """See ``Reception.publish``."""
         with our_errors("published"), self._locks.waited_for(_PUBLISHING):
             with suppress(FileNotFoundError):
                 ground.sync(f"{self._repo}/{BLOBS}")
             own = ground.make_folder(self._root, self._folder, OWN)
-            delete(f"{own}/{_STAGING}")  # of somebody who was killed here
-            staging = ground.make_folder(own, _STAGING)
+            delete(f"{own}/{STAGING}")  # of somebody who was killed here
+            staging = ground.make_folder(own, STAGING)
             self._put(staging, trees.encode(commit), TREES, f"{commit.commit}.json")
             self._place(staging, commit.commit, holdings)
             self._put(staging, stamps.encode(self._stamps(holdings)), OWN, STAMPS)
@@ -80,7 +90,9 @@ class CacheReception:
             delete(staging)
 
     def _was_brought(self, blobs: str, file: RemoteFile) -> bool:
-        """Tell whether the blob is there and right, having hashed it."""
+        """Tell whether the blob is there and right, having hashed it; or was brought for another name of it."""
+        if file.hash.digest in self._proven:
+            return True
         if self._afresh:
             return False
         with our_errors("read"):
@@ -103,7 +115,7 @@ class CacheReception:
     def _place(self, staging: str, commit: str, holdings: Sequence[Holding]) -> None:
         """Let the snapshot lead to every file: a new one in one step, one that is there link by link."""
         snapshots = ground.make_folder(self._root, self._folder, SNAPSHOTS)
-        missing = [holding.file for holding in holdings if not self._is_in_place(holding)]
+        missing = [holding.file for holding in holdings if not self._is_in_place(holding, f"{snapshots}/{commit}")]
         new = f"{staging}/{commit}"
         if not os.path.lexists(f"{snapshots}/{commit}"):
             ground.make_folder(staging, commit)
@@ -115,13 +127,14 @@ class CacheReception:
             self._link(staging, ground.real_folder(snapshots, commit), file)
         ground.sync(snapshots)
 
-    def _is_in_place(self, holding: Holding) -> bool:
-        return holding.is_linked and holding.is_right and holding.file.hash.digest not in self._proven
+    def _is_in_place(self, holding: Holding, snapshot: str) -> bool:
+        is_kept = holding.is_linked and holding.is_right and holding.file.hash.digest not in self._proven
+        return is_kept and os.path.exists(f"{snapshot}/{holding.file.name}")
 
     def _link(self, staging: str, snapshot: str, file: RemoteFile) -> None:
         """Put a link to a blob where a file belongs, in the place of whatever is there."""
         *folders, name = file.name.split("/")
-        place = ground.make_folder(snapshot, *folders)
+        place = _way(snapshot, folders)
         blob = self._moved.get(file.hash.digest, f"{self._repo}/{BLOBS}/{file.hash.digest}")
         if not os.path.lexists(blob):
             msg = f"{file.name} vanished from the cache while it was published"
@@ -138,6 +151,8 @@ class CacheReception:
             else:
                 new = blob
                 self._moved[file.hash.digest] = f"{place}/{name}"
+        if os.path.isdir(f"{place}/{name}") and not os.path.islink(f"{place}/{name}"):
+            delete(f"{place}/{name}")  # a folder in the place of a file
         os.rename(new, f"{place}/{name}")
 
     def _put(self, staging: str, data: bytes, *place: str) -> None:
@@ -165,6 +180,17 @@ class CacheReception:
         return {path: stamp for path, stamp in known.items() if os.path.lexists(f"{self._root}/{path}")}
 
 
+def _way(snapshot: str, folders: Sequence[str]) -> str:
+    """Return a folder of a snapshot. What is in its place and no folder goes; of a link, not what it leads to."""
+    place = snapshot
+    for folder in folders:
+        place = f"{place}/{folder}"
+        if os.path.islink(place) or not os.path.isdir(place):
+            delete(place)
+            os.mkdir(place)
+    return place
+
+
 def _became(new: str, place: str) -> bool:
     """Move a folder to its place; tell whether nobody else had made it meanwhile. Raises OSError."""
     try:
@@ -180,5 +206,5 @@ def _drop_half_done(blobs: str, digest: str) -> None:
     """Remove what other programs left of a blob that is there now; its lock is ours, so nobody is at it."""
     with suppress(OSError):
         for name in os.listdir(blobs):
-            if name.startswith(f"{digest}.") and name.endswith(_HALF_DONE):
+            if name.startswith(f"{digest}.") and name.endswith(partials.SUFFIX):
                 os.unlink(f"{blobs}/{name}")

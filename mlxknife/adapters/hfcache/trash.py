@@ -20,8 +20,12 @@ _MAX_NOTE = 64 * 1024
 
 @contextlib.contextmanager
 def claimed(item: str) -> Iterator[bool]:
-    """Hold a trash item against other removals; tell whether it is held. Raises OSError."""
-    handle = os.open(item, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """Hold a trash item against other removals; tell whether it is held, and still there. Raises OSError."""
+    try:
+        handle = os.open(item, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
     try:
         yield take(handle)
     finally:

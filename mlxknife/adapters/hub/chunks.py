@@ -11,14 +11,18 @@ import attrs
 from mlxknife.domain.model.transfer import RemoteFile
 
 _SCHEMES = ("https://", "http://")
-_BUFFERS = {
+_MANNERS = {
     "reconstruction.download_buffer_size": 32_000_000,
     "reconstruction.download_buffer_perfile_size": 8_000_000,
     "reconstruction.download_buffer_limit": 48_000_000,
     "reconstruction.min_prefetch_buffer": 16_000_000,
+    "client.retry_max_attempts": 2,
+    "client.retry_base_delay": "500ms",
+    "client.connect_timeout": "10s",
+    "client.read_timeout": "30s",
     "telemetry.enabled": False,
 }
-"""What keeps memory flat, and silence; its own defaults take gigabytes, and report on every transfer."""
+"""What keeps memory flat, waits short, and silence; its own defaults take gigabytes, minutes, and report transfers."""
 
 
 class ChunkStoreError(Exception):
@@ -48,26 +52,38 @@ class ChunkStore:
         self._schemes = schemes
         self._lock = threading.Lock()
         self._group: Any = None  # hf_xet has no types
+        self._has_failed = False
 
     def stream(self, file: RemoteFile, position: int) -> Generator[bytes]:
-        """Yield the bytes of a file from a position on. Raises ChunkStoreError."""
+        """Yield the bytes of a file from a position on.
+
+        Raises ChunkStoreError, and from then on for every file: plain HTTP works, and waiting twice helps nobody.
+        """
+        if self._has_failed:
+            raise ChunkStoreError
         try:
             import hf_xet  # noqa: PLC0415 - not there on every platform
 
             info = hf_xet.XetFileInfo(file.xet_hash, file.size)
-            yield from self._connected(hf_xet).download_stream(info, start=position or None)
-        except GeneratorExit:
-            raise
-        except Exception as exc:  # hf_xet raises what it likes, and HTTP goes on from there
+            for chunk in self._connected(hf_xet).download_stream(info, start=position or None):
+                position += len(chunk)
+                yield chunk
+        except Exception as exc:  # hf_xet raises what it likes
+            self._has_failed = True
             raise ChunkStoreError from exc
+        if position < file.size:  # what it does not know, or may not have, can end without a word
+            self._has_failed = True
+            raise ChunkStoreError
 
     def _connected(self, hf_xet: Any) -> Any:  # noqa: ANN401 - hf_xet has no types
         with self._lock:
+            if self._has_failed:
+                raise ChunkStoreError
             if self._group is None:
                 access = self._ask_for_access()
                 if not access.endpoint.startswith(self._schemes):
                     raise ChunkStoreError
-                session = hf_xet.XetSession(hf_xet.XetConfig().with_config(_BUFFERS))
+                session = hf_xet.XetSession(hf_xet.XetConfig().with_config(_MANNERS))
                 self._group = session.new_download_stream_group(
                     endpoint=access.endpoint,
                     token=access.token,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TypeVar
@@ -11,7 +12,7 @@ from typing import TypeVar
 _Job = TypeVar("_Job")
 
 _LAST_WORDS = 1.0
-"""How long to wait for workers that were told to stop: one may hang on a connection that has gone quiet."""
+"""How long to wait for all workers that were told to stop: one may hang on a connection that has gone quiet."""
 
 
 def work_together(jobs: Iterable[_Job], work: Callable[[_Job, threading.Event], None], size: int) -> None:
@@ -41,8 +42,9 @@ def work_together(jobs: Iterable[_Job], work: Callable[[_Job, threading.Event], 
                 raise error
     finally:
         stop.set()
+        end = time.monotonic() + _LAST_WORDS
         for thread in crew:
-            thread.join(_LAST_WORDS)
+            thread.join(max(0.0, end - time.monotonic()))
 
 
 def _error_of(work: Callable[[_Job, threading.Event], None], job: _Job, stop: threading.Event) -> BaseException | None:

@@ -20,6 +20,7 @@ from mlxknife.ports.sinks import Sinks
 
 _FILES_AT_A_TIME = 8
 _MAX_PAGES = 1_000
+_MAX_FILES = 100_000
 _UNSAID = "main"
 
 
@@ -54,6 +55,8 @@ class HuggingFaceHub:
             body, page = self._answer(page, what)
             entries = listing.decode(body, list[listing.Entry])
             files += (listing.remote_file(entry) for entry in entries if entry.type == "file")
+            if len(files) > _MAX_FILES:
+                break
         msg = f"{what}: the Hub's listing does not end"
         raise DownloadFailed(msg)
 

@@ -13,7 +13,7 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND, _RATE_LIMITED = 401, 403, 404, 429
 _BAD_TOKEN = "Invalid credentials"  # noqa: S105 - what the Hub says of one, not one
 _DISABLED = "Access to this resource is disabled."
-_LOG_IN = "Set HF_TOKEN, or log in with: hf auth login"
+_LOG_IN = "set HF_TOKEN, or log in with: hf auth login"
 
 
 class TryAgain(Exception):
@@ -60,14 +60,16 @@ def check(response: httpx2.Response, what: str, *, has_token: bool) -> None:
 
 def _passing(status: int, what: str) -> DownloadFailed:
     if status == _RATE_LIMITED:
-        return DownloadFailed(f"{what}: the Hub has had too many requests (429)", hint="Wait a while, or log in")
+        return DownloadFailed(
+            f"{what}: the Hub has had too many requests (429)", hint="Wait a while; who is logged in may ask more"
+        )
     return DownloadFailed(f"{what}: the Hub has trouble ({status})", hint="Try again later: what came so far is kept")
 
 
 def _final(status: int, code: str, said: str, what: str, *, has_token: bool) -> KnifeError:
     """Return the error for an answer that will not change; ``code`` and ``said`` are what its headers add."""
-    log_in = "" if has_token else f". {_LOG_IN}"
-    private = "" if has_token else f". If it is private: {_LOG_IN}"
+    log_in = "" if has_token else f", and {_LOG_IN}"
+    private = "" if has_token else f"; if it is private, {_LOG_IN}"
     error: KnifeError = DownloadFailed(f"{what}: the Hub answered {status}")
     if code == "GatedRepo":
         hint = f"Ask for access on its page at the Hub{log_in}"

@@ -13,11 +13,12 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from mlxknife.adapters.hub import refusals
 from mlxknife.adapters.hub.chunks import Access
-from mlxknife.domain.errors import DownloadFailed
+from mlxknife.domain.errors import DownloadFailed, HubAuthError
 from mlxknife.version import __version__
 
 _MAX_ANSWER = 64 * 1024 * 1024
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII)
+_HEADER = re.compile(r"[\x20-\x7e]*")
 _PARTIAL, _OK, _BEYOND_THE_END = 206, 200, 416
 
 
@@ -89,6 +90,9 @@ class Web:
         headers: dict[str, str] = build_hf_headers(
             token=self._token, library_name="mlxknife", library_version=__version__
         )
+        if not all(_HEADER.fullmatch(value) for value in headers.values()):
+            msg = "The token holds characters that no token has"  # it is shown to nobody
+            raise HubAuthError(msg, hint="Check HF_TOKEN, or: hf auth login")
         return headers
 
     @contextmanager
@@ -110,7 +114,18 @@ class Web:
         default = constants._HF_DEFAULT_ENDPOINT  # noqa: SLF001 - a mirror repeats the Hub's own addresses
         if self.endpoint != default and url.startswith(f"{default}/"):
             url = self.endpoint + url.removeprefix(default)
-        if urlsplit(url)[:2] != urlsplit(self.endpoint)[:2]:
+        if _host(url) != _host(self.endpoint):
             msg = f"The Hub's listing goes on at another host: {url[:200]!a}"
             raise DownloadFailed(msg)
         return url
+
+
+def _host(url: str) -> tuple[str, str, int | None] | None:
+    """Return scheme, host and port of an address, or None where it has none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    is_web = parts.scheme in ("http", "https") and parts.hostname
+    return (parts.scheme, parts.hostname or "", port) if is_web else None

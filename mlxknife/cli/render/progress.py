@@ -65,12 +65,11 @@ class Bar:
             self._drawn_lines = 0
 
     def _draw(self, seconds: float) -> None:
-        columns = _columns(self._stream)
+        columns = _columns(self._stream) - 1
         shown = list(self._files.items())[:_FILES_SHOWN]
-        lines = [file_line(name, done, size) for name, (done, size) in shown]
-        lines.append(line(self._label, self._done, self._total, seconds))
-        fitting = "\n".join(text[: columns - 1] for text in lines)
-        self._stream.write(self._to_the_top() + _CLEAR_BELOW + fitting)
+        lines = [file_line(name, done, size, columns) for name, (done, size) in shown]
+        lines.append(line(self._label, self._done, self._total, seconds)[:columns])
+        self._stream.write(self._to_the_top() + _CLEAR_BELOW + "\n".join(lines))
         self._stream.flush()
         self._drawn_lines = len(lines)
 
@@ -87,12 +86,18 @@ def line(label: str, done: int, total: int, seconds: float) -> str:
     return f"{label} [{_bar(share)}] {share:4.0%} of {display.size(total)}, {display.size(int(max(0, rate)))}/s{to_go}"
 
 
-def file_line(name: str, done: int, size: int) -> str:
-    """Return the line for one file."""
+def file_line(name: str, done: int, size: int, columns: int) -> str:
+    """Return the line for one file, with as much of its name as fits."""
     share = min(1.0, done / size) if size else 1.0
+    state = f" [{_bar(share)}] {share:4.0%} of {display.size(size)}"
+    room = max(0, min(_NAME, columns - len(state) - 2))
     shown = display.visible(name)
-    shown = shown if len(shown) <= _NAME else f"...{shown[3 - _NAME :]}"
-    return f"  {shown:{_NAME}} [{_bar(share)}] {share:4.0%} of {display.size(size)}"
+    while display.width(shown) > room and shown:
+        shown = f"...{shown[4:]}" if shown.startswith("...") else f"...{shown[3:]}"
+        if display.width(shown) <= 3:  # noqa: PLR2004 - no room for any of it
+            shown = ""
+    padding = " " * (room - display.width(shown))
+    return f"  {shown}{padding}{state}"[:columns] if shown.isascii() else f"  {shown}{padding}{state}"
 
 
 def _bar(share: float) -> str:

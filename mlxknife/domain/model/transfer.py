@@ -128,7 +128,6 @@ class PullPlan:
 
     @property
     def bytes_to_fetch(self) -> int:
-        """The bytes that are not on the disk yet."""
-        if self.is_forced:
-            return sum(holding.file.size for holding in self.missing)
-        return sum(holding.file.size - holding.partial_bytes for holding in self.missing)
+        """The bytes that are not on the disk yet; what has several names comes once."""
+        blobs = {holding.file.hash: holding for holding in self.missing}.values()
+        return sum(holding.file.size - (0 if self.is_forced else holding.partial_bytes) for holding in blobs)

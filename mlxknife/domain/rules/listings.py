@@ -11,6 +11,8 @@ from mlxknife.domain.rules.display import is_unprintable
 
 _MAX_PART_BYTES = 255
 _MAX_NAME_BYTES = 1024
+_MAX_DEPTH = 32
+_NAMED = 5
 _MAX_SIZE = 2**50
 
 
@@ -32,7 +34,7 @@ def check(commit: RemoteCommit) -> None:
 def is_plain_name(name: str) -> bool:
     """Tell whether a file name leads to one place below its folder, on every filesystem that models are kept on."""
     parts = name.split("/")
-    if any(part in ("", ".", "..") or part.endswith((" ", ".")) for part in parts):
+    if len(parts) > _MAX_DEPTH or any(part in ("", ".", "..") or part.endswith((" ", ".")) for part in parts):
         return False
     if "\\" in name or any(map(is_unprintable, name)):
         return False
@@ -53,7 +55,8 @@ def wanted(files: Iterable[RemoteFile], include: Sequence[str], exclude: Sequenc
     )
     if files and not chosen:
         msg = "No file fits --include and --exclude"
-        raise ValidationError(msg, hint=f"There are {', '.join(file.name for file in files[:5])}, ...")
+        more = ", ..." if len(files) > _NAMED else ""
+        raise ValidationError(msg, hint=f"There are {', '.join(file.name for file in files[:_NAMED])}{more}")
     return chosen
 
 

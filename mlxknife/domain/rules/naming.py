@@ -51,12 +51,17 @@ def _check_words(text: str, what: str, limit: int) -> None:
         raise ValidationError(msg)
     if ".." in text or "//" in text or "\\" in text or text.startswith("/") or text.endswith("/"):
         msg = f"{what} is not allowed: {text!r} contains '..', '//', a backslash or a slash at an end"
-        raise ValidationError(msg, hint="To name a folder, start with ./, ../, / or ~")
+        hint = "To name a folder, start with ./, ../, / or ~" if limit == MAX_NAME else None
+        raise ValidationError(msg, hint=hint)
+
+
+def _is_repo_id(name: str) -> bool:
+    return _HUB_ID.fullmatch(name) is not None and len(name) <= MAX_NAME and not name.endswith(".git")
 
 
 def check_repo_id(name: str) -> None:
     """Raise ValidationError for a name that no model on the Hub can have."""
-    if not _HUB_ID.fullmatch(name) or len(name) > MAX_NAME or name.endswith(".git"):
+    if not _is_repo_id(name):
         msg = f"No model on the Hub can be called {name!r}"
         raise ValidationError(msg, hint="A name is ORG/MODEL, of letters, digits, '-', '_' and single '.'")
 
@@ -81,7 +86,7 @@ def name_on_hub(word: str, cached: Iterable[str]) -> str:
 
     Raises AmbiguousMatch when several cached models have that name, ValidationError for what can be no name.
     """
-    names = frozenset(cached)
+    names = frozenset(filter(_is_repo_id, cached))
     if "/" not in word and word not in names:
         found = sorted(name for name in names if last_part(name) == word)
         preferred = f"{DEFAULT_OWNER}/{word}"

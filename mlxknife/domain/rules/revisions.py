@@ -8,6 +8,7 @@ from mlxknife.domain.model.verdict import Finding, Integrity
 from mlxknife.domain.rules import naming
 
 MAIN = "main"
+_COMMIT_DIGITS = 40
 
 
 def default_snapshot(repo: CachedRepo) -> tuple[CachedSnapshot | None, Finding | None]:
@@ -28,6 +29,12 @@ def default_snapshot(repo: CachedRepo) -> tuple[CachedSnapshot | None, Finding |
             return snapshot, None
     reason = f"refs/{ref.name} points to {ref.commit[:12]}, which is not in the cache"
     return _newest(repo), Finding(Integrity.INCOMPLETE, reason)
+
+
+def can_begin_commit(revision: str) -> bool:
+    """Tell whether a revision could be the beginning of a commit, but is not all of it."""
+    digits = revision.lower()
+    return naming.MIN_COMMIT_PREFIX <= len(digits) < _COMMIT_DIGITS and set(digits) <= set("0123456789abcdef")
 
 
 def is_commit_prefix(revision: str, commit: str) -> bool:

@@ -8,8 +8,9 @@ from contextlib import suppress
 import attrs
 
 from mlxknife.domain.errors import HubOffline, ModelNotFound, StorageError, ValidationError
+from mlxknife.domain.model.snapshot import Location
 from mlxknife.domain.model.transfer import Held, Holding, PullPlan, PullRequest, RemoteCommit, RemoteFile
-from mlxknife.domain.model.verification import HashJob
+from mlxknife.domain.model.verification import HashJob, RecordedHash
 from mlxknife.domain.rules import display, listings, naming, revisions
 from mlxknife.domain.services.finder import Finder
 from mlxknife.domain.services.inspector import Inspector
@@ -19,6 +20,8 @@ from mlxknife.ports.intake import Intake
 from mlxknife.ports.progress import Progress, Silence
 
 _EVERYTHING = PullRequest()
+
+_Key = tuple[str, str, str]
 
 
 @attrs.frozen
@@ -52,8 +55,10 @@ class Puller:
         if revision is not None and request.revision is not None and revision != request.revision:
             msg = f"Two revisions are named: {revision} and {request.revision}"
             raise ValidationError(msg, hint="Write either ORG/MODEL@REVISION or --revision")
-        revision = request.revision or revision or revisions.MAIN
+        asked = request.revision if request.revision is not None else revision
+        revision = revisions.MAIN if asked is None else asked
         naming.check_revision(revision)
+        revision = self._full_commit(name, revision)
         draft = PullPlan(
             name=name,
             folder=naming.repo_folder(name),
@@ -92,24 +97,34 @@ class Puller:
                 progress.end()
             reception.publish(plan.commit, plan.holdings, plan.ref)
 
+    def _full_commit(self, name: str, revision: str) -> str:
+        """Return the commit of the cache that a revision begins, because the Hub knows only whole ones."""
+        if not revisions.can_begin_commit(revision):
+            return revision
+        repo = self.finder.store.repo(naming.repo_folder(name))
+        found = revisions.named_snapshots(repo, revision)
+        return found[0] if len(found) == 1 and revisions.is_commit_prefix(revision, found[0]) else revision
+
     def _remember(self, plan: PullPlan) -> None:
         """Note what was proven, so that it need not be proven again; a cache that cannot be written to does without."""
-        if plan.was_hashed:
+        if not plan.is_offline and (plan.was_hashed or self.intake.is_untidy(plan.folder)):
             with suppress(StorageError), self.intake.guarded(plan.folder):
-                self.intake.reception(plan.folder, Silence(), afresh=False).publish(
-                    plan.commit, plan.holdings, plan.ref
-                )
+                plan = self._looked_at_again(plan)
+                if plan.missing:  # it changed meanwhile: the next pull sees to that
+                    return
+                reception = self.intake.reception(plan.folder, Silence(), afresh=False)
+                reception.publish(plan.commit, plan.holdings, None)
 
     def _compared(self, plan: PullPlan, files: Sequence[RemoteFile], progress: Progress) -> PullPlan:
         """Compare what is wanted with the cache, hashing what is unproven."""
         holdings = self.intake.holdings(plan.folder, plan.commit.commit, files)
-        jobs = {(job.location.token, job.name): job for job in _jobs(plan.name, holdings)}
-        proven: set[tuple[str, str]] = set()
+        jobs = {_key(job.location, job.name, job.recorded): job for job in _jobs(plan.name, holdings)}
+        proven: set[_Key] = set()
         progress.begin("checking what is there", sum(job.size for job in jobs.values()))
         try:
             for outcome in self.hasher.hash_files(jobs.values(), progress.advance):
                 if outcome.matches:
-                    proven.add((outcome.job.location.token, outcome.job.name))
+                    proven.add(_key(outcome.job.location, outcome.job.name, outcome.job.recorded))
         finally:
             progress.end()
         judged = tuple(_judged(holding, proven) for holding in holdings)
@@ -125,7 +140,9 @@ class Puller:
         return attrs.evolve(
             plan,
             holdings=tuple(
-                before if before.is_right and before.identity == after.identity else _unproven_is_damaged(after)
+                attrs.evolve(after, held=Held.TRUSTED)
+                if before.is_right and before.identity == after.identity
+                else _unproven_is_damaged(after)
                 for before, after in zip(plan.holdings, now, strict=True)
             ),
         )
@@ -141,8 +158,10 @@ class Puller:
         """Answer from the cache alone: a model that is whole needs no network."""
         spec = draft.name if revision == revisions.MAIN else f"{draft.name}@{revision}"
         entry = None
-        with suppress(ModelNotFound):
-            entry = self.finder.cached_entry(draft.name, draft.folder, None if spec == draft.name else revision)
+        refs = {ref.name for ref in self.finder.store.repo(draft.folder).refs}
+        if revision != revisions.MAIN or revisions.MAIN in refs or not refs:
+            with suppress(ModelNotFound):
+                entry = self.finder.cached_entry(draft.name, draft.folder, None if spec == draft.name else revision)
         if entry is None or entry.location is None:
             msg = f"'{spec}' is not in the cache, and offline mode is on"
             raise HubOffline(msg, hint="Unset HF_HUB_OFFLINE to download it")
@@ -161,10 +180,15 @@ def _jobs(model: str, holdings: Iterable[Holding]) -> Iterable[HashJob]:
             yield HashJob(model, holding.location, holding.name, holding.file.size, holding.file.hash)
 
 
-def _judged(holding: Holding, proven: set[tuple[str, str]]) -> Holding:
+def _key(location: Location, name: str, recorded: RecordedHash) -> _Key:
+    """Return what tells one hash job from another: the same file may be listed with two hashes."""
+    return location.token, name, recorded.digest
+
+
+def _judged(holding: Holding, proven: set[_Key]) -> Holding:
     if holding.held is not Held.UNPROVEN or holding.location is None:
         return holding
-    is_right = (holding.location.token, holding.name) in proven
+    is_right = _key(holding.location, holding.name, holding.file.hash) in proven
     return attrs.evolve(holding, held=Held.TRUSTED if is_right else Held.DAMAGED)
 
 

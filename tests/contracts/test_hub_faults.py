@@ -1,0 +1,190 @@
+"""What the Hub adapter makes of everything that can be wrong with an answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from huggingface_hub import close_session, constants
+
+from mlxknife.adapters.hub.hub import HuggingFaceHub
+from mlxknife.adapters.hub.patience import Patience
+from mlxknife.adapters.hub.refusals import TryAgain
+from mlxknife.domain.errors import DownloadFailed, KnifeError, NetworkError
+from mlxknife.domain.model.transfer import RemoteCommit
+from tests.fake_hub import (
+    Cut,
+    FakeHub,
+    Fault,
+    Slow,
+    Stall,
+    Status,
+    WrongLength,
+    hang,
+    rate_limited,
+)
+from tests.fakes.intake import MemorySinks
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+_NAME, _WEIGHTS = "org/name", "model.safetensors"
+_FILES = {_WEIGHTS: b"these are all the weights", "config.json": b"{}", "sub/x.txt": b"a text"}
+_TRIES = 3
+_HURRY = Patience(tries=_TRIES, first_wait=0.001, longest_wait=0.002)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+    with FakeHub(page_size=2) as fake:
+        fake.add(_NAME, _FILES)
+        yield fake
+    close_session()
+
+
+@pytest.fixture
+def hub(fake: FakeHub) -> HuggingFaceHub:
+    return HuggingFaceHub(fake.endpoint, patience=_HURRY)
+
+
+@pytest.fixture
+def commit(hub: HuggingFaceHub, fake: FakeHub) -> RemoteCommit:
+    commit = hub.commit(_NAME, "main")
+    fake.reset()
+    return commit
+
+
+def _fetched(hub: HuggingFaceHub, commit: RemoteCommit, sinks: MemorySinks | None = None) -> dict[str, bytes]:
+    sinks = sinks or MemorySinks()
+    hub.fetch(commit, commit.files, sinks)
+    return sinks.finished()
+
+
+def _told(hub: HuggingFaceHub) -> KnifeError:
+    with pytest.raises(KnifeError) as caught:
+        hub.commit(_NAME, "main")
+    return caught.value
+
+
+# --- trying again
+
+_PASSING = [Status(429), Status(500), Status(502), Status(503), Status(504), Status(408), rate_limited(0)]
+
+
+@pytest.mark.parametrize("fault", _PASSING)
+def test_what_passes_is_waited_out(hub: HuggingFaceHub, fake: FakeHub, fault: Fault) -> None:
+    listing = fake.fail(fault, "/api/*", times=_TRIES - 1)
+    files = fake.fail(fault, "*/resolve/*/config.json", times=_TRIES - 1)
+    assert _fetched(hub, hub.commit(_NAME, "main")) == _FILES
+    assert (listing.hits, files.hits) == (_TRIES - 1, _TRIES - 1)
+
+
+@pytest.mark.parametrize("fault", _PASSING)
+def test_what_does_not_pass_is_an_error_after_some_tries(
+    hub: HuggingFaceHub, fake: FakeHub, commit: RemoteCommit, fault: Fault
+) -> None:
+    rules = [fake.fail(fault, "/api/*"), fake.fail(fault, "*/resolve/*/config.json")]
+    assert type(_told(hub)) is DownloadFailed
+    with pytest.raises(DownloadFailed):
+        _fetched(hub, commit)
+    assert [rule.hits for rule in rules] == [_TRIES, _TRIES]
+
+
+def test_a_hub_that_asks_for_more_than_a_minute_is_not_waited_for(hub: HuggingFaceHub, fake: FakeHub) -> None:
+    rule = fake.fail(rate_limited(61), "/api/*")
+    assert type(_told(hub)) is DownloadFailed
+    assert rule.hits == 1
+
+
+@pytest.mark.parametrize("asked", ["-5", "soon", "1e400", "Wed, 21 Oct 2026 07:28:00 GMT", "²"])
+def test_a_time_to_wait_that_is_no_number_is_not_heard(hub: HuggingFaceHub, fake: FakeHub, asked: str) -> None:
+    quoted = asked.encode().decode("latin-1")
+    rule = fake.fail(Status(503, headers={"Retry-After": quoted}), "/api/*", times=1)
+    hub.commit(_NAME, "main")
+    assert rule.hits == 1
+
+
+class Waits(threading.Event):
+    """Somebody who notes how long he was to wait, and does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout)
+        return self.is_set()
+
+
+def test_waits_double_up_to_a_limit_and_heed_the_hub() -> None:
+    patience, waits = Patience(tries=9, first_wait=0.5, longest_wait=4.0), Waits()
+    for failures in range(1, 6):
+        patience.wait(failures, TryAgain(NetworkError("x")), waits)
+    for asked in (0.0, 60.0):
+        patience.wait(1, TryAgain(NetworkError("x"), asked), waits)
+    assert waits.seconds == [0.5, 1.0, 2.0, 4.0, 4.0, 0.5, 60.0]
+    waits.set()
+    with pytest.raises(NetworkError):
+        patience.wait(1, TryAgain(NetworkError("x")), waits)
+
+
+@pytest.mark.parametrize("fault", [Cut(0), Cut(0, reset=True), WrongLength(by=3)])
+def test_a_listing_that_breaks_off_is_asked_for_again(hub: HuggingFaceHub, fake: FakeHub, fault: Fault) -> None:
+    rule = fake.fail(fault, "/api/*/tree/*", times=1)
+    assert len(hub.commit(_NAME, "main").files) == len(_FILES)
+    fake.heal(rule)
+    fake.fail(fault, "/api/*")
+    assert type(_told(hub)) is NetworkError
+
+
+def test_a_file_that_always_breaks_off_at_once_is_an_error(
+    hub: HuggingFaceHub, fake: FakeHub, commit: RemoteCommit
+) -> None:
+    rule = fake.fail(Cut(0, reset=True), f"*/{_WEIGHTS}")
+    with pytest.raises(NetworkError):
+        _fetched(hub, commit)
+    assert rule.hits == _TRIES
+
+
+def test_a_file_that_comes_byte_by_byte_is_brought_all_the_same(
+    hub: HuggingFaceHub, fake: FakeHub, commit: RemoteCommit
+) -> None:
+    rule = fake.fail(Cut(1), f"*/{_WEIGHTS}")
+    assert _fetched(hub, commit) == _FILES
+    assert rule.hits == len(_FILES[_WEIGHTS])
+    assert fake.bytes_sent(f"cdn/{_NAME}") == len(_FILES[_WEIGHTS])
+
+
+@pytest.mark.parametrize("fault", [hang(), Stall(3)])
+def test_silence_ends(
+    hub: HuggingFaceHub, fake: FakeHub, commit: RemoteCommit, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
+    rule = fake.fail(fault, f"*/cdn/*/{_WEIGHTS}", times=1)
+    assert _fetched(hub, commit) == _FILES
+    fake.heal(rule)
+    fake.fail(hang(), "/api/*")
+    assert type(_told(hub)) is NetworkError
+
+
+def test_a_link_of_the_file_store_that_ran_out_is_asked_for_again(
+    hub: HuggingFaceHub, fake: FakeHub, commit: RemoteCommit
+) -> None:
+    fake.fail(Status(403), f"/cdn/*/{_WEIGHTS}", times=1)
+    assert _fetched(hub, commit) == _FILES
+
+
+# --- several files
+
+
+def test_the_first_that_fails_stops_the_others(hub: HuggingFaceHub, fake: FakeHub) -> None:
+    fake.add(_NAME, {f"{number}.txt": bytes(1_000) for number in range(20)} | {"z.txt": bytes(2_000)})
+    fake.fail(Slow(bytes_per_second=5_000), "*/[0-9]*.txt")
+    fake.fail(Status(404, code="EntryNotFound"), "*/z.txt")
+    commit, sinks = hub.commit(_NAME, "main"), MemorySinks()
+    with pytest.raises(DownloadFailed):
+        hub.fetch(commit, commit.files, sinks)
+    assert sinks.finished() == {}
+    assert set(sinks.closed) == set(sinks.sinks)
+    assert len(sinks.sinks) < 10

@@ -1,0 +1,299 @@
+"""A disk that refuses: exit code 3 and one JSON error, what was there is still there, and reading goes on.
+
+Every call that changes the cache is refused in turn; ``make stress`` does so with every error at every call.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+
+from mlxknife.domain.model.removal import Leftovers
+from tests.contracts.permissions import open_place
+from tests.e2e.processes import Machine
+from tests.e2e.sabotage import IS_ROOT, Order, Ran, Refusal, filled, give_away, mount, only
+from tests.e2e.test_pull_killed import CASES, MODEL, PULL, Scene, check_truth, large, scene, show, small, tree
+from tests.fake_hub import Slow
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+FULL = Refusal(errno.ENOSPC, 0)
+ERRORS = (FULL, Refusal(errno.EIO, 0, once=True), Refusal(errno.EROFS, 0), Refusal(errno.EACCES, 0))
+STRIDES = pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.stress)])
+MOST_CALLS = 400
+REPO = "models--org--model"
+READS = (("list", "--json"), ("show", "org/other", "--json"), ("health", "--verify", "--json"))
+
+HARMLESS_TO_PULL = re.compile(rf"E[A-Z]+ ((unlink|rmdir) \.locks(/.*)?|rmdir {REPO}(/blobs)?)")  # clutter
+HARMLESS = re.compile(
+    HARMLESS_TO_PULL.pattern
+    + r"|E[A-Z]+ rmdir \.mlxk-trash"  # an empty trash is clutter, too
+    + rf"|E[A-Z]+ open \.locks/{REPO}/[0-9a-f]+\.lock"  # a blob that cannot be held stays: an orphan that is reported
+    + r"|ENOSPC open \.mlxk-trash/[0-9a-f]+/note.json"  # a removal is what makes room
+)
+
+
+def check_error(ran: Ran, said: int, harmless: re.Pattern[str]) -> None:
+    """Look at how a command ended for which the disk said something."""
+    is_harmless = all(harmless.fullmatch(f"{errno.errorcode[said]} {call}") for call in ran.calls)
+    if is_harmless:
+        assert ran.outcome.code == 0, ran
+        ran.outcome.data()
+        return
+    check_failure(ran, "PermissionError" if said == errno.EACCES else "FilesystemError")
+
+
+def check_failure(ran: Ran, kind: str) -> None:
+    document = ran.outcome.document()
+    assert isinstance(document["error"], dict), ran
+    said = (ran.outcome.code, ran.outcome.err, document["status"], document["error"]["type"])
+    assert said == (3, "", "error", kind), ran
+
+
+def refusals(stride: int) -> Iterator[tuple[Refusal, ...]]:
+    """Yield what to try at every call: each error in turn, or all of them where nothing is left out."""
+    for at in range(MOST_CALLS):
+        errors = ERRORS if stride == 1 else ERRORS[at // stride % len(ERRORS) :][:1]
+        if at % stride == 0:
+            yield tuple(attrs.evolve(error, at=at) for error in errors)
+    pytest.fail("it never came to its end")
+
+
+def refuse(found: Scene, words: tuple[str, ...], stride: int, finish: Callable[[], None]) -> int:
+    """Refuse the calls of a command, each time from the same beginning; return how often."""
+    count, harmless = 0, HARMLESS_TO_PULL if words == PULL else HARMLESS
+    for errors in refusals(stride):
+        was_refused = errors == (attrs.evolve(FULL, at=errors[0].at),)  # removing goes on there: later calls may fail
+        for refusal in errors:
+            found.set_up()
+            ran = found.stage.run(*words, refusal=refusal)
+            if ran.calls:
+                was_refused = True
+                count += 1
+                check_error(ran, refusal.errno, harmless)
+            check_truth(found)
+            finish()
+        if not was_refused:
+            return count
+    raise AssertionError
+
+
+@contextmanager
+def two_revisions(machine: Machine) -> Iterator[Scene]:
+    with scene("second revision", small, machine) as found:
+        both = machine.root / "both"
+        shutil.copytree(machine.hub, both, symlinks=True)
+        yield attrs.evolve(found, before=both, kept=("org/other",))
+
+
+def finish_removal(found: Scene, spec: str) -> None:
+    """Repeat a removal, or where nothing answers to the name any more free what is reported of it."""
+    commit = spec.partition("@")[2]
+    repo = found.machine.hub / REPO
+    is_there = (repo / "snapshots" / commit).is_dir()
+    if is_there:
+        check_truth(attrs.evolve(found, kept=("org/other", spec)))
+    elif commit:
+        assert len(list((repo / "blobs").iterdir())) == 5 or found.leftovers() != Leftovers((), ())
+    again = found.stage.run("rm", *((spec,) if is_there else ("--orphans", "--force")), "--json")
+    assert again.outcome.code == 0, again
+    assert found.leftovers() == Leftovers((), ())
+    assert not (found.machine.hub / ".mlxk-trash").exists()
+    assert repo.exists() == bool(commit)
+    check_truth(attrs.evolve(found, kept=("org/other", MODEL)) if commit else found)
+
+
+def refuse_reads(found: Scene, stride: int) -> int:
+    """Let looking at the cache fail in turn, once and for ever; return how often."""
+    count = 0
+    for at in range(0, MOST_CALLS, stride):
+        for once in (True, False):
+            refusal = Refusal(errno.EIO, at, once=once, reads=True)
+            ran = found.stage.run("health", "--verify", "--json", refusal=refusal)
+            if not ran.calls:
+                return count
+            count += 1
+            check_verdicts(ran)
+    raise AssertionError
+
+
+def check_verdicts(ran: Ran) -> None:
+    """What could not be read is not called verified, and everybody gets an answer."""
+    if ran.outcome.code == 3:
+        check_failure(ran, "FilesystemError")
+        assert ran.calls[0] == "listdir "  # the cache itself
+        return
+    assert ran.outcome.code == 0, ran
+    data = ran.outcome.data()
+    healthy, unhealthy = data["healthy"], data["unhealthy"]
+    assert isinstance(healthy, list)
+    assert isinstance(unhealthy, list)
+    assert {model["name"] for model in (*healthy, *unhealthy)} == {"org/other", MODEL}
+    verified = {model["name"] for model in healthy if model["integrity"] == "verified"}
+    for call in ran.calls:
+        folder, _, place = call.partition(" ")[2].partition("/")
+        if place.startswith(("blobs/", "snapshots")):
+            assert folder.removeprefix("models--").replace("--", "/") not in verified, ran
+
+
+@pytest.mark.parametrize("case", CASES)
+@STRIDES
+def test_pull_is_refused(case: str, stride: int, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    with scene(case, small, machine) as found:
+        count = refuse(found, PULL, stride, found.complete)
+    show(f"pull, {case}: refused {count} times", capsys)
+    assert count * stride > 25
+
+
+@pytest.mark.parametrize("which", ["whole", "one revision"])
+@STRIDES
+def test_rm_is_refused(which: str, stride: int, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    with two_revisions(machine) as found:
+        commit = next(iter(found.hub.repo(MODEL).commits))
+        spec = MODEL if which == "whole" else f"{MODEL}@{commit}"
+        count = refuse(found, ("rm", spec, "--json"), stride, lambda: finish_removal(found, spec))
+    show(f"rm, {which}: refused {count} times", capsys)
+    assert count * stride > 20
+
+
+def test_reading_is_refused(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    with two_revisions(machine) as found:
+        found.set_up()
+        count = refuse_reads(found, 2)
+    show(f"health --verify: refused {count} times", capsys)
+    assert count > 30
+
+
+# --- disks that really refuse
+
+
+@pytest.fixture
+def user() -> Iterator[Machine]:
+    """Make a machine whose owner has no special rights."""
+    with open_place() as place:
+        yield Machine(place)
+
+
+def check_reads(found: Scene, *, nobody: bool = False) -> None:
+    for words in READS:
+        ran = found.stage.run(*words, nobody=nobody)
+        assert ran.outcome.code == 0, ran
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_cache_that_may_only_be_read(case: str, user: Machine) -> None:
+    with scene(case, small, user) as found:
+        found.set_up()
+        give_away(user.hub)
+        before = tree(user.hub)
+        folders = [user.hub, *(path for path in user.hub.rglob("*") if path.is_dir() and not path.is_symlink())]
+        with only(0o555, *folders):
+            for words in (PULL, ("rm", "org/other", "--json")):
+                check_failure(found.stage.run(*words, nobody=IS_ROOT), "PermissionError")
+            check_reads(found, nobody=IS_ROOT)
+        assert tree(user.hub) == before
+        assert found.stage.run(*PULL, nobody=IS_ROOT).outcome.code == 0
+        check_truth(attrs.evolve(found, kept=(*found.kept, MODEL)))
+
+
+def test_files_that_may_only_be_read_are_replaced(user: Machine) -> None:
+    with scene("repair", small, user) as found:
+        found.set_up()
+        give_away(user.hub)
+        with only(0o444, *(path for path in user.hub.rglob("*") if path.is_file() and not path.is_symlink())):
+            check_failure(found.stage.run(*PULL, nobody=IS_ROOT), "PermissionError")  # the locks are such files, too
+            check_reads(found, nobody=IS_ROOT)
+            shutil.rmtree(user.hub / ".locks")
+            assert found.stage.run(*PULL, nobody=IS_ROOT).outcome.code == 0
+            check_truth(attrs.evolve(found, kept=(*found.kept, MODEL)))
+
+
+def test_a_folder_that_nobody_may_enter(user: Machine) -> None:
+    with scene("second revision", small, user) as found:
+        found.set_up()
+        give_away(user.hub)
+        with only(0, user.hub / REPO):
+            check_failure(found.stage.run(*PULL, nobody=IS_ROOT), "PermissionError")
+            check_reads(found, nobody=IS_ROOT)
+        with only(0, user.hub):
+            check_failure(found.stage.run(*PULL, nobody=IS_ROOT), "PermissionError")
+            check_failure(found.stage.run("list", "--json", nobody=IS_ROOT), "PermissionError")
+        check_truth(found)
+        assert found.stage.run(*PULL, nobody=IS_ROOT).outcome.code == 0
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_file_that_may_not_grow(case: str, machine: Machine) -> None:
+    with scene(case, small, machine) as found:
+        found.set_up()
+        ran = found.stage.run(*PULL, largest_file=3000)
+        check_failure(ran, "FilesystemError")
+        check_truth(found)
+        found.complete()
+
+
+@pytest.fixture
+def disk(machine: Machine) -> Iterator[Path]:
+    """Put the cache of a machine on a small disk of its own."""
+    machine.hub.mkdir()
+    trouble = mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", str(machine.hub))
+    if trouble is not None:
+        pytest.skip(f"no disk can be mounted here: {trouble}")
+    try:
+        yield machine.hub
+    finally:
+        subprocess.run(["umount", str(machine.hub)], check=True)
+
+
+def test_a_disk_that_is_too_small(disk: Path, machine: Machine) -> None:
+    with scene("second revision", large, machine) as found:
+        found.set_up()
+        with filled(disk, found.needed - (1 << 20)):
+            check_failure(found.stage.run(*PULL), "FilesystemError")
+            check_reads(found)
+        assert found.sent == 0
+        found.finish()
+
+
+def test_a_disk_that_others_fill(disk: Path, machine: Machine) -> None:
+    with scene("second revision", large, machine) as found:
+        found.set_up()
+        found.hub.fail(Slow(8 << 20), "*.safetensors")
+        process = found.stage.begin(Order(PULL))
+        found.hub.wait_until(lambda: found.sent > 2 << 20)
+        with filled(disk, 0):
+            check_failure(found.stage.end(process), "FilesystemError")
+            check_reads(found)
+        found.hub.heal()
+        found.finish()
+        assert found.sent <= found.needed * 1.05
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_disk_that_may_only_be_read(case: str, disk: Path, machine: Machine) -> None:
+    with scene(case, small, machine) as found:
+        found.set_up()
+        assert mount("-o", "remount,ro", str(disk)) is None
+        for words in (PULL, ("rm", "org/other", "--json")):
+            check_failure(found.stage.run(*words), "FilesystemError")
+        check_reads(found)
+        assert mount("-o", "remount,rw", str(disk)) is None
+        found.finish()
+
+
+@pytest.mark.parametrize("which", ["whole", "one revision"])
+def test_rm_makes_room_on_a_full_disk(which: str, disk: Path, machine: Machine) -> None:
+    with two_revisions(machine) as found, filled(disk, 0):
+        spec = MODEL if which == "whole" else f"{MODEL}@{next(iter(found.hub.repo(MODEL).commits))}"
+        assert found.stage.run("rm", spec, "--json").outcome.code == 0
+
+        assert found.leftovers() == Leftovers((), ())
+        check_reads(found)

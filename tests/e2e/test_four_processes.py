@@ -1,0 +1,295 @@
+"""Four processes on one repo: whoever comes in whoever's way, no snapshot that nobody removed loses a byte.
+
+The programs are real processes with their own locks, forked from one that has everything imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from tests.builder import chat_files, safetensors
+from tests.e2e.processes import BIN, MUST_END, Machine
+from tests.fake_hub import FakeHub, Slow
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+NAME = "org/model"
+SHARED = chat_files(card=True) | {"model.safetensors": safetensors({"shared": ("F16", (20_000,))})}
+REVISIONS = {
+    revision: SHARED | {"config.json": chat_files(salt=revision)["config.json"]}
+    | {f"{revision}.safetensors": safetensors({revision: ("F16", (10_000,))})}
+    for revision in ("main", "side")
+}  # fmt: skip
+
+_NURSERY = """
+import json, os, signal, sys, traceback
+from huggingface_hub import snapshot_download
+from mlxknife.__main__ import main
+import mlxknife.bootstrap, mlxknife.cli.commands.pull, mlxknife.cli.commands.rm, mlxknife.cli.commands.health
+import mlxknife.adapters.hub.hub, mlxknife.adapters.hfcache.intake
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+answers = os.dup(1)
+for line in sys.stdin:
+    number, folder, words = json.loads(line)
+    if os.fork():
+        continue
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    said = os.open(f"{folder}/{number}.txt", os.O_CREAT | os.O_WRONLY)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    os.environ["HF_HUB_CACHE"] = f"{folder}/hub"
+    code = 99
+    try:
+        if words[0] == "hf":
+            snapshot_download(words[1], revision=words[2], cache_dir=f"{folder}/hub")
+            code = 0
+        else:
+            sys.argv = ["mlxk", *words]
+            code = main()
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    os.write(answers, f"{number} {code}\\n".encode())
+    os._exit(0)
+"""
+FAILED = 99
+
+
+@attrs.define
+class Nursery:
+    """A process that forks a program for everything that is asked of it."""
+
+    process: subprocess.Popen[bytes]
+    codes: dict[int, int] = attrs.field(factory=dict)
+    numbers: Iterator[int] = attrs.field(factory=count)
+    _rest: bytes = b""
+
+    def start(self, folder: Path, words: tuple[str, ...]) -> int:
+        number = next(self.numbers)
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps([number, str(folder), words]).encode() + b"\n")
+        self.process.stdin.flush()
+        return number
+
+    def code(self, number: int) -> int:
+        """Wait for a program and return how it ended."""
+        assert self.process.stdout is not None
+        while number not in self.codes:
+            assert select.select([self.process.stdout], [], [], MUST_END)[0], "a process hangs"
+            *lines, self._rest = (self._rest + os.read(self.process.stdout.fileno(), 4096)).split(b"\n")
+            self.codes |= {int(line.split()[0]): int(line.split()[1]) for line in lines}
+        return self.codes.pop(number)
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[FakeHub]:
+    with FakeHub() as hub:
+        for revision, files in REVISIONS.items():
+            hub.add(NAME, files, revision=revision)
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def nursery(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    settings_of_hf = dict.fromkeys(
+        ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"), "1"
+    )
+    machine = Machine(tmp_path_factory.mktemp("nursery"))
+    surroundings = machine.environment(HF_ENDPOINT=hub.endpoint, HF_HUB_DISABLE_UPDATE_CHECK="1", **settings_of_hf)
+    command = [str(BIN / "python"), "-c", _NURSERY]
+    with subprocess.Popen(command, env=surroundings, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield Nursery(process)
+
+
+@attrs.frozen
+class Started:
+    """A program that runs."""
+
+    number: int
+    kind: str
+    revision: str
+
+
+def words(kind: str, revision: str) -> tuple[str, ...]:
+    return {
+        "pull": ("pull", f"{NAME}@{revision}", "--debug"),
+        "force": ("pull", f"{NAME}@{revision}", "--force"),
+        "hf": ("hf", NAME, revision),
+        "rm": ("rm", f"{NAME}@{revision}", "--force", "--debug"),
+        "orphans": ("rm", "--orphans", "--force", "--debug"),
+        "verify": ("health", "--verify"),
+    }[kind]
+
+
+DOWNLOADS = ("pull", "force", "hf")
+
+# a blob goes between being listed and being looked at (_stored_blobs).
+ENDS = {"pull": (0,), "force": (0,), "hf": (0,), "rm": (0, 1), "orphans": (0,), "verify": (0, 1)}
+"""How a program may end, whatever the others do: a removal may find nothing to remove, or somebody at work on it."""
+KINDS = tuple(ENDS)
+
+
+@attrs.define
+class Table:
+    """One cache, what was done to it, and what must be in it therefore."""
+
+    folder: Path
+    hub: FakeHub
+    nursery: Nursery
+    running: list[Started] = attrs.field(factory=list)
+    whole: set[str] = attrs.field(factory=set)
+    """The revisions that must be there: somebody brought them, and nobody removed them since."""
+    seen: dict[str, int] = attrs.field(factory=dict)
+    """How often which program ended how."""
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "hub"
+
+    @property
+    def repo(self) -> Path:
+        return self.cache / f"models--{NAME.replace('/', '--')}"
+
+    def start(self, kind: str, revision: str) -> None:
+        number = self.nursery.start(self.folder, words(kind, revision))
+        self.running.append(Started(number, kind, revision))
+
+    def join(self) -> None:
+        """Wait for everybody, and see that nothing is lost."""
+        ended = [(one, self.nursery.code(one.number)) for one in self.running]
+        self.running = []
+        for one, code in ended:
+            key = f"{one.kind} {code}"
+            self.seen[key] = self.seen.get(key, 0) + 1
+            self._check_end(one, code, ended)
+        removed = {one.revision for one, code in ended if one.kind == "rm" and code in (0, 3)}
+        brought = {one.revision for one, code in ended if one.kind in DOWNLOADS and code == 0}
+        self.whole = (self.whole | brought) - removed
+        self.check(self._said(ended))
+
+    def check(self, said: str = "") -> None:
+        """See that what must be there is there, and that no link of any snapshot leads to other bytes."""
+        for revision, files in REVISIONS.items():
+            snapshot = self.repo / "snapshots" / self.hub.repo(NAME).branches[revision]
+            if revision in self.whole:
+                missing = [name for name in files if not (snapshot / name).is_symlink()]
+                assert not missing, f"{revision}: {missing} {said}"
+            for path in snapshot.glob("*"):
+                assert path.exists(), f"{revision}: {path.name} leads nowhere {said}"
+                assert path.read_bytes() == files[path.name], f"{revision}: {path.name} {said}"
+
+    def sweep(self) -> None:
+        """Free what is left over while nobody works, and see that nothing is."""
+        assert not self.running
+        self.start("orphans", "main")
+        self.join()
+        assert not (self.cache / ".mlxk-trash").exists()
+        needed = {path.readlink().name for path in self.repo.glob("snapshots/*/*")}
+        assert {path.name for path in self.repo.glob("blobs/*")} <= needed
+        self.start("verify", "main")
+        self.join()
+
+    def _check_end(self, one: Started, code: int, ended: list[tuple[Started, int]]) -> None:
+        said = (self.folder / f"{one.number}.txt").read_text()
+        expected = ENDS[one.kind]
+        if one.kind == "hf" and any(other.kind == "rm" for other, _ in ended):
+            expected = (0, FAILED)  # it knows nothing of our locks
+        assert code in expected, f"{one.kind} {one.revision}: {self._said(ended)}"
+        assert "This is a defect" not in said, said
+
+    def _said(self, ended: list[tuple[Started, int]]) -> str:
+        return "\n".join(
+            f"{one.kind} {one.revision}: {code}: {(self.folder / f'{one.number}.txt').read_text()}"
+            for one, code in ended
+        )
+
+
+def paced(hub: FakeHub, chance: random.Random) -> None:
+    """Let files come at another pace, so that the programs meet elsewhere."""
+    hub.heal()
+    hub.fail(Slow(chance.choice((100_000, 300_000, 1_000_000, 5_000_000))), "*.safetensors")
+
+
+@pytest.mark.parametrize("rounds", [5, pytest.param(60, marks=pytest.mark.stress)])
+def test_four_at_once_lose_nothing(hub: FakeHub, nursery: Nursery, tmp_path: Path, rounds: int) -> None:
+    seed = int(os.environ.get("MLXK_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
+    chance = random.Random(seed)
+    seen: dict[str, int] = {}
+    try:
+        for number in range(rounds):
+            (tmp_path / str(number)).mkdir()
+            table = Table(tmp_path / str(number), hub, nursery, seen=seen)
+            for kinds in (("pull", "hf"), ("pull", "rm", "hf", "verify"), ("rm", "verify"), ("pull", "hf"), ("rm",)):
+                paced(hub, chance)
+                for kind in (*kinds, *chance.choices(KINDS, k=4 - len(kinds))):
+                    table.start(kind, chance.choice(list(REVISIONS)))
+                table.join()
+            table.sweep()
+    finally:
+        sys.stdout.write(f"MLXK_TEST_SEED={seed}, {rounds} rounds: {dict(sorted(seen.items()))}\n")
+
+
+class Races(RuleBasedStateMachine):
+    """Programs that start and end in any order."""
+
+    hub: FakeHub
+    nursery: Nursery
+    folders: Iterator[Path]
+
+    def __init__(self) -> None:
+        super().__init__()
+        folder = next(self.folders)
+        folder.mkdir()
+        self.table = Table(folder, self.hub, self.nursery)
+
+    @precondition(lambda self: len(self.table.running) < 4)
+    @rule(kind=st.sampled_from(KINDS), revision=st.sampled_from(sorted(REVISIONS)))
+    def start(self, kind: str, revision: str) -> None:
+        self.table.start(kind, revision)
+
+    @precondition(lambda self: len(self.table.running) > 1)
+    @rule(pace=st.sampled_from((100_000, 500_000, 5_000_000)))
+    def join(self, pace: int) -> None:
+        self.table.join()
+        self.hub.heal()
+        self.hub.fail(Slow(pace), "*.safetensors")
+
+    def teardown(self) -> None:
+        self.table.join()
+        self.table.sweep()
+
+
+@pytest.mark.parametrize("examples", [6, pytest.param(40, marks=pytest.mark.stress)])
+def test_no_order_of_starts_and_ends_loses_anything(
+    hub: FakeHub, nursery: Nursery, tmp_path: Path, examples: int
+) -> None:
+    class Here(Races):
+        pass
+
+    Here.hub, Here.nursery, Here.folders = hub, nursery, (tmp_path / str(number) for number in count())
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=12,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,135 @@
+"""Names that nobody means well with, as words for every command: they are refused, and nothing is touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.builder import chat_files
+from tests.e2e.trees import GOOD, NAME, Surroundings, is_plain, kept_the_contract, settled
+from tests.fake_hub import FakeHub
+from tests.property.strategies import strange_text
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+UPWARDS = (
+    "..", "../..", "../outside", "../../../outside", "..\\..", "%2e%2e", "..;", "...", "....//", "\uff0e\uff0e",
+    "\u2025",
+)  # fmt: skip
+STEERING = "\0\x01\x07\x08\t\n\v\r\x1b\x7f\x80\x85\x9b\u200b\u200e\u202a\u202e\u2028\u2029\u2066\ufeff\ud800\udcff"
+FORMS = ("{}", "{}/model", "org/{}", "org/model/{}", "org/{}/model", "org/model@{}", "{}@main")
+ENDS = (
+    "", " ", "  ", ".", "@", "@@", "a@", "@a", "org/", "/org", "org//model", "org/model/", "org/model@", "-", "--",
+    "-rf", "--force", "--all", "--orphans", "--help", "-x=/", "*/../*", "..*", "*..", "**/..", "models--org--model",
+    "models--..--..", "models----", "org--..", "--/--", ".locks", ".mlxk-trash", "blobs", "refs/heads/main", ".git",
+    "org/.git", "org/model.git", "org/-model", "org/.model", "con", "nul", "C:", "C:\\x", "\\\\host\\x", "file:///etc",
+    "http://127.0.0.1:1/x", "org/model?x=1", "org/model#x", "org/%2e%2e", "org/mo del", "$HOME", "${HOME}/x", "`id`",
+    "$(id)", "a;b", "a|b", "a&b", 'a"b', "a'b", "<a>", "{a}", "[a]", "a%00b", "%s%s%n", "{0.__class__}",
+    "org/model@HEAD~1", "org/model@{{u}}", "org/model@refs/../../x", "org/model@-x", "org/model@.x", "org/model@x.",
+    "org/model@a/.b", "org/model@x/..", "org/model@/etc", "org/model@\\x", "\u0130", "\u00df", "\u65e5\u672c",
+    "e\u0301", "\U0001f999", "\u0661", "a" * 97, "a" * 300, "a" * 5000, "a/" * 200, "org/" + "a" * 97,
+    "org/model@" + "a" * 300, "x" * 200_000,
+)  # fmt: skip
+PATHS = (
+    "./", "./..", "../", "../../../../outside", "~", "~/", "~/inner", "~nobody-of-that-name", "~/../outside", "./inner",
+    "./inner/..", "./config.json", "{0}/outside", "{0}/outside/", "{0}/outside/inner/..", "{0}/./outside",
+    "{0}//outside", "{0}/outside/config.json", "{0}/hub", "{0}/hub/models--good--model", "{0}/hub/../outside",
+    "{0}/none/../outside", "{0}/hub/.locks", "{0}/user", "/proc/self/root{0}/outside", "/proc/self/cwd",
+    "{0}/outside\0", "./\ud800",
+)  # fmt: skip
+WORDS = tuple(
+    dict.fromkeys(
+        (
+            *(form.format(up) for form in FORMS for up in UPWARDS),
+            *(form.format(f"a{char}b") for form in ("{}", "org/{}", "org/model@{}") for char in STEERING),
+            *ENDS,
+            *PATHS,
+        )
+    )
+)
+COMMANDS = (("show",), ("health",), ("health", "--verify"), ("pull",), ("rm",), ("rm", "--force"))
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[FakeHub]:
+    with FakeHub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def around(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Surroundings]:
+    with settled(tmp_path, hub, monkeypatch) as made:
+        hub.add(NAME, chat_files())
+        yield made
+
+
+def tried(around: Surroundings, word: str) -> None:
+    """Say a word to every command, in both forms of its answer; nothing changes anywhere."""
+    word = word.format(around.machine.root) if word in PATHS else word
+    with around.untouched(around.repo):
+        for command in COMMANDS:
+            assert kept_the_contract(around.run(*command, "--", word)), (command, word)
+            outcome = around.run(*command, "--json", word)  # where it may be an option as well
+            assert outcome.code in (0, 1, 2, 3), (command, word, outcome)
+            assert word in ("--help", "-h") or json.loads(outcome.out)["status"] in ("success", "error")
+            assert '"InternalError"' not in outcome.out, (command, word, outcome)
+            assert is_plain(outcome.out + outcome.err)
+    assert around.good_is_verified()
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: ascii(word)[:40])
+def test_a_hostile_name_touches_nothing(around: Surroundings, word: str) -> None:
+    tried(around, word)
+
+
+def test_there_are_enough_names() -> None:
+    assert len(WORDS) >= 200
+
+
+@pytest.fixture(scope="module")
+def lasting(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
+    """Make surroundings for many examples."""
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        settled(tmp_path_factory.mktemp("lasting"), hub, patched) as made,
+    ):
+        yield made
+
+
+def means_the_good_one(word: str) -> bool:
+    """Tell whether somebody who says that to ``rm`` may mean the good model: a part of its name, or a pattern."""
+    return "*" in word or word.partition("@")[0].casefold() in GOOD
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(data=st.data())
+def test_no_text_at_all_touches_anything(lasting: Surroundings, data: st.DataObject) -> None:
+    form = data.draw(st.sampled_from(("{}", "org/{}", "org/model@{}", "../{}", "./{}", "~/{}", "~{}")))
+    word = form.replace("{}", data.draw(strange_text(30).filter(lambda text: not means_the_good_one(text))))
+    if means_the_good_one(word) or word.strip("./~") == "":
+        return
+    tried(lasting, word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["../outside", "..", "~", "org/model@../../x", "a\x1b[2Jb", "", "-rf", "models--..--..", "a" * 5000, "C:\\x"],
+    ids=lambda word: ascii(word)[:20],
+)
+def test_a_real_process_is_no_more_gullible(around: Surroundings, word: str) -> None:
+    surroundings = around.machine.environment(HF_ENDPOINT=around.hub.endpoint, XDG_CONFIG_HOME=str(around.machine.root))
+    with around.untouched(around.repo):
+        for command in (("pull",), ("rm", "--force")):
+            outcome = around.machine.run(*command, "--", word, environment=surroundings, cwd=around.here)
+            assert outcome.code in (1, 2), outcome
+            assert kept_the_contract(outcome), outcome

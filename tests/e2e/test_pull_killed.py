@@ -1,0 +1,293 @@
+"""``pull`` killed anywhere: what is listed is true, and the next pull fetches the rest and leaves nothing else.
+
+The seeds and counts are printed; ``make stress`` runs the full numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+
+import mlxknife
+from mlxknife.domain.model.removal import Leftovers
+from tests.builder import chat_files, json_bytes, raw_safetensors, sharded_files
+from tests.e2e.processes import Machine
+from tests.e2e.sabotage import Order, Stage
+from tests.fake_hub import FakeHub, Slow
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+SEED = 20_261_121
+MIB = 1 << 20
+MODEL = "org/model"
+PULL = ("pull", MODEL, "--json")
+CASES = ("new", "second revision", "repair")
+MAX_STEPS = 400
+
+
+def shard(name: str, size: int, seed: str) -> bytes:
+    """Return one tensor of random bytes."""
+    header = json_bytes({name: {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}})
+    return raw_safetensors(header, random.Random(f"{SEED}/{seed}").randbytes(size))
+
+
+def large(salt: str) -> dict[str, bytes]:
+    """Return 17 MiB in eight files; the salt changes all but the third shard."""
+    files = sharded_files() | {"config.json": chat_files(salt=salt)["config.json"], "extra/notes.txt": b"n" * 300_000}
+    shards = [name for name in sorted(files) if name.endswith(".safetensors")]
+    for number, (name, size) in enumerate(zip(shards, (7 * MIB, 6 * MIB, 4 * MIB), strict=True)):
+        files[name] = shard(f"layer{number}", size, f"{number}" if number == 2 else f"{salt}{number}")
+    return files
+
+
+def small(salt: str) -> dict[str, bytes]:
+    """Return five files; the salt changes the weights and two others."""
+    files = chat_files(salt=salt) | {"extra/notes.txt": salt.encode()}
+    del files["special_tokens_map.json"]
+    return files | {"model.safetensors": shard("model.weight", 5000, salt)}
+
+
+@attrs.frozen
+class Scene:
+    """A pull that has something to do, and can be set up again and again."""
+
+    machine: Machine
+    hub: FakeHub
+    stage: Stage
+    before: Path
+    """The cache before the pull."""
+    done: dict[str, str]
+    """The cache after a pull that nobody disturbed."""
+    needed: int
+    """The bytes of files that such a pull fetches."""
+    kept: tuple[str, ...]
+    """What was healthy before, and has to be so at every moment."""
+
+    def set_up(self) -> None:
+        for path in self.machine.hub.iterdir():  # the cache itself may be a disk of its own
+            shutil.rmtree(path)
+        shutil.copytree(self.before, self.machine.hub, symlinks=True, dirs_exist_ok=True)
+        self.hub.heal()
+        self.hub.reset()
+
+    def complete(self) -> None:
+        """Pull again: now the model is all there, and all right."""
+        ran = self.stage.run(*PULL)
+        assert ran.outcome.code == 0, ran
+        check_truth(attrs.evolve(self, kept=(*self.kept, MODEL)))
+
+    def finish(self) -> None:
+        """Pull again, and compare all that there is with what there should be."""
+        self.complete()
+        assert tree(self.machine.hub) == self.done
+        assert self.leftovers() == Leftovers((), ())
+
+    @property
+    def sent(self) -> int:
+        return content_bytes(self.hub)
+
+    def leftovers(self) -> Leftovers:
+        return opened(self.machine).remover.leftovers()
+
+
+@contextmanager
+def scene(case: str, make: object, machine: Machine) -> Iterator[Scene]:
+    assert callable(make)
+    machine.cache.model("org/other", chat_files(salt="other"))
+    before = machine.root / "before"
+    kept: tuple[str, ...] = ("org/other",)
+    with FakeHub(send_buffer=16 << 10) as hub, Stage(environment(machine, hub), machine.root / "stage") as stage:
+        commit = hub.add(MODEL, make("old"))
+        if case != "new":
+            assert stage.run(*PULL).outcome.code == 0
+        if case == "second revision":
+            kept = (*kept, f"{MODEL}@{commit}")
+            hub.add(MODEL, make("new"))
+        if case == "repair":
+            damage(machine.hub / "models--org--model" / "snapshots" / commit)
+        shutil.copytree(machine.hub, before, symlinks=True)
+        hub.reset()
+        assert stage.run(*PULL).outcome.code == 0
+        found = Scene(machine, hub, stage, before, tree(machine.hub), content_bytes(hub), kept)
+        check_truth(found)
+        yield found
+
+
+def environment(machine: Machine, hub: FakeHub) -> dict[str, str]:
+    return machine.environment(HF_ENDPOINT=hub.endpoint, PYTHONDONTWRITEBYTECODE="1")
+
+
+def damage(snapshot: Path) -> None:
+    """Cut one file short, make a byte of another wrong, take one away and put a file in the place of a link."""
+    weights = sorted(snapshot.glob("*.safetensors"))
+    data = bytearray(weights[0].read_bytes())
+    data[len(data) // 2] ^= 1
+    weights[0].resolve().write_bytes(data)
+    os.truncate(weights[-1], weights[-1].stat().st_size // 2)
+    (snapshot / "tokenizer.json").resolve().unlink()
+    (snapshot / "config.json").unlink()
+    (snapshot / "config.json").write_text("not yet")
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Return every place of a cache with what is there; locks may come and go, and stamps know times."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if name.split("/", maxsplit=1)[0] == ".locks":
+            continue
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}"
+        elif path.is_dir():
+            found[name] = "folder"
+        elif path.name == "stamps.json":
+            stamps = json.loads(path.read_bytes())
+            found[name] = str({place: stamp["digest"] for place, stamp in sorted(stamps.items())})
+        else:
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def content_bytes(hub: FakeHub) -> int:
+    """Return how much of files was sent: no listings, no redirects."""
+    seen = hub.requests("GET", f"/{MODEL}/")
+    return sum(one.bytes_sent for one in seen if one.status in (200, 206) and not one.path.startswith("/api/"))
+
+
+def opened(machine: Machine) -> mlxknife.App:
+    surroundings = {"XDG_CONFIG_HOME": str(machine.root)}
+    return mlxknife.open_app(hub_cache=machine.hub, workspace_home=machine.home, environment=surroundings)
+
+
+def check_truth(scene: Scene) -> None:
+    """Compare what the product says of every revision with the bytes that are there."""
+    app = opened(scene.machine)
+    for name in scene.kept:
+        (verdict,) = app.health.check(name, verify=True).entries
+        assert verdict.integrity is mlxknife.Integrity.VERIFIED, name
+    listed = {model.name: model for model in app.catalog.list()}
+    assert {name.partition("@")[0] for name in scene.kept} <= listed.keys()
+    commits = scene.hub.repo(MODEL).commits
+    snapshots = scene.machine.hub / "models--org--model" / "snapshots"
+    for commit in os.listdir(snapshots) if snapshots.is_dir() else ():
+        (verdict,) = app.health.check(f"{MODEL}@{commit}", verify=True).entries
+        files = {name: file.sha256 for name, file in commits[commit].files.items()}
+        is_right = all(digest(snapshots / commit / name) == sha256 for name, sha256 in files.items())
+        assert verdict.integrity.healthy is is_right, verdict
+    if MODEL in listed and listed[MODEL].integrity.healthy:
+        commit = str(listed[MODEL].commit)
+        sizes = {name: file.size for name, file in commits[commit].files.items()}
+        assert all((snapshots / commit / name).stat().st_size == size for name, size in sizes.items())
+
+
+def digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def kill_at_random(found: Scene, rng: random.Random, most: int) -> bool:
+    """Kill a pull when the Hub has sent a random number of bytes; say whether it was still at work."""
+    found.hub.fail(Slow(rng.uniform(8, 24) * MIB), "*.safetensors")
+    process = found.stage.begin(Order(PULL))
+    moment = found.sent + rng.randrange(most)
+    found.hub.wait_until(lambda: found.sent > moment)
+    os.kill(process, signal.SIGKILL)
+    ran = found.stage.end(process)
+    assert ran.was_killed or ran.outcome.code == 0
+    found.hub.heal()
+    return ran.was_killed
+
+
+def kill_many(case: str, count: int, machine: Machine) -> tuple[int, float]:
+    """Kill that many pulls; return how many were still at work, and the largest share of bytes that came twice."""
+    killed, worst = 0, 0.0
+    with scene(case, large, machine) as found:
+        for number in range(count):
+            rng = random.Random(f"{SEED}/{case}/{number}")
+            found.set_up()
+            killed += kill_at_random(found, rng, found.needed)
+            check_truth(found)
+            found.finish()
+            sent = found.sent
+            assert found.needed <= sent <= found.needed * 1.05, number
+            worst = max(worst, sent / found.needed - 1)
+    return killed, worst
+
+
+def kill_before_every_step(case: str, machine: Machine, *, only_published: bool) -> int:
+    """Kill pulls before each of their changes of the disk, or those with which they publish; return how many."""
+    with scene(case, small, machine) as found:
+        found.set_up()
+        changes = found.stage.run(*PULL, killed_before=MAX_STEPS).calls
+        begin = next(number for number, change in enumerate(changes) if change.endswith("publish.lock"))
+        for step in range(begin if only_published else 0, MAX_STEPS):
+            found.set_up()
+            ran = found.stage.run(*PULL, killed_before=step)
+            assert ran.was_killed or ran.outcome.code == 0, ran
+            check_truth(found)
+            found.finish()
+            if not ran.was_killed:
+                return step - (begin if only_published else 0)
+    pytest.fail("it never came to its end")
+
+
+def show(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        print(f"\n{text}, seed {SEED}")  # noqa: T201 - asked for
+
+
+def show_kills(case: str, count: int, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    killed, worst = kill_many(case, count, machine)
+    assert killed > count * 0.8
+    show(f"{case}: killed {killed} of {count} at random moments, at most {worst:.2%} fetched again", capsys)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_at_random_moments(case: str, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    show_kills(case, 4, machine, capsys)
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize(("case", "count"), list(zip(CASES, (70, 65, 65), strict=True)))
+def test_killed_at_two_hundred_moments(
+    case: str, count: int, machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_kills(case, count, machine, capsys)
+
+
+def test_killed_again_and_again(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = random.Random(SEED)
+    with scene("new", large, machine) as found:
+        found.set_up()
+        kills = 0
+        while kills < 5 and kill_at_random(found, rng, found.needed // 8):
+            kills += 1
+            check_truth(found)
+        found.finish()
+        sent = found.sent
+        assert found.needed <= sent <= found.needed * (1 + 0.05 * kills)
+    show(f"one pull killed {kills} times: {sent / found.needed - 1:.2%} fetched again", capsys)
+    assert kills == 5
+
+
+def test_killed_before_every_step_of_publishing(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = kill_before_every_step("second revision", machine, only_published=True)
+    show(f"killed before each of {steps} changes that publish", capsys)
+    assert steps > 20
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("case", CASES)
+def test_killed_before_every_step(case: str, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = kill_before_every_step(case, machine, only_published=False)
+    show(f"{case}: killed before each of {steps} changes of the disk", capsys)
+    assert steps > 40

@@ -1,0 +1,109 @@
+"""A pull when things are not as they were planned: somebody was faster, or there is no network."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlxknife.domain.errors import (
+    HubOffline,
+)
+from mlxknife.domain.model.transfer import PullRequest
+from tests.builder import chat_files, git_sha1, sha256
+from tests.unit.pulling import FILES, FOLDER, MORE, NAME, Bench
+
+
+@pytest.fixture
+def bench() -> Bench:
+    bench = Bench()
+    bench.hub.add(NAME, FILES)
+    return bench
+
+
+@pytest.fixture
+def full(bench: Bench) -> Bench:
+    bench.pull()
+    bench.hub.asked.clear()
+    return bench
+
+
+# --- between the plan and its execution
+
+
+def test_a_blob_that_vanished_since_is_fetched(full: Bench) -> None:
+    full.hub.add(NAME, MORE)
+    plan = full.puller.plan(NAME)
+    full.intake.disk.clear()
+    full.puller.execute(plan)
+    assert full.shown(plan.commit.commit) == MORE
+
+
+def test_a_blob_that_was_written_to_since_is_repaired(full: Bench) -> None:
+    full.hub.add(NAME, MORE)
+    plan = full.puller.plan(NAME)
+    full.intake.write(FOLDER, sha256(FILES["a.safetensors"]), b"wrong weights")
+    full.puller.execute(plan)
+    assert full.shown(plan.commit.commit) == MORE
+    assert set(full.hub.asked) == {"config.json", "new.txt", "a.safetensors"}
+
+
+def test_a_blob_that_came_since_is_not_fetched(bench: Bench) -> None:
+    plan = bench.puller.plan(NAME)
+    for name in ("a.safetensors", "config.json"):
+        data = FILES[name]
+        bench.intake.write(FOLDER, sha256(data) if name == "a.safetensors" else git_sha1(data), data)
+    bench.puller.execute(plan)
+    assert (set(bench.hub.asked), bench.shown(bench.main)) == ({"b.safetensors", "sub/x.txt"}, FILES)
+
+
+def test_links_that_vanished_since_are_made_again(full: Bench) -> None:
+    del full.intake.snapshots[FOLDER][full.main]["config.json"]
+    plan = full.puller.plan(NAME)
+    full.intake.snapshots[FOLDER][full.main].clear()
+    full.puller.execute(plan)
+    assert full.shown(full.main) == FILES
+
+
+def test_what_was_proven_is_noted_without_moving_a_ref_back(full: Bench) -> None:
+    full.forget_proofs()
+    plan = full.puller.plan(NAME)
+    full.intake.refs[FOLDER]["main"] = "2" * 40  # another pull brought a newer commit
+    full.puller.execute(plan)
+    assert (plan.is_done, plan.was_hashed) == (True, True)
+    assert full.intake.refs[FOLDER]["main"] == "2" * 40
+
+
+# --- offline
+
+
+def _offline(bench: Bench, files: dict[str, bytes], commit: str = "1" * 40) -> None:
+    bench.hub.is_offline = True
+    bench.intake.store.add(FOLDER, refs={"main": commit, "v1": commit}, snapshots=[commit])
+    bench.disk = {f"{FOLDER}/{commit}/{name}": data for name, data in files.items()}
+
+
+@pytest.mark.parametrize("spec", [NAME, "name", f"{NAME}@main", f"{NAME}@v1", f"{NAME}@11111"])
+def test_a_whole_model_needs_no_network(bench: Bench, spec: str) -> None:
+    _offline(bench, chat_files())
+    plan = bench.pull(spec)
+    assert (plan.name, plan.commit.commit, plan.is_done, plan.is_offline) == (NAME, "1" * 40, True, True)
+    assert bench.intake.listings == {}
+
+
+@pytest.mark.parametrize("spec", ["org/nothing", f"{NAME}@v2", "nothing"])
+def test_what_is_not_in_the_cache_cannot_be_had_offline(bench: Bench, spec: str) -> None:
+    _offline(bench, chat_files())
+    with pytest.raises(HubOffline, match="not in the cache"):
+        bench.puller.plan(spec)
+
+
+def test_a_damaged_model_cannot_be_repaired_offline(bench: Bench) -> None:
+    files = chat_files()
+    _offline(bench, files | {"model.safetensors": files["model.safetensors"][:-1]})
+    with pytest.raises(HubOffline, match="again"):
+        bench.puller.plan(NAME)
+
+
+def test_nothing_is_forced_offline(bench: Bench) -> None:
+    _offline(bench, chat_files())
+    with pytest.raises(HubOffline, match="again"):
+        bench.puller.plan(NAME, PullRequest(force=True))
