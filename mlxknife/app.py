@@ -13,18 +13,25 @@ from mlxknife.domain.services.finder import Finder
 from mlxknife.domain.services.inspector import Inspector
 from mlxknife.domain.services.verifier import Verifier
 from mlxknife.ports.disposal import Disposal
+from mlxknife.ports.engine import Engine
 from mlxknife.ports.hasher import Hasher
 from mlxknife.ports.hub import Hub
+from mlxknife.ports.importer import Importer
 from mlxknife.ports.intake import Intake
 from mlxknife.ports.runtime_inventory import RuntimeInventory
+from mlxknife.ports.starters import StarterSource
 from mlxknife.ports.system import System
+from mlxknife.ports.templates import Templates
 from mlxknife.ports.workers import Workers
+from mlxknife.ports.workshop import Workshop
 
 if TYPE_CHECKING:
     from mlxknife.domain.services.catalog import Catalog
+    from mlxknife.domain.services.chat import Chat
     from mlxknife.domain.services.health import Health
     from mlxknife.domain.services.puller import Puller
     from mlxknife.domain.services.remover import Remover
+    from mlxknife.domain.services.starting import Starting
 
 
 @attrs.frozen
@@ -44,6 +51,12 @@ class App:
     open_hub: Callable[[], Hub]
     """Opens the Hub, which only a pull needs."""
     open_intake: Callable[[], Intake]
+    open_engine: Callable[[], Engine]
+    """Opens the runtime, which only what runs a model needs."""
+    templates: Templates
+    open_starters: Callable[[], StarterSource]
+    open_importer: Callable[[], Importer]
+    workshop: Workshop
     system: System
 
     @cached_property
@@ -61,11 +74,27 @@ class App:
         return Remover(self.finder, self.finder.store, self.disposal, self.finder.workspaces)
 
     @cached_property
+    def chat(self) -> Chat:
+        """``run``."""
+        from mlxknife.domain.services.chat import Chat  # noqa: PLC0415
+
+        return Chat(self.catalog, self.open_engine(), self.templates, self.system)
+
+    @cached_property
     def puller(self) -> Puller:
         """``pull``."""
         from mlxknife.domain.services.puller import Puller  # noqa: PLC0415
 
         return Puller(self.finder, self.inspector, self.open_hub(), self.open_intake(), self.hasher)
+
+    @cached_property
+    def starting(self) -> Starting:
+        """``pull starter``."""
+        from mlxknife.domain.services.starting import Starting  # noqa: PLC0415
+
+        return Starting(
+            self.finder.workspaces, self.inspector, self.open_starters(), self.open_importer(), self.workshop
+        )
 
     @cached_property
     def health(self) -> Health:

@@ -10,17 +10,22 @@ from mlxknife.adapters.folder.hashing import ThreadedHasher
 from mlxknife.adapters.folder.reader import FolderReader
 from mlxknife.adapters.hfcache.disposal import CacheDisposal
 from mlxknife.adapters.hfcache.store import HfCache
+from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.adapters.packages.inventory import InstalledPackages
 from mlxknife.adapters.process.workers import ForkedWorkers, SerialWorkers
 from mlxknife.adapters.system.machine import Machine
-from mlxknife.adapters.system.surroundings import settle
+from mlxknife.adapters.system.surroundings import check_timeouts, checked_endpoint, settle
 from mlxknife.adapters.workspaces.folders import LocalWorkspaces
+from mlxknife.adapters.workspaces.workshop import LocalWorkshop
 from mlxknife.app import App
 from mlxknife.domain.model.settings import Settings
 from mlxknife.domain.services.finder import Finder
 from mlxknife.domain.services.inspector import Inspector
+from mlxknife.ports.engine import Engine
 from mlxknife.ports.hub import Hub
+from mlxknife.ports.importer import Importer
 from mlxknife.ports.intake import Intake
+from mlxknife.ports.starters import StarterSource
 
 
 def open_app(
@@ -58,14 +63,39 @@ def open_app(
         disposal=CacheDisposal(settings.hub_cache),
         open_hub=partial(_open_hub, settings),
         open_intake=partial(_open_intake, settings),
+        open_engine=_open_engine,
+        templates=JinjaTemplates(),
+        open_starters=partial(_open_starters, settings),
+        open_importer=_open_importer,
+        workshop=LocalWorkshop(settings.workspace_home),
         system=Machine(),
     )
 
 
-def _open_hub(settings: Settings) -> Hub:
-    from mlxknife.adapters.hub.hub import HuggingFaceHub  # noqa: PLC0415 - huggingface_hub takes a fifth of a second
+def _open_starters(settings: Settings) -> StarterSource:
+    from mlxknife.adapters.starter.wheels import WheelStarters  # noqa: PLC0415 - only pull starter needs it
 
-    return HuggingFaceHub(settings.hub_endpoint, settings.hub_token, is_offline=settings.is_offline)
+    return WheelStarters(settings.wheels, is_offline=settings.is_offline)
+
+
+def _open_importer() -> Importer:
+    from mlxknife.adapters.mlx.gguf.importer import GgufImporter  # noqa: PLC0415 - brings numpy
+
+    return GgufImporter()
+
+
+def _open_engine() -> Engine:
+    from mlxknife.adapters.mlx.text import MlxEngine  # noqa: PLC0415 - only what runs a model needs MLX
+
+    return MlxEngine()
+
+
+def _open_hub(settings: Settings) -> Hub:
+    endpoint = checked_endpoint(settings.hub_endpoint)  # huggingface_hub cannot even be imported with a wrong one,
+    check_timeouts(os.environ)  # nor with these
+    from mlxknife.adapters.hub.hub import HuggingFaceHub  # noqa: PLC0415 - it takes a fifth of a second
+
+    return HuggingFaceHub(endpoint, settings.hub_token, is_offline=settings.is_offline)
 
 
 def _open_intake(settings: Settings) -> Intake:

@@ -14,6 +14,7 @@ COMMANDS = {
     "health": "check whether the files of models are whole",
     "pull": "bring a model from the Hub, or what is missing or damaged of it",
     "rm": "remove a model, one revision of it, or what nobody needs",
+    "run": "ask a model, from a terminal or in a pipe",
     "version": "tell the version of the program and its JSON contract",
 }
 """Every command and what it does; its module is ``mlxknife.cli.commands.<name>``, loaded when it is asked for."""

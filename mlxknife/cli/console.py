@@ -17,6 +17,11 @@ class Console:
         self._as_json = as_json
 
     @property
+    def is_for_program(self) -> bool:
+        """Whether a program is waiting for one document."""
+        return self._as_json
+
+    @property
     def can_ask(self) -> bool:
         """Whether somebody is there to answer a question."""
         return not self._as_json and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()

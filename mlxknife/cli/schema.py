@@ -7,8 +7,19 @@ import sys
 
 from msgspec.json import schema_components
 
-from mlxknife.cli.wire import ANSWERS, JSON_API_SPEC_VERSION, ErrorObject
+from mlxknife.cli.wire import JSON_API_SPEC_VERSION, ErrorObject, HealthData, ListData, ShowData, VersionData
+from mlxknife.cli.wire_work import PullData, RmData, RunData
 
+ANSWERS = {
+    "list": ListData,
+    "show": ShowData,
+    "health": HealthData,
+    "pull": PullData,
+    "rm": RmData,
+    "run": RunData,
+    "version": VersionData,
+}
+"""The ``data`` of every command."""
 _REF = "#/$defs/{name}"
 
 

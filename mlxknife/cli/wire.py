@@ -121,65 +121,6 @@ class HealthData(Struct, frozen=True):
     summary: HealthSummary
 
 
-class RemovedObject(Struct, frozen=True):
-    """One thing that was removed, or would be."""
-
-    name: str
-    revision: str | None
-    size_bytes: int
-
-
-class RmData(Struct, frozen=True):
-    """``data`` of ``rm``."""
-
-    model: str | None
-    action: Literal["deleted", "would_delete", "kept"]
-    message: str
-    removed: tuple[RemovedObject, ...]
-    freed_bytes: int
-
-
-class LocksData(Struct, frozen=True):
-    """``data`` of ``rm`` when another process works on the model."""
-
-    model: str | None
-    locks_detected: bool
-    lock_files: tuple[str, ...]
-
-
-class MatchesData(Struct, frozen=True):
-    """``data`` of ``rm`` when a name means several models."""
-
-    matches: tuple[str, ...]
-
-
-class NamedData(Struct, frozen=True):
-    """``data`` of ``rm`` when the disk refuses."""
-
-    model: str | None
-
-
-class PulledFile(Struct, frozen=True):
-    """One file of a model that is brought, and what is done about it."""
-
-    name: str
-    size_bytes: int
-    action: Literal["keep", "fetch", "repair"]
-
-
-class PullData(Struct, frozen=True, kw_only=True):
-    """``data`` of ``pull``. Of an error only the first four fields are there."""
-
-    model: str | None
-    download_status: Literal["success", "already_exists", "would_download", "failed", "error", "unknown"]
-    message: str
-    expanded_name: str | None
-    revision: str | UnsetType = UNSET
-    total_bytes: int | UnsetType = UNSET
-    bytes_to_fetch: int | UnsetType = UNSET
-    files: tuple[PulledFile, ...] | UnsetType = UNSET
-
-
 class SystemObject(Struct, frozen=True):
     """The machine."""
 
@@ -212,17 +153,6 @@ class Envelope(Struct, frozen=True):
     command: str | None
     data: object
     error: ErrorObject | None
-
-
-ANSWERS = {
-    "list": ListData,
-    "show": ShowData,
-    "health": HealthData,
-    "pull": PullData,
-    "rm": RmData,
-    "version": VersionData,
-}
-"""The ``data`` of every command."""
 
 
 def model_object(info: ModelInfo) -> ModelObject:

@@ -8,6 +8,12 @@
     ├── AmbiguousMatch         several models answer to that name    ambiguous_match
     ├── LocksPresent           another process works on that model   locks_present
     ├── ConfirmationRequired   nobody is there to be asked           confirmation_required
+    ├── FeatureDisabled        the user switched it off              feature_disabled
+    ├── ModelNotRunnable       it is there, and nothing here runs it model_not_runnable
+    ├── ContextLengthExceeded  the prompt is longer than the window  context_length_exceeded
+    ├── NotEnoughMemory        the model does not fit                insufficient_memory
+    ├── EngineError            the runtime failed while it ran       generation_failed
+    │   └── TemplateError      ... or the model's chat template did  template_error
     ├── DownloadFailed         the Hub says no, or sends nonsense    download_failed
     │   ├── WrongBytes         other bytes came than were promised   download_failed
     │   ├── HubAccessDenied    this user may not have that model     access_denied
@@ -79,6 +85,42 @@ class ConfirmationRequired(KnifeError):
     """Somebody should say yes first, and nobody can be asked. Carries what it is about as ``matches``."""
 
     code = "confirmation_required"
+
+
+class FeatureDisabled(KnifeError):
+    """A setting of the user says that this is not to be used."""
+
+    code = "feature_disabled"
+
+
+class ModelNotRunnable(KnifeError):
+    """The model is there, and cannot be run: damaged, of another kind, or unknown to what is installed."""
+
+    code = "model_not_runnable"
+
+
+class ContextLengthExceeded(KnifeError):
+    """The prompt leaves no room for an answer in what the model can read."""
+
+    code = "context_length_exceeded"
+
+
+class NotEnoughMemory(KnifeError):
+    """The machine has not the memory that the model would take."""
+
+    code = "insufficient_memory"
+
+
+class EngineError(KnifeError):
+    """The runtime could not load the model, or failed while it answered."""
+
+    code = "generation_failed"
+
+
+class TemplateError(EngineError):
+    """The chat template of the model failed, refused the conversation, or took too much."""
+
+    code = "template_error"
 
 
 class DownloadFailed(KnifeError):

@@ -12,6 +12,10 @@ class System(Protocol):
         """Return the physical memory, or None where the machine does not tell. Raises nothing."""
         ...
 
+    def memory_available_bytes(self) -> int | None:
+        """Return the memory that programs can still have, or None where the machine does not tell. Raises nothing."""
+        ...
+
     def now(self) -> float:
         """Return the time as seconds since 1970, UTC. Raises nothing."""
         ...

@@ -56,7 +56,7 @@ def test_the_contracts_are_kept(copied: Path) -> None:
         ("cli/commands/list.py", "import mlxknife.adapters.hfcache.store", "adapters-home"),
         ("adapters/system/machine.py", "import mlxknife.adapters.hfcache.store", "adapters-are-strangers"),
         ("adapters/system/machine.py", "import mlxknife.domain.rules.card", "adapters-see-ports-only"),
-        ("adapters/packages/inventory.py", "import mlx_lm", "no-vendor-yet"),
+        ("adapters/packages/inventory.py", "import mlx_lm", "mlx-home"),
     ],
 )
 def test_a_crossed_floor_fails_the_build(copied: Path, module: str, line: str, contract: str) -> None:

@@ -10,10 +10,14 @@ class FakeSystem:
     """Fulfils ``ports.system``; the clock stands still until a test moves it."""
 
     memory: int | None = 16 * 2**30
+    available: int | None = 8 * 2**30
     time: float = 1_800_000_000.0
 
     def memory_total_bytes(self) -> int | None:
         return self.memory
+
+    def memory_available_bytes(self) -> int | None:
+        return self.available
 
     def now(self) -> float:
         return self.time

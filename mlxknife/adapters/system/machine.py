@@ -16,6 +16,15 @@ class Machine:
         except (OSError, ValueError):
             return None
 
+    def memory_available_bytes(self) -> int | None:
+        """See ``System.memory_available_bytes``."""
+        try:
+            with open("/proc/meminfo", "rb") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            return self.memory_total_bytes()  # on a Mac most of what is taken can be given back
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(b"MemAvailable:")), None)
+
     def now(self) -> float:
         """See ``System.now``."""
         return time.time()

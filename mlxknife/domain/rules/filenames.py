@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+import attrs
+
 from mlxknife.domain.model.snapshot import ReadingList
 
 CONFIG = "config.json"
@@ -12,6 +14,7 @@ CARD = "README.md"
 TEMPLATE_FILE = "chat_template.jinja"
 TEMPLATE_JSON = "chat_template.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+GENERATION_CONFIG = "generation_config.json"
 PROCESSOR_CONFIGS = ("processor_config.json", "preprocessor_config.json")
 POOLING_MARKERS = (
     "modules.json",
@@ -73,6 +76,8 @@ READING_LIST = ReadingList(
     parse_suffixes=(INDEX_SUFFIX,),
     weight_suffixes=(*WEIGHT_SUFFIXES, ".model", ".spm", ".tiktoken", "vocab.txt", "merges.txt"),
 )
+RUN_LIST = attrs.evolve(READING_LIST, parse=READING_LIST.parse | {GENERATION_CONFIG})
+"""What has to be read of a model that is to be run."""
 
 
 def is_weight(name: str) -> bool:

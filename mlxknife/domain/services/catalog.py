@@ -6,7 +6,7 @@ import attrs
 
 from mlxknife.domain.model.catalog import Entry
 from mlxknife.domain.model.info import Card, ModelDetails, ModelFile, ModelInfo
-from mlxknife.domain.model.snapshot import FileFact, FileState, SnapshotFacts
+from mlxknife.domain.model.snapshot import FileFact, FileState, ReadingList, SnapshotFacts
 from mlxknife.domain.model.verdict import Integrity, RuntimeVerdict
 from mlxknife.domain.rules import capabilities, compatibility, filenames
 from mlxknife.domain.rules import card as cards
@@ -18,6 +18,16 @@ from mlxknife.ports.runtime_inventory import RuntimeInventory
 from mlxknife.ports.workers import Workers
 
 _CARD_LIMIT = 256 * 1024
+
+
+@attrs.frozen
+class Examined:
+    """A model, what is in its folder, and what that makes of it."""
+
+    entry: Entry
+    facts: SnapshotFacts
+    card: Card
+    info: ModelInfo
 
 
 @attrs.frozen
@@ -45,10 +55,8 @@ class Catalog:
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
         """
-        entry = self.finder.find(spec)
-        facts = self.inspector.facts(entry)
-        card = self._card(entry, facts)
-        info = self._info(entry, facts, card)
+        found = self.examine(spec)
+        entry, facts, card, info = found.entry, found.facts, found.card, found.info
         proof = self._proof(entry, facts, progress) if verify else None
         return ModelDetails(
             info=_proven(info, proof) if proof is not None and info.integrity.healthy else info,
@@ -61,6 +69,13 @@ class Catalog:
             card=card,
             chat_template_source=capabilities.chat_template_source(facts),
         )
+
+    def examine(self, spec: str, wanted: ReadingList = filenames.READING_LIST) -> Examined:
+        """Look at the one model that a spec means, for whoever wants to use it. Raises what ``show`` raises."""
+        entry = self.finder.find(spec)
+        facts = self.inspector.facts(entry, wanted)
+        card = self._card(entry, facts)
+        return Examined(entry, facts, card, self._info(entry, facts, card))
 
     def _look(self, place: Place) -> ModelInfo:
         entry = self.finder.entry(place)

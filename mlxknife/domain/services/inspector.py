@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from mlxknife.domain.model.catalog import Entry
-from mlxknife.domain.model.snapshot import SnapshotFacts
+from mlxknife.domain.model.snapshot import ReadingList, SnapshotFacts
 from mlxknife.domain.model.verdict import Finding
 from mlxknife.domain.rules import configs, filenames, integrity
 from mlxknife.ports.snapshot_reader import SnapshotReader
@@ -17,11 +17,11 @@ class Inspector:
 
     reader: SnapshotReader
 
-    def facts(self, entry: Entry) -> SnapshotFacts:
+    def facts(self, entry: Entry, wanted: ReadingList = filenames.READING_LIST) -> SnapshotFacts:
         """Return what is in the folder of a model; nothing where it has none. Raises nothing."""
         if entry.location is None:
             return SnapshotFacts()
-        return self.reader.read(entry.location, filenames.READING_LIST)
+        return self.reader.read(entry.location, wanted)
 
     def finding(self, entry: Entry, facts: SnapshotFacts) -> Finding | None:
         """Return the first thing that is wrong with the files, or None when they are whole. Raises nothing."""

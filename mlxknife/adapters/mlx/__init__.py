@@ -1,0 +1,1 @@
+"""MLX: running models, and making them."""

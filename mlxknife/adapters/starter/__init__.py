@@ -1,0 +1,1 @@
+"""Wheels of a package index, for the models in them: fulfils ``ports.starters``."""

@@ -1,0 +1,1 @@
+"""The conversation in a terminal: what ``mlxk run`` is without a prompt."""

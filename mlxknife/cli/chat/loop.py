@@ -1,0 +1,198 @@
+"""The loop of a conversation: read, obey or answer, until the user leaves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import closing
+
+import attrs
+
+from mlxknife.cli.chat import state
+from mlxknife.cli.chat.lines import Lines, read_question
+from mlxknife.cli.chat.state import Conversation
+from mlxknife.cli.render import speech
+from mlxknife.cli.render.text import Span, Style, print_line
+from mlxknife.domain.errors import KnifeError, ValidationError
+from mlxknife.domain.model.generation import Outcome, PieceKind
+from mlxknife.domain.services.chat import Session
+
+_PROMPT, _MORE = ">>> ", "... "
+_HELP = (
+    ("/help", "this"),
+    ("/system [TEXT]", "set or take away the system text"),
+    ("/set NAME [VALUE]", f"set, or leave to the model: {', '.join(state.SETTINGS)}"),
+    ("/show", "the model, the system text, what is set, what was said"),
+    ("/save FILE", "keep the conversation in a file"),
+    ("/load FILE", "go on with a conversation that was kept"),
+    ("/clear", "forget what was said"),
+    ("/model NAME", "go on with another model"),
+    ("/stats", "how long the last answer took"),
+    ("/exit", "leave (also Ctrl-D)"),
+)
+_HINTS = (
+    "Ctrl-C stops an answer. Several lines: Alt-Enter for a break,",
+    'or begin with """ and end with """.',
+)
+
+
+class _Leave(Exception):
+    """The user wants to go."""
+
+
+class Loop:
+    """One conversation, over one model at a time."""
+
+    def __init__(
+        self,
+        open_session: Callable[[str], Session],
+        session: Session,
+        conversation: Conversation,
+        lines: Lines,
+        kinds: tuple[PieceKind, ...],
+    ) -> None:
+        """Take how models are loaded, the first of them, how it begins, and where the questions come from."""
+        self._open_session = open_session
+        self._session = session
+        self._conversation = conversation
+        self._lines = lines
+        self._kinds = kinds
+        self._last: Outcome | None = None
+        self._commands: dict[str, Callable[[str], None]] = {
+            "help": self._help,
+            "system": self._system,
+            "set": self._set,
+            "show": self._show,
+            "save": self._save,
+            "load": self._load,
+            "clear": self._clear,
+            "model": self._model,
+            "stats": self._stats,
+            "exit": self._exit,
+            "quit": self._exit,
+            "bye": self._exit,
+        }
+
+    def run(self) -> None:
+        """Talk until the user leaves."""
+        while True:
+            try:
+                text = read_question(self._lines, _PROMPT, _MORE)
+            except EOFError:
+                return
+            except KeyboardInterrupt:
+                self._say("Ctrl-D or /exit leaves")
+                continue
+            try:
+                self._take(text)
+            except _Leave:
+                return
+            except (KnifeError, OSError) as error:
+                self._complain(error)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._session.close()
+
+    def _take(self, text: str) -> None:
+        word, _, rest = text.strip().partition(" ")
+        if not word:
+            return
+        if not word.startswith("/"):
+            self._answer(text)
+            return
+        command = self._commands.get(word[1:])
+        if command is None:
+            msg = f"There is no command {word}"
+            raise ValidationError(msg, hint="/help names them all")
+        command(rest.strip())
+
+    def _answer(self, question: str) -> None:
+        shown = speech.Speech(sys.stdout, self._kinds)
+        answer = ""
+        with closing(self._session.answer(self._conversation.asked(question), self._conversation.wish)) as pieces:
+            try:
+                while True:
+                    piece = next(pieces)
+                    if piece.kind is PieceKind.ANSWER:
+                        answer += piece.text
+                    shown.hear(piece)
+            except StopIteration as end:
+                self._last = end.value
+            except KeyboardInterrupt:  # the answer ends here, the conversation does not
+                shown.end()
+                self._say("stopped")
+            finally:
+                shown.end()
+        self._conversation = self._conversation.answered(question, answer)
+
+    def _help(self, rest: str) -> None:
+        del rest
+        width = max(len(usage) for usage, _ in _HELP)
+        for usage, meaning in _HELP:
+            self._say(f"{usage:{width}}  {meaning}")
+        for hint in _HINTS:
+            self._say(hint)
+
+    def _system(self, text: str) -> None:
+        self._conversation = attrs.evolve(self._conversation, system=text or None)
+        self._say("system text set" if text else "no system text")
+
+    def _set(self, rest: str) -> None:
+        name, _, value = rest.partition(" ")
+        self._conversation = self._conversation.set(name, value.strip())
+        self._say(f"{name}: {value.strip() or 'as the model wants it'}")
+
+    def _show(self, rest: str) -> None:
+        del rest
+        self._say(f"model: {self._session.info.name}")
+        self._say(f"system: {self._conversation.system or '-'}")
+        for name, value in self._conversation.settings().items():
+            self._say(f"{name}: {value}")
+        for message in self._conversation.messages:
+            self._say(f"[{message.role}] {message.content}")
+
+    def _save(self, path: str) -> None:
+        state.save(_needed(path, "/save FILE"), self._session.info.name, self._conversation)
+        self._say(f"saved in {path}")
+
+    def _load(self, path: str) -> None:
+        self._conversation = state.load(_needed(path, "/load FILE"), self._conversation)
+        self._say(f"{len(self._conversation.messages)} messages")
+
+    def _clear(self, rest: str) -> None:
+        del rest
+        self._conversation = attrs.evolve(self._conversation, messages=())
+        self._say("forgotten")
+
+    def _model(self, name: str) -> None:
+        new = self._open_session(_needed(name, "/model NAME"))
+        self._session.close()
+        self._session = new
+        self._say(f"now talking to {new.info.name}")
+
+    def _stats(self, rest: str) -> None:
+        del rest
+        self._say(speech.statistics(self._last) if self._last is not None else "Nothing was answered yet")
+
+    def _exit(self, rest: str) -> None:
+        del rest
+        raise _Leave
+
+    def _say(self, text: str) -> None:
+        for line in text.split("\n"):
+            print_line((Span(line, Style.FAINT),), sys.stderr)
+
+    def _complain(self, error: KnifeError | OSError) -> None:
+        text = error.message if isinstance(error, KnifeError) else f"{error.strerror}: {error.filename}"
+        print_line((Span("error: ", Style.BAD), text), sys.stderr)
+        hint = error.hint if isinstance(error, KnifeError) else None
+        if hint:
+            print_line((Span("hint: ", Style.FAINT), hint), sys.stderr)
+
+
+def _needed(text: str, usage: str) -> str:
+    if not text:
+        msg = f"Something is missing: {usage}"
+        raise ValidationError(msg)
+    return text

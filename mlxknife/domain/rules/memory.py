@@ -1,0 +1,69 @@
+"""Memory: what a model takes when it is loaded, estimated from the headers of its weights."""
+
+from __future__ import annotations
+
+from math import prod
+
+import attrs
+
+from mlxknife.domain.model.snapshot import SnapshotFacts
+from mlxknife.domain.rules import configs, filenames
+
+_PACKED = "U32"
+_HALVES = ("F16", "BF16")
+_SCALES = ".scales"
+_OVERHEAD = 1.1
+"""What the runtime takes beside the weights, for a short conversation."""
+
+
+PROFILES = ("fast", "compact", "as-is")
+"""What becomes a float32 on a machine without GPU: everything, unquantised; only what is half a one; nothing."""
+
+
+@attrs.frozen
+class Need:
+    """What a model takes: as it is on the disk, with its halves widened, and with every weight as a float32."""
+
+    least: int
+    widened: int
+    unpacked: int
+
+    def of(self, profile: str) -> int:
+        """Return what it takes under a profile."""
+        return {"fast": self.unpacked, "compact": self.widened}.get(profile, self.least)
+
+
+def needed(facts: SnapshotFacts) -> Need:
+    """Return what a model takes; nothing where its headers say nothing."""
+    tensors = {name: tensor for head in facts.weights.values() for name, tensor in head.tensors.items()}
+    stored = sum(head.data_size for head in facts.weights.values())
+    bits = _bits(facts)
+    halves = sum(2 * prod(tensor.shape) for tensor in tensors.values() if tensor.dtype in _HALVES)
+    count = 0
+    for name, tensor in tensors.items():
+        if name.endswith((_SCALES, ".biases")) and f"{name.rpartition('.')[0]}.weight" in tensors:
+            continue
+        is_packed = tensor.dtype == _PACKED and f"{name.rpartition('.')[0]}{_SCALES}" in tensors
+        count += prod(tensor.shape) * 32 // (bits if is_packed else 32)
+    return Need(
+        least=int(stored * _OVERHEAD),
+        widened=int((stored + halves) * _OVERHEAD),
+        unpacked=int(4 * count * _OVERHEAD),
+    )
+
+
+def profile(need: Need, free: int | None) -> str:
+    """Return how to use a machine without GPU where nobody said: the fastest that fits, with room to spare."""
+    if free is None or 2 * need.unpacked <= free:
+        return "fast"
+    return "compact" if need.widened <= free else "as-is"
+
+
+def _bits(facts: SnapshotFacts) -> int:
+    config = facts.json_object(filenames.CONFIG)
+    for key in ("quantization", "quantization_config"):
+        declared = config.get(key)
+        bits = configs.positive_int(declared.get("bits")) if isinstance(declared, dict) else None
+        if bits is not None and bits <= 32:  # noqa: PLR2004 - of a word
+            return bits
+    return 4

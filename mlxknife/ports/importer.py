@@ -1,0 +1,20 @@
+"""Taking in models from other formats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Importer(Protocol):
+    """Turns a model of another format into files that MLX runs."""
+
+    def import_gguf(self, source: str, destination: str, manner: Mapping[str, float] = ...) -> None:
+        """Write the model of a GGUF file into an empty folder, in the format of mlx-lm; weights stay as they are.
+
+        ``manner`` is how it answers best, in the words of generation_config.json: GGUF has no place for that.
+
+        Raises ValidationError for a file that is damaged, or holds what cannot be mapped, and StorageError or
+        AccessDenied when the filesystem refuses. Then the folder holds nothing of use.
+        """
+        ...

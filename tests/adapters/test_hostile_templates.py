@@ -1,0 +1,168 @@
+"""Templates of strangers: each ends in an error of the contract or in a text within the bound, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlxknife.adapters.jinja.templates import JinjaTemplates
+from mlxknife.domain.errors import TemplateError
+from mlxknife.domain.model.generation import Message
+
+_MOST = 16 * 1024 * 1024
+_ASKED = (Message("user", "Who are you?"),)
+_REFUSED = "failed: The chat template of the model refuses the conversation: "
+_LOOPS = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
+_ENDS = "{% endfor %}{% endfor %}{% endfor %}"
+_NESTED = "{% set n = namespace(x=[]) %}{% for i in range(99999) %}{% set n.x = [n.x] %}{% endfor %}"
+
+
+def _children() -> list[str]:
+    """Return the renderers of this process that are still there, and the dead ones that nobody waited for."""
+    listed = subprocess.run(["ps", "-A", "-o", "ppid=,command="], capture_output=True, text=True, check=True).stdout
+    ours = [line.split(None, 1)[1] for line in listed.splitlines() if line.split(None, 1)[0] == str(os.getpid())]
+    return [command for command in ours if "jinja" in command or "defunct" in command]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    yield
+    assert _children() == []
+
+
+def _ending(template: str, messages: tuple[Message, ...] = _ASKED, seconds: float = 3) -> str:
+    """Return what a template ends in: its text, or how it failed."""
+    try:
+        ending = JinjaTemplates(seconds).render(template, messages, {"bos_token": "<s>"})
+    except TemplateError as error:
+        ending = f"failed: {error.message}"
+    assert len(ending) <= (1000 if ending.startswith("failed: ") else _MOST)
+    return ending
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        f"{_LOOPS}{_ENDS}",
+        f"{_LOOPS}x{_ENDS}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{% set n = namespace(x=3) %}{% for i in range(9999) %}{% set n.x = n.x * n.x %}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+    ],
+    ids=["loops", "loops that speak", "a power", "squares", "a tree of macros"],
+)
+def test_what_never_ends_is_ended(template: str) -> None:
+    assert "did not end within 1 seconds" in _ending(template, seconds=1)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'a' * 2000000000 }}",
+        "{{ '%2000000000d' % 1 }}",
+        "{{ '{:>2000000000}'.format(1) }}",
+        "{{ 'a' | center(2000000000) }}",
+        "{{ 10 ** (10 ** 7) }}",
+        "{{ range(10 ** 9) | list }}",
+        "{{ messages[0].content.replace('', 'a' * 100000000) }}",
+        "{% set n = namespace(x='a') %}{% for i in range(40) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
+        "{% for i in range(100) %}{{ 'a' * 1000000 }}{% endfor %}",
+        "{{ 'a' * 33554432 }}",
+        "{{ raise_exception('a' * 20000000) }}",
+        _NESTED + "{{ n.x }}",
+        _NESTED + "{{ n.x | tojson }}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        "{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}",
+        "{{ " + "not " * 20_000 + "1 }}",
+        "{{ 1" + " + 1" * 20_000 + " }}",
+        "{% if 1 %}" * 150 + "{% endif %}" * 150,
+        "{% for i in [1] %}" * 50 + "{% endfor %}" * 50,
+    ],
+    ids=lambda template: template[:40],
+)
+def test_what_is_too_much_is_refused(template: str) -> None:
+    assert _ending(template).startswith("failed: The chat template of the model ")
+
+
+@pytest.mark.parametrize(
+    "expressions",
+    [
+        ("''.__class__.__mro__", "''.__class__.__base__.__subclasses__()", "dict.mro()", "eval('1')"),
+        ("'' | attr('__class__') | attr('__mro__')", "[''] | map(attribute='__class__.__mro__') | list"),
+        ("'{0.__class__.__mro__}'.format('')", "'{x.__class__.__mro__}'.format_map({'x': ''})"),
+        ("('{0.__class__.__mro__}' | string).format('')", "('{0.__class__}' | safe).format('')"),
+        ("raise_exception.__globals__['sys'].modules['os']", "strftime_now.__globals__['resource']"),
+        ("self.__init__.__globals__", "self._TemplateReference__context.environment", "__import__('os')"),
+        ("cycler.__init__.__globals__.os", "lipsum.__globals__['os'].environ", "open('/etc/passwd').read()"),
+        ("(lipsum | attr('__globals__'))['os']", "messages[0].__class__.__init__.__globals__"),
+        ("namespace(__html__='{0.__class__}'.format) | escape", "messages | tojson(default='{0.__class__}'.format)"),
+    ],
+)
+def test_there_is_no_way_out_of_the_sandbox(expressions: tuple[str, ...]) -> None:
+    for expression in expressions:
+        ending = _ending(f"<{{{{ {expression} }}}}>")
+        harmless = ("<>", '<[{"role": "user", "content": "Who are you?"}]>')
+        assert ending in harmless or ending.startswith(_REFUSED), expression
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "lipsum.__globals__['os'].mkdir('{}')",
+        "strftime_now.__globals__['sys'].modules['os'].mkdir('{}')",
+        "raise_exception.__code__.__class__.__base__.__subclasses__()[0]('{}')",
+    ],
+)
+def test_nothing_is_done_to_the_disk(expression: str, tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    assert _ending("{{ " + expression.format(target) + " }}").startswith("failed: ")
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("tag", ["include '{}'", "import 'os' as x", "from 'secret.txt' import x", "extends '{}'"])
+def test_no_file_is_read(tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret.txt").write_text("what nobody may know")
+    (tmp_path / "jinja2.py").write_text("raise SystemExit('run by the renderer')")
+    monkeypatch.chdir(tmp_path)
+    ending = _ending("{% " + tag.format(tmp_path / "secret.txt") + " %}")
+    assert ending.startswith(_REFUSED)
+    assert "nobody" not in ending
+
+
+@pytest.mark.parametrize("change", ["messages.append(1)", "messages.clear()", "messages[0].update({'content': 'x'})"])
+def test_a_template_cannot_change_the_conversation(change: str) -> None:
+    assert _ending("{{ " + change + " }}{{ messages[0].content }}").startswith(_REFUSED)
+
+
+def test_odd_characters_come_through() -> None:
+    contents = ["\ud800", "a\udfffb", "\0\x1b[2J\u202e", "\ufeff", "\U0010ffff", "", "\r\n"]
+    turns = tuple(Message("user", content) for content in contents)
+    told = _ending("{% for m in messages %}<{{ m.content }}>{% endfor %}", turns)
+    assert told == "".join(f"<{content}>" for content in contents)
+
+
+@pytest.mark.parametrize("template", ["\ud800{# \ud800 #}", "{{ '\ud800' }}", "{{ \ud800 }}"])
+def test_odd_characters_of_a_template_hang_nobody(template: str) -> None:
+    ending = _ending(template)
+    assert ending == "\ud800" or ending.startswith("failed: ")
+
+
+def test_a_long_prompt_comes_through_whole() -> None:
+    content = "Ü\n" * 500_000
+    told = JinjaTemplates().render("<{{ messages[0].content }}>", (Message("user", content),), {})
+    assert told == f"<{content}>"
+
+
+def test_many_turns_come_through() -> None:
+    turns = tuple(Message("user", str(number)) for number in range(10_000))
+    told = JinjaTemplates().render("{% for m in messages %}{{ m.content }} {% endfor %}", turns, {})
+    assert told.split() == [turn.content for turn in turns]
+
+
+def test_variables_cannot_replace_the_conversation() -> None:
+    with pytest.raises(TemplateError):
+        JinjaTemplates().render("{{ messages }}", _ASKED, {"messages": "others"})

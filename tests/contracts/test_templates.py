@@ -1,0 +1,168 @@
+"""The contract of ``Templates``, for the one that trusts its templates and the one that does not."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+
+from mlxknife.adapters.jinja.templates import JinjaTemplates
+from mlxknife.domain.errors import TemplateError
+from mlxknife.domain.model.generation import Message
+from mlxknife.ports.templates import Templates
+from tests.fakes.templates import FakeTemplates
+
+_CHATML = (
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}{% endif %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+_LLAMA = """{{- bos_token }}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content'] | trim %}
+    {%- set messages = messages[1:] %}
+{%- else %}
+    {%- set system_message = "" %}
+{%- endif %}
+{%- if not date_string is defined %}
+    {%- set date_string = "26 Jul 2024" %}
+{%- endif %}
+{{- "<|start_header_id|>system<|end_header_id|>\\n\\n" }}
+{{- "Today Date: " + date_string + "\\n\\n" }}
+{%- if tools is not none %}{{- "Environment: ipython" }}{%- endif %}
+{{- system_message }}
+{{- "<|eot_id|>" }}
+{%- for message in messages %}
+    {%- if not (message.role == 'ipython' or 'tool_calls' in message) %}
+        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}
+        {{- message['content'] | trim + '<|eot_id|>' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif %}"""
+_GEMMA = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"
+    "{% endif %}{% for message in messages %}"
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+    "{% set role = 'model' if message['role'] == 'assistant' else message['role'] %}"
+    "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+_SYSTEM, _ASKED = Message("system", " Speak Latin. "), Message("user", "Who are you?\n")
+_TOLD, _AGAIN = Message("assistant", "Nemo."), Message("user", "Really?")
+
+
+@pytest.fixture(params=[JinjaTemplates, FakeTemplates], ids=["real", "fake"])
+def templates(request: pytest.FixtureRequest) -> Templates:
+    made: Templates = request.param()
+    return made
+
+
+def test_chatml(templates: Templates) -> None:
+    assert templates.render(_CHATML, (_ASKED, _TOLD, _AGAIN), {}) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWho are you?\n<|im_end|>\n"
+        "<|im_start|>assistant\nNemo.<|im_end|>\n<|im_start|>user\nReally?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert templates.render(_CHATML, (_SYSTEM, _AGAIN), {}).startswith("<|im_start|>system\n Speak Latin. <|im_end|>\n")
+
+
+def test_a_template_as_llama_3_has_it(templates: Templates) -> None:
+    assert templates.render(_LLAMA, (_SYSTEM, _ASKED), {"bos_token": "<|begin_of_text|>"}) == (
+        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nToday Date: 26 Jul 2024\n\n"
+        "Speak Latin.<|eot_id|>"
+        "<|start_header_id|>user<|end_header_id|>\n\nWho are you?<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    )
+
+
+def test_a_template_as_gemma_has_it(templates: Templates) -> None:
+    assert templates.render(_GEMMA, (_ASKED, _TOLD, _AGAIN), {"bos_token": "<bos>"}) == (
+        "<bos><start_of_turn>user\nWho are you?<end_of_turn>\n<start_of_turn>model\nNemo.<end_of_turn>\n"
+        "<start_of_turn>user\nReally?<end_of_turn>\n<start_of_turn>model\n"
+    )
+
+
+def test_what_a_template_refuses_is_told_in_its_own_words(templates: Templates) -> None:
+    with pytest.raises(TemplateError, match="System role not supported"):
+        templates.render(_GEMMA, (_SYSTEM, _ASKED), {"bos_token": "<bos>"})
+    with pytest.raises(TemplateError, match="roles must alternate"):
+        templates.render(_GEMMA, (_ASKED, _AGAIN), {})
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{% for i in range(9) %}{% if i is even %}{% continue %}{% endif %}{{ i }}{% endfor %}", "1357"),
+        ("{% for i in range(9) %}{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}", "012"),
+        ("{{ messages[0] | tojson }}", '{"role": "user", "content": "<b> \'ü\' & \U0001f600"}'),
+        ("{{ {'b': 1, 'a': [none, true]} | tojson(indent=2) }}", '{\n  "b": 1,\n  "a": [\n    null,\n    true\n  ]\n}'),
+        ("{{ 'ü' | tojson(ensure_ascii=true) }}", '"\\u00fc"'),
+        ("a{% generation %}{{ messages[0].role }}{% endgeneration %}z", "auserz"),
+        ("{% for m in messages %}\n  {% generation %}\n{{ m.role }}\n  {% endgeneration %}\n{% endfor %}", "user\n"),
+        ("{% set ns = namespace(n=0) %}{% for i in range(3) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}", "3"),
+        ("{{ add_generation_prompt }} {{ tools }} {{ documents }} {{ nothing }}", "True None None "),
+        ("{{ messages[0].tool_calls is defined }}{{ messages | length }}", "False1"),
+        ("{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}{{ twice('ab') }}", "abab"),
+        ("{{ messages[0]['content'].split(' ')[1] }}{{ 'a.b'.split('.')[-1] }}", "'ü'b"),
+        ("{{ bos_token }}|{{ eos_token }}", "<s>|</s>"),
+        ("", ""),
+    ],
+)
+def test_what_templates_use_works(templates: Templates, template: str, text: str) -> None:
+    messages = (Message("user", "<b> 'ü' & \U0001f600"),)
+    assert templates.render(template, messages, {"bos_token": "<s>", "eos_token": "</s>"}) == text
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [("separators=(',', ':')", '{"b":1,"a":2}'), ("sort_keys=true", '{"a": 2, "b": 1}')],
+)
+def test_json_is_formed_as_a_template_asks(templates: Templates, options: str, text: str) -> None:
+    assert templates.render(f"{{{{ {{'b': 1, 'a': 2}} | tojson({options}) }}}}", (), {}) == text
+
+
+def test_a_template_may_ask_for_the_date(templates: Templates) -> None:
+    before = datetime.now().astimezone()
+    told = datetime.strptime(templates.render("{{ strftime_now('%Y-%m-%d %z') }}", (), {}), "%Y-%m-%d %z")
+    assert before.date() <= told.date() <= datetime.now().astimezone().date()
+
+
+def test_messages_are_no_templates(templates: Templates) -> None:
+    message = Message("user", "{{ 6 * 7 }}{% raw %}</s>")
+    assert templates.render("{{ messages[0].content }}", (message,), {}) == message.content
+
+
+def test_what_a_caller_says_wins(templates: Templates) -> None:
+    template = "{% if add_generation_prompt %}<assistant>{% endif %}{{ tools | length }}"
+    assert templates.render(template, (), {"add_generation_prompt": False, "tools": [1, 2]}) == "2"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for message in messages %}",
+        "{{ messages",
+        "{% nothing %}",
+        "{{ messages | nothing }}",
+        "{{ nothing() }}",
+        "{{ nothing.at.all }}",
+        "{{ messages[7].content }}",
+        "{{ messages + 1 }}",
+        "{{ 1 / 0 }}",
+        "{{ {}['key'].deeper }}",
+        "{{ 'a' | int(base=99) + [] }}",
+        "{{ messages | tojson(indent=[]) }}",
+        "{{ strftime_now }}{{ strftime_now() }}",
+        "{{ raise_exception('') }}",
+    ],
+)
+def test_a_template_that_fails_is_an_error_of_the_contract(templates: Templates, template: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        templates.render(template, (_ASKED,), {})
+    assert caught.value.code == "template_error"
+
+
+def test_a_template_that_cannot_be_compiled_is_said_to_be_wrong(templates: Templates) -> None:
+    with pytest.raises(TemplateError, match="outside loop"):
+        templates.render("{% break %}", (_ASKED,), {})

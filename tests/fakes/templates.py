@@ -1,0 +1,51 @@
+"""Templates that are rendered in the process of the test, without any bounds: only for templates that a test wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import attrs
+from jinja2 import nodes
+from jinja2.exceptions import TemplateError as RenderingError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from mlxknife.domain.errors import TemplateError
+from mlxknife.domain.model.generation import Message
+
+
+class _Marked(Extension):
+    """Reads ``{% generation %}`` as nothing around its content."""
+
+    tags = {"generation"}  # noqa: RUF012 - Jinja declares it so
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        parser.stream.skip()
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+@attrs.frozen
+class FakeTemplates:
+    """Fulfils ``ports.templates``."""
+
+    def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Marked]
+        )
+        environment.filters["tojson"] = lambda value, **options: json.dumps(value, **{"ensure_ascii": False} | options)
+        environment.globals |= {"raise_exception": _refuse, "strftime_now": datetime.now().astimezone().strftime}
+        turns = [attrs.asdict(message) for message in messages]
+        try:
+            return environment.from_string(template).render(
+                messages=turns, **{"add_generation_prompt": True, "tools": None, "documents": None, **variables}
+            )
+        except (RenderingError, TypeError, ValueError, ArithmeticError, LookupError, SyntaxError) as exc:
+            msg = f"The template fails: {exc}"
+            raise TemplateError(msg) from exc
+
+
+def _refuse(message: str) -> None:
+    raise RenderingError(message)

@@ -1,0 +1,68 @@
+"""A chat over fakes, for tests of what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from mlxknife.adapters.process.workers import SerialWorkers
+from mlxknife.domain.model.generation import Outcome, Piece, PieceKind
+from mlxknife.domain.model.runtime import Runtime, RuntimePackage
+from mlxknife.domain.services.catalog import Catalog
+from mlxknife.domain.services.chat import Chat, Session
+from mlxknife.domain.services.finder import Finder
+from mlxknife.domain.services.inspector import Inspector
+from mlxknife.domain.services.verifier import Verifier
+from tests.builder import Files, chat_files
+from tests.fakes.engine import FakeEngine, FakeModel
+from tests.fakes.hasher import FakeHasher
+from tests.fakes.model_store import FakeStore
+from tests.fakes.runtime_inventory import FakeInventory
+from tests.fakes.snapshot_reader import FakeReader
+from tests.fakes.system import FakeSystem
+from tests.fakes.templates import FakeTemplates
+from tests.fakes.workspaces import FakeWorkspaces
+
+COMMIT = "0abc" + "0" * 36
+RUNTIME = Runtime(
+    backend=True,
+    mlx_lm=RuntimePackage("mlx-lm", "0.32.2", frozenset({"llama"})),
+    mlx_vlm=RuntimePackage("mlx-vlm", "0.7.0", frozenset(), encoders=frozenset({"bert"})),
+)
+
+
+def chat(
+    engine: FakeEngine, files: Files | None = None, *, system: FakeSystem | None = None, runtime: Runtime = RUNTIME
+) -> Chat:
+    """Return a chat over the model ``mlx-community/one``, and ``other/two`` beside it."""
+    store = FakeStore()
+    disk: dict[str, bytes] = {}
+    for folder in ("models--mlx-community--one", "models--other--two"):
+        store.add(folder, refs={"main": COMMIT}, snapshots=(COMMIT,))
+        place = store.repo(folder).snapshots[0].location.token
+        disk |= {f"{place}/{name}": data for name, data in (chat_files() if files is None else files).items()}
+    catalog = Catalog(
+        Finder(store, FakeWorkspaces()),
+        Inspector(FakeReader(disk)),
+        FakeInventory(runtime),
+        Verifier(FakeHasher({})),
+        SerialWorkers(),
+    )
+    return Chat(catalog, engine, FakeTemplates(), system or FakeSystem())
+
+
+def session(model: FakeModel, files: Files | None = None) -> Session:
+    return chat(FakeEngine(model), files).open("one")
+
+
+def heard(pieces: Generator[Piece, None, Outcome]) -> tuple[list[Piece], Outcome]:
+    told: list[Piece] = []
+    while True:
+        try:
+            told.append(next(pieces))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return told, outcome
+
+
+def texts(pieces: list[Piece], kind: PieceKind = PieceKind.ANSWER) -> str:
+    return "".join(piece.text for piece in pieces if piece.kind is kind)

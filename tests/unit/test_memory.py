@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import pytest
+
+from mlxknife.domain.model.snapshot import SnapshotFacts
+from mlxknife.domain.rules import memory
+from mlxknife.domain.rules.memory import Need
+from tests.builder import chat_files, gguf_files, json_bytes, safetensors
+from tests.unit.facts import facts_of
+
+_ROWS, _COLUMNS = 1280, 4096
+_COUNT = _ROWS * _COLUMNS
+_GIB = 2**30
+_Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
+
+
+def _packed(bits: int, name: str = "layer") -> _Tensors:
+    """Return a matrix as MLX quantises it, in groups of 64."""
+    return {
+        f"{name}.weight": ("U32", (_ROWS, _COLUMNS * bits // 32)),
+        f"{name}.scales": ("BF16", (_ROWS, _COLUMNS // 64)),
+        f"{name}.biases": ("BF16", (_ROWS, _COLUMNS // 64)),
+    }
+
+
+def _facts(*shards: _Tensors, **config: object) -> SnapshotFacts:
+    files = {f"model-{number}.safetensors": safetensors(shard) for number, shard in enumerate(shards)}
+    return facts_of(files | {"config.json": json_bytes({"model_type": "llama"} | config)})
+
+
+def _bytes(need: int) -> float:
+    """Return an estimate without what the runtime takes beside the weights."""
+    return need / 1.1
+
+
+@pytest.mark.parametrize("key", ["quantization", "quantization_config"])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_packed_weights_are_counted_one_by_one_and_their_scales_are_none(bits: int, key: str) -> None:
+    need = memory.needed(_facts(_packed(bits), **{key: {"bits": bits, "group_size": 64}}))
+    assert _bytes(need.unpacked) == pytest.approx(4 * _COUNT, abs=4)
+    assert _bytes(need.least) == pytest.approx(_COUNT * bits / 8 + _ROWS * 2 * (_COLUMNS // 64) * 2, abs=4)
+
+
+@pytest.mark.parametrize("bits", [3, 5, 6])
+def test_bits_that_do_not_divide_a_word_are_counted_as_well(bits: int) -> None:
+    need = memory.needed(_facts(_packed(bits), quantization={"bits": bits, "group_size": 64}))
+    assert _bytes(need.unpacked) == pytest.approx(4 * _COUNT, abs=4)
+
+
+def test_where_a_config_does_not_say_four_bits_are_likely() -> None:
+    need = memory.needed(_facts(_packed(4)))
+    assert _bytes(need.unpacked) == pytest.approx(4 * _COUNT, abs=4)
+
+
+@pytest.mark.parametrize("odd", [None, "4", 0, -4, True, 4.0, 33, 10**9, [4]])
+def test_odd_numbers_of_bits_harm_nobody(odd: object) -> None:
+    need = memory.needed(_facts(_packed(4), quantization={"bits": odd}))
+    assert _bytes(need.unpacked) == pytest.approx(4 * _COUNT, abs=4)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("F16", 2), ("BF16", 2), ("F32", 4)])
+def test_unpacked_weights_are_counted_as_they_are(dtype: str, size: int) -> None:
+    need = memory.needed(_facts({"layer.weight": (dtype, (_ROWS, _COLUMNS)), "norm.weight": (dtype, (_ROWS,))}))
+    assert _bytes(need.least) == pytest.approx(size * (_COUNT + _ROWS), abs=4)
+    assert _bytes(need.unpacked) == pytest.approx(4 * (_COUNT + _ROWS), abs=4)
+
+
+def test_whole_words_without_scales_are_weights_of_their_own() -> None:
+    need = memory.needed(
+        _facts({"ids": ("U32", (100,)), "lonely.weight": ("U32", (10, 10)), "x.scales": ("F32", (5,))})
+    )
+    assert _bytes(need.unpacked) == pytest.approx(4 * 205, abs=4)
+
+
+def test_scales_without_biases_are_scales_too() -> None:
+    tensors = {"layer.weight": ("U32", (8, 16)), "layer.scales": ("U8", (8, 4))}
+    need = memory.needed(_facts(tensors, quantization={"bits": 4, "group_size": 32, "mode": "mxfp4"}))
+    assert _bytes(need.unpacked) == pytest.approx(4 * 8 * 128, abs=4)
+
+
+def test_shards_are_added_up_wherever_their_scales_stand() -> None:
+    whole = {**_packed(4, "a"), **_packed(4, "b")}
+    halves = ({key: whole[key] for key in list(whole)[::2]}, {key: whole[key] for key in list(whole)[1::2]})
+    assert memory.needed(_facts(*halves)) == memory.needed(_facts(whole))
+
+
+def test_the_least_is_what_the_files_hold_and_a_little_more() -> None:
+    tensors = {"a": ("F16", (3, 5)), "b": ("F32", (7,))}
+    stored = sum(prod(shape) * (2 if dtype == "F16" else 4) for dtype, shape in tensors.values())
+    assert stored < memory.needed(_facts(tensors)).least <= 1.5 * stored
+
+
+def test_headers_that_say_nothing_need_nothing() -> None:
+    assert memory.needed(SnapshotFacts()) == Need(0, 0, 0)
+    assert memory.needed(facts_of(gguf_files())) == Need(0, 0, 0)
+    broken = chat_files() | {"model.safetensors": b"\xff" * 64}
+    assert memory.needed(facts_of(broken)) == Need(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("free", "profile"),
+    [
+        (None, "fast"),
+        (4 * _GIB, "fast"),
+        (4 * _GIB - 1, "compact"),
+        (_GIB, "compact"),
+        (_GIB - 1, "as-is"),
+        (0, "as-is"),
+    ],
+)
+def test_a_machine_is_used_as_its_memory_allows(free: int | None, profile: str) -> None:
+    assert memory.profile(Need(least=_GIB // 2, widened=_GIB, unpacked=2 * _GIB), free) == profile
+
+
+def test_what_is_half_a_float32_is_twice_as_large_when_it_is_widened() -> None:
+    need = memory.needed(_facts({"a": ("F16", (1000,)), "b": ("BF16", (500,)), "c": ("F32", (100,))}))
+    assert _bytes(need.least) == pytest.approx(3_400, abs=4)
+    assert _bytes(need.widened) == pytest.approx(6_400, abs=4)
+    assert [need.of(profile) for profile in memory.PROFILES] == [need.unpacked, need.widened, need.least]
+
+
+def test_what_needs_nothing_is_fast_everywhere() -> None:
+    assert memory.profile(Need(0, 0, 0), 0) == "fast"

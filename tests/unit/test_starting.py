@@ -1,0 +1,120 @@
+"""Bringing a starter: what the plan says, and in which order things happen."""
+
+from __future__ import annotations
+
+import hashlib
+
+import attrs
+import pytest
+
+from mlxknife.domain.errors import ModelNotFound, NetworkError, ValidationError
+from mlxknife.domain.model.starter import Starter
+from mlxknife.domain.model.workspace import Origin
+from mlxknife.domain.rules import starters
+from mlxknife.domain.services.inspector import Inspector
+from mlxknife.domain.services.starting import Starting
+from tests.builder import Files, chat_files
+from tests.fakes.importer import FakeImporter
+from tests.fakes.snapshot_reader import FakeReader
+from tests.fakes.starters import FakeStarters
+from tests.fakes.workshop import FakeWorkshop
+from tests.fakes.workspaces import FakeWorkspaces
+
+DATA = b"GGUF and what follows"
+PLACE = "/home/models/starter"
+TINY = Starter(
+    name="starter",
+    package="tiny",
+    version="1.0",
+    wheel_bytes=50,
+    member="tiny/model.gguf",
+    size_bytes=len(DATA),
+    sha256=hashlib.sha256(DATA).hexdigest(),
+    origin="org/model",
+)
+
+
+@pytest.fixture(autouse=True)
+def _only_a_tiny_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starters, "_STARTERS", (TINY,))
+
+
+@attrs.frozen
+class Scene:
+    """A service, and what it works on."""
+
+    starting: Starting
+    workspaces: FakeWorkspaces
+    source: FakeStarters
+    workshop: FakeWorkshop
+
+
+def scene(there: Files | None = None, origin: str | None = TINY.origin, *, is_offline: bool = False) -> Scene:
+    """Return a service over a workspace home where the files are in the starter's place."""
+    folders = {} if there is None else {PLACE: frozenset(there)}
+    origins = {PLACE: origin} if origin is not None and there is not None else {}
+    workspaces = FakeWorkspaces(folders=folders, origins=origins)
+    index = FakeStarters({TINY.requirement: {TINY.member: DATA}}, is_offline=is_offline)
+    workshop = FakeWorkshop()
+    reader = FakeReader({f"{PLACE}/{name}": data for name, data in (there or {}).items()})
+    return Scene(Starting(workspaces, Inspector(reader), index, FakeImporter(), workshop), workspaces, index, workshop)
+
+
+def test_a_starter_becomes_a_workspace() -> None:
+    stage = scene()
+    plan = stage.starting.plan("starter")
+    assert (plan.is_in_place, plan.replaces, plan.bytes_to_fetch) == (False, None, TINY.wheel_bytes)
+    stage.starting.execute(plan)
+    origin, files = stage.workshop.made["starter"]
+    assert origin == Origin(source="org/model", operation="pull", revision="pypi:tiny==1.0")
+    assert files["model.safetensors"] == DATA
+    assert stage.workshop.given == []
+
+
+def test_one_that_is_there_and_whole_is_left_alone() -> None:
+    stage = scene(chat_files())
+    plan = stage.starting.plan("starter")
+    assert (plan.is_in_place, plan.bytes_to_fetch) == (True, 0)
+    stage.starting.execute(plan)
+    assert stage.source.fetched == []
+    assert stage.workshop.made == {}
+
+
+def test_a_damaged_one_is_made_anew() -> None:
+    stage = scene(chat_files() | {"model.safetensors": b"damaged"})
+    plan = stage.starting.plan("starter")
+    assert (plan.is_in_place, plan.replaces) == (False, PLACE)
+    assert plan.reason is not None
+    stage.starting.execute(plan)
+    assert PLACE not in stage.workspaces.folders
+    assert "starter" in stage.workshop.made
+
+
+def test_a_damaged_one_stays_until_the_new_file_is_here() -> None:
+    stage = scene(chat_files() | {"model.safetensors": b"damaged"}, is_offline=True)
+    with pytest.raises(NetworkError):
+        stage.starting.execute(stage.starting.plan("starter"))
+    assert PLACE in stage.workspaces.folders
+
+
+@pytest.mark.parametrize("origin", [None, "org/other"])
+def test_what_somebody_else_made_under_that_name_is_not_touched(origin: str | None) -> None:
+    stage = scene({"config.json": b"{"}, origin)
+    with pytest.raises(ValidationError) as caught:
+        stage.starting.plan("starter")
+    assert PLACE in caught.value.message
+
+
+def test_another_name_is_not_found() -> None:
+    with pytest.raises(ModelNotFound):
+        scene().starting.plan("starters")
+
+
+def test_what_cannot_be_taken_over_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = attrs.evolve(TINY, size_bytes=1, sha256=hashlib.sha256(b"x").hexdigest())
+    monkeypatch.setattr(starters, "_STARTERS", (other,))
+    stage = scene()
+    stage.source.packages = {TINY.requirement: {TINY.member: b"x"}}
+    with pytest.raises(ValidationError):
+        stage.starting.execute(stage.starting.plan("starter"))
+    assert (stage.workshop.made, stage.workshop.given) == ({}, [])
