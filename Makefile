@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help demo test stress check format schema bench clean
 
 help:
-	@echo "make demo    see what it does, on a sample cache that is made for it"
+	@echo "make demo    see what it does: a real model answers, and a sample cache is looked at"
 	@echo "make test    run the whole test suite"
 	@echo "make check   lint, types, import contracts"
 	@echo "make stress  run the slow proofs in full"
@@ -24,11 +24,14 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(if $(EXTRA),$(EXTRA)$(COMMA))dev]'
 	@touch $@
 
+DEMO = HF_HUB_CACHE=.demo/hub MLXK_WORKSPACE_HOME=.demo/workspaces MLXK_WHEELS=.cache/wheels $(BIN)/mlxk
+QUESTION := What is the capital of France?
+
 demo: $(STAMP)
 	@$(BIN)/python -m tests.sample_cache .demo/hub
-	@for line in "list" "list --all --verbose --health" "show tiny-chat-4bit" "health"; do \
-		echo; echo "$$ mlxk $$line"; HF_HUB_CACHE=.demo/hub MLXK_WORKSPACE_HOME=.demo/workspaces $(BIN)/mlxk $$line; \
-	done
+	@echo "$$ mlxk pull starter"; $(DEMO) pull starter
+	@echo; echo "$$ mlxk run starter '$(QUESTION)'"; $(DEMO) run starter '$(QUESTION)'
+	@for line in "list" "show tiny-chat-4bit" "health"; do echo; echo "$$ mlxk $$line"; $(DEMO) $$line; done
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -66,8 +66,9 @@ def test_the_library_example_runs(program: str, surroundings: dict[str, str], tm
 def test_the_first_command_of_the_readme_works() -> None:
     assert "make demo" in README
     done = subprocess.run(["make", "-s", "demo"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "$ mlxk run starter 'What is the capital of France?'\nThe capital of France is Paris.\n" in done.stdout
     assert "$ mlxk health" in done.stdout
-    assert "9 models, 7 healthy, 2 unhealthy" in done.stdout
+    assert "10 models, 8 healthy, 2 unhealthy" in done.stdout
 
 
 def test_every_linked_page_of_the_docs_is_there() -> None:

@@ -1,0 +1,249 @@
+"""The conversation as somebody at a terminal has it: typed with a real keyboard's bytes, read between two prompts."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import select
+import stat
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.e2e.processes import BIN, Machine
+from tests.e2e.test_run import SUM, THOUGHT, Bird, rendered
+from tests.parrot import ANSWERS, parrot_4bit_folder, parrot_folder
+from tests.parrot.answers import CAPITAL, GREETING, LONG, REASONING
+
+pytestmark = pytest.mark.timeout(1200)
+
+_PASTE_ON, _PASTE_OFF, _CURSOR = "\x1b[?2004h", "\x1b[?2004l", "\x1b[?25h"
+"""What prompt_toolkit writes when it begins to ask, when it was answered, and when all is drawn."""
+_OWN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Makes the terminal the one whose Ctrl-C reaches the program."""
+_CTRL_C, _CTRL_D, _ALT_ENTER, _UP = "\x03", "\x04", "\x1b\r", "\x1b[A"
+_MUST_COME = 60
+
+
+class Terminal:
+    """A conversation that somebody types."""
+
+    def __init__(self, bird: Bird, *words: str) -> None:
+        self._mine, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _OWN_TERMINAL, str(BIN / "mlxk"), "run", str(bird.folder), *words],
+            env=bird.environment(PROMPT_TOOLKIT_NO_CPR="1", NO_COLOR="1"),
+            cwd=bird.machine.root,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self.greeting = self._until(_is_asking).partition(_PASTE_ON)[0].partition(_CURSOR)[2].replace("\r\n", "\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._mine)
+
+    def press(self, keys: str) -> None:
+        os.write(self._mine, keys.encode())
+
+    def enter(self, line: str) -> str:
+        """Type a line; return what is shown until the next prompt, untouched but for the line breaks."""
+        self.press(f"{line}\r")
+        return self.told()
+
+    def told(self) -> str:
+        """Return what is shown between a line that was given and the next prompt."""
+        shown = self._until(lambda text: _PASTE_OFF in text and _is_asking(text.partition(_PASTE_OFF)[2]))
+        return shown.partition(_PASTE_OFF)[2].partition(_PASTE_ON)[0].replace("\r\n", "\n")
+
+    def interrupt(self, line: str, after: str) -> str:
+        """Type a line, press Ctrl-C as soon as a text is seen, and return what is shown until the next prompt."""
+        self.press(f"{line}\r")
+        shown = self._until(lambda text: after in text.partition(_PASTE_OFF)[2])
+        self.press(_CTRL_C)
+        shown += self._until(_is_asking)
+        return shown.partition(_PASTE_OFF)[2].partition(_PASTE_ON)[0].replace("\r\n", "\n")
+
+    def leave(self, keys: str) -> tuple[int, str]:
+        """Press the last keys; return the exit code and what was shown afterwards."""
+        self.press(keys)
+        shown = self._until(lambda _: False)
+        return self._process.wait(_MUST_COME), shown.partition(_PASTE_OFF)[2]
+
+    def _until(self, is_enough: Callable[[str], bool]) -> str:
+        """Read until a text is enough, or until the program is gone."""
+        data = b""
+        while not is_enough(data.decode(errors="replace")):
+            ready, _, _ = select.select([self._mine], [], [], _MUST_COME)
+            assert ready, data
+            try:
+                chunk = os.read(self._mine, 65536)
+            except OSError:  # how Linux says that the other side is gone
+                chunk = b""
+            if not chunk:
+                break
+            data += chunk
+        return data.decode()
+
+
+def _is_asking(text: str) -> bool:
+    before, is_there, prompt = text.rpartition(_PASTE_ON)
+    del before
+    return bool(is_there) and prompt.endswith(_CURSOR)
+
+
+@pytest.fixture(scope="module")
+def bird(tmp_path_factory: pytest.TempPathFactory) -> Bird:
+    return Bird(Machine(tmp_path_factory.mktemp("bird")), parrot_folder())
+
+
+@pytest.fixture
+def terminal(bird: Bird) -> Iterator[Terminal]:
+    with Terminal(bird) as opened:
+        yield opened
+
+
+def turn(question: str, answer: str) -> int:
+    """Return how many tokens a turn of the past has."""
+    return rendered(question) + len(f"{answer}\x00\n")
+
+
+def stats(terminal: Terminal) -> tuple[int, int]:
+    words = terminal.enter("/stats").split()
+    return int(words[0]), int(words[3])
+
+
+def test_every_question_is_answered_after_all_that_was_said(bird: Bird, terminal: Terminal) -> None:
+    assert terminal.greeting == f"{bird.folder} (/help tells more, Ctrl-D leaves)\n"
+    assert terminal.enter("/stats") == "Nothing was answered yet\n"
+    assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
+    assert stats(terminal) == (rendered(CAPITAL), len(ANSWERS[CAPITAL]) + 1)
+    past = turn(CAPITAL, ANSWERS[CAPITAL])
+    assert terminal.enter(REASONING) == f"{THOUGHT}\n\n{SUM}\n"
+    assert stats(terminal)[0] == past + rendered(REASONING)
+    past += turn(REASONING, SUM)  # what it thought is not repeated to it
+    assert terminal.enter(GREETING) == f"{ANSWERS[GREETING]}\n"
+    assert stats(terminal)[0] == past + rendered(GREETING)
+    assert terminal.enter("") == terminal.enter("   ") == ""
+    too_long = terminal.enter("a" * 2100)
+    assert too_long.startswith("error: The prompt has ")
+    assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
+    assert stats(terminal)[0] == past + turn(GREETING, ANSWERS[GREETING]) + rendered(CAPITAL)
+    assert terminal.leave(_CTRL_D) == (0, "")
+
+
+def test_commands_shape_the_conversation(bird: Bird, terminal: Terminal) -> None:
+    small = parrot_4bit_folder()
+    helped = terminal.enter("/help")
+    for command in "help system set show save load clear model stats exit".split():
+        assert f"\n/{command}" in f"\n{helped}"
+    assert terminal.enter("/set temperature 0") == "temperature: 0\n"
+    assert terminal.enter("/set max-tokens 12") == "max-tokens: 12\n"
+    assert terminal.enter("/set temperature warm") == "error: temperature must be a number, not 'warm'\n"
+    assert terminal.enter("/set top_p 7") == "error: top_p must be between 0.0 and 1.0, not 7.0\n"
+    assert terminal.enter("/set colour red").startswith("error: There is no setting 'colour'\nhint: There are ")
+    assert terminal.enter("/system Be kind.") == "system text set\n"
+    assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL][:12]}\n"
+    assert stats(terminal) == (rendered(CAPITAL, "Be kind."), 12)
+    settings = "temperature: 0.0\nmax_tokens: 12\n"
+    said = f"[user] {CAPITAL}\n[assistant] {ANSWERS[CAPITAL][:12]}\n"
+    shown = f"model: {bird.folder}\nsystem: Be kind.\n{settings}{said}"
+    assert terminal.enter("/show") == shown
+    assert terminal.enter("/save kept.json") == "saved in kept.json\n"
+    assert terminal.enter("/clear") == "forgotten\n"
+    assert terminal.enter("/system") == "no system text\n"
+    assert terminal.enter("/set max_tokens") == "max_tokens: as the model wants it\n"
+    assert terminal.enter("/show") == f"model: {bird.folder}\nsystem: -\ntemperature: 0.0\n"
+    assert terminal.enter("/load kept.json") == "2 messages\n"
+    assert terminal.enter("/show") == shown.replace("max_tokens: 12\n", "")
+    assert terminal.enter("/load missing.json") == "error: No such file or directory: missing.json\n"
+    assert terminal.enter("/save").startswith("error: Something is missing: /save FILE")
+    assert "error: " in terminal.enter("/model nobody/nothing")
+    assert terminal.enter(f"/model {small}") == f"now talking to {small}\n"
+    assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
+    assert terminal.enter("/show").startswith(f"model: {small}\nsystem: Be kind.\n")
+    assert terminal.enter("/unkown").startswith("error: There is no command /unkown\n")
+    assert terminal.leave("/exit\r") == (0, "")
+
+
+def test_a_question_may_have_several_lines(terminal: Terminal) -> None:
+    assert terminal.enter('"""What is') == ""
+    assert terminal.enter('17 + 25?"""') == f"{THOUGHT}\n\n{SUM}\n"
+    assert terminal.enter('"""') == ""
+    assert terminal.enter(f'{CAPITAL}"""') == f"{ANSWERS[CAPITAL]}\n"
+    assert terminal.enter(f"Polly:{_ALT_ENTER}{GREETING}")
+    said = terminal.enter("/show")
+    assert f"\n[user] What is\n17 + 25?\n[assistant] {SUM}\n[user] {CAPITAL}\n" in said
+    assert f"\n[user] Polly:\n{GREETING}\n" in said
+    assert terminal.enter('"""never') == ""
+    terminal.press(_CTRL_C)
+    assert terminal.told() == "Ctrl-D or /exit leaves\n"
+    assert terminal.enter("/show") == said
+
+
+def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird) -> None:
+    slow = Bird(bird.machine, parrot_4bit_folder())
+    with Terminal(slow, "--cpu-profile", "as-is") as terminal:
+        shown = terminal.interrupt(LONG, "Once")
+        said, _, rest = shown.partition("^C")
+        assert rest.endswith("\nstopped\n")
+        said += rest.removesuffix("\nstopped\n")
+        assert said.startswith("Once")
+        assert len(said) < len(ANSWERS[LONG])
+        assert terminal.enter("/show").endswith(f"[user] {LONG}\n[assistant] {said}\n")
+        terminal.press(_CTRL_C)
+        assert terminal.told() == "Ctrl-D or /exit leaves\n"
+        assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
+        assert terminal.leave(_CTRL_D) == (0, "")
+
+
+def test_a_conversation_of_a_stranger_never_steers_the_terminal(bird: Bird, terminal: Terminal) -> None:
+    evil = "evil \x1b[2J\x1b]0;title\x07 \x9b31m \u202e\x08"
+    messages = [{"role": "user", "content": evil}, {"role": f"assistant{evil}", "content": "two\nlines"}]
+    saved = {"version": 1, "model": evil, "system": evil, "messages": messages}
+    (bird.machine.root / "evil.json").write_text(json.dumps(saved))
+    assert terminal.enter("/load evil.json") == "2 messages\n"
+    shown = terminal.enter("/show")
+    assert shown.count("evil \\x1b[2J\\x1b]0;title\\x07 \\x9b31m") == 3
+    assert all(char.isprintable() or char == "\n" for char in shown)
+    assert "two\nlines\n" in shown
+    for name, text in (("other", json.dumps(saved | {"version": 2})), ("key", '{"\x1b": 1}'), ("none", "\udcff[")):
+        (bird.machine.root / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+        refused = terminal.enter(f"/load {name}")
+        assert refused.startswith("error: ")
+        assert all(char.isprintable() or char == "\n" for char in refused)
+    assert terminal.enter("/show") == shown
+
+
+def test_what_was_typed_can_be_had_again_by_nobody_else(tmp_path: Path) -> None:
+    bird = Bird(Machine(tmp_path), parrot_folder())
+    with Terminal(bird) as terminal:
+        assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
+        assert terminal.leave(_CTRL_D) == (0, "")
+    (history,) = tmp_path.rglob("chat_history")
+    assert stat.S_IMODE(history.stat().st_mode) == 0o600
+    assert f"+{CAPITAL}\n" in history.read_text()
+    with Terminal(bird) as terminal:
+        assert terminal.enter(_UP) == f"{ANSWERS[CAPITAL]}\n"
+        assert terminal.leave(_CTRL_D) == (0, "")
