@@ -56,6 +56,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/catalog.py
 	$(BIN)/python benchmarks/verify.py
 	$(BIN)/python benchmarks/pull.py
+	$(BIN)/python benchmarks/run.py
 
 clean:
 	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,7 +1,7 @@
 """``run`` against mlx-lm: how fast tokens come, and what the start costs.
 
-Decoding: our engine against a bare ``mlx_lm.stream_generate`` with the same weights, in the same form, in one process, in
-turns; it also tells the rate of prefill of the model as we load it. The peer as people install it is
+Decoding: our engine against a bare ``mlx_lm.stream_generate`` with the same weights, in the same form, in one process,
+in turns; it also tells the rate of prefill of the model as we load it. The peer as people install it is
 ``mlx_lm.generate`` on the same four-bit folder, whose half-precision scales MLX's CPU backend emulates; so it gets few
 tokens, and one run.
 """
@@ -96,14 +96,14 @@ def _report(decode: dict[str, list[float]], peer: dict[str, float], peer_seconds
     rows = (
         ("decode, against bare stream_generate, tokens/s", ours, bare, ours / bare, 0.97),
         (
-            "decode, against mlx_lm.generate as installed, tokens/s",
+            "decode, against mlx_lm.generate, tokens/s",
             ours,
             peer["Generation"],
             ours / peer["Generation"],
             50,
         ),
         (
-            "prefill, against mlx_lm.generate as installed, tokens/s",
+            "prefill, against mlx_lm.generate, tokens/s",
             prefill,
             peer["Prompt"],
             prefill / peer["Prompt"],
