@@ -18,6 +18,7 @@ from mlxknife.ports.hasher import Hasher
 from mlxknife.ports.hub import Hub
 from mlxknife.ports.importer import Importer
 from mlxknife.ports.intake import Intake
+from mlxknife.ports.proofs import Proofs
 from mlxknife.ports.runtime_inventory import RuntimeInventory
 from mlxknife.ports.starters import StarterSource
 from mlxknife.ports.system import System
@@ -46,6 +47,7 @@ class App:
     inspector: Inspector
     inventory: RuntimeInventory
     hasher: Hasher
+    proofs: Proofs
     workers: Workers
     disposal: Disposal
     open_hub: Callable[[], Hub]
@@ -64,7 +66,7 @@ class App:
         """``list`` and ``show``."""
         from mlxknife.domain.services.catalog import Catalog  # noqa: PLC0415
 
-        return Catalog(self.finder, self.inspector, self.inventory, Verifier(self.hasher), self.workers)
+        return Catalog(self.finder, self.inspector, self.inventory, Verifier(self.hasher, self.proofs), self.workers)
 
     @cached_property
     def remover(self) -> Remover:
@@ -101,4 +103,4 @@ class App:
         """``health``."""
         from mlxknife.domain.services.health import Health  # noqa: PLC0415
 
-        return Health(self.finder, self.inspector, Verifier(self.hasher), self.workers)
+        return Health(self.finder, self.inspector, Verifier(self.hasher, self.proofs), self.workers)

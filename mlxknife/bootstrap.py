@@ -9,6 +9,7 @@ from functools import partial
 from mlxknife.adapters.folder.hashing import ThreadedHasher
 from mlxknife.adapters.folder.reader import FolderReader
 from mlxknife.adapters.hfcache.disposal import CacheDisposal
+from mlxknife.adapters.hfcache.proofs import CacheProofs
 from mlxknife.adapters.hfcache.store import HfCache
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.adapters.packages.inventory import InstalledPackages
@@ -59,6 +60,7 @@ def open_app(
         inspector=Inspector(reader=FolderReader()),
         inventory=InstalledPackages(),
         hasher=ThreadedHasher(),
+        proofs=CacheProofs(settings.hub_cache),
         workers=ForkedWorkers() if may_fork else SerialWorkers(),
         disposal=CacheDisposal(settings.hub_cache),
         open_hub=partial(_open_hub, settings),

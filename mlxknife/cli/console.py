@@ -41,9 +41,9 @@ class Console:
 
     @property
     def progress(self) -> Progress | None:
-        """A progress bar where somebody can see it."""
-        if self._as_json or not wants_motion(sys.stderr):
+        """A progress bar where somebody can see it, remarks where it would be noise, nothing for a program."""
+        if self._as_json:
             return None
-        from mlxknife.cli.render.progress import Bar  # noqa: PLC0415 - most commands are quick
+        from mlxknife.cli.render.progress import Bar, Remarks  # noqa: PLC0415 - most commands are quick
 
-        return Bar(sys.stderr)
+        return Bar(sys.stderr) if wants_motion(sys.stderr) else Remarks(sys.stderr)

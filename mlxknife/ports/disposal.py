@@ -20,7 +20,14 @@ class Disposal(Protocol):
         ...
 
     def blob_use(self, folder: str) -> BlobUse:
-        """Return the blobs of a repo and what its snapshots need. Links are read, never followed."""
+        """Return the blobs of a repo and what its snapshots need; a partial that somebody writes to is not among them.
+
+        Links are read, never followed. Where a part of a snapshot cannot be looked at, nothing is returned.
+        """
+        ...
+
+    def is_busy(self, folder: str) -> bool:
+        """Tell whether another process of ours takes something into a repo, or out of it, at this moment."""
         ...
 
     def size_bytes(self, folder: str, commit: str | None = None) -> int:
@@ -43,5 +50,5 @@ class Disposal(Protocol):
         ...
 
     def empty_trash(self) -> None:
-        """Finish what an interrupted removal left."""
+        """Finish what interrupted removals left, as far as it goes; raises for what cannot go at the end."""
         ...

@@ -30,8 +30,13 @@ class Intake(Protocol):
     there then.
     """
 
-    def guarded(self, folder: str) -> AbstractContextManager[None]:
-        """Keep removals of ours away from a repo, having waited for one that is under way. Others may take in, too."""
+    def guarded(
+        self, folder: str, progress: Progress | None = None, *, waits: bool = True
+    ) -> AbstractContextManager[None]:
+        """Keep removals of ours away from a repo, having waited for one that is under way. Others may take in, too.
+
+        Raises LocksPresent where it is not to wait, StorageError for a repo that is only a link.
+        """
         ...
 
     def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
@@ -39,7 +44,7 @@ class Intake(Protocol):
         ...
 
     def is_untidy(self, folder: str) -> bool:
-        """Tell whether somebody was stopped while they published, so that the next to publish has to clear up."""
+        """Tell whether somebody who was stopped left something, which the next to publish clears up."""
         ...
 
     def free_bytes(self) -> int:

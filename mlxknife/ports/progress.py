@@ -24,6 +24,10 @@ class Progress(Protocol):
         """Hear that a file is over, finished or not; from any thread."""
         ...
 
+    def wait(self, reason: str) -> None:
+        """Hear that the work waits for somebody, and goes on by itself; from any thread."""
+        ...
+
     def end(self) -> None:
         """Hear that the work is over, finished or not."""
         ...
@@ -43,6 +47,9 @@ class Silence:
 
     def end_file(self, name: str) -> None:
         """See ``Progress.end_file``."""
+
+    def wait(self, reason: str) -> None:
+        """See ``Progress.wait``."""
 
     def end(self) -> None:
         """See ``Progress.end``."""

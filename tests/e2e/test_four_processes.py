@@ -137,7 +137,6 @@ def words(kind: str, revision: str) -> tuple[str, ...]:
 
 DOWNLOADS = ("pull", "force", "hf")
 
-# a blob goes between being listed and being looked at (_stored_blobs).
 ENDS = {"pull": (0,), "force": (0,), "hf": (0,), "rm": (0, 1), "orphans": (0,), "verify": (0, 1)}
 """How a program may end, whatever the others do: a removal may find nothing to remove, or somebody at work on it."""
 KINDS = tuple(ENDS)

@@ -279,6 +279,24 @@ def test_killed_again_and_again(machine: Machine, capsys: pytest.CaptureFixture[
     assert kills == 5
 
 
+def test_killed_while_it_fetches_what_is_there(machine: Machine) -> None:
+    """An intact model has partials beside its blobs then, which by the contract are unfinished; a pull takes them."""
+    with scene("repair", large, machine) as found:
+        found.finish()
+        found.hub.fail(Slow(8 * MIB), "*.safetensors")
+        moment = found.sent + 2 * MIB
+        process = found.stage.begin(Order((*PULL, "--force")))
+        found.hub.wait_until(lambda: found.sent > moment)
+        os.kill(process, signal.SIGKILL)
+        assert found.stage.end(process).was_killed
+        blobs = found.machine.hub / "models--org--model" / "blobs"
+        (blobs / f"{next(blobs.glob('*.incomplete')).name.partition('.')[0]}.0a1b2c3d.incomplete").touch()
+        found.hub.heal()
+        found.hub.reset()
+        found.finish()
+        assert found.sent == 0
+
+
 def test_killed_before_every_step_of_publishing(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     steps = kill_before_every_step("second revision", machine, only_published=True)
     show(f"killed before each of {steps} changes that publish", capsys)

@@ -1,41 +1,31 @@
-"""``rm`` killed before each of its steps: what is left is listed or reported, and the next command finishes."""
+"""``rm`` killed before each change of the disk: what is left is listed or reported, and the next command finishes."""
 
 from __future__ import annotations
 
 import shutil
-import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import pytest
 
 import mlxknife
 from tests.builder import chat_files, commit_of, sharded_files
 from tests.e2e.processes import Machine
+from tests.e2e.sabotage import Stage
 
 _MOST_STEPS = 200
-_PROGRAM = """
-import os, signal, sys
-steps_left = int(sys.argv.pop(1))
-CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir"}
-def watch(event, arguments):
-    global steps_left
-    if event in CHANGES or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wxa")):
-        if steps_left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        steps_left -= 1
-from mlxknife.__main__ import main
-sys.addaudithook(watch)
-sys.exit(main())
-"""
 
 
-def killed_after(machine: Machine, steps: int, *words: str) -> bool:
+@pytest.fixture
+def stage(machine: Machine) -> Iterator[Stage]:
+    with Stage(machine.environment(), machine.root / "stage") as opened_stage:
+        yield opened_stage
+
+
+def killed_before(stage: Stage, step: int, *words: str) -> bool:
     """Run ``rm`` until just before a change of the disk; say whether it was killed there."""
-    command = [sys.executable, "-c", _PROGRAM, str(steps), "rm", *words]
-    done = subprocess.run(command, env=machine.environment(), capture_output=True, check=False, timeout=60)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
+    ran = stage.run("rm", *words, killed_before=step)
+    assert ran.was_killed or ran.outcome.code == 0, ran
+    return ran.was_killed
 
 
 def bytes_of_blobs(machine: Machine) -> int:
@@ -54,34 +44,32 @@ def told(machine: Machine) -> tuple[list[str], list[str]]:
     return [model.name for model in app.catalog.list()], [item.label for item in app.disposal.trash()]
 
 
-def test_a_whole_repo(machine: Machine) -> None:
+def test_a_whole_repo(machine: Machine, stage: Stage) -> None:
     for steps in range(_MOST_STEPS):
         machine.cache.model("org/model", sharded_files())
-        was_killed = killed_after(machine, steps, "org/model")
+        was_killed = killed_before(stage, steps, "org/model")
         listed, trash = told(machine)
         if bytes_of_blobs(machine):
             assert listed == ["org/model"] or trash == ["org/model"], steps
         if not was_killed:
             assert (listed, trash, bytes_of_blobs(machine)) == ([], [], 0)
             break
-        again = (
-            machine.run("rm", "org/model", "--json") if listed else machine.run("rm", "--orphans", "--force", "--json")
-        )
-        assert again.code == 0, (steps, again)
+        again = stage.run("rm", *(("org/model",) if listed else ("--orphans", "--force")))
+        assert again.outcome.code == 0, (steps, again)
         assert told(machine) == ([], [])
         assert bytes_of_blobs(machine) == 0, steps
         assert not (machine.hub / ".mlxk-trash").exists()
     else:
         pytest.fail("it never came to its end")
-    assert steps > 5
+    assert steps > 10
 
 
-def test_one_of_two_revisions(machine: Machine) -> None:
+def test_one_of_two_revisions(machine: Machine, stage: Stage) -> None:
     new_files = sharded_files() | {"config.json": chat_files(salt="new")["config.json"]}
     for steps in range(_MOST_STEPS):
         machine.cache.model("org/model", sharded_files(), commit=commit_of("old"), ref="v1")
         new = machine.cache.model("org/model", new_files, commit=commit_of("new"))
-        was_killed = killed_after(machine, steps, f"org/model@{commit_of('old')}")
+        was_killed = killed_before(stage, steps, f"org/model@{commit_of('old')}")
         listed, trash = told(machine)
         assert listed == ["org/model"]
         assert trash in ([], [f"org/model@{commit_of('old')[:12]}"]), steps
@@ -91,7 +79,7 @@ def test_one_of_two_revisions(machine: Machine) -> None:
             break
         still_there = (new.repo / "snapshots" / commit_of("old")).exists()
         again = (f"org/model@{commit_of('old')}",) if still_there else ("--orphans", "--force")
-        assert machine.run("rm", *again).code == 0, steps
+        assert stage.run("rm", *again).outcome.code == 0, steps
         assert told(machine) == (["org/model"], [])
         leftovers = opened(machine).remover.leftovers()
         assert (leftovers.orphans, leftovers.trash) == ((), ()), steps
@@ -99,4 +87,4 @@ def test_one_of_two_revisions(machine: Machine) -> None:
         shutil.rmtree(machine.hub)
     else:
         pytest.fail("it never came to its end")
-    assert steps > 5
+    assert steps > 10

@@ -48,9 +48,17 @@ class FakeDisposal:
         repo = self.repos.get(folder, StoredRepo())
         return BlobUse(
             folder=folder,
-            blobs=tuple(StoredBlob(name, size, name.endswith(_UNFINISHED)) for name, size in repo.blobs.items()),
+            blobs=tuple(
+                StoredBlob(name, size, name.endswith(_UNFINISHED))
+                for name, size in repo.blobs.items()
+                if not (name.endswith(_UNFINISHED) and (folder, name.partition(".")[0]) in self.locks)
+            ),
             used_by={commit: frozenset(files.values()) for commit, files in repo.snapshots.items()},
         )
+
+    def is_busy(self, folder: str) -> bool:
+        self._permit()
+        return folder in self.guards
 
     def size_bytes(self, folder: str, commit: str | None = None) -> int:
         repo = self.repos.get(folder, StoredRepo())

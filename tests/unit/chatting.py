@@ -16,6 +16,7 @@ from tests.builder import Files, chat_files
 from tests.fakes.engine import FakeEngine, FakeModel
 from tests.fakes.hasher import FakeHasher
 from tests.fakes.model_store import FakeStore
+from tests.fakes.proofs import FakeProofs
 from tests.fakes.runtime_inventory import FakeInventory
 from tests.fakes.snapshot_reader import FakeReader
 from tests.fakes.system import FakeSystem
@@ -44,7 +45,7 @@ def chat(
         Finder(store, FakeWorkspaces()),
         Inspector(FakeReader(disk)),
         FakeInventory(runtime),
-        Verifier(FakeHasher({})),
+        Verifier(FakeHasher({}), FakeProofs()),
         SerialWorkers(),
     )
     return Chat(catalog, engine, FakeTemplates(), system or FakeSystem())

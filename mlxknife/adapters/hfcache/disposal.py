@@ -16,14 +16,13 @@ from collections.abc import Iterator
 
 from mlxknife.adapters.hfcache import ground, trash
 from mlxknife.adapters.hfcache.ground import NO_NAMES, our_errors
+from mlxknife.adapters.hfcache.layout import BLOBS, REFS, SNAPSHOTS, TREES, blob_of_partial
 from mlxknife.adapters.hfcache.locks import RepoLocks
-from mlxknife.adapters.hfcache.trash import BLOBS, CONTENT, NOTE
-from mlxknife.domain.errors import KnifeError, LocksPresent
+from mlxknife.adapters.hfcache.trash import CONTENT, NOTE
+from mlxknife.domain.errors import KnifeError, LocksPresent, StorageError
 from mlxknife.domain.model.removal import BlobUse, Orphan, StoredBlob, Target, TrashItem
 
 TRASH = ".mlxk-trash"
-
-_UNFINISHED = ".incomplete"
 
 
 class CacheDisposal:
@@ -48,21 +47,27 @@ class CacheDisposal:
         with our_errors("read"):
             if os.path.islink(repo) or os.path.islink(f"{repo}/{BLOBS}"):
                 return BlobUse(folder=folder, blobs=(), used_by={})  # what stands behind a link is not the repo's own
-            snapshots = _folders(f"{repo}/snapshots")
+            snapshots = f"{repo}/{SNAPSHOTS}"
             return BlobUse(
                 folder=folder,
-                blobs=tuple(_stored_blobs(f"{repo}/blobs")),
+                blobs=tuple(_stored_blobs(f"{repo}/{BLOBS}", RepoLocks(self._root, folder))),
                 used_by={
-                    name: frozenset(_linked_blobs(f"{repo}/snapshots/{name}", f"{repo}/{BLOBS}")) for name in snapshots
+                    name: frozenset(_linked_blobs(f"{snapshots}/{name}", f"{repo}/{BLOBS}"))
+                    for name in _folders(snapshots)
                 },
             )
+
+    def is_busy(self, folder: str) -> bool:
+        """See ``Disposal.is_busy``."""
+        with our_errors("read"):
+            return RepoLocks(self._root, folder).is_held()
 
     def size_bytes(self, folder: str, commit: str | None = None) -> int:
         """See ``Disposal.size_bytes``."""
         path = f"{self._root}/{folder}"
         if commit is not None:
-            return trash.own_size(f"{path}/snapshots/{commit}")
-        return trash.own_size(f"{path}/{BLOBS}") + trash.own_size(f"{path}/snapshots")
+            return trash.own_size(f"{path}/{SNAPSHOTS}/{commit}")
+        return trash.own_size(f"{path}/{BLOBS}") + trash.own_size(f"{path}/{SNAPSHOTS}")
 
     def discard(self, target: Target) -> None:
         """See ``Disposal.discard``."""
@@ -99,11 +104,19 @@ class CacheDisposal:
     def empty_trash(self) -> None:
         """See ``Disposal.empty_trash``."""
         with our_errors("removed"):
-            for name in _folders(self._trash):
-                with trash.claimed(f"{self._trash}/{name}") as is_ours:
+            names = _folders(self._trash)
+        trouble = None
+        for name in names:
+            item = f"{self._trash}/{name}"
+            try:
+                with our_errors("emptied out of the trash"), trash.claimed(item) as is_ours:
                     if is_ours:
-                        self._finish_alone(f"{self._trash}/{name}")
-            self._close_trash()
+                        self._finish_alone(item)
+            except StorageError as error:  # the others can go all the same
+                trouble = error
+        self._close_trash()
+        if trouble is not None:
+            raise trouble
 
     @contextlib.contextmanager
     def _new_item(self, target: Target) -> Iterator[str]:
@@ -121,7 +134,7 @@ class CacheDisposal:
                 yield item
             except (OSError, KnifeError):
                 if not trash.has_begun(item):
-                    trash.delete(item)
+                    ground.delete(item)
                     self._close_trash()
                 raise
 
@@ -141,23 +154,26 @@ class CacheDisposal:
         try:
             RepoLocks(self._root, folder).check()
         except LocksPresent:
-            # A download began between the last look and the rename: it gets its folder back.
-            os.rename(f"{item}/{CONTENT}", repo)
+            # A download began between the last look and the rename: it gets its folder back, or has made a new one.
+            with contextlib.suppress(FileExistsError, OSError):
+                os.rename(f"{item}/{CONTENT}", repo)
             raise
         ground.sync(self._root)
 
     def _discard_snapshot(self, folder: str, commit: str, refs: tuple[str, ...], item: str) -> None:
-        snapshots = ground.real_folder(self._root, folder, "snapshots")
+        snapshots = ground.real_folder(self._root, folder, SNAPSHOTS)
         paths = []
         for ref in refs:
-            holder = ground.real_folder(self._root, folder, "refs", *ref.split("/")[:-1])
+            holder = ground.real_folder(self._root, folder, REFS, *ref.split("/")[:-1])
             paths.append(f"{holder}/{ref.rpartition('/')[2]}")
-        for path in paths:
-            os.unlink(path)
+        gone = []
         try:
+            for path in paths:
+                os.unlink(path)
+                gone.append(path)
             os.rename(f"{snapshots}/{commit}", f"{item}/{CONTENT}")
         except OSError:
-            for path in paths:  # nothing goes: the refs are as they were
+            for path in gone:  # nothing goes: the refs are as they were
                 with open(path, "x", encoding="utf-8") as file:
                     file.write(commit)
             raise
@@ -179,12 +195,21 @@ class CacheDisposal:
         """
         folder, commit = known or trash.origin(item)
         if folder is not None and commit is not None:
-            for name in sorted(set(_linked_blobs(f"{item}/{CONTENT}", f"{self._root}/{folder}/{BLOBS}"))):
-                self._move_blob(folder, name, item)
+            self._free_blobs(folder, commit, item)
         for part in (BLOBS, CONTENT):
-            trash.delete(f"{item}/{part}")
-        trash.delete(item)
+            ground.delete(f"{item}/{part}")
+        ground.delete(item)
         self._close_trash()
+
+    def _free_blobs(self, folder: str, commit: str, item: str) -> None:
+        """Move the blobs that only a removed snapshot needed after it, and drop the listing of its commit."""
+        content = f"{item}/{CONTENT}"
+        if os.path.isdir(content) and not os.path.islink(content):
+            ground.unlock(content)
+        for name in sorted(set(_linked_blobs(content, f"{self._root}/{folder}/{BLOBS}"))):
+            self._move_blob(folder, name, item)
+        with contextlib.suppress(OSError):  # a listing more does no harm
+            os.unlink(f"{ground.real_folder(self._root, folder, TREES)}/{commit}.json")
 
     def _close_trash(self) -> None:
         with contextlib.suppress(OSError):  # it stays while something is in it
@@ -198,7 +223,7 @@ class CacheDisposal:
         blob = f"{blobs}/{name}"
         if not os.path.lexists(blob):
             return False
-        with RepoLocks(self._root, folder).blob(_lock_name(name)) as is_free:
+        with RepoLocks(self._root, folder).blob(blob_of_partial(name) or name) as is_free:
             if not is_free or not os.path.lexists(blob) or self._is_needed(folder, name):
                 return False
             ground.make_folder(item, BLOBS)
@@ -209,8 +234,12 @@ class CacheDisposal:
         return True
 
     def _is_needed(self, folder: str, name: str) -> bool:
-        snapshots, blobs = (f"{self._root}/{folder}/{part}" for part in ("snapshots", BLOBS))
-        return any(name in _linked_blobs(f"{snapshots}/{commit}", blobs) for commit in _folders(snapshots))
+        """Tell whether a snapshot needs a blob; one that cannot be looked at may do so."""
+        snapshots, blobs = (f"{self._root}/{folder}/{part}" for part in (SNAPSHOTS, BLOBS))
+        try:
+            return any(name in _linked_blobs(f"{snapshots}/{commit}", blobs) for commit in _folders(snapshots))
+        except OSError:
+            return True
 
 
 def _folders(path: str) -> list[str]:
@@ -223,31 +252,47 @@ def _folders(path: str) -> list[str]:
         return []
 
 
-def _stored_blobs(path: str) -> Iterator[StoredBlob]:
+def _stored_blobs(path: str, locks: RepoLocks) -> Iterator[StoredBlob]:
+    """Yield the blobs of a repo; a partial that somebody writes to at this moment is none. Raises OSError."""
     try:
         with os.scandir(path) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except FileNotFoundError:
         return
     for entry in entries:
-        if not entry.is_dir(follow_symlinks=False):
-            with contextlib.suppress(FileNotFoundError):  # somebody finished or removed it since
-                size = entry.stat(follow_symlinks=False).st_size
-                yield StoredBlob(name=entry.name, size=size, unfinished=entry.name.endswith(_UNFINISHED))
+        to_be = blob_of_partial(entry.name)
+        if entry.is_dir(follow_symlinks=False) or (to_be is not None and locks.is_live(to_be)):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # somebody finished or removed it since
+            size = entry.stat(follow_symlinks=False).st_size
+            yield StoredBlob(name=entry.name, size=size, unfinished=to_be is not None)
 
 
 def _linked_blobs(snapshot: str, blobs: str) -> Iterator[str]:
-    """Yield the last part of every link of a snapshot, wherever it leads, and of a blob that is a link itself."""
-    for folder, _, names in os.walk(snapshot):
+    """Yield the last part of every link of a snapshot, wherever it leads, and of a blob that is a link itself.
+
+    Raises OSError where a part of it cannot be looked at: what stands there could lead to any blob.
+    """
+    for folder, _, names in os.walk(snapshot, onerror=_stop):
         for name in names:
-            with contextlib.suppress(OSError):
-                blob = os.readlink(f"{folder}/{name}").rpartition("/")[2]
+            blob = _lead(f"{folder}/{name}")
+            if blob is not None:
                 yield blob
-                yield os.readlink(f"{blobs}/{blob}").rpartition("/")[2]
+                further = _lead(f"{blobs}/{blob}")
+                if further is not None:
+                    yield further
 
 
-def _lock_name(blob: str) -> str:
-    """Return the name that huggingface_hub locks while it downloads a blob: the etag, without what a partial adds."""
-    etag = blob.removesuffix(_UNFINISHED)
-    stem, dot, token = etag.rpartition(".")
-    return stem if dot and len(token) == 8 and blob != etag else etag  # noqa: PLR2004 - eight hex digits of a partial
+def _lead(path: str) -> str | None:
+    """Return the last part of what a link leads to; None where there is no link. Raises OSError."""
+    try:
+        return os.readlink(path).rpartition("/")[2]
+    except OSError as exc:
+        if exc.errno in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return None
+        raise
+
+
+def _stop(exc: OSError) -> None:
+    if exc.errno != errno.ENOENT:  # what is gone needs nothing
+        raise exc

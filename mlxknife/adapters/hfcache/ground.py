@@ -12,6 +12,9 @@ from mlxknife.domain.errors import AccessDenied, StorageError
 
 NO_NAMES = ("", ".", "..")
 FULL = (errno.ENOSPC, errno.EDQUOT)
+_HINTS = dict.fromkeys(FULL, "Make room, for example with mlxk rm, or mlxk rm --orphans") | {
+    errno.ELOOP: "Nothing is changed through links: put the folder itself in its place"
+}
 MAX_SMALL_FILE = 64 * 1024 * 1024
 
 
@@ -21,7 +24,7 @@ def real_folder(root: str, *parts: str) -> str:
     for part in parts:
         path = f"{path}/{part}"
         if part in NO_NAMES or not stat.S_ISDIR(os.lstat(path).st_mode):
-            raise OSError(errno.ELOOP, "is a link, not a folder", path)
+            raise OSError(errno.ELOOP, f"{part} is a link, not a folder", path)
     return path
 
 
@@ -33,6 +36,12 @@ def make_folder(root: str, *parts: str) -> str:
             os.mkdir(f"{path}/{part}")
         path = real_folder(path, part)
     return path
+
+
+def refuse_link(path: str) -> None:
+    """Raise OSError where a link stands in the place of a folder."""
+    if os.path.islink(path):
+        raise OSError(errno.ELOOP, f"{os.path.basename(path)} is a link, not a folder", path)
 
 
 def sync(folder: str) -> None:
@@ -51,6 +60,34 @@ def read_small(path: str, limit: int = MAX_SMALL_FILE) -> bytes:
         return file.read(limit)
 
 
+def delete(path: str) -> None:
+    """Delete a folder, or a link in its place, without following anything. Raises OSError."""
+    if os.path.islink(path) or not os.path.isdir(path):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        return
+    unlock(path)
+    import shutil  # noqa: PLC0415 - most commands delete nothing
+
+    shutil.rmtree(path)
+
+
+def unlock(path: str) -> None:
+    """Let us into every folder below; what is to be deleted needs no protection. Raises OSError."""
+    os.chmod(path, stat.S_IRWXU)
+    for folder, names, _ in os.walk(path):
+        for name in names:
+            if not os.path.islink(f"{folder}/{name}"):
+                os.chmod(f"{folder}/{name}", stat.S_IRWXU)
+
+
+def replace(new: str, place: str) -> None:
+    """Move a file to its place in one step; a folder that is there goes. Raises OSError."""
+    if os.path.isdir(place) and not os.path.islink(place):
+        delete(place)
+    os.rename(new, place)
+
+
 @contextmanager
 def our_errors(done: str) -> Iterator[None]:
     """Turn what the filesystem says into errors of the contract."""
@@ -61,5 +98,4 @@ def our_errors(done: str) -> Iterator[None]:
         raise AccessDenied(msg, hint="Check the permissions of the cache") from exc
     except OSError as exc:
         msg = f"The model could not be {done}: {exc.strerror}"
-        hint = "Make room, for example with mlxk rm, or mlxk rm --orphans" if exc.errno in FULL else None
-        raise StorageError(msg, hint=hint) from exc
+        raise StorageError(msg, hint=_HINTS.get(exc.errno or 0)) from exc

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import attrs
 
-from mlxknife.adapters.hfcache import stamps
+from mlxknife.adapters.hfcache import ground, stamps
 from mlxknife.adapters.hfcache.ground import our_errors
+from mlxknife.adapters.hfcache.layout import BLOBS, INCOMPLETE, SHARED_STORE, SNAPSHOTS
 from mlxknife.adapters.hfcache.locks import RepoLocks
-from mlxknife.adapters.hfcache.partials import SUFFIX
-from mlxknife.adapters.hfcache.reception import BLOBS, SNAPSHOTS, STAGING, CacheReception
+from mlxknife.adapters.hfcache.partials import stale_partials
+from mlxknife.adapters.hfcache.reception import STAGING, CacheReception
 from mlxknife.adapters.hfcache.stamps import OWN, Stamp
 from mlxknife.domain.model.snapshot import Location
 from mlxknife.domain.model.transfer import Held, Holding, RemoteFile
@@ -28,29 +29,34 @@ class CacheIntake:
         self._root = os.path.realpath(root)
 
     @contextmanager
-    def guarded(self, folder: str) -> Iterator[None]:
+    def guarded(self, folder: str, progress: Progress | None = None, *, waits: bool = True) -> Iterator[None]:
         """See ``Intake.guarded``."""
-        with our_errors("stored"):
-            os.makedirs(self._root, exist_ok=True)
-            guard = RepoLocks(self._root, folder).shared()
-            guard.__enter__()
-        try:
+        with ExitStack() as stack:
+            with our_errors("stored"):
+                os.makedirs(self._root, exist_ok=True)
+                ground.refuse_link(f"{self._root}/{folder}")
+                locks = RepoLocks(self._root, folder, progress)
+                stack.enter_context(locks.shared(is_given_up=lambda: not waits))
+            stack.callback(self._clear_away, folder)
             yield
-        finally:
-            for empty in (f"{folder}/{BLOBS}", folder):  # nothing came: there is no model to list
-                with suppress(OSError):
-                    os.rmdir(f"{self._root}/{empty}")
-            guard.__exit__(None, None, None)
+
+    def _clear_away(self, folder: str) -> None:
+        """Take the folders of a repo away again where nothing came: there is no model to list."""
+        for empty in (f"{folder}/{BLOBS}", folder):
+            with suppress(OSError):
+                os.rmdir(f"{self._root}/{empty}")
 
     def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
         """See ``Intake.holdings``."""
-        look = _Look(self._root, f"{self._root}/{folder}", stamps.load(f"{self._root}/{folder}"))
+        repo = os.path.realpath(f"{self._root}/{folder}")  # people keep large models on another disk
+        look = _Look(self._root, repo, stamps.load(repo))
         with our_errors("read"):
             return tuple(look.at(commit, file) for file in files)
 
     def is_untidy(self, folder: str) -> bool:
         """See ``Intake.is_untidy``."""
-        return os.path.lexists(f"{self._root}/{folder}/{OWN}/{STAGING}")
+        repo = f"{self._root}/{folder}"
+        return os.path.lexists(f"{repo}/{OWN}/{STAGING}") or bool(stale_partials(f"{repo}/{BLOBS}"))
 
     def free_bytes(self) -> int:
         """See ``Intake.free_bytes``."""
@@ -83,7 +89,7 @@ class _Look:
             found = self._file(file, blobs, file.hash.digest, is_linked=False) or linked
         partial = 0
         with suppress(OSError):
-            status = os.lstat(f"{blobs}/{file.hash.digest}{SUFFIX}")
+            status = os.lstat(f"{blobs}/{file.hash.digest}{INCOMPLETE}")
             partial = min(status.st_size, file.size) if stat.S_ISREG(status.st_mode) else 0
         return attrs.evolve(found or Holding(file, Held.MISSING), partial_bytes=partial)
 
@@ -97,7 +103,7 @@ class _Look:
             status = os.stat(real)
         except OSError:
             return Holding(file, Held.DAMAGED)
-        is_inside = real.startswith((f"{self.repo}/", f"{self.root}/{BLOBS}/"))
+        is_inside = real.startswith((f"{self.repo}/", f"{self.root}/{SHARED_STORE}/"))
         if not is_inside or not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
             return Holding(file, Held.DAMAGED)
         seen = Stamp(file.hash.digest, stamps.identity(status))

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from mlxknife.domain.errors import LocksPresent
+from mlxknife.adapters.hfcache import ground
+from mlxknife.domain.errors import KnifeError, LocksPresent, StorageError
+from mlxknife.ports.progress import Progress, Silence
 
 LOCKS = ".locks"
 
 _OURS = "mlxk.lock"
-_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_MODE = 0o644
+_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_MODE = 0o664
+"""For the user's group, too, whatever the umask: as huggingface_hub makes them."""
 _LOOK_AGAIN = 0.05
+_PATIENCE = 2.0
+"""How many seconds pass before somebody who waits is told."""
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class RepoLocks:
     """The locks of one repo."""
 
-    def __init__(self, root: str, folder: str) -> None:
-        """Take the cache and the folder name of the repo."""
+    def __init__(self, root: str, folder: str, progress: Progress | None = None) -> None:
+        """Take the cache, the folder name of the repo, and who is told when we wait for others."""
+        self._progress = progress or Silence()
         self._folder = f"{root}/{LOCKS}/{folder}"
         self._label = f"{LOCKS}/{folder}"
 
@@ -50,23 +58,24 @@ class RepoLocks:
         os.rmdir(os.path.dirname(self._folder))
 
     @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Hold the repo together with others who take something in; wait for a removal. Raises OSError.
+    def shared(self, is_given_up: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Hold the repo together with others who take something in; wait for a removal.
 
-        The last holder takes the file along.
+        The last holder takes the file along. Raises LocksPresent where it was given up, OSError.
         """
         while True:
             handle = self._open(_OURS)
-            while not take(handle, fcntl.LOCK_SH):
-                time.sleep(_LOOK_AGAIN)
+            is_taken = self._waited(handle, fcntl.LOCK_SH, is_given_up)
             if os.fstat(handle).st_nlink:
                 break
             os.close(handle)
         try:
+            if not is_taken:
+                raise _present([f"{self._label}/{_OURS}"])
             yield
         finally:
-            with suppress(OSError):
-                if take(handle):
+            with suppress(OSError, KnifeError):
+                if is_taken and take(handle):
                     self._clear_away()
             os.close(handle)
 
@@ -75,11 +84,19 @@ class RepoLocks:
         """Hold the lock of one blob, having waited for whoever has it; tell whether it is held. Raises OSError."""
         handle = self._open(f"{name}.lock")
         try:
-            while not (is_taken := take(handle)) and not is_given_up():
-                time.sleep(_LOOK_AGAIN)
-            yield is_taken
+            yield self._waited(handle, fcntl.LOCK_EX, is_given_up)
         finally:
             os.close(handle)
+
+    def _waited(self, handle: int, kind: int, is_given_up: Callable[[], bool]) -> bool:
+        """Take a lock as soon as nobody is in the way; tell whether it is held."""
+        patient_until = time.monotonic() + _PATIENCE
+        while not (is_taken := take(handle, kind)) and not is_given_up():
+            if time.monotonic() > patient_until:
+                self._progress.wait("waiting for another process that works on this model")
+                patient_until = math.inf
+            time.sleep(_LOOK_AGAIN)
+        return is_taken
 
     @contextmanager
     def blob(self, name: str) -> Iterator[bool]:
@@ -102,16 +119,23 @@ class RepoLocks:
             for folder in (os.path.dirname(self._folder), self._folder):
                 with suppress(FileExistsError):
                     os.mkdir(folder)
-                if os.path.islink(folder):
-                    raise OSError(errno.ELOOP, "is a link, not a folder", folder)
+                ground.refuse_link(folder)
             with suppress(FileNotFoundError):  # another process of ours just cleared the folder away
-                return os.open(f"{self._folder}/{name}", _OPEN, _MODE)
+                return _opened(f"{self._folder}/{name}")
 
     def check(self) -> None:
         """Raise LocksPresent when another process holds the lock of a blob. Raises OSError."""
         live = sorted(f"{self._label}/{name}" for name in self._names() if self._is_live(name))
         if live:
             raise _present(live)
+
+    def is_live(self, blob: str) -> bool:
+        """Tell whether another process holds the lock of a blob. Raises OSError."""
+        return self._is_real() and self._is_live(f"{blob}.lock")
+
+    def is_held(self) -> bool:
+        """Tell whether another process of ours takes something in or out. Raises OSError."""
+        return self._is_real() and self._is_live(_OURS)
 
     def _is_real(self) -> bool:
         return os.path.realpath(self._folder) == self._folder
@@ -135,12 +159,31 @@ class RepoLocks:
             os.close(handle)
 
 
+def _opened(path: str) -> int:
+    """Open a lock, made where it was not there. Raises OSError."""
+    try:
+        handle = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, _MODE)
+    except FileExistsError:
+        return os.open(path, _OPEN)
+    with suppress(OSError):
+        os.fchmod(handle, _MODE)
+    return handle
+
+
 def take(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
-    """Take the lock of an open file where nobody is in the way; tell whether it is held. Raises OSError."""
+    """Take the lock of an open file where nobody is in the way; tell whether it is held.
+
+    Raises StorageError on a disk without locks, OSError.
+    """
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as exc:
+        if exc.errno not in _NO_LOCKS:
+            raise
+        msg = "The disk of the cache knows no file locks, so that nothing in it can be changed safely"
+        raise StorageError(msg, hint="Set HF_HUB_CACHE to a folder of another disk") from exc
     return True
 
 

@@ -7,15 +7,14 @@ import os
 import stat
 from contextlib import suppress
 
+from mlxknife.adapters.hfcache import ground
 from mlxknife.adapters.hfcache.ground import our_errors
+from mlxknife.adapters.hfcache.layout import INCOMPLETE, blob_of_partial
 from mlxknife.adapters.hfcache.stamps import Identity, identity
-from mlxknife.adapters.hfcache.trash import delete
 from mlxknife.domain.errors import WrongBytes
 from mlxknife.domain.model.transfer import RemoteFile
 from mlxknife.domain.model.verification import HashForm, RecordedHash
 from mlxknife.ports.progress import Progress
-
-SUFFIX = ".incomplete"
 
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE = 0o666
@@ -33,7 +32,7 @@ class PartialBlob:
         self._file = file
         self._progress = progress
         self._blob = f"{blobs}/{file.hash.digest}"
-        self._path = self._blob + SUFFIX
+        self._path = self._blob + INCOMPLETE
         self.proof: Identity | None = None
         """How the blob looked when it was right."""
         with our_errors("stored"):
@@ -85,9 +84,7 @@ class PartialBlob:
             raise WrongBytes(msg, hint="Nothing of them was kept. Repeat it, or tell the owner of the model")
         with our_errors("stored"):
             os.fsync(self._handle)
-            if os.path.isdir(self._blob) and not os.path.islink(self._blob):
-                delete(self._blob)  # a folder in the place of a blob
-            os.rename(self._path, self._blob)
+            ground.replace(self._path, self._blob)
             self.proof = identity(os.fstat(self._handle))
 
     def _take_over(self) -> None:
@@ -102,6 +99,16 @@ class PartialBlob:
     def _begin_hash(self) -> None:
         self.position = 0
         self._hashing = started(self._file.hash, self._file.size)
+
+
+def stale_partials(blobs: str) -> list[tuple[str, str]]:
+    """Return every partial whose blob is there, with that blob; nothing where they cannot be listed."""
+    try:
+        names = set(os.listdir(blobs))
+    except OSError:
+        return []
+    partials = ((name, blob_of_partial(name)) for name in sorted(names))
+    return [(name, blob) for name, blob in partials if blob is not None and blob in names]
 
 
 def started(recorded: RecordedHash, size: int) -> hashlib._Hash:

@@ -6,19 +6,17 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from mlxknife.adapters.hfcache import ground, partials, stamps, trees
-from mlxknife.adapters.hfcache.ground import our_errors
+from mlxknife.adapters.hfcache.ground import delete, our_errors
+from mlxknife.adapters.hfcache.layout import BLOBS, REFS, SHARED_STORE, SNAPSHOTS, TREES
 from mlxknife.adapters.hfcache.locks import RepoLocks
-from mlxknife.adapters.hfcache.partials import PartialBlob
+from mlxknife.adapters.hfcache.partials import PartialBlob, stale_partials
 from mlxknife.adapters.hfcache.stamps import OWN, STAMPS, Identity, Stamp
-from mlxknife.adapters.hfcache.trash import delete
 from mlxknife.domain.errors import DownloadFailed, StorageError
 from mlxknife.domain.model.transfer import Holding, RemoteCommit, RemoteFile
 from mlxknife.ports.progress import Progress
-
-BLOBS, SNAPSHOTS, REFS, TREES = "blobs", "snapshots", "refs", "trees"
 
 _PUBLISHING = "mlxk-publish"
 STAGING = "staging"
@@ -34,7 +32,7 @@ class CacheReception:
         self._root = root
         self._folder = folder
         self._repo = f"{root}/{folder}"
-        self._locks = RepoLocks(root, folder)
+        self._locks = RepoLocks(root, folder, progress)
         self._progress = progress
         self._afresh = afresh
         self._proven: dict[str, Identity] = {}
@@ -45,12 +43,10 @@ class CacheReception:
     @contextmanager
     def open(self, file: RemoteFile, is_given_up: Callable[[], bool]) -> Iterator[PartialBlob | None]:
         """See ``Sinks.open``."""
-        with our_errors("stored"):
-            lock = self._locks.waited_for(file.hash.digest, is_given_up)
-            is_ours = lock.__enter__()
-        try:
-            blobs = f"{self._repo}/{BLOBS}"
-            if not is_ours or self._was_brought(blobs, file):
+        with ExitStack() as stack:
+            with our_errors("stored"):
+                is_ours = stack.enter_context(self._locks.waited_for(file.hash.digest, is_given_up))
+            if not is_ours or self._was_brought(f"{self._repo}/{BLOBS}", file):
                 yield None
                 return
             partial = self._partial(file)
@@ -60,9 +56,6 @@ class CacheReception:
                 partial.close()
             if partial.proof is not None:
                 self._proven[file.hash.digest] = partial.proof
-                _drop_half_done(blobs, file.hash.digest)
-        finally:
-            lock.__exit__(None, None, None)
 
     def _partial(self, file: RemoteFile) -> PartialBlob:
         while True:
@@ -88,6 +81,15 @@ class CacheReception:
             if ref is not None:
                 self._put(staging, commit.commit.encode(), REFS, *ref.split("/"))
             delete(staging)
+            self._drop_stale_partials()
+
+    def _drop_stale_partials(self) -> None:
+        """Remove what others left of blobs that are there now, unless they are at it again."""
+        blobs = f"{self._repo}/{BLOBS}"
+        for name, blob in stale_partials(blobs):
+            with self._locks.blob(blob) as is_ours, suppress(OSError):
+                if is_ours:
+                    os.unlink(f"{blobs}/{name}")
 
     def _was_brought(self, blobs: str, file: RemoteFile) -> bool:
         """Tell whether the blob is there and right, having hashed it; or was brought for another name of it."""
@@ -110,7 +112,7 @@ class CacheReception:
         return True
 
     def _is_inside(self, real: str) -> bool:
-        return real.startswith((f"{self._repo}/", f"{self._root}/{BLOBS}/"))
+        return real.startswith((f"{self._repo}/", f"{self._root}/{SHARED_STORE}/"))
 
     def _place(self, staging: str, commit: str, holdings: Sequence[Holding]) -> None:
         """Let the snapshot lead to every file: a new one in one step, one that is there link by link."""
@@ -118,7 +120,8 @@ class CacheReception:
         missing = [holding.file for holding in holdings if not self._is_in_place(holding, f"{snapshots}/{commit}")]
         new = f"{staging}/{commit}"
         if not os.path.lexists(f"{snapshots}/{commit}"):
-            ground.make_folder(staging, commit)
+            ground.make_folder(staging if self._has_links(staging) else snapshots, commit)
+        if os.path.lexists(new):
             for file in missing:
                 self._link(staging, new, file)
             if _became(new, f"{snapshots}/{commit}"):
@@ -126,6 +129,17 @@ class CacheReception:
         for file in missing:
             self._link(staging, ground.real_folder(snapshots, commit), file)
         ground.sync(snapshots)
+
+    def _has_links(self, staging: str) -> bool:
+        """Tell whether the disk knows links. Without them blobs themselves move, and nothing may stand between."""
+        try:
+            os.symlink(staging, f"{staging}/link")
+        except OSError as exc:
+            if exc.errno in _NO_LINKS:
+                return False
+            raise
+        os.unlink(f"{staging}/link")
+        return True
 
     def _is_in_place(self, holding: Holding, snapshot: str) -> bool:
         is_kept = holding.is_linked and holding.is_right and holding.file.hash.digest not in self._proven
@@ -151,9 +165,7 @@ class CacheReception:
             else:
                 new = blob
                 self._moved[file.hash.digest] = f"{place}/{name}"
-        if os.path.isdir(f"{place}/{name}") and not os.path.islink(f"{place}/{name}"):
-            delete(f"{place}/{name}")  # a folder in the place of a file
-        os.rename(new, f"{place}/{name}")
+        ground.replace(new, f"{place}/{name}")
 
     def _put(self, staging: str, data: bytes, *place: str) -> None:
         """Write a small file in one step."""
@@ -164,7 +176,7 @@ class CacheReception:
             file.flush()
             os.fsync(file.fileno())
         folder = ground.make_folder(self._root, self._folder, *folders)
-        os.rename(new, f"{folder}/{name}")
+        ground.replace(new, f"{folder}/{name}")
         ground.sync(folder)
 
     def _stamps(self, holdings: Sequence[Holding]) -> Mapping[str, Stamp]:
@@ -200,11 +212,3 @@ def _became(new: str, place: str) -> bool:
             return False
         raise
     return True
-
-
-def _drop_half_done(blobs: str, digest: str) -> None:
-    """Remove what other programs left of a blob that is there now; its lock is ours, so nobody is at it."""
-    with suppress(OSError):
-        for name in os.listdir(blobs):
-            if name.startswith(f"{digest}.") and name.endswith(partials.SUFFIX):
-                os.unlink(f"{blobs}/{name}")

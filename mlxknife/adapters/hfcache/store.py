@@ -10,14 +10,12 @@ from collections.abc import Iterator, Mapping
 
 from mlxknife.adapters.hfcache import trees
 from mlxknife.adapters.hfcache.ground import read_small
+from mlxknife.adapters.hfcache.layout import BLOBS, REFS, REPO_PREFIX, SHARED_STORE, SNAPSHOTS, TREES, blob_of_partial
 from mlxknife.domain.errors import AccessDenied, StorageError
 from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.model.snapshot import Location
 from mlxknife.domain.model.verification import RecordedFile
 
-_REPO_PREFIX = "models--"
-_SHARED_STORE = "blobs"
-_UNFINISHED = re.compile(r"(?P<blob>.+?)(?:\.[0-9a-f]{8})?\.incomplete")
 _COMMIT = re.compile(rb"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _MAIN = "main"
 _MAX_REF = 256
@@ -36,7 +34,7 @@ class HfCache:
     def folders(self) -> tuple[str, ...]:
         """See ``ModelStore.folders``."""
         try:
-            return tuple(name for name in os.listdir(self._root) if name.startswith(_REPO_PREFIX))
+            return tuple(name for name in os.listdir(self._root) if name.startswith(REPO_PREFIX))
         except FileNotFoundError:
             return ()
         except NotADirectoryError as exc:
@@ -77,7 +75,7 @@ class HfCache:
         """See ``ModelStore.manifest``."""
         repo = snapshot.location.bounds[0]
         try:
-            return trees.decode(read_small(f"{repo}/trees/{snapshot.commit}.json"))
+            return trees.decode(read_small(f"{repo}/{TREES}/{snapshot.commit}.json"))
         except OSError:
             return None
 
@@ -86,8 +84,8 @@ class HfCache:
         refs: tuple[Ref, ...] = ()
         snapshots: tuple[CachedSnapshot, ...] = ()
         try:
-            snapshots = tuple(self._snapshots(path, _listing(parts.get("snapshots"))))
-            refs = tuple(_refs(_listing(parts.get("refs"))))
+            snapshots = tuple(self._snapshots(path, _listing(parts.get(SNAPSHOTS))))
+            refs = tuple(_refs(_listing(parts.get(REFS))))
         except OSError as exc:
             problem = f"{os.path.basename(exc.filename)} cannot be read: {exc.strerror}"
         return CachedRepo(
@@ -95,12 +93,13 @@ class HfCache:
             modified=modified,
             refs=refs,
             snapshots=snapshots,
-            unfinished=_unfinished(parts.get("blobs")),
+            unfinished=_unfinished(parts.get(BLOBS)),
             problem=problem,
+            is_link=os.path.islink(f"{self._root}/{folder}"),
         )
 
     def _snapshots(self, repo: str, entries: list[os.DirEntry[str]]) -> Iterator[CachedSnapshot]:
-        bounds = (repo, f"{self._root}/{_SHARED_STORE}")
+        bounds = (repo, f"{self._root}/{SHARED_STORE}")
         for entry in entries:
             is_folder = entry.is_dir(follow_symlinks=False)
             if is_folder or not entry.name.startswith("."):
@@ -152,7 +151,7 @@ def _commit(path: str) -> str | None:
 
 def _unfinished(blobs: os.DirEntry[str] | None) -> frozenset[str]:
     try:
-        names = [entry.name for entry in _listing(blobs) if entry.name.endswith(".incomplete")]
+        begun = [blob_of_partial(entry.name) for entry in _listing(blobs)]
     except OSError:
         return frozenset()  # files that need these blobs will say so
-    return frozenset(found["blob"] for found in map(_UNFINISHED.fullmatch, names) if found is not None)
+    return frozenset(blob for blob in begun if blob is not None)

@@ -8,12 +8,12 @@ import os
 import stat
 from collections.abc import Iterator
 
+from mlxknife.adapters.hfcache.layout import BLOBS, REPO_PREFIX
 from mlxknife.adapters.hfcache.locks import take
 from mlxknife.domain.model.removal import TrashItem
 
 NOTE = "note.json"
 CONTENT = "content"
-BLOBS = "blobs"
 
 _MAX_NOTE = 64 * 1024
 
@@ -54,7 +54,7 @@ def origin(item: str) -> tuple[str | None, str | None]:
     folder, commit = note.get("folder"), note.get("commit")
     if not isinstance(folder, str) or not isinstance(commit, str) or not {"/", "\0"}.isdisjoint(folder + commit):
         return None, None
-    return (folder, commit) if folder.startswith("models--") else (None, None)
+    return (folder, commit) if folder.startswith(REPO_PREFIX) else (None, None)
 
 
 def describe(item: str) -> TrashItem:
@@ -82,19 +82,3 @@ def _size(path: str) -> int:
                 status = os.lstat(f"{folder}/{name}")
                 total += status.st_size if stat.S_ISREG(status.st_mode) else 0
     return total
-
-
-def delete(path: str) -> None:
-    """Delete a folder, or a link in its place, without following anything. Raises OSError."""
-    if os.path.islink(path) or not os.path.isdir(path):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        return
-    os.chmod(path, stat.S_IRWXU)
-    for folder, names, _ in os.walk(path):  # in the trash nobody misses what permissions protect
-        for name in names:
-            if not os.path.islink(f"{folder}/{name}"):
-                os.chmod(f"{folder}/{name}", stat.S_IRWXU)
-    import shutil  # noqa: PLC0415 - most commands delete nothing
-
-    shutil.rmtree(path)

@@ -53,6 +53,9 @@ def check(response: httpx2.Response, what: str, *, has_token: bool) -> None:
     if response.history and not code and status == _FORBIDDEN:
         msg = f"{what}: the file store refused its link"  # such links run out: the Hub gives a new one
         raise TryAgain(DownloadFailed(msg))
+    if response.history and not code and status == _NOT_FOUND:
+        msg = f"{what}: the file store does not have it"
+        raise DownloadFailed(msg, hint="Repeat it later, or tell the owner of the model")
     if status in _TRANSIENT:
         raise TryAgain(_passing(status, what), _seconds(response))
     raise _final(status, code, said, what, has_token=has_token)

@@ -117,7 +117,7 @@ def _answer(plan: PullPlan, status: Status) -> Answer:
                 for holding in plan.holdings
             ),
         ),
-        lines=lambda _: _lines(plan, message),
+        lines=lambda _: _lines(plan, message, names_files=status == "would_download"),
     )
 
 
@@ -129,7 +129,7 @@ def _message(plan: PullPlan, status: Status) -> str:
     return "Would download model" if status == "would_download" else "Successfully downloaded model"
 
 
-def _lines(plan: PullPlan, message: str) -> Iterator[Line]:
+def _lines(plan: PullPlan, message: str, *, names_files: bool) -> Iterator[Line]:
     if plan.is_done:
         yield (message,)
         return
@@ -141,7 +141,7 @@ def _lines(plan: PullPlan, message: str) -> Iterator[Line]:
     parts += [f"{damaged} in the place of damaged ones"] if damaged else []
     parts += [f"{kept} kept"] if kept else []
     yield (f"{message} {plan.name} ({'; '.join(parts)})",)
-    if message.startswith("Would"):
+    if names_files:
         for holding in fetched:
             yield (f"  {holding.file.name} ({display.size(holding.file.size - holding.partial_bytes)})",)
 

@@ -25,6 +25,7 @@ from mlxknife.domain.rules import display
 Action = Literal["deleted", "would_delete", "kept"]
 
 _KEPT = 1
+_ONLY_A_LINK = " (only a link: what it leads to stays)"
 
 
 @attrs.frozen
@@ -64,12 +65,13 @@ def _remove(app: App, spec: str, options: Options, console: Console) -> Answer:
         RemovedObject(name=target.name, revision=target.commit, size_bytes=target.size_bytes) for target in plan.targets
     )
     labels = tuple(target.label for target in plan.targets)
+    told = ", ".join(target.label + (_ONLY_A_LINK if target.is_link else "") for target in plan.targets)
     if options.dry_run:
-        return _answer(spec, "would_delete", f"Would delete {', '.join(labels)}", removed)
+        return _answer(spec, "would_delete", f"Would delete {told}", removed)
     if plan.doubt is not None and not options.force and not _is_confirmed(plan, labels, console):
         return _answer(spec, "kept", "Nothing deleted", ())
     app.remover.execute(plan)
-    return _answer(spec, "deleted", f"Successfully deleted {', '.join(labels)}", removed)
+    return _answer(spec, "deleted", f"Successfully deleted {told}", removed)
 
 
 def _is_confirmed(plan: RemovalPlan, labels: tuple[str, ...], console: Console) -> bool:

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from mlxknife.cli.render import units
 from mlxknife.domain.rules import display
+from mlxknife.ports.progress import Silence
 
 _REDRAW_SECONDS = 0.1
 _WIDTH = 24
@@ -16,6 +17,19 @@ _NAME = 40
 _FILES_SHOWN = 8
 _TO_FIRST_COLUMN = "\r"
 _CLEAR_BELOW = "\x1b[J"
+
+
+class Remarks(Silence):
+    """Tells, where nothing can be drawn, only what somebody wonders about."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Take the stream for remarks."""
+        self._stream = stream
+
+    def wait(self, reason: str) -> None:
+        """See ``Progress.wait``."""
+        self._stream.write(f"{reason}\n")
+        self._stream.flush()
 
 
 class Bar:
@@ -56,6 +70,13 @@ class Bar:
         """See ``Progress.end_file``."""
         with self._lock:
             self._files.pop(name, None)
+
+    def wait(self, reason: str) -> None:
+        """See ``Progress.wait``."""
+        with self._lock:
+            self._stream.write(f"{self._to_the_top()}{_CLEAR_BELOW}{reason}\n")
+            self._stream.flush()
+            self._drawn_lines = 0
 
     def end(self) -> None:
         """See ``Progress.end``."""

@@ -52,6 +52,8 @@ class CachedRepo:
     """Names of blobs that have a download under way or left behind."""
     problem: str | None = None
     """Why the folder could not be looked at, in whole or in part."""
+    is_link: bool = False
+    """Whether it is a link to the folder that has the model."""
 
 
 @attrs.frozen

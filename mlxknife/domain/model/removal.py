@@ -51,6 +51,8 @@ class Target:
     """The folder of a workspace."""
     last_commit: str | None = None
     """The revision that was asked for, where it is the only one and its repo goes with it."""
+    is_link: bool = False
+    """Whether only a link goes, and what it leads to stays."""
 
     @property
     def label(self) -> str:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import attrs
 
-from mlxknife.domain.errors import HubOffline, ModelNotFound, StorageError, ValidationError
+from mlxknife.domain.errors import HubOffline, LocksPresent, ModelNotFound, StorageError, ValidationError
 from mlxknife.domain.model.snapshot import Location
 from mlxknife.domain.model.transfer import Held, Holding, PullPlan, PullRequest, RemoteCommit, RemoteFile
 from mlxknife.domain.model.verification import HashJob, RecordedHash
@@ -86,7 +86,7 @@ class Puller:
             self._remember(plan)
             return
         progress = progress or Silence()
-        with self.intake.guarded(plan.folder):
+        with self.intake.guarded(plan.folder, progress):
             plan = self._looked_at_again(plan)
             self._check_room(plan)
             reception = self.intake.reception(plan.folder, progress, afresh=plan.is_forced)
@@ -108,7 +108,7 @@ class Puller:
     def _remember(self, plan: PullPlan) -> None:
         """Note what was proven, so that it need not be proven again; a cache that cannot be written to does without."""
         if not plan.is_offline and (plan.was_hashed or self.intake.is_untidy(plan.folder)):
-            with suppress(StorageError), self.intake.guarded(plan.folder):
+            with suppress(StorageError, LocksPresent), self.intake.guarded(plan.folder, waits=False):
                 plan = self._looked_at_again(plan)
                 if plan.missing:  # it changed meanwhile: the next pull sees to that
                     return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import attrs
 
 from mlxknife.domain.errors import LocksPresent, ModelNotFound, StorageError, ValidationError
-from mlxknife.domain.model.catalog import Workspace
+from mlxknife.domain.model.catalog import CachedRepo, Workspace
 from mlxknife.domain.model.removal import Leftovers, Orphan, RemovalPlan, Target
 from mlxknife.domain.rules import naming, removal, revisions
 from mlxknife.domain.services.finder import Finder, Place
@@ -56,7 +57,8 @@ class Remover:
 
         Raises LocksPresent when another process works on one of the models, StorageError, AccessDenied.
         """
-        self.disposal.empty_trash()
+        with suppress(StorageError):  # what cannot go stays reported, and keeps nothing else from going
+            self.disposal.empty_trash()
         for target in plan.targets:
             if target.workspace is not None:
                 self.workspaces.discard(target.workspace)
@@ -82,14 +84,16 @@ class Remover:
 
         Raises StorageError, AccessDenied.
         """
-        self.disposal.empty_trash()
         went = tuple(orphan for orphan in leftovers.orphans if self.disposal.discard_orphan(orphan))
+        self.disposal.empty_trash()
         return Leftovers(orphans=went, trash=leftovers.trash)
 
     def _orphans(self) -> Iterator[Orphan]:
         for folder in sorted(self.store.folders()):
             name = naming.repo_name(folder)
             try:
+                if self.disposal.is_busy(folder):  # its blobs come before its links
+                    continue
                 use = self.disposal.blob_use(folder)
             except StorageError:
                 continue  # a damaged repo keeps nobody from sweeping the others; health tells what is wrong with it
@@ -97,16 +101,20 @@ class Remover:
 
     def _target(self, place: Place) -> Target:
         if isinstance(place.folder, str):
-            return Target(name=place.name, size_bytes=self.disposal.size_bytes(place.folder), folder=place.folder)
+            return self._repo(place.name, self.store.repo(place.folder))
         path = place.folder.path
         return Target(name=place.name, size_bytes=self.workspaces.size_bytes(path), workspace=path)
+
+    def _repo(self, name: str, repo: CachedRepo, last_commit: str | None = None) -> Target:
+        size = self.disposal.size_bytes(repo.folder)
+        return Target(name, size, folder=repo.folder, last_commit=last_commit, is_link=repo.is_link)
 
     def _snapshot(self, name: str, folder: str, revision: str) -> Target:
         """Plan the removal of one snapshot; the last one takes its repo along."""
         repo = self.store.repo(folder)
         commit = revisions.only_snapshot(name, repo, revision).commit
         if len(repo.snapshots) == 1:
-            return Target(name, self.disposal.size_bytes(folder), folder=folder, last_commit=commit)
+            return self._repo(name, repo, commit)
         freed = sum(blob.size for blob in removal.freed_by(self.disposal.blob_use(folder), commit))
         return Target(
             name=name,

@@ -13,6 +13,7 @@ from mlxknife.domain.model.verification import HashJob, HashOutcome
 from mlxknife.domain.rules import verification
 from mlxknife.ports.hasher import Hasher
 from mlxknife.ports.progress import Progress
+from mlxknife.ports.proofs import Proofs
 
 
 @attrs.frozen
@@ -46,9 +47,13 @@ class Verifier:
     """Hashes models, many files side by side."""
 
     hasher: Hasher
+    proofs: Proofs
 
     def prove(self, cases: Iterable[Case], progress: Progress | None = None) -> Mapping[str, Proof]:
-        """Hash every file of every case and return the proofs by the models' names. Raises nothing."""
+        """Hash every file of every case and return the proofs by the models' names. Raises nothing.
+
+        A file that is wrong counts as proven no longer, so that the next pull does not believe it.
+        """
         cases = tuple(cases)
         outcomes: dict[str, list[HashOutcome]] = {case.model: [] for case in cases}
         jobs = [job for case in cases for job in case.jobs]
@@ -60,6 +65,8 @@ class Verifier:
         finally:
             if progress is not None:
                 progress.end()
+        every = (outcome for found in outcomes.values() for outcome in found)
+        self.proofs.withdraw(outcome.job for outcome in every if not outcome.matches)
         return {case.model: _proof(case, outcomes[case.model]) for case in cases}
 
 

@@ -1,0 +1,205 @@
+"""Removals on a disk that does not let itself be looked at, or keeps what is to go: nothing that may be needed goes."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlxknife.adapters.hfcache.disposal import TRASH, CacheDisposal
+from mlxknife.adapters.hfcache.store import HfCache
+from mlxknife.adapters.workspaces.folders import LocalWorkspaces
+from mlxknife.domain.errors import LocksPresent, StorageError
+from mlxknife.domain.model.removal import Leftovers, Orphan, StoredBlob, Target
+from mlxknife.domain.services.finder import Finder
+from mlxknife.domain.services.remover import Remover
+from tests.builder import CacheBuilder, chat_files, commit_of
+
+_NAME, _FOLDER = "org/model", "models--org--model"
+_OLD, _NEW = commit_of("old"), commit_of("new")
+_ONE = Target(name=_NAME, size_bytes=0, folder=_FOLDER, commit=_OLD, refs=("v1", "v2"))
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    root = tmp_path / "hub"
+    cache = CacheBuilder(root)
+    cache.model(_NAME, chat_files(salt="new") | {"extra/notes.txt": b"new"}, commit=_NEW)
+    cache.model(_NAME, chat_files(salt="old") | {"extra/notes.txt": b"old"}, commit=_OLD, ref="v1")
+    (root / _FOLDER / "refs/v2").write_text(_OLD)
+    return root
+
+
+def files(hub: Path, commit: str) -> dict[str, bytes]:
+    snapshot = hub / _FOLDER / "snapshots" / commit
+    return {str(path.relative_to(snapshot)): path.read_bytes() for path in snapshot.rglob("*") if path.is_file()}
+
+
+def remover(hub: Path) -> Remover:
+    store, workspaces = HfCache(str(hub)), LocalWorkspaces(str(hub.parent / "home"))
+    return Remover(Finder(store, workspaces), store, CacheDisposal(str(hub)), workspaces)
+
+
+@contextmanager
+def refused(monkeypatch: pytest.MonkeyPatch, call: str, place: str, at: int) -> Iterator[list[str]]:
+    """Let one call on a place fail, counted from 0; yield what was refused."""
+    real: Callable[..., Any] = getattr(os, call)
+    count, told = itertools.count(), list[str]()
+
+    def refusing(path: Any, *rest: object, **named: object) -> object:  # noqa: ANN401 - as the real ones
+        if isinstance(path, str) and place in path and next(count) == at:
+            told.append(path)
+            raise OSError(errno.EIO, "the disk says no", path)
+        return real(path, *rest, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refusing)
+        yield told
+
+
+def attempts(hub: Path) -> Iterator[tuple[int, Path]]:
+    """Yield numbers, each with a copy of the cache."""
+    for at in range(200):
+        copy = hub.parent / f"copy{at}"
+        shutil.copytree(hub, copy, symlinks=True)
+        yield at, copy
+    pytest.fail("it never came to its end")
+
+
+@pytest.mark.parametrize("call", ["scandir", "readlink"])
+def test_a_blob_stays_whatever_cannot_be_read_of_its_snapshot(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    kept = files(hub, _NEW)
+    blob = (hub / _FOLDER / "snapshots" / _NEW / "extra/notes.txt").resolve()
+    orphan = Orphan(_NAME, _FOLDER, StoredBlob(blob.name, blob.stat().st_size))
+    for at, copy in attempts(hub):
+        with refused(monkeypatch, call, f"/snapshots/{_NEW}", at) as told:
+            assert not CacheDisposal(str(copy)).discard_orphan(orphan)
+        assert files(copy, _NEW) == kept
+        if not told:
+            break
+    assert at > 0
+
+
+@pytest.mark.parametrize("call", ["scandir", "readlink"])
+def test_a_repo_that_cannot_be_looked_at_has_no_orphans(hub: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    for at, copy in attempts(hub):
+        with refused(monkeypatch, call, "/snapshots/", at) as told:
+            assert remover(copy).leftovers() == Leftovers((), ())
+        if not told:
+            break
+    assert at > 1
+
+
+@pytest.mark.parametrize("call", ["scandir", "readlink"])
+def test_one_revision_goes_and_the_other_stays_whatever_cannot_be_read(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    kept = files(hub, _NEW)
+    for at, copy in attempts(hub):
+        with refused(monkeypatch, call, "/", at) as told:
+            try:
+                CacheDisposal(str(copy)).discard(_ONE)
+            except StorageError as error:
+                assert "says no" in error.message  # noqa: PT017 - it may as well go well
+        assert files(copy, _NEW) == kept
+        rest = remover(copy)
+        rest.sweep(rest.leftovers())
+        assert files(copy, _NEW) == kept
+        assert rest.leftovers() == Leftovers((), ())
+        if not told:
+            break
+    assert at > 1
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_ref_that_does_not_go_keeps_its_snapshot_and_the_other_refs(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    kept = files(hub, _OLD)
+    with refused(monkeypatch, "unlink", "/refs/", at) as told, pytest.raises(StorageError):
+        CacheDisposal(str(hub)).discard(_ONE)
+    assert told
+    assert [(hub / _FOLDER / "refs" / name).read_text() for name in ("v1", "v2")] == [_OLD, _OLD]
+    assert files(hub, _OLD) == kept
+    assert not (hub / TRASH).exists()
+
+
+def test_what_cannot_be_emptied_out_of_the_trash_stays_reported_and_stops_nothing(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("stuck", "other"):
+        (hub / TRASH / name / "content").mkdir(parents=True)
+        (hub / TRASH / name / "note.json").write_text(f'{{"label": "{name}", "folder": null, "commit": null}}')
+    real = os.rmdir
+
+    def rmdir(path: str, **named: Any) -> None:  # noqa: ANN401 - as the real one
+        if str(path).endswith("stuck/content") or (path == "content" and "dir_fd" in named):
+            raise OSError(errno.EPERM, "immutable", path)
+        real(path, **named)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    rest = remover(hub)
+    rest.execute(rest.plan(f"{_NAME}@v1"))
+    assert [item.label for item in CacheDisposal(str(hub)).trash()] == ["stuck"]
+    with pytest.raises(StorageError, match="trash"):
+        rest.sweep(rest.leftovers())
+
+
+def test_the_listing_of_a_revision_goes_with_it(hub: Path) -> None:
+    (hub / _FOLDER / "trees").mkdir()
+    for commit in (_OLD, _NEW):
+        (hub / _FOLDER / "trees" / f"{commit}.json").write_text("{}")
+    CacheDisposal(str(hub)).discard(_ONE)
+    assert [path.name for path in (hub / _FOLDER / "trees").iterdir()] == [f"{_NEW}.json"]
+
+
+def test_what_somebody_downloads_now_is_no_leftover(hub: Path) -> None:
+    for name in ("feed.incomplete", "cafe.0a1b2c3d.incomplete", "dead.incomplete"):
+        (hub / _FOLDER / "blobs" / name).write_bytes(b"half")
+    locks = hub / ".locks" / _FOLDER
+    locks.mkdir(parents=True)
+    with (locks / "feed.lock").open("w") as one, (locks / "cafe.lock").open("w") as two:
+        for lock in (one, two):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        assert [orphan.blob.name for orphan in remover(hub).leftovers().orphans] == ["dead.incomplete"]
+    assert len(remover(hub).leftovers().orphans) == 3
+
+
+def test_a_repo_that_somebody_takes_into_has_no_leftovers(hub: Path) -> None:
+    (hub / _FOLDER / "blobs" / "ab").write_bytes(b"not linked yet")
+    locks = hub / ".locks" / _FOLDER
+    locks.mkdir(parents=True)
+    with (locks / "mlxk.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        assert remover(hub).leftovers() == Leftovers((), ())
+    assert len(remover(hub).leftovers().orphans) == 1
+
+
+def test_a_download_that_began_afresh_meanwhile_is_told(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody locks a blob and makes the repo's folder again at the moment that it was renamed away."""
+    real, repo, locks = os.rename, hub / _FOLDER, hub / ".locks" / _FOLDER
+    with (hub / "lock").open("w") as lock:
+
+        def rename(old: str, new: str) -> None:
+            real(old, new)
+            if old == str(repo):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                os.link(hub / "lock", locks / "feed.lock")
+                (repo / "blobs").mkdir(parents=True)
+
+        monkeypatch.setattr(os, "rename", rename)
+        disposal = CacheDisposal(str(hub))
+        with disposal.guarded(_FOLDER), pytest.raises(LocksPresent):
+            disposal.discard(Target(name=_NAME, size_bytes=0, folder=_FOLDER))
+    assert (repo / "blobs").is_dir()
+    assert [item.label for item in disposal.trash()] == [_NAME]

@@ -1,0 +1,60 @@
+"""A small model on its way into a cache on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlxknife.adapters.hfcache.intake import CacheIntake
+from mlxknife.domain.model.transfer import Held, RemoteCommit, RemoteFile
+from mlxknife.ports.intake import Reception
+from mlxknife.ports.progress import Silence
+from tests.fakes.hub import RemoteShelf
+
+FOLDER = "models--org--name"
+FILES = {"a.safetensors": b"first weights", "config.json": b"{}", "sub/x.txt": b"x"}
+
+
+def _remote() -> RemoteCommit:
+    hub = RemoteShelf()
+    return hub.commit("org/name", hub.add("org/name", FILES))
+
+
+COMMIT = _remote()
+WEIGHTS = COMMIT.files[0]
+
+
+def never() -> bool:
+    return False
+
+
+def bring(intake: CacheIntake, file: RemoteFile = WEIGHTS, reception: Reception | None = None) -> None:
+    reception = reception or intake.reception(FOLDER, Silence(), afresh=False)
+    with reception.open(file, never) as sink:
+        if sink is not None:
+            sink.write(FILES[file.name][sink.position :])
+            sink.finish()
+
+
+def take_in(intake: CacheIntake, commit: RemoteCommit = COMMIT) -> None:
+    with intake.guarded(FOLDER):
+        reception = intake.reception(FOLDER, Silence(), afresh=False)
+        for file in commit.files:
+            bring(intake, file, reception)
+        reception.publish(commit, intake.holdings(FOLDER, commit.commit, commit.files), "main")
+
+
+def publish(intake: CacheIntake) -> None:
+    """Bring what is missing, and publish; who holds the lock of a blob that is there is in nobody's way."""
+    reception = intake.reception(FOLDER, Silence(), afresh=False)
+    for file in COMMIT.files[1:]:
+        bring(intake, file, reception)
+    reception.publish(COMMIT, intake.holdings(FOLDER, COMMIT.commit, COMMIT.files), None)
+
+
+def held(intake: CacheIntake) -> list[Held]:
+    return [holding.held for holding in intake.holdings(FOLDER, COMMIT.commit, COMMIT.files)]
+
+
+def shown(repo: Path) -> dict[str, bytes]:
+    snapshot = repo / "snapshots" / COMMIT.commit
+    return {str(path.relative_to(snapshot)): path.read_bytes() for path in snapshot.rglob("*") if path.is_file()}
