@@ -1,4 +1,4 @@
-"""The entry of every console script: ``mlxk``, ``mlxk2``, ``mlxk-json``, ``mlx-run`` and ``python -m mlxknife``."""
+"""The entry of every console script (``mlxk`` and its other names, ``mlx-run``, ``mlx-tee``) and of ``python -m``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ def main() -> int:
 def main_run() -> int:
     """Run ``mlx-run``, which is ``mlxk run``."""
     return run_command_line(["run", *sys.argv[1:]], _open_app)
+
+
+def main_tee() -> int:
+    """Run ``mlx-tee``."""
+    from mlxknife.cli.tee import run_tee  # noqa: PLC0415 - no other program needs it
+
+    return run_tee(sys.argv[1:], _open_app)
 
 
 def _open_app() -> App:

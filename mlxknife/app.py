@@ -18,6 +18,7 @@ from mlxknife.ports.hasher import Hasher
 from mlxknife.ports.hub import Hub
 from mlxknife.ports.importer import Importer
 from mlxknife.ports.intake import Intake
+from mlxknife.ports.programs import Programs
 from mlxknife.ports.proofs import Proofs
 from mlxknife.ports.runtime_inventory import RuntimeInventory
 from mlxknife.ports.starters import StarterSource
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from mlxknife.domain.services.puller import Puller
     from mlxknife.domain.services.remover import Remover
     from mlxknife.domain.services.starting import Starting
+    from mlxknife.domain.services.tee import Tee
 
 
 @attrs.frozen
@@ -60,6 +62,9 @@ class App:
     open_importer: Callable[[], Importer]
     workshop: Workshop
     system: System
+    open_programs: Callable[[], Programs]
+    """Opens what runs programs, which only ``mlx-tee`` does."""
+    has_gpu: Callable[[], bool]
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -104,3 +109,10 @@ class App:
         from mlxknife.domain.services.health import Health  # noqa: PLC0415
 
         return Health(self.finder, self.inspector, Verifier(self.hasher, self.proofs), self.workers)
+
+    @cached_property
+    def tee(self) -> Tee:
+        """``mlx-tee``."""
+        from mlxknife.domain.services.tee import Tee  # noqa: PLC0415
+
+        return Tee(self.catalog, self.open_programs(), self.system, self.has_gpu)

@@ -14,6 +14,7 @@ from mlxknife.adapters.hfcache.store import HfCache
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.adapters.packages.inventory import InstalledPackages
 from mlxknife.adapters.process.workers import ForkedWorkers, SerialWorkers
+from mlxknife.adapters.system.accelerator import has_gpu
 from mlxknife.adapters.system.machine import Machine
 from mlxknife.adapters.system.surroundings import check_timeouts, checked_endpoint, settle
 from mlxknife.adapters.workspaces.folders import LocalWorkspaces
@@ -26,6 +27,7 @@ from mlxknife.ports.engine import Engine
 from mlxknife.ports.hub import Hub
 from mlxknife.ports.importer import Importer
 from mlxknife.ports.intake import Intake
+from mlxknife.ports.programs import Programs
 from mlxknife.ports.starters import StarterSource
 
 
@@ -71,6 +73,8 @@ def open_app(
         open_importer=_open_importer,
         workshop=LocalWorkshop(settings.workspace_home),
         system=Machine(),
+        open_programs=_open_programs,
+        has_gpu=has_gpu,
     )
 
 
@@ -90,6 +94,12 @@ def _open_engine() -> Engine:
     from mlxknife.adapters.mlx.text import MlxEngine  # noqa: PLC0415 - only what runs a model needs MLX
 
     return MlxEngine()
+
+
+def _open_programs() -> Programs:
+    from mlxknife.adapters.process.programs import LocalPrograms  # noqa: PLC0415 - only mlx-tee runs any
+
+    return LocalPrograms()
 
 
 def _open_hub(settings: Settings) -> Hub:

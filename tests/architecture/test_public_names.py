@@ -60,6 +60,8 @@ PROGRAMS = {
     "mlxk2": "mlxknife.__main__:main",
     "mlxk-json": "mlxknife.__main__:main",
     "mlx-run": "mlxknife.__main__:main_run",
+    "mlx-tee": "mlxknife.__main__:main_tee",
+    "mlxk-tee": "mlxknife.__main__:main_tee",
 }
 
 

@@ -1,1 +1,1 @@
-"""Processes of this machine: fulfils ``ports.workers``."""
+"""Processes of this machine: fulfils ``ports.workers`` and ``ports.programs``."""

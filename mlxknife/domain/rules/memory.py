@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 
 import attrs
@@ -27,6 +28,10 @@ class Need:
     least: int
     widened: int
     unpacked: int
+
+    def __add__(self, other: Need) -> Need:
+        """Return what both take together."""
+        return Need(self.least + other.least, self.widened + other.widened, self.unpacked + other.unpacked)
 
     def of(self, profile: str) -> int:
         """Return what it takes under a profile."""
@@ -57,6 +62,18 @@ def profile(need: Need, free: int | None) -> str:
     if free is None or 2 * need.unpacked <= free:
         return "fast"
     return "compact" if need.widened <= free else "as-is"
+
+
+def taken(need: Need, free: int | None, wanted: str | None, *, has_gpu: bool) -> int:
+    """Return what a model will take where so much is free; ``wanted`` is the profile that somebody asked for."""
+    if has_gpu:
+        return need.least
+    return need.of(wanted or profile(need, free))
+
+
+def together(sizes: Iterable[int], free: int) -> int:
+    """Return what models take at the same time; what does not even fit alone will not be loaded, and takes nothing."""
+    return sum(size for size in sizes if size <= free)
 
 
 def _bits(facts: SnapshotFacts) -> int:

@@ -1,0 +1,51 @@
+"""The process that a command line runs in: its streams, the signals that end it, what its environment asks for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from io import TextIOWrapper
+from types import FrameType
+from typing import NoReturn, TextIO
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+UNWRITABLE = 3
+
+_KILLED = 128
+_SWITCHED_OFF = ("", "0", "false", "no", "off")
+
+
+def prepare_streams() -> None:
+    """Make sure that there are streams, and that they take any text."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - a caller closed it
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def give_up(*streams: TextIO) -> None:
+    """Send what is left in buffers nowhere, so that nothing complains about it at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
+
+
+def end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP unwind the process as Ctrl-C does, so that it ends what it started."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup's wish is respected
+            signal.signal(number, _end)
+
+
+def wants_tracebacks() -> bool:
+    """Ask the environment, because errors must be reported before and without any settings."""
+    value = os.environ.get("MLXK_DEBUG") or os.environ.get("MLXK2_DEBUG") or ""
+    return value.lower() not in _SWITCHED_OFF
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    del frame
+    raise SystemExit(_KILLED + number)

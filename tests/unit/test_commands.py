@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+
+from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.model.tee import Job
+from mlxknife.domain.rules import commands
+
+
+def refusal(*texts: str, may_ssh: bool = True) -> ValidationError:
+    with pytest.raises(ValidationError) as caught:
+        commands.jobs(texts, may_ssh=may_ssh)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("wc", ("wc",)),
+        (" mlxk  run a - ", ("mlxk", "run", "a", "-")),
+        ("mlxk run a - 'Be brief.'", ("mlxk", "run", "a", "-", "Be brief.")),
+        (r'grep "a|b" c\>d \&', ("grep", "a|b", "c>d", "&")),
+        (r"""printf '%s\n' "it's \"1 < 2\"" """, ("printf", r"%s\n", 'it\'s "1 < 2"')),
+        ("echo $HOME * ~ # no comment", ("echo", "$HOME", "*", "~", "#", "no", "comment")),
+        ("sh -c 'cat | wc >file; true && echo $X &'", ("sh", "-c", "cat | wc >file; true && echo $X &")),
+        ("mlxk run a -\n  'two lines'", ("mlxk", "run", "a", "-", "two lines")),
+        ("echo ''", ("echo", "")),
+        ("größe café", ("größe", "café")),
+    ],
+)
+def test_a_command_line_is_taken_apart_as_a_shell_would(text: str, words: tuple[str, ...]) -> None:
+    assert commands.job(text, may_ssh=False) == Job(text.strip(), words)
+
+
+@pytest.mark.parametrize(
+    ("text", "operator"),
+    [
+        ("cat > file", ">"),
+        ("cat >>file", ">"),
+        ("a|b", "|"),
+        ("sleep 1 &", "&"),
+        ("a; b", ";"),
+        ("wc < x", "<"),
+        ("echo 'a'|b", "|"),
+        ('echo "a\\"" > \'b\'', ">"),
+        (r"echo '\' > x", ">"),
+        ("true && false", "&"),
+    ],
+)
+def test_what_would_need_a_shell_is_refused_and_names_one(text: str, operator: str) -> None:
+    error = refusal("true", text)
+    assert error.message == f"No shell runs '{text}': its {operator} would mean nothing"
+    assert "sh -c" in (error.hint or "")
+
+
+@pytest.mark.parametrize("text", ["echo 'x", 'echo "x', "echo x\\", "echo \"it's"])
+def test_an_open_quotation_is_refused(text: str) -> None:
+    assert "ends inside a quotation" in refusal(text).message
+
+
+@pytest.mark.parametrize("text", ["", "  ", "-", "--sequential", "''", "@gpu:", "@gpu: -x"])
+def test_what_is_no_command_is_refused(text: str) -> None:
+    assert refusal("true", text).message == f"'{text}' is no command"
+
+
+def test_there_must_be_commands_and_not_too_many() -> None:
+    assert "No command" in refusal().message
+    assert "101 commands" in refusal(*["true"] * 101).message
+    assert len(commands.jobs(["true"] * 100, may_ssh=False)) == 100
+
+
+@pytest.mark.parametrize("host", ["gpu", "gpu-box.example.org", "10.0.0.7", "me@gpu", "me.too@gpu_2", "G1"])
+def test_another_machine_is_named_in_front(host: str) -> None:
+    job = commands.job(f"@{host}: mlxk run 'a b' -", may_ssh=True)
+    assert job == Job("mlxk run 'a b' -", ("mlxk", "run", "a b", "-"), host)
+    assert job.title == f"@{host}:mlxk run 'a b' -"
+    assert commands.arguments(job) == ("ssh", host, "--", "mlxk run 'a b' -")
+
+
+def test_a_command_of_this_machine_is_started_by_its_own_words() -> None:
+    job = commands.job("echo 'a b' user@host:x", may_ssh=False)
+    assert commands.arguments(job) == ("echo", "a b", "user@host:x")
+    assert job.title == "echo 'a b' user@host:x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@-oProxyCommand=x:true",
+        "@me@-x:true",
+        "@-me@gpu:true",
+        "@:true",
+        "@gpu",
+        "@gpu true",
+        "@gpu box:true",
+        "@$(x):true",
+        "@a@b@c:true",
+        "@.gpu:true",
+        "@größe:true",
+        "@gpu\n:true",
+        "@[::1]:true",
+    ],
+)
+def test_what_names_no_machine_is_refused(text: str) -> None:
+    error = refusal(text)
+    assert error.message.endswith("names no machine")
+    assert "~/.ssh/config" in (error.hint or "")
+
+
+def test_another_machine_needs_a_word_of_permission() -> None:
+    error = refusal("true", "@gpu:true", may_ssh=False)
+    assert "'@gpu:'" in error.message
+    assert "--ssh" in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("mlxk run a -", ("run", "a", "-")),
+        ("mlxk2 list", ("list",)),
+        ("mlxk-json", ()),
+        ("/usr/local/bin/mlxk run a", ("run", "a")),
+        ("mlx-run a -", ("run", "a", "-")),
+        (".venv/bin/mlx-run a", ("run", "a")),
+        ("python -m mlxknife run a", ("run", "a")),
+        ("/usr/bin/python3.11 -P -u -m mlxknife --debug run a", ("--debug", "run", "a")),
+        ("mlx-tee 'mlxk run a'", None),
+        ("python -m mlx_lm run a", None),
+        ("python x.py -m mlxknife run a", None),
+        ("python", None),
+        ("pythonic -m mlxknife run a", None),
+        ("mlxk/x run a", None),
+        ("echo mlxk run a", None),
+    ],
+)
+def test_our_own_programs_are_known_by_their_names(text: str, own: tuple[str, ...] | None) -> None:
+    assert commands.own_arguments(commands.job(text, may_ssh=False).words) == own
+
+
+@pytest.mark.parametrize(("statuses", "status"), [((), 0), ((0, 0), 0), ((1, 3, 2), 3), ((0, 127, 137), 137)])
+def test_together_they_end_as_the_worst(statuses: tuple[int, ...], status: int) -> None:
+    assert commands.worst(statuses) == status
