@@ -39,13 +39,13 @@ with app.chat.open("starter") as session:
     from mlx_lm import stream_generate
     from mlx_lm.sample_utils import make_sampler
 
-    model, tokenizer = session.model._model, session.model._tokenizer
+    model, tokenizer = session.model._models[0], session.model._tokenizer
     turns = prompts.assembled((question,))
     rendered = session.templates.render(session.model.chat_template, turns, session.model.special_tokens)
     tokens = session.model.tokens(rendered, is_rendered=True)
     wish = Wish(sampling=Sampling(temperature=0.0, repetition_penalty=1.0), max_tokens=count)
     for turn in range(rounds + 1):
-        session.model._cached = ()
+        session.model._memory.forget()
         outcome = session.ask(question, wish)
         spent = outcome.timings.total - outcome.timings.first_token
         last = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 PROGRAM = "mlxk"
@@ -48,7 +50,44 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print."""
-        raise UsageError(message, hint=f"See {self.prog} --help")
+        raise UsageError(message, hint=self._meant(message) or f"See {self.prog} --help")
+
+    def parse_mixed(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse options and words in any order; behind a -- all are words.
+
+        argparse gives words that stand behind an option to nobody once one stood before it, and its own way around that
+        takes words behind a leading -- for options. Here they are sorted: options first, then --, then words.
+        """
+        border = arguments.index("--") if "--" in arguments else len(arguments)
+        options: list[str] = []
+        words: list[str] = []
+        due = 0.0
+        for word in arguments[:border]:
+            if word != "-" and self._parse_optional(word) is not None:
+                options.append(word)
+                due = self._values_of(word)
+            elif due:
+                options.append(word)
+                due -= 1
+            else:
+                words.append(word)
+        words += arguments[border + 1 :]
+        return self.parse_args([*options, "--", *words] if words else options)
+
+    def _values_of(self, option: str) -> float:
+        """Return how many of the words behind an option are its own."""
+        action = self._option_string_actions.get(option)
+        if action is None or action.nargs == 0:
+            return 0
+        return math.inf if action.nargs == "+" else 1
+
+    def _meant(self, message: str) -> str | None:
+        """Return the option that somebody may have meant."""
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        if not unknown or not words.startswith("--"):
+            return None
+        close = _closest(words.split()[0].partition("=")[0], self._option_string_actions)
+        return f"Did you mean {close}?" if close else None
 
 
 def split_command(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
@@ -95,9 +134,13 @@ def _add_common(parser: Parser) -> None:
 def check_command(name: str) -> None:
     """Raise UsageError for an unknown command, with the nearest known one."""
     if name not in COMMANDS:
-        import difflib  # noqa: PLC0415 - only after a mistake
-
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        hint = f"Did you mean {PROGRAM} {close[0]}?" if close else f"See {PROGRAM} --help"
+        close = _closest(name, COMMANDS)
+        hint = f"Did you mean {PROGRAM} {close}?" if close else f"See {PROGRAM} --help"
         msg = f"unknown command {name!r} (there are: {', '.join(COMMANDS)})"
         raise UsageError(msg, hint=hint)
+
+
+def _closest(word: str, words: Iterable[str]) -> str | None:
+    import difflib  # noqa: PLC0415 - only after a mistake
+
+    return next(iter(difflib.get_close_matches(word, list(words), n=1)), None)

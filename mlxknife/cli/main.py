@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Callable
-from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
+from mlxknife.cli import process
 from mlxknife.cli.arguments import (
     UsageError,
     check_command,
@@ -16,35 +15,31 @@ from mlxknife.cli.arguments import (
     program_parser,
     split_command,
 )
+from mlxknife.cli.listener import ListenerGone
 from mlxknife.version import __version__
 
 if TYPE_CHECKING:
     from mlxknife.app import App
     from mlxknife.cli.answer import Answer, Command
 
-INTERRUPTED = 130
-BROKEN_PIPE = 141
-UNWRITABLE = 3
-
 _COMMON = ("json", "debug")
-_SWITCHED_OFF = ("", "0", "false", "no", "off")
 
 
 def run_command_line(argv: list[str], open_app: Callable[[], App]) -> int:
     """Run one command line and return its exit code; whatever happens, stdout and stderr keep the contract."""
-    _prepare_streams()
+    process.prepare_streams()
     try:
         code = _run(argv, open_app)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader went away
-        _give_up_stdout()
-        return BROKEN_PIPE
+        process.give_up(sys.stdout)
+        return process.BROKEN_PIPE
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return process.INTERRUPTED
     except OSError as exc:
-        _give_up_stdout()
+        process.give_up(sys.stdout)
         sys.stderr.write(f"error: the answer cannot be written: {exc.strerror}\n")
-        return UNWRITABLE
+        return process.UNWRITABLE
     return code
 
 
@@ -60,10 +55,12 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
             answer = _answer(name, after, open_app, as_json=as_json)
     except SystemExit as exc:  # --help has printed itself
         return exc.code if isinstance(exc.code, int) else 0
+    except ListenerGone as exc:
+        raise exc.error from exc
     except Exception as exc:  # noqa: BLE001 - the last stop before the user: everything becomes an error of the contract
         from mlxknife.cli.errors import report  # noqa: PLC0415 - most runs have no error
 
-        return report(exc, command=name, as_json=as_json, debug="--debug" in words or _debug_is_on())
+        return report(exc, command=name, as_json=as_json, debug="--debug" in words or process.wants_tracebacks())
     if name is None:
         return _print_without_command(wants_version=program.version)
     from mlxknife.cli.output import print_answer  # noqa: PLC0415 - --version and --help need none of it
@@ -90,7 +87,7 @@ def _answer(name: str, arguments: list[str], open_app: Callable[[], App], *, as_
     command: Command = importlib.import_module(f"mlxknife.cli.commands.{name}")
     parser = command_parser(name)
     command.add_arguments(parser)
-    given = vars(parser.parse_args(arguments))
+    given = vars(parser.parse_mixed(arguments))
     options = command.Options(**{key: value for key, value in given.items() if key not in _COMMON})
     return command.run(open_app(), options, Console(as_json=as_json))
 
@@ -101,23 +98,3 @@ def _print_without_command(*, wants_version: bool) -> int:
     else:
         program_parser().print_help()
     return 0
-
-
-def _prepare_streams() -> None:
-    """Make sure that there are streams, and that they take any text."""
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - a caller closed it
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _give_up_stdout() -> None:
-    """Send what is left in the buffer nowhere, so that nothing complains about it at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _debug_is_on() -> bool:
-    """Ask the environment, because errors must be reported before and without any settings."""
-    value = os.environ.get("MLXK_DEBUG") or os.environ.get("MLXK2_DEBUG") or ""
-    return value.lower() not in _SWITCHED_OFF

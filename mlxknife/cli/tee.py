@@ -134,7 +134,7 @@ def _with_models(job: Job) -> Job:
     run.add_arguments(parser)
     try:
         with redirect_stdout(io.StringIO()):  # what asks for help is helped when it runs
-            given = vars(parser.parse_args(words))
+            given = vars(parser.parse_mixed(words))
     except (UsageError, SystemExit):
         return job
     models = tuple(given[key] for key in ("model", "draft_model") if given.get(key))

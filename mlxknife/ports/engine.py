@@ -39,21 +39,30 @@ class TextModel(Protocol):
     def generate(self, request: TokenRequest) -> Generator[Step]:
         """Yield a step for each token, until a token ends the turn or there are enough; closing it cancels.
 
-        What a request has in common with the one before is not computed again. Raises EngineError.
+        The last step says how it ended; the text of a token that ends the turn is never in it. What a request begins
+        with as the one before did, its answer included, is computed again only where the model cannot go back so far:
+        ``Step.cached`` counts what was not. The same seed gives the same steps.
+
+        Raises ValidationError, before anything is computed, for a ``CacheShape`` that this model cannot have;
+        EngineError when the runtime fails, where this thread has an answer open, and when the model is closed.
         """
         ...
 
     def close(self) -> None:
-        """Free the memory; the model cannot be used any more. Raises nothing."""
+        """Free the memory; the model generates nothing any more. Closing it twice is no mistake. Raises nothing."""
         ...
 
 
 class Engine(Protocol):
     """Loads models."""
 
-    def load(self, location: Location, profile: str) -> TextModel:
+    def load(self, location: Location, profile: str, *, draft: Location | None = None) -> TextModel:
         """Load a model whose files are whole; ``profile`` says how a machine without GPU is to be used.
 
-        Raises EngineError when the runtime cannot, NotEnoughMemory.
+        A ``draft`` is a smaller model that guesses tokens ahead, which the other one only has to confirm: the text is
+        the same, and comes sooner where the guesses are good.
+
+        Raises ValidationError for a draft of another vocabulary, or where one of the two cannot take back a guess;
+        EngineError when the runtime cannot.
         """
         ...

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import select
 import stat
 import struct
@@ -129,27 +130,33 @@ def turn(question: str, answer: str) -> int:
     return rendered(question) + len(f"{answer}\x00\n")
 
 
-def stats(terminal: Terminal) -> tuple[int, int]:
-    words = terminal.enter("/stats").split()
-    return int(words[0]), int(words[3])
+def stats(terminal: Terminal) -> tuple[int, int, int]:
+    """Return how many tokens the last question had, how many of them were known, and how many were answered."""
+    counted = re.match(
+        r"(\d+) prompt tokens(?: \((\d+) known from before\))?, (\d+) answered", terminal.enter("/stats")
+    )
+    assert counted is not None
+    return int(counted[1]), int(counted[2] or 0), int(counted[3])
 
 
 def test_every_question_is_answered_after_all_that_was_said(bird: Bird, terminal: Terminal) -> None:
     assert terminal.greeting == f"{bird.folder} (/help tells more, Ctrl-D leaves)\n"
     assert terminal.enter("/stats") == "Nothing was answered yet\n"
     assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
-    assert stats(terminal) == (rendered(CAPITAL), len(ANSWERS[CAPITAL]) + 1)
+    assert stats(terminal) == (rendered(CAPITAL), 0, len(ANSWERS[CAPITAL]) + 1)
     past = turn(CAPITAL, ANSWERS[CAPITAL])
     assert terminal.enter(REASONING) == f"{THOUGHT}\n\n{SUM}\n"
-    assert stats(terminal)[0] == past + rendered(REASONING)
+    prompt = past + rendered(REASONING)
+    assert stats(terminal)[:2] == (prompt, past - 1)  # all but the line break behind what it said
     past += turn(REASONING, SUM)  # what it thought is not repeated to it
     assert terminal.enter(GREETING) == f"{ANSWERS[GREETING]}\n"
-    assert stats(terminal)[0] == past + rendered(GREETING)
+    assert stats(terminal)[:2] == (past + rendered(GREETING), prompt)
     assert terminal.enter("") == terminal.enter("   ") == ""
     too_long = terminal.enter("a" * 2100)
     assert too_long.startswith("error: The prompt has ")
+    past += turn(GREETING, ANSWERS[GREETING])
     assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
-    assert stats(terminal)[0] == past + turn(GREETING, ANSWERS[GREETING]) + rendered(CAPITAL)
+    assert stats(terminal)[:2] == (past + rendered(CAPITAL), past - 1)
     assert terminal.leave(_CTRL_D) == (0, "")
 
 
@@ -165,12 +172,13 @@ def test_commands_shape_the_conversation(bird: Bird, terminal: Terminal) -> None
     assert terminal.enter("/set colour red").startswith("error: There is no setting 'colour'\nhint: There are ")
     assert terminal.enter("/system Be kind.") == "system text set\n"
     assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL][:12]}\n"
-    assert stats(terminal) == (rendered(CAPITAL, "Be kind."), 12)
+    assert stats(terminal) == (rendered(CAPITAL, "Be kind."), 0, 12)
     settings = "temperature: 0.0\nmax_tokens: 12\n"
-    said = f"[user] {CAPITAL}\n[assistant] {ANSWERS[CAPITAL][:12]}\n"
+    said = f"[user] {CAPITAL}\n[assistant] The capital\n"  # the blank at the end is kept, and not shown
     shown = f"model: {bird.folder}\nsystem: Be kind.\n{settings}{said}"
     assert terminal.enter("/show") == shown
     assert terminal.enter("/save kept.json") == "saved in kept.json\n"
+    assert json.loads((bird.machine.root / "kept.json").read_text())["messages"][1]["content"] == "The capital "
     assert terminal.enter("/clear") == "forgotten\n"
     assert terminal.enter("/system") == "no system text\n"
     assert terminal.enter("/set max_tokens") == "max_tokens: as the model wants it\n"

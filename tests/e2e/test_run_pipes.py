@@ -91,8 +91,6 @@ def test_pipes_can_be_switched_off(bird: Bird) -> None:
 # --- stdout
 
 
-# BUG: main._run reports the BrokenPipeError of a streamed piece as an error of the contract
-@pytest.mark.xfail(strict=True, reason="'error: Broken pipe' on stderr, exit code 3")
 def test_a_reader_that_has_enough_ends_it_quietly(bird: Bird) -> None:
     gone = bird.shell(f"mlxk run $BIRD '{LONG}' | true; exit ${{PIPESTATUS[0]}}")
     assert (gone.code, gone.out, gone.err) == (141, "", "")
@@ -107,8 +105,6 @@ def test_a_closed_stdout_hinders_nothing(bird: Bird) -> None:
     assert (bird.machine.root / "told").read_text() == ANSWERS[CAPITAL]
 
 
-# BUG: the same place in main._run: the error is told there and once more when stdout is flushed
-@pytest.mark.xfail(strict=True, reason="a full stdout is told twice")
 def test_a_full_stdout_is_told_once(bird: Bird) -> None:
     full = bird.shell(f"mlxk run $BIRD '{CAPITAL}' >/dev/full")
     assert (full.code, full.err) == (3, "error: the answer cannot be written: No space left on device\n")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 
 import attrs
 
-from mlxknife.domain.errors import KnifeError
+from mlxknife.domain.errors import EngineError, KnifeError, ValidationError
 from mlxknife.domain.model.generation import FinishReason, Step, TokenRequest
 from mlxknife.domain.model.snapshot import Location
 from tests.fakes.system import FakeSystem
@@ -40,11 +42,14 @@ class FakeModel:
     _answers: list[Generator[Step]] = attrs.field(factory=list, init=False)
     """Kept, so that an answer which nobody closes stays open."""
     is_closed: bool = False
+    _held: tuple[int, ...] = attrs.field(default=(), init=False)
+    """What was read and said before."""
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+    _owner: int | None = attrs.field(default=None, init=False)
 
     def tokens(self, text: str, *, is_rendered: bool) -> tuple[int, ...]:
         self.read.append((text, is_rendered))
-        words = tuple(len(word) for word in text.split())
-        return words if is_rendered else (_BEGIN, *words)
+        return _words(text) if is_rendered else (_BEGIN, *_words(text))
 
     def generate(self, request: TokenRequest) -> Generator[Step]:
         self._answers.append(self._answer(request))
@@ -54,7 +59,16 @@ class FakeModel:
         self.is_closed = True
 
     def _answer(self, request: TokenRequest) -> Generator[Step]:
-        self.requests.append(request)
+        with self._taken():
+            if self.is_closed:
+                msg = "closed"
+                raise EngineError(msg)
+            self.requests.append(request)
+            cached = _common(self._held, request.tokens[:-1])
+            self._held = request.tokens
+            yield from self._steps(request, cached)
+
+    def _steps(self, request: TokenRequest, cached: int) -> Generator[Step]:
         self.is_answering = True
         last = min(len(self.script), request.max_tokens)
         try:
@@ -62,11 +76,24 @@ class FakeModel:
                 if self.clock is not None:
                     self.clock.time += self.seconds
                 self.told += 1
-                yield Step(text, self._ending(number, request) if number == last else None)
+                self._held += _words(text)
+                yield Step(text, self._ending(number, request) if number == last else None, cached)
             if self.failure is not None:
                 raise self.failure
         finally:
             self.is_answering = False
+
+    @contextmanager
+    def _taken(self) -> Iterator[None]:
+        if self._owner == threading.get_ident():
+            msg = "still open"
+            raise EngineError(msg)
+        with self._lock:
+            self._owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._owner = None
 
     def _ending(self, number: int, request: TokenRequest) -> FinishReason | None:
         if self.failure is not None:
@@ -86,11 +113,28 @@ class FakeEngine:
     seconds: float = 0.0
     loaded: list[tuple[Location, str]] = attrs.field(factory=list)
     """The places that were loaded, each with its profile."""
+    drafts: list[Location | None] = attrs.field(factory=list)
+    """The draft model that each of them was loaded with."""
+    strangers: frozenset[str] = frozenset()
+    """Places of models that have other tokens than the rest."""
 
-    def load(self, location: Location, profile: str) -> FakeModel:
+    def load(self, location: Location, profile: str, *, draft: Location | None = None) -> FakeModel:
+        if draft is not None and (draft.token in self.strangers) != (location.token in self.strangers):
+            msg = "draft_model has other tokens"
+            raise ValidationError(msg)
         if self.failure is not None:
             raise self.failure
         if self.clock is not None:
             self.clock.time += self.seconds
         self.loaded.append((location, profile))
+        self.drafts.append(draft)
         return self.model
+
+
+def _words(text: str) -> tuple[int, ...]:
+    return tuple(len(word) for word in text.split())
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    longest = min(len(one), len(other))
+    return next((place for place in range(longest) if one[place] != other[place]), longest)

@@ -14,7 +14,16 @@ from mlxknife.domain.errors import (
     TemplateError,
     ValidationError,
 )
-from mlxknife.domain.model.generation import FinishReason, Message, PieceKind, Sampling, Timings, Usage, Wish
+from mlxknife.domain.model.generation import (
+    CacheShape,
+    FinishReason,
+    Message,
+    PieceKind,
+    Sampling,
+    Timings,
+    Usage,
+    Wish,
+)
 from mlxknife.domain.model.runtime import Runtime
 from tests.builder import Files, chat_files, embedding_files, json_bytes, pytorch_files, speech_files
 from tests.fakes.engine import FakeEngine, FakeModel
@@ -198,6 +207,20 @@ def test_ask_returns_the_whole_at_once() -> None:
         session(model).ask(" \n")
 
 
+def test_what_was_known_before_is_counted() -> None:
+    model = FakeModel(("Hel", "lo"), chat_template=_TEMPLATE)
+    one = session(model)
+    assert heard(one.answer(_ASKED))[1].usage == Usage(3, 2, cached_tokens=0)
+    assert heard(one.answer(_ASKED))[1].usage == Usage(3, 2, cached_tokens=2)
+
+
+@pytest.mark.parametrize("text", ["", " \n", None])
+def test_a_system_text_that_says_nothing_is_none(text: str | None) -> None:
+    model = FakeModel(chat_template=_TEMPLATE)
+    session(model).ask("Who?", system=text)
+    assert model.read == [("<user>Who?<assistant>", True)]
+
+
 def test_a_session_frees_its_model() -> None:
     model = FakeModel()
     with session(model) as opened:
@@ -228,6 +251,44 @@ def test_a_model_that_does_not_fit_is_not_loaded(profile: str | None) -> None:
     assert caught.value.hint
     assert engine.loaded == []
     chat(engine, system=FakeSystem(available=88)).open("one", profile=profile)
+
+
+def test_a_draft_model_is_loaded_beside_the_other() -> None:
+    engine = FakeEngine()
+    opened = chat(engine).open("one", draft="two")
+    ((location, _),) = engine.loaded
+    (draft,) = engine.drafts
+    assert draft is not None
+    assert (location.token, draft.token) == (f"models--mlx-community--one/{COMMIT}", f"models--other--two/{COMMIT}")
+    assert opened.draft is not None
+    assert (opened.info.name, opened.draft.name) == ("mlx-community/one", "other/two")
+    with pytest.raises(ValidationError, match="max_kv_size and draft_model"):
+        heard(opened.answer(_ASKED, Wish(cache=CacheShape(window=64))))
+
+
+def test_both_must_fit() -> None:
+    engine = FakeEngine()
+    with pytest.raises(NotEnoughMemory, match=r"^'mlx-community/one' and 'other/two' need 176B of memory, and 175B"):
+        chat(engine, system=FakeSystem(available=175)).open("one", draft="two")
+    assert engine.loaded == []
+    chat(engine, system=FakeSystem(available=176)).open("one", draft="two")
+
+
+def test_a_draft_model_that_is_not_there_is_told_before_any_work() -> None:
+    engine = FakeEngine()
+    with pytest.raises(ModelNotFound, match="none"):
+        chat(engine).open("one", draft="none")
+    assert engine.loaded == []
+
+
+def test_whether_a_model_can_be_run_is_told_without_loading_it() -> None:
+    engine = FakeEngine()
+    assert chat(engine, system=FakeSystem(available=1)).check("one").name == "mlx-community/one"
+    with pytest.raises(ModelNotRunnable, match="does not generate text"):
+        chat(engine, _SPEAKING).check("one")
+    with pytest.raises(ModelNotFound):
+        chat(engine).check("none")
+    assert engine.loaded == []
 
 
 def _refusal(files: Files, runtime: Runtime = RUNTIME) -> ModelNotRunnable:

@@ -27,12 +27,13 @@ def test_blanks_within_a_text_stay() -> None:
     assert prompts.assembled(("def f():\n    return 1\n",))[0].content == "def f():\n    return 1"
 
 
-def test_a_system_text_comes_first_even_an_empty_one() -> None:
+def test_a_system_text_comes_first_unless_it_says_nothing() -> None:
     assert prompts.assembled(("Hi",), system="Be\nbrief.\n") == (
         Message("system", "Be\nbrief.\n"),
         Message("user", "Hi"),
     )
-    assert [turn.role for turn in prompts.assembled(("Hi",), system="")] == ["system", "user"]
+    for nothing in ("", " \n", None):
+        assert prompts.assembled(("Hi",), system=nothing) == (Message("user", "Hi"),)
 
 
 def test_files_come_before_the_words_each_under_its_name() -> None:

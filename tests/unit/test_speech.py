@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import io
 
 import pytest
 
+from mlxknife.cli.listener import ListenerGone
 from mlxknife.cli.render.speech import Speech, safe, statistics
 from mlxknife.domain.model.generation import FinishReason, Outcome, Piece, PieceKind, Timings, Usage
 
@@ -129,6 +131,37 @@ def test_every_piece_is_to_be_seen_at_once() -> None:
     assert stream.flushed == "012\n"
 
 
+def test_what_is_not_wanted_at_once_is_shown_at_the_end() -> None:
+    stream = Terminal()
+    speech = Speech(stream, _BOTH, at_once=False)
+    speech.hear(Piece(_REASONING, "hm"))
+    speech.hear(Piece(_ANSWER, "Yes"))
+    assert stream.getvalue() == ""
+    speech.end()
+    speech.end()
+    assert stream.getvalue() == f"{_faint('hm')}\n\nYes\n"
+
+
+class Full(io.StringIO):
+    """A stream that takes nothing."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _say(speech: Speech, text: str) -> None:
+    speech.hear(Piece(_ANSWER, text))
+    speech.end()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_stream_that_takes_no_more_is_no_error_of_the_answer(*, at_once: bool) -> None:
+    speech = Speech(Full(), _BOTH, at_once=at_once)
+    with pytest.raises(ListenerGone, match="No space left") as caught:
+        _say(speech, "Yes")
+    assert caught.value.error.errno == errno.ENOSPC
+
+
 def _outcome(tokens: int, first: float, total: float) -> Outcome:
     return Outcome("x", "", FinishReason.LENGTH, Usage(7, tokens), Timings(load=1.25, first_token=first, total=total))
 
@@ -136,6 +169,12 @@ def _outcome(tokens: int, first: float, total: float) -> Outcome:
 def test_statistics_count_what_came_after_the_first_token() -> None:
     told = statistics(_outcome(11, 0.5, 2.5))
     assert told == "7 prompt tokens, 11 answered (length); loaded in 1.2s, first token after 0.50s, then 5.0 tokens/s"
+
+
+def test_statistics_tell_what_had_not_to_be_read_again() -> None:
+    usage = Usage(prompt_tokens=70, completion_tokens=1, cached_tokens=60)
+    told = statistics(Outcome("x", "", FinishReason.STOP, usage, Timings(0.0, 0.0, 0.0)))
+    assert told.startswith("70 prompt tokens (60 known from before), 1 answered (stop); ")
 
 
 @pytest.mark.parametrize(("tokens", "first", "total"), [(0, 0.0, 0.0), (1, 0.5, 0.5), (5, 0.5, 0.5), (0, 1.0, 2.0)])

@@ -52,6 +52,15 @@ def test_what_is_remembered_has_a_shape_that_can_be(shape: CacheShape, name: str
         wishes.check(Wish(cache=shape))
 
 
+@pytest.mark.parametrize(("shape", "name"), [(CacheShape(bits=8), "kv_bits"), (CacheShape(window=64), "max_kv_size")])
+def test_a_guess_must_be_possible_to_take_back(shape: CacheShape, name: str) -> None:
+    with pytest.raises(ValidationError, match=f"^{name} and draft_model do not go together") as caught:
+        wishes.check(Wish(cache=shape), has_draft=True)
+    assert caught.value.hint
+    wishes.check(Wish(cache=shape))
+    wishes.check(Wish(Sampling(temperature=1.0), max_tokens=1, stops=("a",)), has_draft=True)
+
+
 @pytest.mark.parametrize("stops", [("",), ("a", "")])
 def test_nothing_cannot_end_an_answer(stops: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError, match=r"^stop is empty") as caught:

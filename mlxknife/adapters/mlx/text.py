@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mlxknife.adapters.mlx import cpu
-from mlxknife.domain.errors import EngineError
-from mlxknife.domain.model.generation import FinishReason, Sampling, Step, TokenRequest
+from mlxknife.adapters.mlx import cache_shapes, cpu
+from mlxknife.adapters.mlx.decoding import decoded
+from mlxknife.adapters.mlx.prompt_cache import PromptCache
+from mlxknife.adapters.mlx.turns import Turn
+from mlxknife.domain.errors import EngineError, ValidationError
+from mlxknife.domain.model.generation import FinishReason, Step, TokenRequest
 from mlxknife.domain.model.snapshot import Location
 
 _ENDS_OF_TURN = frozenset(
@@ -18,45 +20,40 @@ _ENDS_OF_TURN = frozenset(
     "<|eot|> <|turn_end|> <|END_OF_TURN_TOKEN|> <\uff5cend\u2581of\u2581sentence\uff5c> </s> <turn|>".split()
 )
 """Tokens that end a turn in some family; one counts where the chat template of the model uses it as a token."""
-_PENALTY_REACH = 20
 
 
 class MlxEngine:
     """Loads models with mlx-lm."""
 
-    def load(self, location: Location, profile: str) -> MlxTextModel:
+    def load(self, location: Location, profile: str, *, draft: Location | None = None) -> MlxTextModel:
         """See ``Engine.load``."""
         blas = cpu.load_fast_blas()
         with _our_errors("loaded"):
             import mlx.core as mx  # noqa: PLC0415 - takes a second with what comes along
-            from mlx_lm.utils import load_model, load_tokenizer  # noqa: PLC0415
 
             has_gpu = mx.default_device().type == mx.DeviceType.gpu
-            path = Path(location.token)
-            model, config = load_model(path, lazy=not has_gpu)
-            tokenizer = load_tokenizer(path, eos_token_ids=config.get("eos_token_id"))  # type: ignore[no-untyped-call]
-            notes = []
-            if not has_gpu:
-                notes = [f"no GPU: CPU profile '{profile}'", f"BLAS: {blas or 'the one of MLX, which is slow'}"]
-                if profile != "as-is":
-                    cpu.widen(model, unpack=profile == "fast")
-                mx.eval(model.parameters())
-        return MlxTextModel(model, tokenizer, tuple(notes))
+            place, guessing = Path(location.token), None if draft is None else Path(draft.token)
+            tokenizer = _tokenizer(place)
+            if guessing is not None and _tokenizer(guessing).get_vocab() != tokenizer.get_vocab():
+                msg = "draft_model has other tokens than the model"
+                raise ValidationError(msg, hint="Take a smaller model of the same family")
+            models = [_model(path, None if has_gpu else profile) for path in (place, guessing) if path is not None]
+            if guessing is not None:
+                cache_shapes.check_guessing(*models)
+        notes = (f"no GPU: CPU profile '{profile}'", f"BLAS: {blas or 'the one of MLX, which is slow'}")
+        return MlxTextModel(models, tokenizer, () if has_gpu else notes)
 
 
 class MlxTextModel:
-    """A model of mlx-lm and its tokenizer. One answer at a time: a second thread waits for its turn."""
+    """A model of mlx-lm and its tokenizer, and maybe a draft model."""
 
-    def __init__(self, model: Any, tokenizer: Any, notes: tuple[str, ...]) -> None:  # noqa: ANN401 - mlx-lm's own
-        """Take what mlx-lm loaded."""
-        self._model = model
+    def __init__(self, models: list[Any], tokenizer: Any, notes: tuple[str, ...]) -> None:  # noqa: ANN401 - mlx-lm's
+        """Take what mlx-lm loaded, the model that answers first."""
+        self._models = models
         self._tokenizer = tokenizer
         self._notes = notes
-        self._turn = _Turn()
-        self._cache: list[Any] = []
-        self._cached: tuple[int, ...] = ()
-        """The tokens that the cache holds."""
-        self._shape: object = None
+        self._turn = Turn()
+        self._memory = PromptCache(models)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -85,98 +82,50 @@ class MlxTextModel:
     def tokens(self, text: str, *, is_rendered: bool) -> tuple[int, ...]:
         """See ``TextModel.tokens``."""
         clean = text.encode("utf-8", "replace").decode()  # half a character is no text to a tokenizer
-        return tuple(self._tokenizer.encode(clean, add_special_tokens=not is_rendered))
+        return tuple(self._tokenizer.encode(clean, add_special_tokens=not is_rendered, verbose=False))
 
     def generate(self, request: TokenRequest) -> Generator[Step]:
         """See ``TextModel.generate``."""
         with self._turn.taken(), _our_errors("run"):
-            ends = self._ends_of_turn()
-            detokenizer = self._tokenizer.detokenizer
-            detokenizer.reset()
-            made: list[int] = []
-            tokens = self._token_by_token(request, made)
+            models = self._models
+            if not models:
+                msg = "The model is closed"
+                raise EngineError(msg, hint="Open it again")
+            memory, made = self._memory, list[int]()
+            start = memory.prepare(request.tokens, request.cache)
             try:
-                for token in tokens:
-                    if token in ends:
-                        detokenizer.finalize()
-                        yield Step(detokenizer.last_segment, FinishReason.STOP)
-                        return
-                    detokenizer.add_token(token)
-                    if len(made) == request.max_tokens:
-                        shown = detokenizer.last_segment
-                        detokenizer.finalize()
-                        yield Step(shown + detokenizer.last_segment, FinishReason.LENGTH)
-                        return
-                    yield Step(detokenizer.last_segment)
-            finally:
-                tokens.close()
-                self._cached = self._fed((*request.tokens, *made))
+                yield from self._steps(decoded(models, memory.layers, request, start), request, start, made)
+            except GeneratorExit:  # whoever listened has enough: what was said until now is known
+                memory.keep((*request.tokens, *made))
+                raise
+            memory.keep((*request.tokens, *made))
 
     def close(self) -> None:
         """See ``TextModel.close``."""
         import mlx.core as mx  # noqa: PLC0415 - it is loaded by now
 
-        self._model, self._cache, self._cached = None, [], ()
+        self._models, self._memory = [], PromptCache([])
         mx.clear_cache()
 
-    def _token_by_token(self, request: TokenRequest, made: list[int]) -> Generator[int]:
-        import mlx.core as mx  # noqa: PLC0415 - it is loaded by now
-        from mlx_lm.generate import generate_step, generation_stream, wired_limit  # noqa: PLC0415
-
-        start = self._reused(request)
-        if request.sampling.seed is not None:
-            mx.random.seed(request.sampling.seed)
-        steps = generate_step(
-            mx.array(request.tokens[start:]),
-            self._model,
-            max_tokens=request.max_tokens,
-            sampler=self._sampler(request.sampling),
-            logits_processors=_penalties(request.sampling, request.tokens[:start]),
-            prompt_cache=self._cache,
-            kv_bits=request.cache.bits,
-            kv_group_size=request.cache.group_size,
-            quantized_kv_start=request.cache.quantized_from,
-        )
-        with wired_limit(self._model, [generation_stream]):  # type: ignore[list-item] # as mlx-lm does itself
-            for token, _ in steps:
-                made.append(int(token))
-                yield made[-1]
-
-    def _sampler(self, sampling: Sampling) -> Any:  # noqa: ANN401 - mlx-lm's own type
-        from mlx_lm.sample_utils import make_sampler  # noqa: PLC0415 - it is loaded by now
-
-        top_k = sampling.top_k or 0
-        return make_sampler(
-            temp=0.0 if sampling.top_p == 0 else sampling.temperature or 0.0,
-            top_p=sampling.top_p or 0.0,
-            min_p=sampling.min_p or 0.0,
-            top_k=top_k if top_k < len(self.vocabulary) else 0,
-        )
-
-    def _reused(self, request: TokenRequest) -> int:
-        """Make the cache hold only what the request begins with; return how many tokens that are."""
-        from mlx_lm.models.cache import (  # noqa: PLC0415 - it is loaded by now
-            can_trim_prompt_cache,
-            make_prompt_cache,
-            trim_prompt_cache,
-        )
-
-        shared = _common(self._cached, request.tokens[:-1])
-        if self._shape == request.cache and shared and self._cache:
-            surplus = len(self._cached) - shared
-            if not surplus:
-                return shared
-            if can_trim_prompt_cache(self._cache):
-                trim_prompt_cache(self._cache, surplus)
-                return shared
-        self._shape = request.cache
-        self._cache = make_prompt_cache(self._model, max_kv_size=request.cache.window)
-        return 0
-
-    def _fed(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the tokens that went into the cache; nothing where it does not count them."""
-        count = getattr(self._cache[0], "offset", None) if self._cache else None
-        return tokens[:count] if isinstance(count, int) and count <= len(tokens) else ()
+    def _steps(self, decoding: Generator[int], request: TokenRequest, cached: int, made: list[int]) -> Generator[Step]:
+        """Yield tokens as text, and note each in ``made``."""
+        ends = self._ends_of_turn()
+        detokenizer = self._tokenizer.detokenizer
+        detokenizer.reset()
+        with closing(decoding) as tokens:
+            for token in tokens:
+                made.append(token)
+                if token in ends:
+                    detokenizer.finalize()
+                    yield Step(detokenizer.last_segment, FinishReason.STOP, cached)
+                    return
+                detokenizer.add_token(token)
+                if len(made) == request.max_tokens:
+                    shown = detokenizer.last_segment
+                    detokenizer.finalize()
+                    yield Step(shown + detokenizer.last_segment, FinishReason.LENGTH, cached)
+                    return
+                yield Step(detokenizer.last_segment, cached=cached)
 
     def _ends_of_turn(self) -> frozenset[int]:
         """Return every token that ends a turn: those that the model declares, and those that its template uses so."""
@@ -186,44 +135,24 @@ class MlxTextModel:
         return frozenset((*self._tokenizer.eos_token_ids, *used))
 
 
-class _Turn:
-    """Whose turn it is: others wait, but whoever still has one open is told so instead of waiting for ever."""
+def _tokenizer(path: Path) -> Any:  # noqa: ANN401 - mlx-lm's own
+    from mlx_lm.utils import load_config, load_tokenizer  # noqa: PLC0415 - takes a second with what comes along
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owner: int | None = None
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Take the turn. Raises EngineError where the same thread has it."""
-        if not self._lock.acquire(blocking=False):
-            if self._owner == threading.get_ident():
-                msg = "An answer of this model is still open in this thread"
-                raise EngineError(msg, hint="Read it to its end, or close it")
-            self._lock.acquire()
-        self._owner = threading.get_ident()
-        try:
-            yield
-        finally:
-            self._owner = None
-            self._lock.release()
+    ends = load_config(path).get("eos_token_id")
+    return load_tokenizer(path, eos_token_ids=ends)  # type: ignore[no-untyped-call]
 
 
-def _penalties(sampling: Sampling, before: Sequence[int]) -> list[Any]:
-    """Return what weakens repetition; it also looks at the tokens that were computed in an earlier turn."""
-    if sampling.repetition_penalty in (None, 1.0):
-        return []
+def _model(path: Path, profile: str | None) -> Any:  # noqa: ANN401 - a module of MLX
+    """Return a model; the profile is for a machine without GPU."""
     import mlx.core as mx  # noqa: PLC0415 - it is loaded by now
-    from mlx_lm.sample_utils import make_repetition_penalty  # noqa: PLC0415
+    from mlx_lm.utils import load_model  # noqa: PLC0415
 
-    penalty = make_repetition_penalty(sampling.repetition_penalty, _PENALTY_REACH)
-    earlier = mx.array(list(before[-_PENALTY_REACH:]), dtype=mx.int32)
-    return [lambda tokens, logits: penalty(mx.concatenate([earlier, tokens.astype(mx.int32)]), logits)]
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    longest = min(len(one), len(other))
-    return next((place for place in range(longest) if one[place] != other[place]), longest)
+    model, _ = load_model(path, lazy=profile is not None)
+    if profile is not None:
+        if profile != "as-is":
+            cpu.widen(model, unpack=profile == "fast")
+        mx.eval(model.parameters())
+    return model
 
 
 @contextmanager
@@ -231,8 +160,9 @@ def _our_errors(done: str) -> Iterator[None]:
     """Turn what MLX and mlx-lm raise into an error of the contract."""
     try:
         yield
-    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, ImportError, OSError) as exc:
-        msg = f"The model could not be {done}: {exc}"
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, ImportError, OSError, SystemExit) as exc:
+        reason = "mlx-lm gave up" if isinstance(exc, SystemExit) else exc
+        msg = f"The model could not be {done}: {reason}"
         raise EngineError(
             msg, hint="--debug shows where; mlxk health --verify tells whether its files are right"
         ) from exc

@@ -40,23 +40,39 @@ class _Leave(Exception):
     """The user wants to go."""
 
 
+@attrs.frozen
+class Models:
+    """How models are loaded, and the one to begin with."""
+
+    check: Callable[[str], object]
+    """Raises KnifeError for what cannot be run at all, without loading it."""
+    open: Callable[[str], Session]
+    first: str
+
+
 class Loop:
     """One conversation, over one model at a time."""
 
     def __init__(
         self,
-        open_session: Callable[[str], Session],
-        session: Session,
+        models: Models,
         conversation: Conversation,
         lines: Lines,
-        kinds: tuple[PieceKind, ...],
+        speech_of: Callable[[], speech.Speech],
+        *,
+        says_statistics: bool = False,
     ) -> None:
-        """Take how models are loaded, the first of them, how it begins, and where the questions come from."""
-        self._open_session = open_session
-        self._session = session
+        """Load the first model; take how the conversation begins, whence questions come and how answers are shown.
+
+        Raises KnifeError.
+        """
+        self._models = models
+        self._spec = models.first
+        self._session = models.open(models.first)
         self._conversation = conversation
         self._lines = lines
-        self._kinds = kinds
+        self._speech_of = speech_of
+        self._says_statistics = says_statistics
         self._last: Outcome | None = None
         self._commands: dict[str, Callable[[str], None]] = {
             "help": self._help,
@@ -73,8 +89,15 @@ class Loop:
             "bye": self._exit,
         }
 
-    def run(self) -> None:
-        """Talk until the user leaves."""
+    @property
+    def model(self) -> str:
+        """The name of the model that answers."""
+        return self._session.info.name
+
+    def run(self, first: str | None = None) -> None:
+        """Talk until the user leaves; a first question is answered before one is read."""
+        if first is not None:
+            self._obey(lambda: self._answer(first))
         while True:
             try:
                 text = read_question(self._lines, _PROMPT, _MORE)
@@ -84,15 +107,22 @@ class Loop:
                 self._say("Ctrl-D or /exit leaves")
                 continue
             try:
-                self._take(text)
+                self._obey(lambda: self._take(text))  # noqa: B023 - it is called at once
             except _Leave:
                 return
-            except (KnifeError, OSError) as error:
-                self._complain(error)
 
     def close(self) -> None:
         """Free the model."""
         self._session.close()
+
+    def _obey(self, work: Callable[[], None]) -> None:
+        """Do something; whatever goes wrong, or is stopped, the conversation goes on."""
+        try:
+            work()
+        except (KnifeError, OSError) as error:
+            self._complain(error)
+        except KeyboardInterrupt:
+            self._say("stopped")
 
     def _take(self, text: str) -> None:
         word, _, rest = text.strip().partition(" ")
@@ -108,8 +138,8 @@ class Loop:
         command(rest.strip())
 
     def _answer(self, question: str) -> None:
-        shown = speech.Speech(sys.stdout, self._kinds)
-        answer = ""
+        shown = self._speech_of()
+        answer, is_whole = "", False
         with closing(self._session.answer(self._conversation.asked(question), self._conversation.wish)) as pieces:
             try:
                 while True:
@@ -118,13 +148,15 @@ class Loop:
                         answer += piece.text
                     shown.hear(piece)
             except StopIteration as end:
-                self._last = end.value
+                self._last, is_whole = end.value, True
             except KeyboardInterrupt:  # the answer ends here, the conversation does not
                 shown.end()
                 self._say("stopped")
             finally:
                 shown.end()
         self._conversation = self._conversation.answered(question, answer)
+        if is_whole and self._says_statistics:
+            self._stats("")
 
     def _help(self, rest: str) -> None:
         del rest
@@ -145,7 +177,7 @@ class Loop:
 
     def _show(self, rest: str) -> None:
         del rest
-        self._say(f"model: {self._session.info.name}")
+        self._say(f"model: {self.model}")
         self._say(f"system: {self._conversation.system or '-'}")
         for name, value in self._conversation.settings().items():
             self._say(f"{name}: {value}")
@@ -153,7 +185,7 @@ class Loop:
             self._say(f"[{message.role}] {message.content}")
 
     def _save(self, path: str) -> None:
-        state.save(_needed(path, "/save FILE"), self._session.info.name, self._conversation)
+        state.save(_needed(path, "/save FILE"), self.model, self._conversation)
         self._say(f"saved in {path}")
 
     def _load(self, path: str) -> None:
@@ -166,10 +198,18 @@ class Loop:
         self._say("forgotten")
 
     def _model(self, name: str) -> None:
-        new = self._open_session(_needed(name, "/model NAME"))
+        """Go on with another model. The memory seldom has room for both, so the old one goes first, and comes back."""
+        spec = _needed(name, "/model NAME")
+        self._models.check(spec)
         self._session.close()
-        self._session = new
-        self._say(f"now talking to {new.info.name}")
+        try:
+            self._session = self._models.open(spec)
+        except BaseException:  # also Ctrl-C
+            self._say(f"going back to {self.model}")
+            self._session = self._models.open(self._spec)
+            raise
+        self._spec = spec
+        self._say(f"now talking to {self.model}")
 
     def _stats(self, rest: str) -> None:
         del rest

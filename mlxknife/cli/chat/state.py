@@ -12,7 +12,7 @@ import msgspec
 
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.model.generation import Message, Sampling, Wish
-from mlxknife.domain.rules import wishes
+from mlxknife.domain.rules import prompts, wishes
 
 _MAX_FILE = 100 * 1000 * 1000
 _VERSION = 1
@@ -46,8 +46,7 @@ class Conversation:
 
     def asked(self, text: str) -> tuple[Message, ...]:
         """Return all turns for a new question."""
-        first = () if self.system is None else (Message("system", self.system),)
-        return (*first, *self.messages, Message("user", text))
+        return (*prompts.instructed(self.system), *self.messages, Message("user", text))
 
     def answered(self, question: str, answer: str) -> Conversation:
         """Return it with one more question and its answer."""

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser
-from collections.abc import Generator
-from contextlib import ExitStack, closing
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, closing, redirect_stdout
+from functools import partial
+from itertools import chain
 
 import attrs
 
 from mlxknife.app import App
 from mlxknife.cli import texts
 from mlxknife.cli.answer import Answer
+from mlxknife.cli.answer_file import AnswerFile
+from mlxknife.cli.asking import add_arguments
 from mlxknife.cli.console import Console
+from mlxknife.cli.interrupts import heeded_interrupts
 from mlxknife.cli.render import speech
 from mlxknife.cli.render.text import Span, Style
 from mlxknife.cli.wire_work import RunData, TimingsObject, UsageObject
-from mlxknife.domain.errors import FeatureDisabled, ValidationError
+from mlxknife.domain.errors import FeatureDisabled, StorageError, ValidationError
 from mlxknife.domain.model.generation import CacheShape, Message, Outcome, Piece, PieceKind, Sampling, Wish
-from mlxknife.domain.rules import memory, prompts, wishes
+from mlxknife.domain.rules import prompts, wishes
 from mlxknife.domain.services.chat import Session
 
+__all__ = ["Options", "add_arguments", "run"]
+
 _STDIN = "-"
+_GREEDY = "Write the prompt before it, or behind a --"
+
+
+def _words(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+def _groups(values: Iterable[Iterable[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(group) for group in values)
 
 
 @attrs.frozen
@@ -29,10 +44,10 @@ class Options:
     """Which model, what it is asked, and how it is to answer."""
 
     model: str
-    prompt: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    prompt: tuple[str, ...] = attrs.field(default=(), converter=_words)
     chat: bool = False
     system: str | None = None
-    files: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    files: tuple[str, ...] = attrs.field(default=(), converter=_words)
     out: str | None = None
     separator: str = "\n\n"
     max_tokens: int | None = None
@@ -42,7 +57,8 @@ class Options:
     min_p: float | None = None
     repetition_penalty: float | None = None
     seed: int | None = None
-    stop: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    stop: tuple[tuple[str, ...], ...] = attrs.field(default=(), converter=_groups)
+    """What each ``--stop`` took."""
     no_stream: bool = False
     no_chat_template: bool = False
     reasoning: str = "auto"
@@ -50,6 +66,7 @@ class Options:
     kv_group_size: int = 64
     quantized_kv_start: int = 0
     max_kv_size: int | None = None
+    draft_model: str | None = None
     cpu_profile: str | None = None
     verbose: bool = False
 
@@ -59,78 +76,68 @@ class Options:
             sampling=Sampling(self.temperature, self.top_p, self.top_k, self.min_p, self.repetition_penalty, self.seed),
             cache=CacheShape(self.kv_bits, self.kv_group_size, self.quantized_kv_start, self.max_kv_size),
             max_tokens=self.max_tokens,
-            stops=self.stop,
+            stops=tuple(chain.from_iterable(self.stop)),
         )
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """Declare the model, the prompt and everything that shapes the answer."""
-    parser.add_argument("model", metavar="MODEL", help="a model that is there, or a folder")
-    parser.add_argument("prompt", metavar="PROMPT", nargs="*", help="what to ask; - reads it from stdin")
-    parser.add_argument("-c", "--chat", action="store_true", help="talk to it (also without a prompt)")
-    parser.add_argument("--system", metavar="TEXT", help="a system text; @FILE takes it from a file")
-    parser.add_argument(
-        "--in",
-        dest="files",
-        metavar="FILE",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="texts to put before the prompt",
-    )
-    parser.add_argument("--out", metavar="FILE", help="write the answer to a file, too")
-    parser.add_argument(
-        "--separator", metavar="S", default="\n\n", help="what stands between stdin and further words (a blank line)"
-    )
-    _add_generation(parser)
-    parser.add_argument("--no-stream", action="store_true", help="show the answer when it is whole")
-    parser.add_argument("--no-chat-template", action="store_true", help="give the model the prompt as it is")
-    _add_reasoning(parser)
-    parser.add_argument(
-        "--cpu-profile", choices=memory.PROFILES, help="how a machine without GPU is used (the memory decides)"
-    )
-    parser.add_argument("--verbose", action="store_true", help="say what was decided, and how long it took")
 
 
 def run(app: App, options: Options, console: Console) -> Answer:
     """Ask a model one question, or talk to it."""
     wish = options.wish()
-    wishes.check(wish)
+    wishes.check(wish, has_draft=options.draft_model is not None)
     if options.chat or not (options.prompt or options.files):
         return _talk(app, options, console, wish)
+    file = AnswerFile(options.out) if options.out is not None else None
+    if file is not None:
+        file.check()
     messages = _messages(options, has_pipes=app.settings.has_pipes)
-    with app.chat.open(options.model, profile=options.cpu_profile) as session:
-        if options.verbose:
-            for note in session.model.notes:
-                console.say((Span(note, Style.FAINT),))
+    with _opened(app, options, console, options.model) as session, heeded_interrupts():
         pieces = session.answer(messages, wish, with_template=not options.no_chat_template)
-        outcome = _heard(pieces, options, console)
+        outcome = _heard(pieces, None if console.is_for_program else _speech(options), file)
         name = session.info.name
     if options.verbose:
         console.say((Span(speech.statistics(outcome), Style.FAINT),))
     return Answer(data=lambda: _data(name, outcome), lines=lambda _: ())
 
 
+def _opened(app: App, options: Options, console: Console, spec: str) -> Session:
+    """Load a model, the draft model only with the one that it was named for; say how, if that is wanted."""
+    draft = options.draft_model if spec == options.model else None
+    with heeded_interrupts(), redirect_stdout(sys.stderr):  # mlx-lm prints warnings
+        session = app.chat.open(spec, profile=options.cpu_profile, draft=draft)
+    if options.verbose:
+        guesses = () if session.draft is None else (f"guesses ahead: {session.draft.name}",)
+        for note in (*session.model.notes, *guesses):
+            console.say((Span(note, Style.FAINT),))
+    return session
+
+
 def _talk(app: App, options: Options, console: Console, wish: Wish) -> Answer:
     """Hold a conversation until the user leaves it."""
+    _check_talk(options, console)
+    from mlxknife.cli.chat.lines import EditedLines, PlainLines  # noqa: PLC0415 - only to chat
+    from mlxknife.cli.chat.loop import Loop, Models  # noqa: PLC0415
+    from mlxknife.cli.chat.state import Conversation  # noqa: PLC0415
+
+    first = None
+    if options.prompt or options.files:
+        first = _messages(options, has_pipes=app.settings.has_pipes)[-1].content
+    conversation = Conversation(wish, _system_text(options))
+    models = Models(app.chat.check, partial(_opened, app, options, console), options.model)
+    lines = EditedLines(app.settings.chat_history) if console.can_ask else PlainLines()
+    with closing(Loop(models, conversation, lines, partial(_speech, options), says_statistics=options.verbose)) as loop:
+        if console.can_ask:
+            console.say((f"{loop.model} (/help tells more, Ctrl-D leaves)",))
+        loop.run(first)
+    return Answer(data=lambda: None, lines=lambda _: ())
+
+
+def _check_talk(options: Options, console: Console) -> None:
     if console.is_for_program or options.out is not None or options.no_chat_template:
         msg = "A chat has no --json, --out or --no-chat-template"
         raise ValidationError(msg, hint="Write a question behind the model")
-    from mlxknife.cli.chat.lines import EditedLines, PlainLines  # noqa: PLC0415 - only to chat
-    from mlxknife.cli.chat.loop import Loop  # noqa: PLC0415
-    from mlxknife.cli.chat.state import Conversation  # noqa: PLC0415
-
-    def open_session(spec: str) -> Session:
-        return app.chat.open(spec, profile=options.cpu_profile)
-
-    lines = EditedLines(app.settings.chat_history) if console.can_ask else PlainLines()
-    session = open_session(options.model)
-    if console.can_ask:
-        console.say((f"{session.info.name} (/help tells more, Ctrl-D leaves)",))
-    loop = Loop(open_session, session, Conversation(wish, _system_text(options)), lines, _kinds(options))
-    with closing(loop):
-        loop.run()
-    return Answer(data=lambda: None, lines=lambda _: ())
+    if not options.chat and any(len(stops) > 1 for stops in options.stop[-1:]):
+        msg = f"Nothing is asked: --stop took all of {', '.join(map(repr, options.stop[-1]))}"
+        raise ValidationError(msg, hint=f"{_GREEDY}; -c begins a chat")
 
 
 def _system_text(options: Options) -> str | None:
@@ -145,6 +152,8 @@ def _messages(options: Options, *, has_pipes: bool) -> tuple[Message, ...]:
     if _STDIN in words[1:]:
         msg = "- must be the first word of the prompt"
         raise ValidationError(msg)
+    context = [(name, _context(name, has_prompt=bool(words))) for name in options.files]
+    system = _system_text(options)
     question = " ".join(words)
     if words[:1] == [_STDIN]:
         if not has_pipes:
@@ -153,16 +162,22 @@ def _messages(options: Options, *, has_pipes: bool) -> tuple[Message, ...]:
         further = " ".join(words[1:])
         separator = texts.unescaped(options.separator)
         question = texts.from_stdin().rstrip("\n") + (separator + further if further else "")
-    context = [(name, texts.from_file(name)) for name in options.files]
-    return prompts.assembled((question,), context, _system_text(options))
+    return prompts.assembled((question,), context, system)
 
 
-def _heard(pieces: Generator[Piece, None, Outcome], options: Options, console: Console) -> Outcome:
-    """Show an answer as it comes, or when it is whole, and return it; what was shown stays when it fails."""
-    shown = speech.Speech(sys.stdout, _kinds(options)) if not console.is_for_program else None
-    kept: list[Piece] = []
+def _context(name: str, *, has_prompt: bool) -> str:
+    try:
+        return texts.from_file(name)
+    except FileNotFoundError as exc:
+        msg = f"{exc.strerror}: {name}"
+        raise StorageError(msg, hint=None if has_prompt else f"--in takes every word behind it. {_GREEDY}") from exc
+
+
+def _heard(pieces: Generator[Piece, None, Outcome], shown: speech.Speech | None, file: AnswerFile | None) -> Outcome:
+    """Show an answer, and write it to a file, as it comes; what was written stays when it fails."""
     with ExitStack() as stack:
-        out = stack.enter_context(open(options.out, "w", encoding="utf-8")) if options.out is not None else None
+        if file is not None:
+            stack.enter_context(file)
         if shown is not None:
             stack.callback(shown.end)
         while True:
@@ -171,17 +186,17 @@ def _heard(pieces: Generator[Piece, None, Outcome], options: Options, console: C
             except StopIteration as end:
                 outcome: Outcome = end.value
                 break
-            if out is not None and piece.kind is PieceKind.ANSWER:
-                out.write(piece.text)
-                out.flush()
-            if options.no_stream:
-                kept.append(piece)
-            elif shown is not None:
+            if file is not None and piece.kind is PieceKind.ANSWER:
+                file.write(piece.text)
+            if shown is not None:
                 shown.hear(piece)
-        if shown is not None:
-            for piece in kept:
-                shown.hear(piece)
+        if file is not None:
+            file.write("")
     return outcome
+
+
+def _speech(options: Options) -> speech.Speech:
+    return speech.Speech(sys.stdout, _kinds(options), at_once=not options.no_stream)
 
 
 def _kinds(options: Options) -> tuple[PieceKind, ...]:
@@ -205,33 +220,3 @@ def _data(name: str, outcome: Outcome) -> RunData:
         ),
         timings=TimingsObject(**attrs.asdict(outcome.timings)),
     )
-
-
-def _add_generation(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "how it answers", "Without these the model's own settings hold, then the product's."
-    )
-    group.add_argument("--max-tokens", type=int, metavar="N", help=f"the longest answer (default: {wishes.MAX_TOKENS})")
-    group.add_argument("--temperature", type=float, metavar="T", help="0 is always the likeliest token")
-    group.add_argument("--top-p", type=float, metavar="P", help="only the likeliest tokens that make up this share")
-    group.add_argument("--top-k", type=int, metavar="K", help="only so many of the likeliest tokens")
-    group.add_argument("--min-p", type=float, metavar="P", help="only tokens this likely against the likeliest")
-    group.add_argument(
-        "--repetition-penalty", type=float, metavar="R", help="above 1: what was said becomes less likely"
-    )
-    group.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same answer")
-    group.add_argument("--stop", metavar="S", nargs="+", action="extend", default=[], help="end where this text begins")
-    group.add_argument("--kv-bits", type=int, metavar="N", help="quantise what the model remembers")
-    group.add_argument("--kv-group-size", type=int, metavar="N", default=64, help="in groups of this size (64)")
-    group.add_argument("--quantized-kv-start", type=int, metavar="N", default=0, help="from this token on (0)")
-    group.add_argument("--max-kv-size", type=int, metavar="N", help="remember so many tokens, then forget the oldest")
-
-
-def _add_reasoning(parser: ArgumentParser) -> None:
-    choices = parser.add_mutually_exclusive_group()
-    for flag, value, text in (
-        ("--show-reasoning", "show", "show what the model thinks, in a pipe too"),
-        ("--hide-reasoning", "hide", "show only the answer, on a terminal too"),
-        ("--think-only", "only", "show only what the model thinks"),
-    ):
-        choices.add_argument(flag, dest="reasoning", action="store_const", const=value, default="auto", help=text)

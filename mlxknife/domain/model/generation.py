@@ -27,6 +27,10 @@ class Sampling:
     seed: int | None = None
 
 
+GROUP_SIZES = (32, 64, 128)
+"""How many numbers can be quantised together."""
+
+
 @attrs.frozen
 class CacheShape:
     """What the model remembers of the text so far, and how small it is kept."""
@@ -88,6 +92,8 @@ class Step:
 
     text: str
     ended: FinishReason | None = None
+    cached: int = 0
+    """How many tokens of the prompt were known from before, and not computed again."""
 
 
 @attrs.frozen
@@ -108,6 +114,8 @@ class Usage:
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    """How many of the prompt's were known from the answer before."""
 
     @property
     def total_tokens(self) -> int:

@@ -15,7 +15,7 @@ def assembled(
 ) -> tuple[Message, ...]:
     """Return the turns for a question: texts of files before it, each under its name, words after a blank line.
 
-    Raises ValidationError when nothing is asked.
+    A system text that says nothing is none. Raises ValidationError when nothing is asked.
     """
     parts = [text for text in words if text.strip()]
     if not parts and not context:
@@ -23,7 +23,12 @@ def assembled(
         raise ValidationError(msg, hint="Write what you want to know, or - to read it from stdin")
     files = [f"{name}:\n{_BREAK[0]}{text.rstrip()}" for name, text in context]
     question = Message("user", _BREAK.join([*files, *(part.rstrip("\n") for part in parts)]))
-    return (question,) if system is None else (Message("system", system), question)
+    return (*instructed(system), question)
+
+
+def instructed(system: str | None) -> tuple[Message, ...]:
+    """Return the turn of a system text, none for one that says nothing."""
+    return (Message("system", system),) if system and not system.isspace() else ()
 
 
 def plain(messages: Sequence[Message]) -> str:

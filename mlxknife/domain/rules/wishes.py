@@ -7,19 +7,18 @@ from collections.abc import Mapping
 import attrs
 
 from mlxknife.domain.errors import ContextLengthExceeded, ValidationError
-from mlxknife.domain.model.generation import Sampling, TokenRequest, Wish
+from mlxknife.domain.model.generation import GROUP_SIZES, CacheShape, Sampling, TokenRequest, Wish
 
 MAX_TOKENS = 4096
 """How long an answer may get where nobody said."""
 
 _OURS = Sampling(temperature=0.7, top_p=0.95, top_k=0, min_p=0.0, repetition_penalty=1.0)
 _KV_BITS = (2, 3, 4, 5, 6, 8)
-_KV_GROUPS = (32, 64, 128)
 _MAX_SEED = 2**63 - 1
 
 
-def check(wish: Wish) -> None:
-    """Raise ValidationError for a value that can mean nothing, naming it."""
+def check(wish: Wish, *, has_draft: bool = False) -> None:
+    """Raise ValidationError for a value that can mean nothing, naming it; ``has_draft``: with a draft model."""
     sampling, cache = wish.sampling, wish.cache
     _within("temperature", sampling.temperature, 0.0, 100.0)
     _within("top_p", sampling.top_p, 0.0, 1.0)
@@ -28,16 +27,24 @@ def check(wish: Wish) -> None:
     _within("repetition_penalty", sampling.repetition_penalty, 0.01, 100.0)
     _within("seed", sampling.seed, 0, _MAX_SEED)
     _within("max_tokens", wish.max_tokens, 1, 2**31 - 1)
-    _within("quantized_kv_start", cache.quantized_from, 0, 2**31 - 1)
-    _within("max_kv_size", cache.window, 8, 2**31 - 1)
-    _one_of("kv_bits", cache.bits, _KV_BITS)
-    _one_of("kv_group_size", cache.group_size, _KV_GROUPS)
-    if cache.bits is not None and cache.window is not None:
-        msg = "kv_bits and max_kv_size do not go together: a rotating cache cannot be quantised"
-        raise ValidationError(msg)
+    _check_cache(cache, has_draft=has_draft)
     if any(not stop for stop in wish.stops):
         msg = "stop is empty"
         raise ValidationError(msg, hint="Leave it out, or name a text")
+
+
+def _check_cache(cache: CacheShape, *, has_draft: bool) -> None:
+    _within("quantized_kv_start", cache.quantized_from, 0, 2**31 - 1)
+    _within("max_kv_size", cache.window, 8, 2**31 - 1)
+    _one_of("kv_bits", cache.bits, _KV_BITS)
+    _one_of("kv_group_size", cache.group_size, GROUP_SIZES)
+    if cache.bits is not None and cache.window is not None:
+        msg = "kv_bits and max_kv_size do not go together: what forgets its oldest tokens cannot be quantised"
+        raise ValidationError(msg)
+    if has_draft and (cache.bits is not None or cache.window is not None):
+        name = "kv_bits" if cache.bits is not None else "max_kv_size"
+        msg = f"{name} and draft_model do not go together: a guess that was wrong could not be taken back"
+        raise ValidationError(msg, hint=f"Leave one of them out: {name} saves memory, draft_model time")
 
 
 def declared(generation_config: Mapping[str, object]) -> Sampling:

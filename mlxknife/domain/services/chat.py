@@ -11,6 +11,7 @@ import attrs
 from mlxknife.domain.errors import ModelNotRunnable, NotEnoughMemory, ValidationError
 from mlxknife.domain.model.generation import FinishReason, Message, Outcome, Piece, PieceKind, Timings, Usage, Wish
 from mlxknife.domain.model.info import ModelInfo, ModelType
+from mlxknife.domain.model.snapshot import Location, SnapshotFacts
 from mlxknife.domain.rules import display, filenames, memory, prompts, reasoning, wishes
 from mlxknife.domain.rules.stop import StopWatch
 from mlxknife.domain.services.catalog import Catalog
@@ -34,6 +35,8 @@ class Session:
     system: System
     generation_config: Mapping[str, object]
     load_seconds: float
+    draft: ModelInfo | None = None
+    """The model that guesses ahead."""
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -46,7 +49,7 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Free the memory of the model."""
+        """Free the memory of the model, and of its draft model."""
         self.model.close()
 
     def answer(
@@ -58,7 +61,7 @@ class Session:
         ContextLengthExceeded before any work, TemplateError, EngineError.
         """
         wish = wish or Wish()
-        wishes.check(wish)
+        wishes.check(wish, has_draft=self.draft is not None)
         began = self.system.now()
         template = self.model.chat_template if with_template else None
         if template is None:
@@ -69,11 +72,12 @@ class Session:
         request = wishes.settled(wish, self.generation_config, tokens, self.info.traits.context_length)
         marks = reasoning.markers(self.model.vocabulary, template, prompt) if template is not None else None
         told = _Told(reasoning.Splitter(marks), StopWatch(wish.stops))
-        count, first, ended = 0, None, FinishReason.CANCELLED
+        count, cached, first, ended = 0, 0, None, FinishReason.CANCELLED
         steps = self.model.generate(request)
         try:
             for step in steps:
                 count += 1
+                cached = step.cached
                 first = first or self.system.now()
                 yield from told.hear(step.text)
                 ended = step.ended or ended
@@ -90,7 +94,7 @@ class Session:
             answer=told.text(PieceKind.ANSWER),
             reasoning=told.text(PieceKind.REASONING),
             finish_reason=ended,
-            usage=Usage(prompt_tokens=len(tokens), completion_tokens=count),
+            usage=Usage(prompt_tokens=len(tokens), completion_tokens=count, cached_tokens=cached),
             timings=Timings(load=self.load_seconds, first_token=(first or over) - began, total=over - began),
         )
 
@@ -145,11 +149,12 @@ class Chat:
     templates: Templates
     system: System
 
-    def open(self, spec: str, *, profile: str | None = None) -> Session:
+    def open(self, spec: str, *, profile: str | None = None, draft: str | None = None) -> Session:
         """Load the one model that a spec means.
 
         ``profile`` says how a machine without GPU is used: ``fast`` (everything in float32, unquantised), ``compact``
-        (as it is on the disk, its scales in float32) or ``as-is``; without it the memory decides.
+        (as it is on the disk, its scales in float32) or ``as-is``; without it the memory decides. ``draft`` names a
+        smaller model of the same vocabulary that guesses ahead, so that the same answer comes sooner.
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable,
         NotEnoughMemory, EngineError.
@@ -157,31 +162,60 @@ class Chat:
         if profile is not None and profile not in memory.PROFILES:
             msg = f"There is no CPU profile '{profile}'"
             raise ValidationError(msg, hint=f"There are {', '.join(memory.PROFILES)}")
+        found = self._runnable(spec)
+        guessing = None if draft is None else self._runnable(draft)
+        chosen = self._fitting([found] if guessing is None else [found, guessing], profile)
+        began = self.system.now()
+        model = self.engine.load(found.location, chosen, draft=None if guessing is None else guessing.location)
+        return Session(
+            info=found.info,
+            model=model,
+            templates=self.templates,
+            system=self.system,
+            generation_config=found.facts.json_object(filenames.GENERATION_CONFIG),
+            load_seconds=self.system.now() - began,
+            draft=None if guessing is None else guessing.info,
+        )
+
+    def check(self, spec: str) -> ModelInfo:
+        """Return the one model that a spec means, if it can be run; whether it fits is seen when it is opened.
+
+        Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable.
+        """
+        return self._runnable(spec).info
+
+    def _runnable(self, spec: str) -> _Found:
         found = self.catalog.examine(spec, filenames.RUN_LIST)
         info, location = found.info, found.entry.location
         if not info.integrity.healthy or location is None:
             msg = f"'{info.name}' cannot be run: {info.reason}"
-            raise ModelNotRunnable(msg, hint=f"Bring what is missing with: mlxk pull {info.name}")
+            hint = f"Bring what is missing with: mlxk pull {info.name}" if info.cached else f"See mlxk show {info.name}"
+            raise ModelNotRunnable(msg, hint=hint)
         if info.traits.model_type in _OTHER_COMMAND:
             msg = f"'{info.name}' does not generate text"
             raise ModelNotRunnable(msg, hint=_OTHER_COMMAND[info.traits.model_type])
         if not info.runtime_compatible:
             msg = f"'{info.name}' cannot be run: {info.reason}"
             raise ModelNotRunnable(msg)
-        need = memory.needed(found.facts)
+        return _Found(info, location, found.facts)
+
+    def _fitting(self, models: Sequence[_Found], wanted: str | None) -> str:
+        """Return the profile for models that are loaded together. Raises NotEnoughMemory."""
+        need = sum((memory.needed(found.facts) for found in models), memory.Need(0, 0, 0))
         free = self.system.memory_available_bytes()
-        least = need.least if profile is None else need.of(profile)
+        least = need.least if wanted is None else need.of(wanted)
         if free is not None and least > free:
-            msg = f"'{info.name}' needs {display.size(least)} of memory, and {display.size(free)} are free"
+            names = " and ".join(f"'{found.info.name}'" for found in models)
+            verb = "needs" if len(models) == 1 else "need"
+            msg = f"{names} {verb} {display.size(least)} of memory, and {display.size(free)} are free"
             raise NotEnoughMemory(msg, hint="Close what you do not need, or take a smaller or more quantised model")
-        chosen = profile or memory.profile(need, free)
-        began = self.system.now()
-        model = self.engine.load(location, chosen)
-        return Session(
-            info=info,
-            model=model,
-            templates=self.templates,
-            system=self.system,
-            generation_config=found.facts.json_object(filenames.GENERATION_CONFIG),
-            load_seconds=self.system.now() - began,
-        )
+        return wanted or memory.profile(need, free)
+
+
+@attrs.frozen
+class _Found:
+    """A model that can be run, and where it is."""
+
+    info: ModelInfo
+    location: Location
+    facts: SnapshotFacts

@@ -1,0 +1,164 @@
+"""``run`` where its parts meet: a draft model, the file for the answer, a chat with options, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import attrs
+import pytest
+
+import mlxknife
+from mlxknife.cli.commands import run
+from mlxknife.cli.console import Console
+from mlxknife.domain.errors import EngineError
+from tests.e2e.processes import BIN, Machine
+from tests.e2e.test_run import STATISTICS, SUM, THOUGHT, Bird, rendered
+from tests.fakes.engine import FakeEngine, FakeModel
+from tests.parrot import ANSWERS, parrot_4bit_folder, parrot_folder
+from tests.parrot.answers import CAPITAL, ECHO, GREETING, LONG, REASONING
+
+pytestmark = pytest.mark.timeout(1200)
+_MUST_END = 60
+
+
+@pytest.fixture(scope="module")
+def bird(tmp_path_factory: pytest.TempPathFactory) -> Bird:
+    return Bird(Machine(tmp_path_factory.mktemp("bird")), parrot_folder())
+
+
+# --- a draft model
+
+
+def test_a_draft_model_changes_no_letter(bird: Bird) -> None:
+    for draft in (parrot_4bit_folder(), bird.folder):
+        outcome = bird.run(LONG, "--draft-model", str(draft), "--verbose")
+        assert (outcome.code, outcome.out) == (0, f"{ANSWERS[LONG]}\n")
+        *notes, last = outcome.err.splitlines()
+        assert notes[-1] == f"guesses ahead: {draft}"
+        assert STATISTICS.fullmatch(last)
+    penalty = ("--repetition-penalty", "5", "--max-tokens", "40")
+    assert bird.says(ECHO, *penalty, "--draft-model", str(bird.folder)) == bird.says(ECHO, *penalty)
+
+
+def test_a_draft_model_is_for_the_model_that_it_was_named_for(bird: Bird) -> None:
+    small = parrot_4bit_folder()
+    lines = (CAPITAL, REASONING, f"/model {small}", CAPITAL)
+    script = " ".join(f"'{line}'" for line in lines)
+    talk = bird.shell(f"printf '%s\\n' {script} | mlxk run $BIRD --draft-model $BIRD --verbose")
+    assert (talk.code, talk.out) == (0, f"{ANSWERS[CAPITAL]}\n{SUM}\n{ANSWERS[CAPITAL]}\n")
+    assert talk.err.count("guesses ahead: ") == 1
+    assert f"now talking to {small}\n" in talk.err
+    assert "known from before" in talk.err
+
+
+def test_a_draft_model_that_is_not_there_is_named(bird: Bird) -> None:
+    told = bird.run(CAPITAL, "--draft-model", "nobody/nothing", "--json").error()
+    assert (told["type"], "nobody/nothing" in str(told["message"])) == ("model_not_found", True)
+
+
+# --- the file for the answer
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [("missing/out.txt", "No such file or directory"), (".", "Is a directory")],
+)
+def test_a_file_that_cannot_be_is_told_before_any_work(bird: Bird, tmp_path: Path, place: str, told: str) -> None:
+    outcome = attrs.evolve(bird, folder=tmp_path / "no model").run(CAPITAL, "--out", str(tmp_path / place))
+    assert (outcome.code, outcome.out) == (3, "")
+    assert outcome.err.startswith(f"error: {told}: {tmp_path}")
+
+
+def test_a_file_that_is_full_is_named(bird: Bird) -> None:
+    outcome = bird.run(CAPITAL, "--out", "/dev/full", "--json")
+    error = outcome.error()
+    assert (outcome.code, error["type"]) == (3, "FilesystemError")
+    assert error["message"] == "No space left on device: /dev/full"
+
+
+def test_an_answer_that_is_nothing_makes_an_empty_file(bird: Bird, tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    out.write_text("what was there before")
+    assert bird.says(CAPITAL, "--stop", ANSWERS[CAPITAL][0], "--out", str(out)) == ""
+    assert out.read_text() == ""
+
+
+@pytest.mark.parametrize("no_stream", [False, True])
+def test_what_was_said_before_a_failure_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, no_stream: bool
+) -> None:
+    out = tmp_path / "out.txt"
+    model = FakeModel(("The bird ", "said"), failure=EngineError("out of memory"))
+    app = attrs.evolve(mlxknife.open_app(), open_engine=lambda: FakeEngine(model))
+    options = run.Options(str(parrot_folder()), ("Who?",), out=str(out), no_stream=no_stream)
+    with pytest.raises(EngineError, match="out of memory"):
+        run.run(app, options, Console(as_json=False))
+    assert (out.read_text(), capsys.readouterr().out) == ("The bird said", "The bird said\n")
+    assert model.is_closed
+
+
+# --- what is asked
+
+
+def test_a_system_text_that_says_nothing_is_none(bird: Bird) -> None:
+    assert bird.data(CAPITAL, "--system", "")["usage"]["prompt_tokens"] == rendered(CAPITAL)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("--stop", "END", "STOP", CAPITAL), 1, f"--stop took all of 'END', 'STOP', '{CAPITAL}'"),
+        (("--in", "missing.txt", CAPITAL), 3, "missing.txt"),
+    ],
+)
+def test_an_option_that_took_the_question_says_so(bird: Bird, words: tuple[str, ...], code: int, told: str) -> None:
+    outcome = bird.run(*words)
+    assert (outcome.code, outcome.out) == (code, "")
+    first, hint = outcome.err.splitlines()
+    assert told in first
+    assert "Write the prompt before it, or behind a --" in hint
+
+
+def test_a_chat_may_begin_with_a_question(bird: Bird, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("Eins")
+    talk = bird.shell(f"echo '{GREETING}' | mlxk run $BIRD '{REASONING}' -c --no-stream --show-reasoning")
+    assert (talk.code, talk.out, talk.err) == (0, f"{THOUGHT}\n\n{SUM}\n{ANSWERS[GREETING]}\n", "")
+    talk = bird.shell(f"echo /show | mlxk run $BIRD -c '{CAPITAL}' --in {text}")
+    assert f"[user] {text}:\n\nEins\n\n{CAPITAL}\n" in talk.err
+
+
+def test_a_model_that_does_not_load_leaves_the_one_before(bird: Bird, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    bird.shell(
+        f'cp -r $BIRD {broken}; sed -i \'s/"intermediate_size": 256/"intermediate_size": 128/\' {broken}/config.json'
+    )
+    talk = bird.shell(f"printf '%s\\n' '{CAPITAL}' '/model {broken}' '{GREETING}' | mlxk run $BIRD")
+    assert (talk.code, talk.out) == (0, f"{ANSWERS[CAPITAL]}\n{ANSWERS[GREETING]}\n")
+    first, second, _ = talk.err.splitlines()
+    assert first == f"going back to {bird.folder}"
+    assert second.startswith("error: The model could not be loaded: ")
+
+
+# --- Ctrl-C
+
+
+def test_ctrl_c_ends_an_answer_without_a_word(bird: Bird) -> None:
+    with subprocess.Popen(
+        [str(BIN / "mlxk"), "run", str(parrot_4bit_folder()), LONG, "--cpu-profile", "as-is"],
+        env=bird.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        begun = process.stdout.read(4)
+        os.kill(process.pid, signal.SIGINT)
+        rest, told = process.communicate(timeout=_MUST_END)
+    assert (begun, told, process.returncode) == (b"Once", b"", 130)
+    assert rest.endswith(b"\n")
+    assert len(begun + rest) < len(ANSWERS[LONG])
