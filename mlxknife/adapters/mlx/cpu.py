@@ -49,9 +49,12 @@ def _load_all(place: str, patterns: tuple[str, ...]) -> bool:
 
 
 def widen(model: Any, *, unpack: bool) -> None:  # noqa: ANN401 - a module of MLX
-    """Bring half-precision weights to float32; ``unpack`` also undoes quantisation, module by module."""
+    """Bring half-precision weights that were loaded lazily to float32; ``unpack`` also undoes quantisation.
+
+    They are computed one by one, so that what they were made of is never in the memory for all of them.
+    """
     import mlx.core as mx  # noqa: PLC0415 - only to run a model
-    from mlx.utils import tree_map  # noqa: PLC0415
+    from mlx.utils import tree_flatten, tree_map  # noqa: PLC0415
 
     halves = (mx.float16, mx.bfloat16)
     model.update(
@@ -61,4 +64,5 @@ def widen(model: Any, *, unpack: bool) -> None:  # noqa: ANN401 - a module of ML
         from mlx_lm.utils import dequantize_model  # noqa: PLC0415
 
         dequantize_model(model)
-    mx.eval(model.parameters())
+    for _, value in tree_flatten(model.parameters()):
+        mx.eval(value)
