@@ -155,6 +155,33 @@ def test_what_cannot_be_emptied_out_of_the_trash_stays_reported_and_stops_nothin
         rest.sweep(rest.leftovers())
 
 
+def nest(folder: Path, depth: int) -> None:
+    """Make folders in folders, deeper than a path can be long."""
+    here = os.open(folder, os.O_DIRECTORY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=here)
+        above, here = here, os.open("d", os.O_DIRECTORY, dir_fd=here)
+        os.close(above)
+    os.close(here)
+
+
+def test_folders_deeper_than_a_path_go_with_their_repo(hub: Path) -> None:
+    nest(hub / _FOLDER / "snapshots" / _OLD, 3000)
+    kept = files(hub, _NEW)
+    rest = remover(hub)
+    assert rest.leftovers() == Leftovers((), ())
+    with pytest.raises(StorageError):
+        rest.plan(f"{_NAME}@{_OLD}")  # which blobs it needs cannot be seen
+    CacheDisposal(str(hub)).discard(_ONE)
+    assert files(hub, _NEW) == kept
+    assert not (hub / TRASH).exists()
+    rest.sweep(rest.leftovers())
+    assert files(hub, _NEW) == kept
+    nest(hub / _FOLDER / "snapshots" / _NEW, 3000)
+    rest.execute(rest.plan(_NAME))
+    assert [path.name for path in hub.iterdir() if path.name != ".locks"] == []
+
+
 def test_the_listing_of_a_revision_goes_with_it(hub: Path) -> None:
     (hub / _FOLDER / "trees").mkdir()
     for commit in (_OLD, _NEW):

@@ -203,10 +203,12 @@ class CacheDisposal:
 
     def _free_blobs(self, folder: str, commit: str, item: str) -> None:
         """Move the blobs that only a removed snapshot needed after it, and drop the listing of its commit."""
-        content = f"{item}/{CONTENT}"
-        if os.path.isdir(content) and not os.path.islink(content):
-            ground.unlock(content)
-        for name in sorted(set(_linked_blobs(content, f"{self._root}/{folder}/{BLOBS}"))):
+        content, names = f"{item}/{CONTENT}", set[str]()
+        with contextlib.suppress(OSError):  # what cannot be read leaves orphans, which are reported
+            if os.path.isdir(content) and not os.path.islink(content):
+                ground.unlock(content)
+            names.update(_linked_blobs(content, f"{self._root}/{folder}/{BLOBS}"))
+        for name in sorted(names):
             self._move_blob(folder, name, item)
         with contextlib.suppress(OSError):  # a listing more does no harm
             os.unlink(f"{ground.real_folder(self._root, folder, TREES)}/{commit}.json")
@@ -273,7 +275,7 @@ def _linked_blobs(snapshot: str, blobs: str) -> Iterator[str]:
 
     Raises OSError where a part of it cannot be looked at: what stands there could lead to any blob.
     """
-    for folder, _, names in os.walk(snapshot, onerror=_stop):
+    for folder, names in ground.walk(snapshot, _stop):
         for name in names:
             blob = _lead(f"{folder}/{name}")
             if blob is not None:

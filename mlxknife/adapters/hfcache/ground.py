@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from mlxknife.domain.errors import AccessDenied, StorageError
@@ -66,19 +66,56 @@ def delete(path: str) -> None:
         with suppress(FileNotFoundError):
             os.unlink(path)
         return
-    unlock(path)
-    import shutil  # noqa: PLC0415 - most commands delete nothing
-
-    shutil.rmtree(path)
+    os.chmod(path, stat.S_IRWXU)  # what is to be deleted needs no protection
+    while entries := _entries(path):
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
+                continue
+            os.chmod(entry.path, stat.S_IRWXU)
+            for inner in _entries(entry.path):
+                if inner.is_dir(follow_symlinks=False):  # it moves up: no path is ever longer than two names
+                    os.chmod(inner.path, stat.S_IRWXU)
+                    os.rename(inner.path, f"{path}/{os.urandom(8).hex()}")
+                else:
+                    os.unlink(inner.path)
+            os.rmdir(entry.path)
+    os.rmdir(path)
 
 
 def unlock(path: str) -> None:
-    """Let us into every folder below; what is to be deleted needs no protection. Raises OSError."""
+    """Let us into every folder below. Raises OSError."""
     os.chmod(path, stat.S_IRWXU)
-    for folder, names, _ in os.walk(path):
-        for name in names:
-            if not os.path.islink(f"{folder}/{name}"):
-                os.chmod(f"{folder}/{name}", stat.S_IRWXU)
+    for folder, _ in walk(path, _stop):
+        for entry in _entries(folder):
+            if entry.is_dir(follow_symlinks=False):
+                os.chmod(entry.path, stat.S_IRWXU)
+
+
+def walk(path: str, on_error: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
+    """Yield every folder below with the names in it that are no folders; no link is followed, and no depth is too much.
+
+    ``on_error`` hears of folders that cannot be listed.
+    """
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = _entries(folder)
+        except OSError as exc:
+            on_error(exc)
+            continue
+        yield folder, [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        return list(found)
+
+
+def _stop(exc: OSError) -> None:
+    raise exc
 
 
 def replace(new: str, place: str) -> None:

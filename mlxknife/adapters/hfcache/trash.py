@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from mlxknife.adapters.hfcache import ground
 from mlxknife.adapters.hfcache.layout import BLOBS, REPO_PREFIX
 from mlxknife.adapters.hfcache.locks import take
 from mlxknife.domain.model.removal import TrashItem
@@ -73,10 +74,15 @@ def own_size(path: str) -> int:
     return _size(path) if os.path.realpath(path) == path else 0
 
 
+def _pass_over(exc: OSError) -> None:
+    """Count nothing where nothing can be seen."""
+    del exc
+
+
 def _size(path: str) -> int:
     """Return the bytes of the plain files below a folder; what links lead to is counted where it stands."""
     total = 0
-    for folder, _, names in os.walk(path):
+    for folder, names in ground.walk(path, _pass_over):
         for name in names:
             with contextlib.suppress(OSError):
                 status = os.lstat(f"{folder}/{name}")
