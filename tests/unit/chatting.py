@@ -23,6 +23,8 @@ from tests.fakes.system import FakeSystem
 from tests.fakes.templates import FakeTemplates
 from tests.fakes.workspaces import FakeWorkspaces
 
+WEIGHTS_ALONE = chat_files(num_hidden_layers=0)
+"""A model that remembers nothing, so that it takes only its weights."""
 COMMIT = "0abc" + "0" * 36
 RUNTIME = Runtime(
     backend=True,
@@ -40,7 +42,7 @@ def chat(
     for folder in ("models--mlx-community--one", "models--other--two"):
         store.add(folder, refs={"main": COMMIT}, snapshots=(COMMIT,))
         place = store.repo(folder).snapshots[0].location.token
-        disk |= {f"{place}/{name}": data for name, data in (chat_files() if files is None else files).items()}
+        disk |= {f"{place}/{name}": data for name, data in (WEIGHTS_ALONE if files is None else files).items()}
     catalog = Catalog(
         Finder(store, FakeWorkspaces()),
         Inspector(FakeReader(disk)),

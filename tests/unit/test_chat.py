@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -188,6 +190,34 @@ def test_a_prompt_that_fills_the_window_is_refused_before_any_work() -> None:
     assert model.requests == []
 
 
+def test_a_text_that_is_too_long_however_it_is_cut_is_not_even_cut() -> None:
+    model = FakeModel(chat_template=_TEMPLATE, vocabulary=frozenset({"a", "long"}))
+    small = session(model, chat_files(max_position_embeddings=10))
+    with pytest.raises(ContextLengthExceeded, match="has 40 characters, and the model reads at most 10 tokens"):
+        heard(small.answer([Message("user", "x" * 30), Message("user", "y" * 10)]))
+    assert (model.read, model.requests) == ([], [])
+    heard(small.answer([Message("user", "x" * 39)]))
+
+
+def test_what_is_no_conversation_or_no_wish_is_refused_by_name() -> None:
+    model = FakeModel(chat_template=_TEMPLATE)
+    odd: Any = [{"role": "user", "content": "Hi"}]
+    with pytest.raises(ValidationError, match="Message values, not of dict") as caught:
+        heard(session(model).answer(odd))
+    assert "mlxknife.Message" in (caught.value.hint or "")
+    with pytest.raises(ValidationError, match="empty"):
+        heard(session(model).answer([]))
+    text: Any = "5"
+    for wish, name in (
+        (Wish(max_tokens=text), "max_tokens"),
+        (Wish(Sampling(top_p=text)), "top_p"),
+        (Wish(stops=text), "stops"),
+    ):
+        with pytest.raises(ValidationError, match=name):
+            heard(session(model).answer(_ASKED, wish))
+    assert model.requests == []
+
+
 def test_a_request_is_settled_by_wish_model_and_window() -> None:
     model = FakeModel(chat_template=_TEMPLATE)
     files = chat_files(max_position_embeddings=10)
@@ -234,6 +264,21 @@ def test_a_model_is_loaded_from_its_place_as_was_said(profile: str) -> None:
     chat(engine).open("mlx-community/one", profile=profile)
     ((location, chosen),) = engine.loaded
     assert (location.token, chosen) == (f"models--mlx-community--one/{COMMIT}", profile)
+
+
+def test_there_has_to_be_room_for_what_it_is_to_remember() -> None:
+    files = chat_files(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_size=64)
+    room = FakeSystem(available=88 + 2 * 2 * 2 * 2 * 16 * 100)
+    with pytest.raises(NotEnoughMemory):
+        chat(FakeEngine(), files, system=room).open("one")
+    with pytest.raises(NotEnoughMemory):
+        chat(FakeEngine(), files, system=room).open("one", window=101)
+    chat(FakeEngine(), files, system=room).open("one", window=100)
+
+
+def test_a_config_that_claims_too_much_is_refused_before_it_is_tried() -> None:
+    with pytest.raises(NotEnoughMemory):
+        chat(FakeEngine(), chat_files(num_hidden_layers=10**9), system=FakeSystem(available=2**40)).open("one")
 
 
 @pytest.mark.parametrize(("available", "profile"), [(None, "fast"), (2**30, "fast"), (300, "compact")])

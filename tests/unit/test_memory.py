@@ -93,10 +93,35 @@ def test_the_least_is_what_the_files_hold_and_a_little_more() -> None:
     assert stored < memory.needed(_facts(tensors)).least <= 1.5 * stored
 
 
+_SHAPE = {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576}
+_KEPT = 2 * 30 * 3 * 64
+"""Numbers of one token: keys and values, 30 layers, 3 heads of 64."""
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(("window", "tokens"), [(None, 4096), (8, 8), (100_000, 100_000)])
+def test_what_it_remembers_of_a_text_counts(window: int | None, tokens: int, *, nested: bool) -> None:
+    config: dict[str, object] = {"text_config": _SHAPE} if nested else dict(_SHAPE)
+    need = memory.needed(_facts(**config), window)
+    assert need == Need(2 * _KEPT * tokens, 4 * _KEPT * tokens, 4 * _KEPT * tokens)
+
+
+def test_heads_of_their_own_width_and_as_many_as_ask() -> None:
+    config = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64}
+    assert memory.needed(_facts(**config), 1).least == 2 * 2 * 2 * 4 * 16
+    assert memory.needed(_facts(**config, head_dim=128), 1).least == 2 * 2 * 2 * 4 * 128
+
+
+@pytest.mark.parametrize("odd", [None, "30", 0, -1, True, 3.0, [3], {}])
+@pytest.mark.parametrize("key", _SHAPE)
+def test_odd_shapes_harm_nobody(key: str, odd: object) -> None:
+    assert memory.needed(_facts(**(_SHAPE | {key: odd}))).least in (0, 2 * _KEPT * 4096, 3 * 2 * _KEPT * 4096)
+
+
 def test_headers_that_say_nothing_need_nothing() -> None:
     assert memory.needed(SnapshotFacts()) == Need(0, 0, 0)
     assert memory.needed(facts_of(gguf_files())) == Need(0, 0, 0)
-    broken = chat_files() | {"model.safetensors": b"\xff" * 64}
+    broken = chat_files(num_hidden_layers=0) | {"model.safetensors": b"\xff" * 64}
     assert memory.needed(facts_of(broken)) == Need(0, 0, 0)
 
 

@@ -16,8 +16,10 @@ from tests.unit.chatting import chat
 
 _SIZE = 1100
 """What one of the models takes."""
-_FILES = chat_files(quantized=False) | {"model.safetensors": safetensors({"w": ("F32", (250,))})}
-_DAMAGED = chat_files(quantized=False) | {"model.safetensors": safetensors({"w": ("F32", (250,))})[:-1]}
+_FILES = chat_files(quantized=False, num_hidden_layers=0) | {"model.safetensors": safetensors({"w": ("F32", (250,))})}
+_DAMAGED = chat_files(quantized=False, num_hidden_layers=0) | {
+    "model.safetensors": safetensors({"w": ("F32", (250,))})[:-1]
+}
 
 
 def tee(
@@ -92,7 +94,9 @@ def test_whoever_says_how_is_obeyed_without_a_word(available: int, *, side_by_si
 
 
 def test_without_a_gpu_a_model_takes_what_it_will_be_widened_to() -> None:
-    files = chat_files(quantized=False) | {"model.safetensors": safetensors({"w": ("F16", (500,))})}
+    files = chat_files(quantized=False, num_hidden_layers=0) | {
+        "model.safetensors": safetensors({"w": ("F16", (500,))})
+    }
     assert tee(2 * _SIZE, files, has_gpu=True).plan([ONE, TWO]).side_by_side
     assert not tee(2 * _SIZE, files).plan([ONE, TWO]).side_by_side
     as_is = [job("one", profile="as-is"), job("two", profile="as-is")]

@@ -103,7 +103,7 @@ def _opened(app: App, options: Options, console: Console, spec: str) -> Session:
     """Load a model, the draft model only with the one that it was named for; say how, if that is wanted."""
     draft = options.draft_model if spec == options.model else None
     with heeded_interrupts(), redirect_stdout(sys.stderr):  # mlx-lm prints warnings
-        session = app.chat.open(spec, profile=options.cpu_profile, draft=draft)
+        session = app.chat.open(spec, profile=options.cpu_profile, draft=draft, window=options.max_kv_size)
     if options.verbose:
         guesses = () if session.draft is None else (f"guesses ahead: {session.draft.name}",)
         for note in (*session.model.notes, *guesses):

@@ -1,8 +1,8 @@
-"""Memory: what a model takes when it is loaded, estimated from the headers of its weights."""
+"""Memory: what a model takes, estimated from the headers of its weights and from what it remembers of a text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import prod
 
 import attrs
@@ -14,7 +14,9 @@ _PACKED = "U32"
 _HALVES = ("F16", "BF16")
 _SCALES = ".scales"
 _OVERHEAD = 1.1
-"""What the runtime takes beside the weights, for a short conversation."""
+"""What the runtime takes beside the weights."""
+_TOKENS = 4096
+"""For how many tokens there should be room where nobody said."""
 
 
 PROFILES = ("fast", "compact", "as-is")
@@ -38,8 +40,8 @@ class Need:
         return {"fast": self.unpacked, "compact": self.widened}.get(profile, self.least)
 
 
-def needed(facts: SnapshotFacts) -> Need:
-    """Return what a model takes; nothing where its headers say nothing."""
+def needed(facts: SnapshotFacts, window: int | None = None) -> Need:
+    """Return what a model takes that is to remember so many tokens; nothing where its files say nothing."""
     tensors = {name: tensor for head in facts.weights.values() for name, tensor in head.tensors.items()}
     stored = sum(head.data_size for head in facts.weights.values())
     bits = _bits(facts)
@@ -50,10 +52,11 @@ def needed(facts: SnapshotFacts) -> Need:
             continue
         is_packed = tensor.dtype == _PACKED and f"{name.rpartition('.')[0]}{_SCALES}" in tensors
         count += prod(tensor.shape) * 32 // (bits if is_packed else 32)
+    numbers = _remembered(facts.json_object(filenames.CONFIG)) * (window or _TOKENS)
     return Need(
-        least=int(stored * _OVERHEAD),
-        widened=int((stored + halves) * _OVERHEAD),
-        unpacked=int(4 * count * _OVERHEAD),
+        least=int(stored * _OVERHEAD) + 2 * numbers,
+        widened=int((stored + halves) * _OVERHEAD) + 4 * numbers,
+        unpacked=int(4 * count * _OVERHEAD) + 4 * numbers,
     )
 
 
@@ -74,6 +77,19 @@ def taken(need: Need, free: int | None, wanted: str | None, *, has_gpu: bool) ->
 def together(sizes: Iterable[int], free: int) -> int:
     """Return what models take at the same time; what does not even fit alone will not be loaded, and takes nothing."""
     return sum(size for size in sizes if size <= free)
+
+
+def _remembered(config: Mapping[str, object]) -> int:
+    """Return how many numbers a model keeps of one token: a key and a value for each head of each layer."""
+    text = config.get("text_config")
+    config = text if isinstance(text, Mapping) else config
+    layers, heads, width = (
+        configs.positive_int(config.get(key)) or 0
+        for key in ("num_hidden_layers", "num_attention_heads", "hidden_size")
+    )
+    heads_kept = configs.positive_int(config.get("num_key_value_heads")) or heads
+    of_a_head = configs.positive_int(config.get("head_dim")) or (width // heads if heads else 0)
+    return 2 * layers * heads_kept * of_a_head
 
 
 def _bits(facts: SnapshotFacts) -> int:

@@ -26,6 +26,17 @@ def assembled(
     return (*instructed(system), question)
 
 
+def check(messages: Sequence[Message]) -> None:
+    """Raise ValidationError for what is no conversation."""
+    for message in messages:
+        if not isinstance(message, Message):
+            msg = f"A conversation is made of Message values, not of {type(message).__name__}"
+            raise ValidationError(msg, hint='Write mlxknife.Message("user", "What is ...?")')
+    if not messages:
+        msg = "The conversation is empty"
+        raise ValidationError(msg)
+
+
 def instructed(system: str | None) -> tuple[Message, ...]:
     """Return the turn of a system text, none for one that says nothing."""
     return (Message("system", system),) if system and not system.isspace() else ()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
 from mlxknife.domain.errors import ContextLengthExceeded, ValidationError
-from mlxknife.domain.model.generation import GROUP_SIZES, CacheShape, Sampling, TokenRequest, Wish
+from mlxknife.domain.model.generation import GROUP_SIZES, CacheShape, Message, Sampling, TokenRequest, Wish
 
 MAX_TOKENS = 4096
 """How long an answer may get where nobody said."""
 
 _OURS = Sampling(temperature=0.7, top_p=0.95, top_k=0, min_p=0.0, repetition_penalty=1.0)
 _KV_BITS = (2, 3, 4, 5, 6, 8)
+_SHORTER = "Shorten the prompt or its context, or take a model with a longer window"
 _MAX_SEED = 2**63 - 1
 
 
@@ -28,6 +29,9 @@ def check(wish: Wish, *, has_draft: bool = False) -> None:
     _within("seed", sampling.seed, 0, _MAX_SEED)
     _within("max_tokens", wish.max_tokens, 1, 2**31 - 1)
     _check_cache(cache, has_draft=has_draft)
+    if isinstance(wish.stops, str) or not all(isinstance(stop, str) for stop in wish.stops):
+        msg = f"stops must be several texts, not {wish.stops!r}"
+        raise ValidationError(msg)
     if any(not stop for stop in wish.stops):
         msg = "stop is empty"
         raise ValidationError(msg, hint="Leave it out, or name a text")
@@ -66,6 +70,16 @@ def declared(generation_config: Mapping[str, object]) -> Sampling:
     )
 
 
+def check_length(messages: Sequence[Message], vocabulary: Collection[str], window: int | None) -> None:
+    """Raise ContextLengthExceeded for a text that is too long however it is cut: no token is longer than its name."""
+    length = sum(len(message.content) for message in messages)
+    if window is None or length < window:
+        return
+    if length >= window * max(map(len, vocabulary), default=length):
+        msg = f"The prompt has {length} characters, and the model reads at most {window} tokens in all"
+        raise ContextLengthExceeded(msg, hint=_SHORTER)
+
+
 def settled(
     wish: Wish, generation_config: Mapping[str, object], tokens: tuple[int, ...], window: int | None
 ) -> TokenRequest:
@@ -75,7 +89,7 @@ def settled(
     """
     if window is not None and len(tokens) >= window:
         msg = f"The prompt has {len(tokens)} tokens, and the model reads at most {window} in all"
-        raise ContextLengthExceeded(msg, hint="Shorten the prompt or its context, or take a model with a longer window")
+        raise ContextLengthExceeded(msg, hint=_SHORTER)
     theirs = declared(generation_config)
     values = {
         field.name: next(
@@ -94,6 +108,9 @@ def settled(
 
 
 def _within(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        msg = f"{name} must be a number, not {value!r}"
+        raise ValidationError(msg)
     if value is not None and not low <= value <= high:  # NaN is within nothing
         msg = f"{name} must be between {low} and {high}, not {value}"
         raise ValidationError(msg)

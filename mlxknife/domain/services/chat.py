@@ -62,6 +62,8 @@ class Session:
         """
         wish = wish or Wish()
         wishes.check(wish, has_draft=self.draft is not None)
+        prompts.check(messages)
+        wishes.check_length(messages, self.model.vocabulary, self.info.traits.context_length)
         began = self.system.now()
         template = self.model.chat_template if with_template else None
         if template is None:
@@ -149,12 +151,15 @@ class Chat:
     templates: Templates
     system: System
 
-    def open(self, spec: str, *, profile: str | None = None, draft: str | None = None) -> Session:
+    def open(
+        self, spec: str, *, profile: str | None = None, draft: str | None = None, window: int | None = None
+    ) -> Session:
         """Load the one model that a spec means.
 
         ``profile`` says how a machine without GPU is used: ``fast`` (everything in float32, unquantised), ``compact``
         (as it is on the disk, its scales in float32) or ``as-is``; without it the memory decides. ``draft`` names a
-        smaller model of the same vocabulary that guesses ahead, so that the same answer comes sooner.
+        smaller model of the same vocabulary that guesses ahead, so that the same answer comes sooner. There has to be
+        memory for the weights, and for ``window`` tokens (4,096 where nobody says).
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable,
         NotEnoughMemory, EngineError.
@@ -164,7 +169,7 @@ class Chat:
             raise ValidationError(msg, hint=f"There are {', '.join(memory.PROFILES)}")
         found = self._runnable(spec)
         guessing = None if draft is None else self._runnable(draft)
-        chosen = self._fitting([found] if guessing is None else [found, guessing], profile)
+        chosen = self._fitting([found] if guessing is None else [found, guessing], profile, window)
         began = self.system.now()
         model = self.engine.load(found.location, chosen, draft=None if guessing is None else guessing.location)
         return Session(
@@ -199,9 +204,9 @@ class Chat:
             raise ModelNotRunnable(msg)
         return _Found(info, location, found.facts)
 
-    def _fitting(self, models: Sequence[_Found], wanted: str | None) -> str:
+    def _fitting(self, models: Sequence[_Found], wanted: str | None, window: int | None) -> str:
         """Return the profile for models that are loaded together. Raises NotEnoughMemory."""
-        need = sum((memory.needed(found.facts) for found in models), memory.Need(0, 0, 0))
+        need = sum((memory.needed(found.facts, window) for found in models), memory.Need(0, 0, 0))
         free = self.system.memory_available_bytes()
         least = need.least if wanted is None else need.of(wanted)
         if free is not None and least > free:
