@@ -19,7 +19,7 @@ from mlxknife.domain.model.snapshot import Location
 from mlxknife.ports.engine import Engine, TextModel
 from tests.fakes.engine import FakeEngine, FakeModel
 from tests.parrot import ANSWERS, parrot_folder
-from tests.parrot.answers import CAPITAL, GREETING
+from tests.parrot.answers import CAPITAL, GREETING, UNICODE
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -221,3 +221,12 @@ def test_with_a_draft_model_it_says_the_same(stage: Stage) -> None:
 def test_a_draft_model_with_other_tokens_is_refused(stage: Stage) -> None:
     with pytest.raises(ValidationError, match="draft_model"):
         stage.engine.load(stage.location, "fast", draft=stage.stranger)
+
+
+def test_no_half_of_a_letter_is_told() -> None:
+    turn = f"<|im_start|>user\n{UNICODE}<|im_end|>\n<|im_start|>assistant\n"
+    answer = ANSWERS[UNICODE]
+    with closing(MlxEngine().load(_at(parrot_folder()), "as-is")) as bird:
+        for most in range(1, len(answer.encode())):
+            said = told(list(bird.generate(request(bird, turn, most=most))))
+            assert said == answer.encode()[:most].decode(errors="ignore")  # a byte is a token of the parrot

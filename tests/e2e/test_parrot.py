@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import mlxknife
+from mlxknife.domain.model.generation import Sampling, Wish
 from mlxknife.domain.model.info import Framework, ModelType
 from tests.parrot import ANSWERS, STOP_STRING, TOOL_RESULT, answer_of, parrot_4bit_folder, parrot_folder
 from tests.parrot.answers import CAPITAL, LONG, REASONING, STOP, TOOL, UNICODE
@@ -131,6 +133,40 @@ def test_it_passes_for_a_model(parrot: Path) -> None:
     info = mlxknife.open_app().catalog.show(str(parrot)).info
     assert (info.traits.framework, info.traits.model_type) == (Framework.MLX, ModelType.CHAT)
     assert (info.integrity.healthy, info.runtime_compatible, info.reason) == (True, True, None)
+
+
+def _in_jinja(template: str) -> tuple[str, str]:
+    return "chat_template.jinja", template
+
+
+def _in_json(template: str) -> tuple[str, str]:
+    return "chat_template.json", json.dumps({"chat_template": template})
+
+
+def _in_config(template: str) -> tuple[str, str]:
+    return "tokenizer_config.json", json.dumps(
+        {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": template}
+    )
+
+
+_HOMES = (_in_jinja, _in_json, _in_config)
+
+
+@pytest.mark.parametrize("first", range(len(_HOMES)))
+def test_it_knows_its_template_in_any_of_three_homes(parrot: Path, tmp_path: Path, first: int) -> None:
+    """What ``show`` names is what speaks: the homes behind the first hold a template that says nothing."""
+    template = (parrot / "chat_template.jinja").read_text(encoding="utf-8")
+    folder = tmp_path / "bird"
+    shutil.copytree(parrot, folder)
+    (folder / "chat_template.jinja").unlink()
+    for number, home in enumerate(_HOMES[first:]):
+        name, content = home("nobody is asked" if number else template)
+        (folder / name).write_text(content, encoding="utf-8")
+    app = mlxknife.open_app()
+    assert app.catalog.show(str(folder)).chat_template_source == _HOMES[first]("")[0]
+    with app.chat.open(str(folder)) as session:
+        told = session.ask(CAPITAL, Wish(sampling=Sampling(temperature=0.0)))
+    assert told.answer == ANSWERS[CAPITAL]
 
 
 def test_the_small_one_speaks(parrot: Path) -> None:

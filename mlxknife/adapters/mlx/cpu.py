@@ -10,6 +10,7 @@ import ctypes
 import os
 import sys
 from contextlib import suppress
+from functools import cache
 from glob import glob
 from importlib.util import find_spec
 from typing import Any
@@ -22,8 +23,12 @@ _LIBRARIES = (
 _SYSTEM = "libopenblas.so.0"
 
 
+@cache
 def load_fast_blas() -> str | None:
-    """Load an OpenBLAS into the process, before MLX is imported; return where it came from, or None."""
+    """Load an OpenBLAS into the process, before MLX is imported; return where it came from, or None.
+
+    A process can have one, and the first call decides.
+    """
     if not sys.platform.startswith("linux") or "mlx.core" in sys.modules:
         return None
     for package, folder, patterns in _LIBRARIES:
@@ -64,5 +69,5 @@ def widen(model: Any, *, unpack: bool) -> None:  # noqa: ANN401 - a module of ML
         from mlx_lm.utils import dequantize_model  # noqa: PLC0415
 
         dequantize_model(model)
-    for _, value in tree_flatten(model.parameters()):
+    for value in dict(tree_flatten(model.parameters())).values():
         mx.eval(value)

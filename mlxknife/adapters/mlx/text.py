@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Generator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from mlxknife.adapters.mlx import cache_shapes, cpu
+from mlxknife.adapters.mlx import cache_shapes, cpu, vocabulary
 from mlxknife.adapters.mlx.decoding import decoded
+from mlxknife.adapters.mlx.failures import hushed, our_errors
 from mlxknife.adapters.mlx.prompt_cache import PromptCache
 from mlxknife.adapters.mlx.turns import Turn
 from mlxknife.domain.errors import EngineError, ValidationError
 from mlxknife.domain.model.generation import FinishReason, Step, TokenRequest
 from mlxknife.domain.model.snapshot import Location
 
-_ENDS_OF_TURN = frozenset(
-    "<|im_end|> <|eot_id|> <|eom_id|> <|end|> <end_of_turn> <|end_of_text|> <|endoftext|> <|return|> <|call|> "
-    "<|eot|> <|turn_end|> <|END_OF_TURN_TOKEN|> <\uff5cend\u2581of\u2581sentence\uff5c> </s> <turn|>".split()
-)
-"""Tokens that end a turn in some family; one counts where the chat template of the model uses it as a token."""
+_HALF_A_LETTER = "\ufffd"
 
 
 class MlxEngine:
@@ -28,30 +25,38 @@ class MlxEngine:
     def load(self, location: Location, profile: str, *, draft: Location | None = None) -> MlxTextModel:
         """See ``Engine.load``."""
         blas = cpu.load_fast_blas()
-        with _our_errors("loaded"):
+        with our_errors("loaded"):
             import mlx.core as mx  # noqa: PLC0415 - takes a second with what comes along
+            import mlx_lm.utils  # noqa: F401, PLC0415 - before anything is hushed
 
             has_gpu = mx.default_device().type == mx.DeviceType.gpu
+            notes = (f"no GPU: CPU profile '{profile}'", f"BLAS: {blas or 'the one of MLX, which is slow'}")
             place, guessing = Path(location.token), None if draft is None else Path(draft.token)
-            tokenizer = _tokenizer(place)
-            if guessing is not None and _tokenizer(guessing).get_vocab() != tokenizer.get_vocab():
-                msg = "draft_model has other tokens than the model"
-                raise ValidationError(msg, hint="Take a smaller model of the same family")
-            models = [_model(path, None if has_gpu else profile) for path in (place, guessing) if path is not None]
+            with hushed():
+                tokenizer = vocabulary.tokenizer(place)
+                if guessing is not None and vocabulary.tokenizer(guessing).get_vocab() != tokenizer.get_vocab():
+                    msg = "draft_model has other tokens than the model"
+                    raise ValidationError(msg, hint="Take a smaller model of the same family")
+                models = [_model(path, None if has_gpu else profile) for path in (place, guessing) if path is not None]
             if guessing is not None:
                 cache_shapes.check_guessing(*models)
-        notes = (f"no GPU: CPU profile '{profile}'", f"BLAS: {blas or 'the one of MLX, which is slow'}")
-        return MlxTextModel(models, tokenizer, () if has_gpu else notes)
+            template = vocabulary.chat_template(place, tokenizer.chat_template)
+            return MlxTextModel(models, tokenizer, template, () if has_gpu else notes)
 
 
 class MlxTextModel:
     """A model of mlx-lm and its tokenizer, and maybe a draft model."""
 
-    def __init__(self, models: list[Any], tokenizer: Any, notes: tuple[str, ...]) -> None:  # noqa: ANN401 - mlx-lm's
-        """Take what mlx-lm loaded, the model that answers first."""
+    def __init__(self, models: list[Any], tokenizer: Any, template: str | None, notes: tuple[str, ...]) -> None:  # noqa: ANN401
+        """Take what mlx-lm loaded, the model that answers first; a tokenizer that is broken shows it here."""
         self._models = models
         self._tokenizer = tokenizer
+        self._template = template
         self._notes = notes
+        named = tokenizer.special_tokens_map.items()
+        self._special = {name: token for name, token in named if isinstance(name, str) and isinstance(token, str)}
+        self._vocabulary: Mapping[str, int] = tokenizer.get_vocab()
+        self._ends = vocabulary.ends_of_turn(self._vocabulary, template or "", tokenizer.eos_token_ids)
         self._turn = Turn()
         self._memory = PromptCache(models)
 
@@ -63,34 +68,34 @@ class MlxTextModel:
     @property
     def chat_template(self) -> str | None:
         """See ``TextModel.chat_template``."""
-        template = self._tokenizer.chat_template
-        if isinstance(template, Mapping):
-            template = template.get("default")
-        return template if isinstance(template, str) else None
+        return self._template
 
     @property
     def special_tokens(self) -> Mapping[str, str]:
         """See ``TextModel.special_tokens``."""
-        named = self._tokenizer.special_tokens_map
-        return {name: str(token) for name, token in named.items() if isinstance(name, str) and isinstance(token, str)}
+        return self._special
 
     @property
     def vocabulary(self) -> Collection[str]:
         """See ``TextModel.vocabulary``."""
-        return self._tokenizer.get_vocab().keys()  # type: ignore[no-any-return] # transformers' own
+        return self._vocabulary.keys()
 
     def tokens(self, text: str, *, is_rendered: bool) -> tuple[int, ...]:
-        """See ``TextModel.tokens``."""
+        """See ``TextModel.tokens``. Raises EngineError where the tokenizer breaks down."""
         clean = text.encode("utf-8", "replace").decode()  # half a character is no text to a tokenizer
-        return tuple(self._tokenizer.encode(clean, add_special_tokens=not is_rendered, verbose=False))
+        with our_errors("run"), hushed():
+            return tuple(self._tokenizer.encode(clean, add_special_tokens=not is_rendered, verbose=False))
 
     def generate(self, request: TokenRequest) -> Generator[Step]:
         """See ``TextModel.generate``."""
-        with self._turn.taken(), _our_errors("run"):
+        with self._turn.taken(), our_errors("run"):
             models = self._models
             if not models:
                 msg = "The model is closed"
                 raise EngineError(msg, hint="Open it again")
+            if not request.tokens:
+                msg = "prompt is empty"
+                raise ValidationError(msg, hint="This model needs something to go on from")
             memory, made = self._memory, list[int]()
             start = memory.prepare(request.tokens, request.cache)
             try:
@@ -109,13 +114,12 @@ class MlxTextModel:
 
     def _steps(self, decoding: Generator[int], request: TokenRequest, cached: int, made: list[int]) -> Generator[Step]:
         """Yield tokens as text, and note each in ``made``."""
-        ends = self._ends_of_turn()
         detokenizer = self._tokenizer.detokenizer
         detokenizer.reset()
         with closing(decoding) as tokens:
             for token in tokens:
                 made.append(token)
-                if token in ends:
+                if token in self._ends:
                     detokenizer.finalize()
                     yield Step(detokenizer.last_segment, FinishReason.STOP, cached)
                     return
@@ -123,23 +127,10 @@ class MlxTextModel:
                 if len(made) == request.max_tokens:
                     shown = detokenizer.last_segment
                     detokenizer.finalize()
-                    yield Step(shown + detokenizer.last_segment, FinishReason.LENGTH, cached)
+                    rest = detokenizer.last_segment.rstrip(_HALF_A_LETTER)  # its other bytes would have come next
+                    yield Step(shown + rest, FinishReason.LENGTH, cached)
                     return
                 yield Step(detokenizer.last_segment, cached=cached)
-
-    def _ends_of_turn(self) -> frozenset[int]:
-        """Return every token that ends a turn: those that the model declares, and those that its template uses so."""
-        template = self.chat_template or ""
-        vocabulary = self._tokenizer.get_vocab()
-        used = (vocabulary[text] for text in _ENDS_OF_TURN if text in vocabulary and text in template)
-        return frozenset((*self._tokenizer.eos_token_ids, *used))
-
-
-def _tokenizer(path: Path) -> Any:  # noqa: ANN401 - mlx-lm's own
-    from mlx_lm.utils import load_config, load_tokenizer  # noqa: PLC0415 - takes a second with what comes along
-
-    ends = load_config(path).get("eos_token_id")
-    return load_tokenizer(path, eos_token_ids=ends)  # type: ignore[no-untyped-call]
 
 
 def _model(path: Path, profile: str | None) -> Any:  # noqa: ANN401 - a module of MLX
@@ -153,16 +144,3 @@ def _model(path: Path, profile: str | None) -> Any:  # noqa: ANN401 - a module o
             cpu.widen(model, unpack=profile == "fast")
         mx.eval(model.parameters())
     return model
-
-
-@contextmanager
-def _our_errors(done: str) -> Iterator[None]:
-    """Turn what MLX and mlx-lm raise into an error of the contract."""
-    try:
-        yield
-    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, ImportError, OSError, SystemExit) as exc:
-        reason = "mlx-lm gave up" if isinstance(exc, SystemExit) else exc
-        msg = f"The model could not be {done}: {reason}"
-        raise EngineError(
-            msg, hint="--debug shows where; mlxk health --verify tells whether its files are right"
-        ) from exc
