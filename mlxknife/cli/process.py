@@ -19,6 +19,7 @@ _SWITCHED_OFF = ("", "0", "false", "no", "off")
 
 def prepare_streams() -> None:
     """Make sure that there are streams, and that they take any text."""
+    _occupy_numbers()
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - a caller closed it
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -44,6 +45,16 @@ def wants_tracebacks() -> bool:
     """Ask the environment, because errors must be reported before and without any settings."""
     value = os.environ.get("MLXK_DEBUG") or os.environ.get("MLXK2_DEBUG") or ""
     return value.lower() not in _SWITCHED_OFF
+
+
+def _occupy_numbers() -> None:
+    """Keep the numbers of closed streams from the files that are opened next; MLX, for one, takes no file 0."""
+    for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            taken = os.open(os.devnull, mode)  # the lowest number that is free: this one
+            os.set_inheritable(taken, True)  # noqa: FBT003 - it has no name
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

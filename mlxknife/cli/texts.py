@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import BinaryIO
 
 from mlxknife.domain.errors import ValidationError
 
@@ -12,14 +13,19 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
 
 def from_stdin() -> str:
     """Return everything that comes on stdin. Raises ValidationError when it is no text, or nothing."""
-    if sys.stdin is None or sys.stdin.closed:
-        msg = "There is no stdin to read from"
-        raise ValidationError(msg)
-    text = _decoded(sys.stdin.buffer.read(_MAX_BYTES + 1), "stdin")
+    text = _decoded(_stdin().read(_MAX_BYTES + 1), "stdin")
     if not text.strip():
         msg = "stdin is empty"
         raise ValidationError(msg, hint="Pipe a text into it: echo 'Hello' | mlxk run MODEL -")
     return text
+
+
+def line_from_stdin() -> str:
+    """Return the next line of stdin without its end. Raises EOFError, ValidationError when it is no text."""
+    data = _stdin().readline(_MAX_BYTES + 1)
+    if not data:
+        raise EOFError
+    return _decoded(data, "a line of stdin").removesuffix("\n").removesuffix("\r")
 
 
 def from_file(path: str) -> str:
@@ -42,6 +48,13 @@ def unescaped(text: str) -> str:
     r"""Return a text with ``\n``, ``\t`` and the like as what they stand for."""
     pieces = iter(text)
     return "".join(_unescaped_pair(next(pieces, "")) if char == "\\" else char for char in pieces)
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.closed:
+        msg = "There is no stdin to read from"
+        raise ValidationError(msg)
+    return sys.stdin.buffer
 
 
 def _unescaped_pair(char: str) -> str:

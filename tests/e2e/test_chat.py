@@ -16,7 +16,7 @@ import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import pytest
 
@@ -40,7 +40,8 @@ _MUST_COME = 60
 class Terminal:
     """A conversation that somebody types."""
 
-    def __init__(self, bird: Bird, *words: str) -> None:
+    def __init__(self, bird: Bird, *words: str, out: IO[bytes] | None = None) -> None:
+        """Begin it, with what is said on the terminal too, or in a file."""
         self._mine, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
         self._process = subprocess.Popen(
@@ -48,7 +49,7 @@ class Terminal:
             env=bird.environment(PROMPT_TOOLKIT_NO_CPR="1", NO_COLOR="1"),
             cwd=bird.machine.root,
             stdin=theirs,
-            stdout=theirs,
+            stdout=theirs if out is None else out,
             stderr=theirs,
             start_new_session=True,
         )
@@ -223,7 +224,22 @@ def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird) -> None:
         terminal.press(_CTRL_C)
         assert terminal.told() == "Ctrl-D or /exit leaves\n"
         assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
+        prompt, known, _ = stats(terminal)
+        assert prompt - rendered(CAPITAL) - 2 <= known < prompt  # a character, and the end of the turn, it did not say
         assert terminal.leave(_CTRL_D) == (0, "")
+
+
+def test_only_answers_go_where_stdout_goes(bird: Bird, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    with told.open("wb") as out, Terminal(bird, out=out) as terminal:
+        assert terminal.greeting == f"{bird.folder} (/help tells more, Ctrl-D leaves)\n"
+        assert terminal.enter(CAPITAL) == ""
+        assert stats(terminal)[0] == rendered(CAPITAL)
+        terminal.press(_CTRL_C)
+        assert terminal.told() == "Ctrl-D or /exit leaves\n"
+        assert terminal.enter(GREETING) == ""
+        assert terminal.leave(_CTRL_D) == (0, "")
+    assert told.read_text() == f"{ANSWERS[CAPITAL]}\n{ANSWERS[GREETING]}\n"
 
 
 def test_a_conversation_of_a_stranger_never_steers_the_terminal(bird: Bird, terminal: Terminal) -> None:

@@ -68,10 +68,11 @@ def test_a_stdin_that_is_no_question_is_told(bird: Bird, source: str, told: str)
 
 
 def test_megabytes_are_too_long_for_the_model(bird: Bird) -> None:
-    outcome = bird.shell("head -c 2000000 /dev/zero | tr '\\0' a | mlxk run $BIRD - --json; exit ${PIPESTATUS[2]}")
+    outcome = bird.shell("head -c 10000000 /dev/zero | tr '\\0' a | mlxk run $BIRD - --json; exit ${PIPESTATUS[2]}")
     error = outcome.error()
     assert (outcome.code, error["type"]) == (1, "context_length_exceeded")
-    assert str(rendered("a" * 2_000_000)) in str(error["message"])
+    assert "10000000 characters" in str(error["message"])
+    assert "2048 tokens" in str(error["message"])
 
 
 def test_a_mark_of_bytes_at_the_head_of_stdin_is_no_part_of_the_question(bird: Bird) -> None:
@@ -86,6 +87,16 @@ def test_pipes_can_be_switched_off(bird: Bird) -> None:
     plain = bird.shell(f"mlxk run $BIRD '{CAPITAL}'", MLXK2_ENABLE_PIPES="0")
     assert (plain.code, plain.out) == (0, f"{ANSWERS[CAPITAL]}\n")
     assert bird.shell(ask, MLXK2_ENABLE_PIPES="1").data()["response"] == ANSWERS[CAPITAL]
+
+
+@pytest.mark.parametrize(
+    ("closed", "is_heard"),
+    [("<&-", True), ("<&- 2>&-", True), ("<&- >&-", False), ("<&- >&- 2>&-", False), (">&- 2>&-", False)],
+)
+def test_a_question_needs_no_stream(bird: Bird, closed: str, is_heard: bool) -> None:  # noqa: FBT001 - a row
+    outcome = bird.shell(f"rm -f told; mlxk run $BIRD '{CAPITAL}' --out told {closed}")
+    assert (outcome.code, outcome.out, outcome.err) == (0, f"{ANSWERS[CAPITAL]}\n" if is_heard else "", "")
+    assert (bird.machine.root / "told").read_text() == ANSWERS[CAPITAL]
 
 
 # --- stdout

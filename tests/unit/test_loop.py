@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import json
+import os
+import signal
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import attrs
 import pytest
 
 from mlxknife.cli.chat.loop import Loop, Models
-from mlxknife.cli.chat.state import Conversation
+from mlxknife.cli.chat.state import Conversation, load, save
 from mlxknife.cli.listener import ListenerGone
 from mlxknife.cli.render.speech import Speech
-from mlxknife.domain.errors import EngineError
-from mlxknife.domain.model.generation import PieceKind, Wish
+from mlxknife.domain.errors import EngineError, ValidationError
+from mlxknife.domain.model.generation import Message, PieceKind, Step, TokenRequest, Wish
 from mlxknife.domain.model.snapshot import Location
 from mlxknife.domain.services.chat import Chat
 from tests.fakes.engine import FakeEngine, FakeModel
@@ -161,6 +166,68 @@ def test_ctrl_c_at_the_prompt_tells_how_to_leave(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err == "Ctrl-D or /exit leaves\n"
 
 
+@attrs.define(slots=False)
+class Stopped(FakeModel):
+    """A model during whose second word Ctrl-C is pressed."""
+
+    times: int = 1
+    was_closed: bool = False
+
+    def _steps(self, request: TokenRequest, cached: int) -> Generator[Step]:
+        try:
+            for step in super()._steps(request, cached):
+                for _ in range(self.times if self.told == 2 else 0):
+                    signal.raise_signal(signal.SIGINT)
+                yield step
+        except GeneratorExit:
+            self.was_closed = True
+            raise
+
+
+@pytest.fixture
+def _ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
+def _stopped(model: Stopped) -> str:
+    """Return what is said by a model that is stopped."""
+    out = io.StringIO()
+    _loop(chat(FakeEngine(model)), ("Hi", "/show"), out).run()
+    return out.getvalue()
+
+
+@pytest.mark.usefixtures("_ctrl_c")
+def test_ctrl_c_ends_an_answer_between_two_words(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Stopped()
+    assert _stopped(model) == "Hello, \n"
+    assert (model.was_closed, model.told) == (True, 2)
+    told = capsys.readouterr().err.splitlines()
+    assert (told[0], told[-1]) == ("stopped", "[assistant] Hello,")
+
+
+@pytest.mark.usefixtures("_ctrl_c")
+def test_ctrl_c_twice_waits_for_no_word(capsys: pytest.CaptureFixture[str]) -> None:
+    model = Stopped(times=2)
+    assert _stopped(model) == "Hello\n"
+    assert (model.was_closed, model.told) == (False, 2)
+    assert capsys.readouterr().err.startswith("stopped\n")
+
+
+@pytest.mark.usefixtures("_ctrl_c")
+def test_ctrl_c_is_left_to_whoever_has_it() -> None:
+    heard: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        assert _stopped(Stopped()) == "Hello, world!\n"
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert heard == [signal.SIGINT]
+    with ThreadPoolExecutor(1) as pool:  # only the main thread may take it
+        assert pool.submit(_stopped, Stopped(times=0)).result() == "Hello, world!\n"
+
+
 class Closed(io.StringIO):
     """A stream that nobody reads any more."""
 
@@ -179,3 +246,37 @@ def test_a_reader_that_went_ends_the_conversation() -> None:
 def test_a_system_text_that_was_saved_empty_is_none() -> None:
     assert [turn.role for turn in Conversation(Wish(), system="").asked("Hi")] == ["user"]
     assert [turn.role for turn in Conversation(Wish(), system="Be kind.").asked("Hi")] == ["system", "user"]
+
+
+_SAID = Conversation(Wish(), "Be brief.", (Message("user", "Grüße"), Message("assistant", "世界")))
+
+
+def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+    place = tmp_path / "kept"
+    place.write_text("another")
+    save(str(place), os.fsdecode(b"caf\xe9"), _SAID)
+    assert json.loads(place.read_text())["model"] == r"caf\udce9"
+    assert load(str(place), Conversation(Wish())) == _SAID
+    assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_half_a_character_is_written_out(tmp_path: Path) -> None:
+    place = str(tmp_path / "kept")
+    save(place, "model", attrs.evolve(_SAID, system="a\udce9", messages=(Message("user", "\ud83d"),)))
+    assert load(place, _SAID) == Conversation(Wish(), r"a\udce9", (Message("user", r"\ud83d"),))
+
+
+@pytest.mark.parametrize(("name", "told"), [(".", " is a folder"), ("pipe", " is no file"), ("a\0b", "such a name")])
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, name: str, told: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValidationError, match=told):
+        save(str(tmp_path / name), "model", _SAID)
+    assert os.listdir(tmp_path) == ["pipe"]
+
+
+@pytest.mark.parametrize("name", ["none/kept", "a" * 300])
+def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OSError, match=name) as caught:
+        save(str(tmp_path / name), "model", _SAID)
+    assert caught.value.filename == str(tmp_path / name)
+    assert os.listdir(tmp_path) == []

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from mlxknife.cli import texts
+
 _FENCE = '"""'
 
 
@@ -22,12 +24,9 @@ class PlainLines:
     """Lines of a pipe or a file; nothing is echoed and nothing asked."""
 
     def read(self, prompt: str) -> str:
-        """See ``Lines.read``."""
+        """See ``Lines.read``. Raises ValidationError for what is no text."""
         del prompt
-        line = sys.stdin.readline()
-        if not line:
-            raise EOFError
-        return line.rstrip("\n")
+        return texts.line_from_stdin()
 
 
 class EditedLines:
@@ -38,6 +37,7 @@ class EditedLines:
         from prompt_toolkit import PromptSession  # noqa: PLC0415 - a tenth of a second, only to chat
         from prompt_toolkit.history import FileHistory, InMemoryHistory  # noqa: PLC0415
         from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent  # noqa: PLC0415
+        from prompt_toolkit.output import create_output  # noqa: PLC0415
 
         keys = KeyBindings()
 
@@ -52,7 +52,8 @@ class EditedLines:
             kept: Any = FileHistory(history)
         except OSError:
             kept = InMemoryHistory()
-        self._session: PromptSession[str] = PromptSession(history=kept, key_bindings=keys)
+        shown = create_output(stdout=sys.stderr)  # stdout is for answers, wherever it goes
+        self._session: PromptSession[str] = PromptSession(history=kept, key_bindings=keys, output=shown)
 
     def read(self, prompt: str) -> str:
         """See ``Lines.read``."""
@@ -68,7 +69,12 @@ def read_question(lines: Lines, prompt: str, more: str) -> str:
     return _until_fence(text, lambda: lines.read(more))
 
 
-def _until_fence(text: str, further: Callable[[], str]) -> str:
-    while not text.rstrip().endswith(_FENCE):
-        text += "\n" + further()
-    return text.rstrip().removesuffix(_FENCE).strip("\n")
+def _until_fence(first: str, further: Callable[[], str]) -> str:
+    """Return what was begun until it is ended; the end of all lines ends it too."""
+    said = [first]
+    while not said[-1].rstrip().endswith(_FENCE):
+        try:
+            said.append(further())
+        except EOFError:
+            break
+    return "\n".join(said).rstrip().removesuffix(_FENCE).strip("\n")

@@ -11,6 +11,7 @@ import attrs
 from mlxknife.cli.chat import state
 from mlxknife.cli.chat.lines import Lines, read_question
 from mlxknife.cli.chat.state import Conversation
+from mlxknife.cli.chat.stopping import noted_interrupts
 from mlxknife.cli.render import speech
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.domain.errors import KnifeError, ValidationError
@@ -140,20 +141,22 @@ class Loop:
     def _answer(self, question: str) -> None:
         shown = self._speech_of()
         answer, is_whole = "", False
-        with closing(self._session.answer(self._conversation.asked(question), self._conversation.wish)) as pieces:
+        turns = self._conversation.asked(question)
+        with noted_interrupts() as is_stopped, closing(self._session.answer(turns, self._conversation.wish)) as pieces:
             try:
-                while True:
+                while not is_stopped():
                     piece = next(pieces)
                     if piece.kind is PieceKind.ANSWER:
                         answer += piece.text
                     shown.hear(piece)
             except StopIteration as end:
                 self._last, is_whole = end.value, True
-            except KeyboardInterrupt:  # the answer ends here, the conversation does not
-                shown.end()
-                self._say("stopped")
+            except KeyboardInterrupt:  # pressed again: not even the next piece is waited for
+                is_whole = False
             finally:
                 shown.end()
+        if not is_whole:  # the answer ends here, the conversation does not
+            self._say("stopped")
         self._conversation = self._conversation.answered(question, answer)
         if is_whole and self._says_statistics:
             self._stats("")

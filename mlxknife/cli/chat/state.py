@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import attrs
@@ -77,13 +78,22 @@ class Conversation:
 
 
 def save(path: str, model: str, conversation: Conversation) -> None:
-    """Write a conversation to a file, in one step. Raises OSError."""
-    saved = Saved(_VERSION, model, conversation.system, list(conversation.messages))
-    place = os.path.expanduser(path)
-    new = f"{place}.{os.getpid()}.new"
-    with open(new, "x", encoding="utf-8") as file:
-        json.dump(msgspec.to_builtins(saved), file, ensure_ascii=False, indent=2)
-    os.replace(new, place)
+    """Write a conversation to a file, in one step, or leave everything as it is.
+
+    Raises ValidationError for a place that is no file's, OSError with the path as it was given.
+    """
+    place = _place(path)
+    if os.path.exists(place) and not os.path.isfile(place):
+        msg = f"{path} is {'a folder' if os.path.isdir(place) else 'no file'}"
+        raise ValidationError(msg, hint="Name a file in a folder that is there")
+    messages = [Message(message.role, _encodable(message.content)) for message in conversation.messages]
+    system = None if conversation.system is None else _encodable(conversation.system)
+    saved = Saved(_VERSION, _encodable(model), system, messages)
+    data = json.dumps(msgspec.to_builtins(saved), ensure_ascii=False, indent=2).encode()
+    try:
+        _replace(place, data)
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror, path) from exc
 
 
 def load(path: str, conversation: Conversation) -> Conversation:
@@ -91,7 +101,7 @@ def load(path: str, conversation: Conversation) -> Conversation:
 
     Raises ValidationError for a file that is no conversation, OSError.
     """
-    with open(os.path.expanduser(path), "rb") as file:
+    with open(_place(path), "rb") as file:
         data = file.read(_MAX_FILE)
     try:
         saved = msgspec.json.decode(data, type=Saved)
@@ -102,6 +112,28 @@ def load(path: str, conversation: Conversation) -> Conversation:
         msg = f"{path} was saved by another version of mlxk"
         raise ValidationError(msg)
     return attrs.evolve(conversation, system=saved.system, messages=tuple(saved.messages))
+
+
+def _place(path: str) -> str:
+    if "\0" in path:
+        msg = f"No file has such a name: {path}"
+        raise ValidationError(msg)
+    return os.path.expanduser(path)
+
+
+def _replace(place: str, data: bytes) -> None:
+    new = f"{place}.{os.getpid()}.new"
+    with ExitStack() as undoing:
+        with open(new, "xb") as file:
+            undoing.callback(os.unlink, new)
+            file.write(data)
+        os.replace(new, place)
+        undoing.pop_all()
+
+
+def _encodable(text: str) -> str:
+    """Return a text with what no file can hold written out, such as the bytes of a name in no known encoding."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _number(form: Callable[[str], float], name: str, text: str) -> float:
