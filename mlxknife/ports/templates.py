@@ -9,7 +9,11 @@ from mlxknife.domain.model.generation import Message
 
 
 class Templates(Protocol):
-    """Renders templates where they can neither hang nor eat the machine."""
+    """Renders templates where they can neither hang nor eat the machine. Several threads may ask at once."""
+
+    def prepare(self) -> None:
+        """Begin what the first rendering needs, and return at once; raises nothing."""
+        ...
 
     def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
         """Return the prompt for a conversation that waits for an answer.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,11 @@ def _nothing_is_left() -> Iterator[None]:
 
 def _ending(template: str, messages: tuple[Message, ...] = _ASKED, seconds: float = 3) -> str:
     """Return what a template ends in: its text, or how it failed."""
-    try:
-        ending = JinjaTemplates(seconds).render(template, messages, {"bos_token": "<s>"})
-    except TemplateError as error:
-        ending = f"failed: {error.message}"
+    with closing(JinjaTemplates(seconds)) as templates:
+        try:
+            ending = templates.render(template, messages, {"bos_token": "<s>"})
+        except TemplateError as error:
+            ending = f"failed: {error.message}"
     assert len(ending) <= (1000 if ending.startswith("failed: ") else _MOST)
     return ending
 

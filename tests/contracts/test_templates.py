@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import datetime
 
+import attrs
 import pytest
 
 from mlxknife.adapters.jinja.templates import JinjaTemplates
@@ -53,10 +57,21 @@ _SYSTEM, _ASKED = Message("system", " Speak Latin. "), Message("user", "Who are 
 _TOLD, _AGAIN = Message("assistant", "Nemo."), Message("user", "Really?")
 
 
-@pytest.fixture(params=[JinjaTemplates, FakeTemplates], ids=["real", "fake"])
-def templates(request: pytest.FixtureRequest) -> Templates:
-    made: Templates = request.param()
-    return made
+@attrs.frozen
+class _Called(Message):
+    """A message with fields that most messages have not."""
+
+    name: str | None = None
+    calls: tuple[str, ...] | None = None
+
+
+@pytest.fixture(params=["real", "fake"])
+def templates(request: pytest.FixtureRequest) -> Iterator[Templates]:
+    if request.param == "fake":
+        yield FakeTemplates()
+    else:
+        with closing(JinjaTemplates()) as made:
+            yield made
 
 
 def test_chatml(templates: Templates) -> None:
@@ -126,6 +141,51 @@ def test_a_template_may_ask_for_the_date(templates: Templates) -> None:
     before = datetime.now().astimezone()
     told = datetime.strptime(templates.render("{{ strftime_now('%Y-%m-%d %z') }}", (), {}), "%Y-%m-%d %z")
     assert before.date() <= told.date() <= datetime.now().astimezone().date()
+
+
+def test_preparing_changes_nothing(templates: Templates) -> None:
+    for _ in range(3):
+        templates.prepare()
+        assert templates.render("{{ messages[0].role }}", (_ASKED,), {}) == "user"
+
+
+def test_what_a_message_does_not_have_is_not_defined(templates: Templates) -> None:
+    template = "{% for m in messages %}{{ m.name is defined }} {{ m.calls | tojson }} {% endfor %}"
+    messages = (_ASKED, _Called("user", "a"), _Called("user", "", name="Ann", calls=("x", "y")))
+    with pytest.raises(TemplateError):
+        templates.render(template, messages, {})
+    assert templates.render(template, messages[2:], {}) == 'True ["x", "y"] '
+    assert templates.render("{% for m in messages %}{{ m.keys() | list }}{% endfor %}", messages[:2], {}) == (
+        "['role', 'content']['role', 'content']"
+    )
+
+
+def test_nothing_of_a_rendering_is_left_for_the_next(templates: Templates) -> None:
+    template = (
+        "{% set n = namespace(x=0, seen=[]) %}{% set n.seen = n.seen + [messages[0].content] %}"
+        "{% macro tell(held=namespace(y=1)) %}{% set held.y = held.y + 1 %}{{ held.y }}{% endmacro %}"
+        "{% if late is defined %}{{ late }}{% endif %}{% set late = cycler('a', 'b') %}{% set n.x = n.x + 1 %}"
+        "{{ late.next() }}{{ n.x }}{{ n.seen }}{{ tell() }}{{ messages[0].late }}{{ given }}"
+    )
+    expected = "a1['Who are you?\\n']2" + "7"
+    assert [templates.render(template, (_ASKED,), {"given": 7}) for _ in range(3)] == [expected] * 3
+    assert templates.render(template, (_AGAIN,), {}) == "a1['Really?']2"
+
+
+def test_a_failed_rendering_does_not_spoil_the_next(templates: Templates) -> None:
+    template = "{{ raise_exception('No') if messages | length > 1 }}{{ messages[0].content }}"
+    for _ in range(3):
+        with pytest.raises(TemplateError, match="No"):
+            templates.render(template, (_ASKED, _TOLD), {})
+        assert templates.render(template, (_TOLD,), {}) == "Nemo."
+
+
+def test_several_threads_may_ask_at_once(templates: Templates) -> None:
+    forms = [f"{number}: {{{{ messages[0].content }}}}" for number in range(3)]
+    jobs = [(form, str(number)) for number in range(20) for form in forms]
+    with ThreadPoolExecutor(6) as threads:
+        told = threads.map(lambda job: templates.render(job[0], (Message("user", job[1]),), {}), jobs)
+        assert list(told) == [form.replace("{{ messages[0].content }}", content) for form, content in jobs]
 
 
 def test_messages_are_no_templates(templates: Templates) -> None:

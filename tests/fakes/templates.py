@@ -31,13 +31,16 @@ class _Marked(Extension):
 class FakeTemplates:
     """Fulfils ``ports.templates``."""
 
+    def prepare(self) -> None:
+        return
+
     def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Marked]
         )
         environment.filters["tojson"] = lambda value, **options: json.dumps(value, **{"ensure_ascii": False} | options)
         environment.globals |= {"raise_exception": _refuse, "strftime_now": datetime.now().astimezone().strftime}
-        turns = [attrs.asdict(message) for message in messages]
+        turns = [attrs.asdict(message, filter=lambda _, value: value is not None) for message in messages]
         try:
             return environment.from_string(template).render(
                 messages=turns, **{"add_generation_prompt": True, "tools": None, "documents": None, **variables}
