@@ -12,8 +12,10 @@
     ├── ModelNotRunnable       it is there, and nothing here runs it model_not_runnable
     ├── ContextLengthExceeded  the prompt is longer than the window  context_length_exceeded
     ├── NotEnoughMemory        the model does not fit                insufficient_memory
+    ├── ServerBusy             too much is asked for at once         server_busy
     ├── EngineError            the runtime failed while it ran       generation_failed
-    │   └── TemplateError      ... or the model's chat template did  template_error
+    │   ├── TemplateError      ... or the model's chat template did  template_error
+    │   └── WorkerLost         ... and its process with it           worker_lost
     ├── DownloadFailed         the Hub says no, or sends nonsense    download_failed
     │   ├── WrongBytes         other bytes came than were promised   download_failed
     │   ├── HubAccessDenied    this user may not have that model     access_denied
@@ -37,11 +39,12 @@ class KnifeError(Exception):
 
     code: ClassVar[str] = "OperationError"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - they are the fields of the contract
         self,
         message: str,
         *,
         hint: str | None = None,
+        param: str | None = None,
         matches: tuple[str, ...] | None = None,
         suggestions: tuple[str, ...] | None = None,
         available_hashes: tuple[str, ...] | None = None,
@@ -51,6 +54,8 @@ class KnifeError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.param = param
+        """The field or option that is wrong, where it is one."""
         self.matches = matches
         self.suggestions = suggestions
         self.available_hashes = available_hashes
@@ -111,6 +116,17 @@ class NotEnoughMemory(KnifeError):
     code = "insufficient_memory"
 
 
+class ServerBusy(KnifeError):
+    """There is no place for it now; ``retry_after`` tells in how many seconds there may be one."""
+
+    code = "server_busy"
+
+    def __init__(self, message: str, *, retry_after: float, hint: str | None = None) -> None:
+        """Hold the sentence, and when it is worth another try."""
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
 class EngineError(KnifeError):
     """The runtime could not load the model, or failed while it answered."""
 
@@ -121,6 +137,12 @@ class TemplateError(EngineError):
     """The chat template of the model failed, refused the conversation, or took too much."""
 
     code = "template_error"
+
+
+class WorkerLost(EngineError):
+    """The process of the model is gone, and what it was about to answer with it. The next request starts another."""
+
+    code = "worker_lost"
 
 
 class DownloadFailed(KnifeError):

@@ -16,7 +16,8 @@ from mlxknife.domain.rules.stop import StopWatch
 
 _THINK = Markers(("<think>",), "</think>")
 _CHANNELS = markers(("<|channel|>", "<|message|>", "<|end|>", "<|start|>"), "", "")
-_MARKS = st.sampled_from((_THINK, Markers(("<think>",), "</think>", begins_inside=True), _CHANNELS, None))
+_RESPONSE = markers(("<|START_THINKING|>", "<|END_THINKING|>"), "", "")
+_MARKS = st.sampled_from((_THINK, Markers(("<think>",), "</think>", begins_inside=True), _CHANNELS, _RESPONSE, None))
 _WORDS = st.sampled_from(
     (
         *("<think>", "</think>", "<think", "</", ">", "thought", " ", "\n", "\n\n", "answer", "<", "x"),
@@ -29,7 +30,11 @@ _WORDS = st.sampled_from(
             "<|start|>",
             "assistant",
             "<|channel|>final<|message|>",
+            "commentary",
+            " to=functions.add",
+            "<|constrain|>json",
         ),
+        *("<|START_THINKING|>", "<|END_THINKING|>", "<|START_RESPONSE|>", "<|END_RESPONSE|>"),
     )
 )
 _TEXTS = st.lists(_WORDS, max_size=12).map("".join)
@@ -79,6 +84,22 @@ def test_what_stands_between_the_marks_is_reasoning_and_the_rest_is_answer(thoug
 def test_the_channels_of_gpt_oss(thought: str, answer: str) -> None:
     text = f"<|channel|>analysis<|message|>{thought}<|end|><|start|>assistant<|channel|>final<|message|>{answer}"
     assert _split(text, _CHANNELS) == {PieceKind.REASONING: thought, PieceKind.ANSWER: answer}
+
+
+_SAID = st.text("xyz \n", min_size=1).map(str.strip).filter(bool)
+
+
+@given(_SAID, st.sampled_from(("", " to=functions.add", " to=functions.add <|constrain|>json", "<|constrain|>json")))
+def test_no_header_is_seen_whatever_stands_in_it(text: str, header: str) -> None:
+    kind = PieceKind.REASONING if " to=" in header else PieceKind.ANSWER
+    told = _split(f"<|channel|>commentary{header}<|message|>{text}", _CHANNELS)
+    assert told == {PieceKind.REASONING: "", PieceKind.ANSWER: ""} | {kind: text}
+
+
+@given(_SAID, _SAID)
+def test_two_parts_of_one_kind_have_a_blank_line_between_them(one: str, two: str) -> None:
+    told = _split(f"<think>{one}</think>\n<think>{two}</think>", _THINK)
+    assert told == {PieceKind.REASONING: f"{one}\n\n{two}", PieceKind.ANSWER: ""}
 
 
 @given(_TEXTS, _MARKS)

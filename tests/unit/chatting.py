@@ -34,17 +34,23 @@ RUNTIME = Runtime(
 
 
 def chat(
-    engine: FakeEngine, files: Files | None = None, *, system: FakeSystem | None = None, runtime: Runtime = RUNTIME
+    engine: FakeEngine,
+    files: Files | None = None,
+    *,
+    system: FakeSystem | None = None,
+    runtime: Runtime = RUNTIME,
+    workspaces: FakeWorkspaces | None = None,
 ) -> Chat:
     """Return a chat over the model ``mlx-community/one``, and ``other/two`` beside it."""
-    store = FakeStore()
-    disk: dict[str, bytes] = {}
+    store, workspaces = FakeStore(), workspaces or FakeWorkspaces()
+    made = WEIGHTS_ALONE if files is None else files
+    disk = {f"{path}/{name}": data for path in workspaces.folders for name, data in made.items()}
     for folder in ("models--mlx-community--one", "models--other--two"):
         store.add(folder, refs={"main": COMMIT}, snapshots=(COMMIT,))
         place = store.repo(folder).snapshots[0].location.token
-        disk |= {f"{place}/{name}": data for name, data in (WEIGHTS_ALONE if files is None else files).items()}
+        disk |= {f"{place}/{name}": data for name, data in made.items()}
     catalog = Catalog(
-        Finder(store, FakeWorkspaces()),
+        Finder(store, workspaces),
         Inspector(FakeReader(disk)),
         FakeInventory(runtime),
         Verifier(FakeHasher({}), FakeProofs()),

@@ -373,7 +373,7 @@ _WITHOUT_VISION = attrs.evolve(RUNTIME, mlx_vlm=None)
 def test_a_model_that_makes_embeddings_names_the_command_for_them(runtime: Runtime) -> None:
 
     refusal = _refusal(embedding_files(), runtime)
-    assert "mlxk embed" in (refusal.hint or "")
+    assert "embeddings" in (refusal.hint or "")
 
 
 def test_a_model_for_speech_is_said_to_be_one() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from mlxknife.domain.errors import AccessDenied, AmbiguousMatch, ModelNotFound, ValidationError
@@ -114,6 +115,22 @@ def test_what_can_be_no_name_is_refused_before_the_disk_is_asked(spec: str) -> N
     finder = Finder(store=FakeStore(failure=AccessDenied("asked")), workspaces=FakeWorkspaces())
     with pytest.raises(ValidationError):
         finder.find(spec)
+
+
+@pytest.mark.parametrize("spec", ["/elsewhere/one", "./one", "~/one", "..", "/home/models/mine", "one", "/none"])
+def test_who_comes_from_outside_names_no_path(spec: str) -> None:
+    finder = _finder("org/cached", at_home=("mine",), elsewhere=("/elsewhere/one", "/current/one", "/home/one"))
+    outside = attrs.evolve(finder, knows_paths=False)
+    with pytest.raises(ModelNotFound):
+        outside.find(spec)
+    assert outside.find("mine").name == "mine"
+    assert outside.find("cached").name == "org/cached"
+
+
+def test_a_workspace_that_only_a_path_can_name_is_not_there_for_who_comes_from_outside() -> None:
+    finder = _finder("mine", at_home=("mine", "other"))
+    assert _names(finder) == ["/home/models/mine", "mine", "other"]
+    assert _names(attrs.evolve(finder, knows_paths=False)) == ["mine", "other"]
 
 
 def _revisions() -> Finder:

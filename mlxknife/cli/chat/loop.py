@@ -12,6 +12,7 @@ from mlxknife.cli.chat import state
 from mlxknife.cli.chat.lines import Lines, read_question
 from mlxknife.cli.chat.state import Conversation
 from mlxknife.cli.chat.stopping import noted_interrupts
+from mlxknife.cli.help_text import filled, terminal_width
 from mlxknife.cli.render import speech
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.domain.errors import KnifeError, ValidationError
@@ -31,10 +32,7 @@ _HELP = (
     ("/stats", "how long the last answer took"),
     ("/exit", "leave (also Ctrl-D)"),
 )
-_HINTS = (
-    "Ctrl-C stops an answer. Several lines: Alt-Enter for a break,",
-    'or begin with """ and end with """.',
-)
+_HINTS = 'Ctrl-C stops an answer. Several lines: Alt-Enter for a break, or begin with """ and end with """.'
 
 
 class _Leave(Exception):
@@ -164,10 +162,9 @@ class Loop:
     def _help(self, rest: str) -> None:
         del rest
         width = max(len(usage) for usage, _ in _HELP)
-        for usage, meaning in _HELP:
-            self._say(f"{usage:{width}}  {meaning}")
-        for hint in _HINTS:
-            self._say(hint)
+        rows = [f"{usage:{width}}  {meaning}" for usage, meaning in _HELP]
+        for line in filled((*rows, _HINTS), terminal_width(sys.stderr)):
+            self._say(line)
 
     def _system(self, text: str) -> None:
         self._conversation = attrs.evolve(self._conversation, system=text or None)

@@ -28,13 +28,20 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
 SETTINGS = (*_NUMBERS, "max_tokens", "stop")
 
 
+class SavedTurn(msgspec.Struct, forbid_unknown_fields=True):
+    """A turn in a file."""
+
+    role: str
+    content: str
+
+
 class Saved(msgspec.Struct, forbid_unknown_fields=True):
     """A conversation in a file."""
 
     version: int
     model: str
     system: str | None
-    messages: list[Message]
+    messages: list[SavedTurn]
 
 
 @attrs.frozen
@@ -58,7 +65,7 @@ class Conversation:
         """Return it with another setting. Raises ValidationError for a name or value that cannot be meant."""
         key = name.replace("-", "_")
         if key not in SETTINGS:
-            msg = f"There is no setting '{name}'"
+            msg = f"There is no setting '{name}'" if name else "No setting was named"
             raise ValidationError(msg, hint=f"There are {', '.join(SETTINGS)}")
         if key == "stop":
             wish = attrs.evolve(self.wish, stops=(value,) if value else ())
@@ -86,7 +93,7 @@ def save(path: str, model: str, conversation: Conversation) -> None:
     if os.path.exists(place) and not os.path.isfile(place):
         msg = f"{path} is {'a folder' if os.path.isdir(place) else 'no file'}"
         raise ValidationError(msg, hint="Name a file in a folder that is there")
-    messages = [Message(message.role, _encodable(message.content)) for message in conversation.messages]
+    messages = [SavedTurn(message.role, _encodable(message.content)) for message in conversation.messages]
     system = None if conversation.system is None else _encodable(conversation.system)
     saved = Saved(_VERSION, _encodable(model), system, messages)
     data = json.dumps(msgspec.to_builtins(saved), ensure_ascii=False, indent=2).encode()
@@ -111,7 +118,8 @@ def load(path: str, conversation: Conversation) -> Conversation:
     if saved.version != _VERSION:
         msg = f"{path} was saved by another version of mlxk"
         raise ValidationError(msg)
-    return attrs.evolve(conversation, system=saved.system, messages=tuple(saved.messages))
+    messages = tuple(Message(turn.role, turn.content) for turn in saved.messages)
+    return attrs.evolve(conversation, system=saved.system, messages=messages)
 
 
 def _place(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from mlxknife.domain.errors import EngineError, ValidationError
+from mlxknife.domain.errors import KnifeError, ValidationError
 from mlxknife.domain.model.generation import FinishReason, Sampling
 
 MAX_TOP_LOGPROBS = 20
@@ -35,7 +35,7 @@ class Row:
         """Raise ValidationError for a value that can mean nothing, naming it."""
         if not self.prompt:
             msg = "prompt is empty"
-            raise ValidationError(msg, hint="An answer needs at least one token to go on from")
+            raise ValidationError(msg, hint="An answer needs at least one token to go on from", param="prompt")
         _within("max_tokens", self.max_tokens, 1, _MAX_INT)
         sampling = self.sampling
         _within("temperature", sampling.temperature, 0.0, 100.0)
@@ -51,7 +51,7 @@ class Row:
             _within("logit_bias", bias, -_MAX_BIAS, _MAX_BIAS)
         if len({token for token, _ in self.logit_bias}) < len(self.logit_bias):
             msg = "logit_bias names a token twice"
-            raise ValidationError(msg)
+            raise ValidationError(msg, param="logit_bias")
 
     def check_vocabulary(self, size: int) -> None:
         """Raise ValidationError for a token that a model of so many tokens does not have."""
@@ -59,7 +59,7 @@ class Row:
             strange = next((token for token in tokens if not 0 <= token < size), None)
             if strange is not None:
                 msg = f"{name} has token {strange}, and the model knows 0 to {size - 1}"
-                raise ValidationError(msg, hint="Take the tokens of this model's own tokenizer")
+                raise ValidationError(msg, hint="Take the tokens of this model's own tokenizer", param=name)
 
 
 @attrs.frozen
@@ -83,7 +83,8 @@ class RowError:
     """A row that failed; nothing more comes of it."""
 
     row: int
-    error: EngineError
+    error: KnifeError
+    """ValidationError where the row was refused, EngineError where it failed."""
 
 
 @attrs.frozen
@@ -97,4 +98,4 @@ class BatchStep:
 def _within(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and not low <= value <= high:  # NaN is within nothing
         msg = f"{name} must be between {low} and {high}, not {value}"
-        raise ValidationError(msg)
+        raise ValidationError(msg, param=name)

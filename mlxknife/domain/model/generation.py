@@ -13,6 +13,12 @@ class Message:
 
     role: str
     content: str
+    name: str | None = None
+    """Who speaks, where several have the same role."""
+    tool_call_id: str | None = None
+    """Which call a tool answers."""
+    reasoning_content: str | None = None
+    """What the model thought before it said this."""
 
 
 @attrs.frozen

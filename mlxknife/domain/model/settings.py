@@ -6,6 +6,33 @@ import attrs
 
 
 @attrs.frozen
+class ServerSettings:
+    """How a server is to be."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """0 lets the system choose."""
+    models: tuple[str, ...] = ()
+    """The models to load at once, and to keep."""
+    api_key: str | None = attrs.field(default=None, repr=False)
+    allowed_hosts: tuple[str, ...] = ()
+    """Names that the server goes by beside its own address."""
+    cors_origins: tuple[str, ...] = ()
+    """Whose pages may use it."""
+    max_tokens: int | None = None
+    """How long an answer may get where the client does not say."""
+    max_loaded: int | None = None
+    idle_seconds: float | None = None
+    """After how long without a request a model is unloaded."""
+    profile: str | None = None
+    """How a machine without GPU is used."""
+    log_level: str = "info"
+    log_json: bool = False
+    reloads: bool = False
+    """Whether it starts anew when its own code changes."""
+
+
+@attrs.frozen
 class Settings:
     """Places, settled from flags, environment, config file and defaults, in that order."""
 

@@ -47,7 +47,7 @@ def _reasons(traits: Traits, facts: SnapshotFacts, runtime: Runtime, *, trusted:
         yield "No MLX backend installed; on Linux install one with: pip install 'mlxknife[cpu]' (or cuda12, cuda13)"
     key = None if trusted else remote_code_key(facts)
     if key is not None:
-        yield f"Runs code from its repo ({key}); allow that with --allow-remote-code"
+        yield f"Runs code from its repo ({key}), which mlxk does not allow: take another model"
     yield from _architecture_reasons(traits, facts.json_object(filenames.CONFIG), runtime)
 
 

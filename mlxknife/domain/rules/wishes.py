@@ -31,10 +31,10 @@ def check(wish: Wish, *, has_draft: bool = False) -> None:
     _check_cache(cache, has_draft=has_draft)
     if isinstance(wish.stops, str) or not all(isinstance(stop, str) for stop in wish.stops):
         msg = f"stops must be several texts, not {wish.stops!r}"
-        raise ValidationError(msg)
+        raise ValidationError(msg, param="stops")
     if any(not stop for stop in wish.stops):
         msg = "stop is empty"
-        raise ValidationError(msg, hint="Leave it out, or name a text")
+        raise ValidationError(msg, hint="Leave it out, or name a text", param="stop")
 
 
 def _check_cache(cache: CacheShape, *, has_draft: bool) -> None:
@@ -72,7 +72,7 @@ def declared(generation_config: Mapping[str, object]) -> Sampling:
 
 def check_length(messages: Sequence[Message], vocabulary: Collection[str], window: int | None) -> None:
     """Raise ContextLengthExceeded for a text that is too long however it is cut: no token is longer than its name."""
-    length = sum(len(message.content) for message in messages)
+    length = sum(len(message.content) + len(message.reasoning_content or "") for message in messages)
     if window is None or length < window:
         return
     if length >= window * max(map(len, vocabulary), default=length):
@@ -110,13 +110,13 @@ def settled(
 def _within(name: str, value: float | None, low: float, high: float) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         msg = f"{name} must be a number, not {value!r}"
-        raise ValidationError(msg)
+        raise ValidationError(msg, param=name)
     if value is not None and not low <= value <= high:  # NaN is within nothing
         msg = f"{name} must be between {low} and {high}, not {value}"
-        raise ValidationError(msg)
+        raise ValidationError(msg, param=name)
 
 
 def _one_of(name: str, value: int | None, allowed: tuple[int, ...]) -> None:
     if value is not None and value not in allowed:
         msg = f"{name} must be one of {', '.join(map(str, allowed))}, not {value}"
-        raise ValidationError(msg)
+        raise ValidationError(msg, param=name)

@@ -8,21 +8,16 @@ from typing import Self
 
 import attrs
 
-from mlxknife.domain.errors import ModelNotRunnable, NotEnoughMemory, ValidationError
+from mlxknife.domain.errors import NotEnoughMemory, ValidationError
 from mlxknife.domain.model.generation import FinishReason, Message, Outcome, Piece, PieceKind, Timings, Usage, Wish
-from mlxknife.domain.model.info import ModelInfo, ModelType
-from mlxknife.domain.model.snapshot import Location, SnapshotFacts
-from mlxknife.domain.rules import display, filenames, memory, prompts, reasoning, wishes
-from mlxknife.domain.rules.stop import StopWatch
+from mlxknife.domain.model.info import ModelInfo
+from mlxknife.domain.rules import display, memory, prompts, reasoning, wishes
+from mlxknife.domain.rules.telling import Telling
 from mlxknife.domain.services.catalog import Catalog
+from mlxknife.domain.services.runnable import Runnable, runnable
 from mlxknife.ports.engine import Engine, TextModel
 from mlxknife.ports.system import System
 from mlxknife.ports.templates import Templates
-
-_OTHER_COMMAND = {
-    ModelType.EMBEDDING: "It makes embeddings: that is for mlxk embed",
-    ModelType.AUDIO: "It is a speech model, which mlxk does not run",
-}
 
 
 @attrs.define
@@ -73,7 +68,7 @@ class Session:
         tokens = self.model.tokens(prompt, is_rendered=template is not None)
         request = wishes.settled(wish, self.generation_config, tokens, self.info.traits.context_length)
         marks = reasoning.markers(self.model.vocabulary, template, prompt) if template is not None else None
-        told = _Told(reasoning.Splitter(marks), StopWatch(wish.stops))
+        telling, told = Telling(marks, wish.stops), list[Piece]()
         count, cached, first, ended = 0, 0, None, FinishReason.CANCELLED
         steps = self.model.generate(request)
         try:
@@ -81,20 +76,24 @@ class Session:
                 count += 1
                 cached = step.cached
                 first = first or self.system.now()
-                yield from told.hear(step.text)
+                for piece in telling.hear(step.text):
+                    told.append(piece)
+                    yield piece
                 ended = step.ended or ended
-                if told.watch.has_stopped:
+                if telling.has_stopped:
                     ended = FinishReason.STOP
                     break
         finally:
             steps.close()
-        yield from told.rest()
-        if told.watch.has_stopped:
+        for piece in telling.rest():
+            told.append(piece)
+            yield piece
+        if telling.has_stopped:
             ended = FinishReason.STOP
         over = self.system.now()
         return Outcome(
-            answer=told.text(PieceKind.ANSWER),
-            reasoning=told.text(PieceKind.REASONING),
+            answer=_text(told, PieceKind.ANSWER),
+            reasoning=_text(told, PieceKind.REASONING),
             finish_reason=ended,
             usage=Usage(prompt_tokens=len(tokens), completion_tokens=count, cached_tokens=cached),
             timings=Timings(load=self.load_seconds, first_token=(first or over) - began, total=over - began),
@@ -109,37 +108,6 @@ class Session:
             except StopIteration as end:
                 outcome: Outcome = end.value
                 return outcome
-
-
-@attrs.define
-class _Told:
-    """What an answer has told so far: reasoning as it comes, the answer until a stop string."""
-
-    splitter: reasoning.Splitter
-    watch: StopWatch
-    pieces: list[Piece] = attrs.field(factory=list)
-
-    def hear(self, text: str) -> Generator[Piece]:
-        for piece in self.splitter.feed(text):
-            yield from self._kept(piece)
-
-    def rest(self) -> Generator[Piece]:
-        for piece in self.splitter.flush():
-            yield from self._kept(piece)
-        held = self.watch.flush()
-        if held:
-            self.pieces.append(Piece(PieceKind.ANSWER, held))
-            yield self.pieces[-1]
-
-    def text(self, kind: PieceKind) -> str:
-        return "".join(piece.text for piece in self.pieces if piece.kind is kind)
-
-    def _kept(self, piece: Piece) -> Generator[Piece]:
-        if piece.kind is PieceKind.ANSWER:
-            piece = Piece(piece.kind, self.watch.feed(piece.text))
-        if piece.text:
-            self.pieces.append(piece)
-            yield piece
 
 
 @attrs.frozen
@@ -167,17 +135,18 @@ class Chat:
         if profile is not None and profile not in memory.PROFILES:
             msg = f"There is no CPU profile '{profile}'"
             raise ValidationError(msg, hint=f"There are {', '.join(memory.PROFILES)}")
-        found = self._runnable(spec)
-        guessing = None if draft is None else self._runnable(draft)
+        found = runnable(self.catalog, spec)
+        guessing = None if draft is None else runnable(self.catalog, draft)
         chosen = self._fitting([found] if guessing is None else [found, guessing], profile, window)
         began = self.system.now()
+        self.templates.prepare()
         model = self.engine.load(found.location, chosen, draft=None if guessing is None else guessing.location)
         return Session(
             info=found.info,
             model=model,
             templates=self.templates,
             system=self.system,
-            generation_config=found.facts.json_object(filenames.GENERATION_CONFIG),
+            generation_config=found.generation_config,
             load_seconds=self.system.now() - began,
             draft=None if guessing is None else guessing.info,
         )
@@ -187,24 +156,9 @@ class Chat:
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable.
         """
-        return self._runnable(spec).info
+        return runnable(self.catalog, spec).info
 
-    def _runnable(self, spec: str) -> _Found:
-        found = self.catalog.examine(spec, filenames.RUN_LIST)
-        info, location = found.info, found.entry.location
-        if not info.integrity.healthy or location is None:
-            msg = f"'{info.name}' cannot be run: {info.reason}"
-            hint = f"Bring what is missing with: mlxk pull {info.name}" if info.cached else f"See mlxk show {info.name}"
-            raise ModelNotRunnable(msg, hint=hint)
-        if info.traits.model_type in _OTHER_COMMAND:
-            msg = f"'{info.name}' does not generate text"
-            raise ModelNotRunnable(msg, hint=_OTHER_COMMAND[info.traits.model_type])
-        if not info.runtime_compatible:
-            msg = f"'{info.name}' cannot be run: {info.reason}"
-            raise ModelNotRunnable(msg)
-        return _Found(info, location, found.facts)
-
-    def _fitting(self, models: Sequence[_Found], wanted: str | None, window: int | None) -> str:
+    def _fitting(self, models: Sequence[Runnable], wanted: str | None, window: int | None) -> str:
         """Return the profile for models that are loaded together. Raises NotEnoughMemory."""
         need = sum((memory.needed(found.facts, window) for found in models), memory.Need(0, 0, 0))
         free = self.system.memory_available_bytes()
@@ -217,10 +171,5 @@ class Chat:
         return wanted or memory.profile(need, free)
 
 
-@attrs.frozen
-class _Found:
-    """A model that can be run, and where it is."""
-
-    info: ModelInfo
-    location: Location
-    facts: SnapshotFacts
+def _text(pieces: Sequence[Piece], kind: PieceKind) -> str:
+    return "".join(piece.text for piece in pieces if piece.kind is kind)

@@ -28,6 +28,8 @@ class Finder:
 
     store: ModelStore
     workspaces: Workspaces
+    knows_paths: bool = True
+    """Whether a spec may be a path; somebody from outside has no business with paths."""
 
     def places(self, pattern: str = "") -> tuple[Place, ...]:
         """Return the places of every model whose name contains a pattern, sorted by name.
@@ -61,7 +63,10 @@ class Finder:
         Raises what ``find`` raises; the revision is not looked up.
         """
         spec = naming.parse_spec(text)
-        if spec.is_path or self.workspaces.holds_model(text):
+        if spec.is_path and not self.knows_paths:
+            msg = f"No model found matching '{text}'"
+            raise ModelNotFound(msg, hint="Use the name of a model, not a path")
+        if spec.is_path or (self.knows_paths and self.workspaces.holds_model(text)):
             workspace = self.workspaces.at_path(text)
             return Place(self._name_of(workspace), workspace), None
         folders = self._cached()
@@ -80,7 +85,11 @@ class Finder:
     def _at_home(self, taken: Collection[str]) -> dict[str, Workspace]:
         """Name the workspaces of the home: a bare name that a cached model has already gives way to the path."""
         named = ((naming.quoted_name(workspace.folder), workspace) for workspace in self.workspaces.at_home())
-        return {workspace.path if name in taken else name: workspace for name, workspace in named}
+        return {
+            workspace.path if name in taken else name: workspace
+            for name, workspace in named
+            if self.knows_paths or name not in taken
+        }
 
     def _name_of(self, workspace: Workspace) -> str:
         bare = naming.quoted_name(workspace.folder)

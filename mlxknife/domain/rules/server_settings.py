@@ -1,0 +1,42 @@
+"""How a server can be: which settings can be meant, whoever set them."""
+
+from __future__ import annotations
+
+from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.model.settings import ServerSettings
+from mlxknife.domain.rules import memory
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+_MAX_PORT = 65535
+_MAX_INT = 2**31 - 1
+
+
+def check(settings: ServerSettings) -> None:
+    """Raise ValidationError for a setting that can mean nothing, naming it."""
+    _within("port", settings.port, 0, _MAX_PORT)
+    _within("max_tokens", settings.max_tokens, 1, _MAX_INT)
+    _within("max_loaded", settings.max_loaded, 1, _MAX_INT)
+    _within("idle_unload", settings.idle_seconds, 0, _MAX_INT)
+    _one_of("log_level", settings.log_level, LOG_LEVELS)
+    _one_of("cpu_profile", settings.profile, memory.PROFILES)
+    if not settings.host.strip():
+        msg = "host is empty"
+        raise ValidationError(msg, hint="127.0.0.1 is this machine only, 0.0.0.0 every address of it", param="host")
+    if settings.api_key is not None and not settings.api_key.isascii():
+        msg = "api_key must be of ASCII characters: it travels in a header"
+        raise ValidationError(msg, param="api_key")
+    if settings.max_loaded is not None and len(set(settings.models)) > settings.max_loaded:
+        msg = f"max_loaded is {settings.max_loaded}, and {len(set(settings.models))} models are to be kept"
+        raise ValidationError(msg, param="max_loaded")
+
+
+def _within(name: str, value: float | None, low: int, high: int) -> None:
+    if value is not None and not low <= value <= high:  # NaN is within nothing
+        msg = f"{name} must be between {low} and {high}, not {value}"
+        raise ValidationError(msg, param=name)
+
+
+def _one_of(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
+    if value is not None and value not in allowed:
+        msg = f"{name} must be one of {', '.join(allowed)}, not '{value}'"
+        raise ValidationError(msg, param=name)

@@ -1,0 +1,42 @@
+"""Telling an answer as its text comes: reasoning at once, the answer until a stop string."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mlxknife.domain.model.generation import Markers, Piece, PieceKind
+from mlxknife.domain.rules.reasoning import Splitter
+from mlxknife.domain.rules.stop import StopWatch
+
+
+class Telling:
+    """One answer on its way; the pieces that it yields are the same however its text was cut."""
+
+    def __init__(self, marks: Markers | None, stops: Sequence[str]) -> None:
+        """Take the marks of reasoning, or None where everything is answer, and the strings that end an answer."""
+        self._splitter = Splitter(marks)
+        self._watch = StopWatch(stops)
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether a stop string came."""
+        return self._watch.has_stopped
+
+    def hear(self, text: str) -> Iterator[Piece]:
+        """Yield what is certain by now."""
+        for piece in self._splitter.feed(text):
+            yield from self._shown(piece)
+
+    def rest(self) -> Iterator[Piece]:
+        """Yield what was held back, because nothing more will come."""
+        for piece in self._splitter.flush():
+            yield from self._shown(piece)
+        held = self._watch.flush()
+        if held:
+            yield Piece(PieceKind.ANSWER, held)
+
+    def _shown(self, piece: Piece) -> Iterator[Piece]:
+        if piece.kind is PieceKind.ANSWER:
+            piece = Piece(piece.kind, self._watch.feed(piece.text))
+        if piece.text:
+            yield piece

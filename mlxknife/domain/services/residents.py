@@ -1,0 +1,227 @@
+"""Residents: the models that are loaded, who uses them, and what happens when one falls.
+
+Everything here is called in one thread and blocks nowhere; what takes time is told later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+
+from mlxknife.domain.errors import KnifeError, NotEnoughMemory, ServerBusy
+from mlxknife.domain.model.batching import BatchStep
+from mlxknife.domain.model.hosting import Fell, HostEvent, Loaded
+from mlxknife.domain.rules import memory, residency
+from mlxknife.domain.rules.residency import Limits, Occupant
+from mlxknife.domain.services.resident import Asked, Claim, Resident, State
+from mlxknife.domain.services.serving import Served
+from mlxknife.ports.hosts import Hosts
+from mlxknife.ports.system import System
+
+
+@attrs.define
+class _Falls:
+    """How often a model fell since it last said anything to the end."""
+
+    count: int = 0
+    until: float = 0.0
+
+
+@attrs.define(eq=False)
+class Residents:
+    """Loads models when they are asked for, and unloads them when there is no room or nobody asks any more."""
+
+    hosts: Hosts
+    system: System
+    limits: Limits = attrs.field(factory=Limits)
+    idle_seconds: float | None = None
+    """After how long without a request a model is unloaded."""
+    profile: str | None = None
+    """How a machine without GPU is used; without it the memory decides."""
+    on_fall: Callable[[str], None] | None = None
+    _loaded: dict[str, Resident] = attrs.field(factory=dict)
+    _queue: list[Asked] = attrs.field(factory=list)
+    """Who waits for room, in order."""
+    _falls: dict[str, _Falls] = attrs.field(factory=dict)
+    _is_closed: bool = False
+
+    def claim(
+        self, served: Served, on_claim: Callable[[Claim | KnifeError], None], *, stays: bool = False
+    ) -> Callable[[], None]:
+        """Ask for a model, and return what forgets that one asked.
+
+        ``on_claim`` is called once, now or later: with a claim, which must be released, or with what is in the way:
+        NotEnoughMemory, ServerBusy where the model fell too often lately, whatever its process could not be loaded for.
+        """
+        asked = Asked(served, on_claim, stays)
+        resident = self._loaded.get(served.key)
+        if resident is None or resident.goes_next:
+            self._queue.append(asked)
+            self._serve_queue()
+        else:
+            self._admit(resident, asked)
+        return partial(self._forget, asked)
+
+    def keep(self, served: Served) -> None:
+        """Load a model now, and let it stay; where it cannot be loaded, the next request for it tells why."""
+        self.claim(served, _let_go, stays=True)
+
+    def loaded(self) -> tuple[Resident, ...]:
+        """Return what is loaded, or is being loaded."""
+        return tuple(self._loaded.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a model."""
+        return len(self._queue) + sum(len(resident.waiting) for resident in self._loaded.values())
+
+    def tick(self) -> None:
+        """Unload what nobody used for long. To be called every second or so."""
+        if self.idle_seconds is None:
+            return
+        oldest = self.system.now() - self.idle_seconds
+        for resident in self.loaded():
+            is_idle = not resident.is_used and not resident.stays and resident.state is State.READY
+            if is_idle and resident.last_used < oldest:
+                self._unload(resident)
+
+    def close(self) -> None:
+        """End all processes; whoever waits or is being answered is told so."""
+        self._is_closed = True
+        queue, self._queue = self._queue, []
+        for asked in queue:
+            asked.on_claim(_stopping())
+        for resident in self.loaded():
+            del self._loaded[resident.served.key]
+            resident.fall(_stopping())
+
+    def _released(self, claim: Claim) -> None:
+        resident = claim.resident
+        if claim in resident.claims:
+            resident.claims.discard(claim)
+            resident.last_used = self.system.now()
+            self._serve_queue()
+
+    # --- room
+
+    def _forget(self, asked: Asked) -> None:
+        if asked in self._queue:
+            self._queue.remove(asked)
+        resident = self._loaded.get(asked.served.key)
+        if resident is not None and asked in resident.waiting:
+            resident.waiting.remove(asked)
+        self._serve_queue()
+
+    def _serve_queue(self) -> None:
+        """Give whoever waits what there is room for, in order; who comes later never overtakes."""
+        for resident in self._loaded.values():
+            resident.goes_next = False
+        queue, self._queue = self._queue, []
+        while queue:
+            asked = queue.pop(0)
+            if not self._is_served(asked):
+                self._queue = [asked, *queue, *self._queue]
+                return
+
+    def _is_served(self, asked: Asked) -> bool:
+        """Whether somebody got a model, a place to wait for it, or an answer why not."""
+        if self._is_closed:
+            asked.on_claim(_stopping())
+            return True
+        resident = self._loaded.get(asked.served.key)
+        if resident is None:
+            try:
+                resident = self._begin(asked.served)
+            except (NotEnoughMemory, ServerBusy) as exc:
+                asked.on_claim(exc)
+                return True
+            if resident is None:
+                return False
+        self._admit(resident, asked)
+        return True
+
+    def _begin(self, served: Served) -> Resident | None:
+        """Start loading a model; None where another has to end something first."""
+        now = self.system.now()
+        falls = self._falls.get(served.key)
+        if falls is not None and now < falls.until:
+            msg = f"'{served.info.name}' fell {falls.count} times in a row"
+            raise ServerBusy(msg, retry_after=falls.until - now, hint="mlxk health --verify tells whether it is whole")
+        profile, size = self._size(served)
+        room = residency.room_for(
+            served.info.name,
+            size,
+            [Occupant(key, one.bytes, one.is_used, one.last_used) for key, one in self._loaded.items()],
+            self.limits,
+        )
+        if not room.is_there:
+            for key in room.awaited:
+                self._loaded[key].goes_next = True
+            return None
+        for key in room.leaving:
+            self._unload(self._loaded[key])
+        resident = Resident(served, size, now)
+        self._loaded[served.key] = resident
+        resident.host = self.hosts.start(served.location, profile, partial(self._heard, resident))
+        return resident
+
+    def _size(self, served: Served) -> tuple[str, int]:
+        """Return the profile that fits best, and what the model takes with it."""
+        free = self.limits.memory_bytes
+        profile = self.profile or memory.profile(served.need, free)
+        return profile, served.need.of(profile)
+
+    def _admit(self, resident: Resident, asked: Asked) -> None:
+        resident.stays = resident.stays or asked.stays
+        if resident.state is State.READY:
+            self._give(resident, asked)
+        else:
+            resident.waiting.append(asked)
+
+    def _give(self, resident: Resident, asked: Asked) -> None:
+        claim = Claim(resident, self._released)
+        resident.claims.add(claim)
+        resident.last_used = self.system.now()
+        asked.on_claim(claim)
+
+    def _unload(self, resident: Resident) -> None:
+        del self._loaded[resident.served.key]
+        resident.unload()
+
+    # --- what the processes tell
+
+    def _heard(self, resident: Resident, event: HostEvent) -> None:
+        if self._loaded.get(resident.served.key) is not resident:
+            return
+        if isinstance(event, BatchStep):
+            if resident.stepped(event):
+                self._falls.pop(resident.served.key, None)
+        elif isinstance(event, Loaded):
+            resident.model, resident.load_seconds = event.model, event.seconds
+            resident.state, resident.last_used = State.READY, self.system.now()
+            waiting, resident.waiting = resident.waiting, []
+            for asked in waiting:
+                self._give(resident, asked)
+        elif isinstance(event, Fell):
+            self._note_fall(resident)
+            del self._loaded[resident.served.key]
+            resident.fall(event.error)
+            self._serve_queue()
+
+    def _note_fall(self, resident: Resident) -> None:
+        falls = self._falls.setdefault(resident.served.key, _Falls())
+        falls.count += 1
+        falls.until = self.system.now() + residency.pause_after(falls.count)
+        if self.on_fall is not None:
+            self.on_fall(resident.name)
+
+
+def _let_go(claim: Claim | KnifeError) -> None:
+    if isinstance(claim, Claim):
+        claim.release()
+
+
+def _stopping() -> ServerBusy:
+    return ServerBusy("The server is stopping", retry_after=1.0)

@@ -1,0 +1,211 @@
+"""Serving: what a server needs to know of a model and of a request before its process is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
+
+import attrs
+
+from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.model.batching import Row
+from mlxknife.domain.model.generation import Message, Wish
+from mlxknife.domain.model.hosting import HostedModel
+from mlxknife.domain.model.info import ModelInfo
+from mlxknife.domain.model.serving import ChatRequest, TextRequest, Wanted
+from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.rules import memory, naming, prompts, reasoning, wishes
+from mlxknife.domain.services.catalog import Catalog
+from mlxknife.domain.services.narration import Narration
+from mlxknife.domain.services.runnable import Runnable, can_run, runnable
+from mlxknife.ports.system import System
+from mlxknife.ports.templates import Templates
+from mlxknife.ports.tokenizers import Tokenizer, Tokenizers
+
+_SEEDS = 2**63
+_MAX_TOKENIZERS = 8
+_FRESH = 5.0
+"""For how many seconds a look at the disk is good."""
+
+
+@attrs.frozen
+class Served:
+    """A model that somebody wants to be answered by."""
+
+    runnable: Runnable
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is known of it."""
+        return self.runnable.info
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other model and revision."""
+        return self.runnable.key
+
+    @property
+    def location(self) -> Location:
+        """Where it is."""
+        return self.runnable.location
+
+    @cached_property
+    def need(self) -> memory.Need:
+        """What it takes of the memory."""
+        return memory.needed(self.runnable.facts)
+
+
+@attrs.frozen
+class Prepared:
+    """A request as rows for a model: so many answers to each prompt, the answers to the first prompt first.
+
+    A row's id is its place here; whoever sends it gives it another.
+    """
+
+    rows: tuple[Row, ...]
+    narrations: tuple[Narration, ...]
+    prompt_tokens: int
+    """The tokens of all prompts, each counted once."""
+
+
+@attrs.define
+class Serving:
+    """Blocks: it reads files, renders templates and cuts texts."""
+
+    catalog: Catalog
+    """What clients may name: it knows no paths."""
+    own_catalog: Catalog
+    """What whoever starts the server may name."""
+    templates: Templates
+    tokenizers: Tokenizers
+    system: System
+    max_tokens: int | None = None
+    """How long an answer may get where the client says nothing."""
+    _listed: tuple[float, tuple[ModelInfo, ...]] | None = None
+    _found: dict[str, tuple[float, Served]] = attrs.field(factory=dict)
+    _own: dict[str, Served] = attrs.field(factory=dict)
+    """The models that the server was started with, by what they were called then, and by their names."""
+    _tokenizer: Callable[[str], Tokenizer] = attrs.field(init=False)
+    """Opens a tokenizer, which can take a second, or remembers one of the last."""
+
+    @_tokenizer.default
+    def _remembering(self) -> Callable[[str], Tokenizer]:
+        return lru_cache(_MAX_TOKENIZERS)(self.tokenizers.open)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """Return what can run; a look that is a few seconds old is good enough. Raises StorageError, AccessDenied."""
+        now = self.system.now()
+        if self._listed is None or abs(now - self._listed[0]) > _FRESH:
+            own = {served.key: served.info for served in self._own.values()}
+            named = {info.name: info for info in (*self.catalog.list(), *own.values()) if can_run(info)}
+            self._listed = now, tuple(named[name] for name in sorted(named, key=lambda name: (name.casefold(), name)))
+        return self._listed[1]
+
+    def start_with(self, spec: str) -> Served:
+        """Find a model for whoever starts the server, which clients may name from now on even if it is at a path.
+
+        Raises what ``find`` raises.
+        """
+        found = runnable(self.own_catalog, spec)
+        name = found.info.name
+        if not found.info.cached and naming.parse_spec(name).is_path:
+            name = naming.quoted_name(naming.last_part(name))
+        served = Served(attrs.evolve(found, info=attrs.evolve(found.info, name=name)))
+        self._own |= {spec: served, name: served}
+        self._listed = None
+        return served
+
+    def find(self, spec: str) -> Served:
+        """Return the one model that a name means, as it was a few seconds ago at most.
+
+        Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable.
+        """
+        if spec in self._own:
+            return self._own[spec]
+        now = self.system.now()
+        known = self._found.get(spec)
+        if known is not None and abs(now - known[0]) <= _FRESH:
+            return known[1]
+        self._found = {name: value for name, value in self._found.items() if abs(now - value[0]) <= _FRESH}
+        try:
+            served = Served(runnable(self.catalog, spec))
+        except ValidationError as exc:
+            exc.param = exc.param or "model"
+            raise
+        self._found[spec] = now, served
+        return served
+
+    def prepare(self, served: Served, model: HostedModel, request: ChatRequest | TextRequest) -> Prepared:
+        """Return what the process of a model is asked.
+
+        Raises ValidationError, ContextLengthExceeded, TemplateError, EngineError.
+        """
+        if isinstance(request, ChatRequest):
+            return self._conversation(served, model, request)
+        return self._texts(served, model, request)
+
+    def _conversation(self, served: Served, model: HostedModel, request: ChatRequest) -> Prepared:
+        prompts.check(request.messages)
+        tokenizer = self._tokenizer(model.tokenizer)
+        window = served.info.traits.context_length
+        wishes.check_length(request.messages, tokenizer.vocabulary, window)
+        template = model.chat_template
+        if template is None:
+            text, marks = prompts.plain(request.messages), None
+        else:
+            text = self.templates.render(template, request.messages, model.special_tokens)
+            marks = reasoning.markers(tokenizer.vocabulary, template, text)
+        tokens = tokenizer.tokens(text, is_rendered=template is not None)
+        wanted = request.wanted
+        rows = self._rows(served, model, tokens, wanted)
+        narrations = [Narration(tokenizer, len(tokens), marks=marks, stops=wanted.stops) for _ in rows]
+        return Prepared(tuple(rows), tuple(narrations), len(tokens))
+
+    def _texts(self, served: Served, model: HostedModel, request: TextRequest) -> Prepared:
+        wanted = request.wanted
+        if request.echo and wanted.top_logprobs is not None:
+            msg = "logprobs and echo do not go together: what a prompt's own tokens are worth is not computed"
+            raise ValidationError(msg, param="logprobs")
+        tokenizer = self._tokenizer(model.tokenizer)
+        rows, narrations, count = list[Row](), list[Narration](), 0
+        for prompt in request.prompts:
+            tokens = self._cut(served, tokenizer, prompt) if isinstance(prompt, str) else prompt
+            made = self._rows(served, model, tokens, wanted)
+            echo = _echo(tokenizer, prompt) if request.echo else ""
+            rows += made
+            narrations += [Narration(tokenizer, len(tokens), stops=wanted.stops, echo=echo) for _ in made]
+            count += len(tokens)
+        return Prepared(tuple(rows), tuple(narrations), count)
+
+    def _cut(self, served: Served, tokenizer: Tokenizer, prompt: str) -> tuple[int, ...]:
+        wishes.check_length((Message("user", prompt),), tokenizer.vocabulary, served.info.traits.context_length)
+        return tokenizer.tokens(prompt, is_rendered=False)
+
+    def _rows(self, served: Served, model: HostedModel, tokens: tuple[int, ...], wanted: Wanted) -> list[Row]:
+        wish = Wish(wanted.sampling, max_tokens=wanted.max_tokens or self.max_tokens, stops=wanted.stops)
+        wishes.check(wish)
+        window = served.info.traits.context_length
+        settled = wishes.settled(wish, served.runnable.generation_config, tokens, window)
+        seed = settled.sampling.seed
+        rows = [
+            Row(
+                id=number,
+                prompt=tokens,
+                max_tokens=settled.max_tokens,
+                sampling=attrs.evolve(settled.sampling, seed=None if seed is None else (seed + number) % _SEEDS),
+                frequency_penalty=wanted.frequency_penalty,
+                presence_penalty=wanted.presence_penalty,
+                logit_bias=wanted.logit_bias,
+                top_logprobs=wanted.top_logprobs,
+            )
+            for number in range(wanted.count)
+        ]
+        rows[0].check_vocabulary(model.vocabulary_size)
+        return rows
+
+
+def _echo(tokenizer: Tokenizer, prompt: str | Sequence[int]) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    joining = tokenizer.joining()
+    return "".join([*(joining.feed(token) for token in prompt), joining.rest()])

@@ -1,0 +1,21 @@
+"""Loading a model so that many answers can be made with it at a time; what a model's own process calls."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mlxknife.domain.model.hosting import HostedModel
+from mlxknife.domain.model.snapshot import Location
+from mlxknife.ports.batches import Batches
+
+
+class Loader(Protocol):
+    """Loads models for batches."""
+
+    def load(self, location: Location, profile: str, remembered: int) -> tuple[Batches, HostedModel]:
+        """Load a model whose files are whole, and return its batch and what is known of it.
+
+        ``profile`` says how a machine without GPU is to be used, ``remembered`` how many bytes may be kept of rows that
+        have ended. Raises EngineError where the runtime cannot, or where the tokenizer cannot be handed on.
+        """
+        ...

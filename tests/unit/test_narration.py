@@ -1,0 +1,125 @@
+"""What is told of one answer, token by token."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlxknife.domain.errors import EngineError
+from mlxknife.domain.model.batching import RowStep
+from mlxknife.domain.model.generation import FinishReason, Markers, Piece, PieceKind, Usage
+from mlxknife.domain.model.serving import TokenLikelihood, Told
+from mlxknife.domain.services.narration import Narration
+from tests.fakes.tokenizers import FakeTokenizer
+
+_TOKENIZER = FakeTokenizer(("<think>", "</think>"), "")
+_MARKS = Markers(("<think>",), "</think>")
+_END = 0
+
+
+def _told(narration: Narration, text: str, ended: FinishReason = FinishReason.STOP) -> list[Told]:
+    """Return what is told of a text until it ends, or is to be cancelled."""
+    tokens = _TOKENIZER.tokens(text, is_rendered=True)
+    steps = [RowStep(1, token, cached=2) for token in tokens]
+    if ended is FinishReason.STOP:
+        steps.append(RowStep(1, _END, ended, cached=2))
+    else:
+        steps[-1] = RowStep(1, tokens[-1], ended, cached=2)
+    told = list[Told]()
+    for step in steps:
+        told.append(narration.hear(step))
+        if told[-1].ended is not None:
+            break
+    return told
+
+
+def _text(told: list[Told], kind: PieceKind = PieceKind.ANSWER) -> str:
+    return "".join(piece.text for one in told for piece in one.pieces if piece.kind is kind)
+
+
+def test_a_letter_is_told_when_its_last_byte_came() -> None:
+    told = _told(Narration(_TOKENIZER, 3), "é!")
+    assert [[piece.text for piece in one.pieces] for one in told] == [[], ["é"], ["!"], []]
+    assert told[-1] == Told(ended=FinishReason.STOP, usage=Usage(3, 4, 2))
+
+
+def test_the_token_that_ends_a_turn_is_no_text_and_the_last_of_too_many_is() -> None:
+    assert _text(_told(Narration(_TOKENIZER, 3), "ab")) == "ab"
+    told = _told(Narration(_TOKENIZER, 3), "ab", FinishReason.LENGTH)
+    assert (_text(told), told[-1].ended, told[-1].usage) == ("ab", FinishReason.LENGTH, Usage(3, 2, 2))
+
+
+def test_a_stop_string_ends_an_answer_of_which_the_model_knows_nothing() -> None:
+    told = _told(Narration(_TOKENIZER, 3, stops=("<end>",)), "one<end>two")
+    assert (_text(told), told[-1].ended, told[-1].must_be_cancelled) == ("one", FinishReason.STOP, True)
+    assert told[-1].usage == Usage(3, 8, 2)
+
+
+def test_a_stop_string_that_is_complete_with_the_last_token_needs_no_cancelling() -> None:
+    told = _told(Narration(_TOKENIZER, 3, stops=("<end>",)), "one<end>", FinishReason.LENGTH)
+    assert (_text(told), told[-1].ended, told[-1].must_be_cancelled) == ("one", FinishReason.STOP, False)
+
+
+def test_what_might_have_become_a_stop_string_is_told_at_the_end() -> None:
+    told = _told(Narration(_TOKENIZER, 3, stops=("<end>",)), "one<en")
+    assert (_text(told), told[-1].must_be_cancelled) == ("one<en", False)
+    assert [piece.text for piece in told[-1].pieces] == ["<en"]
+
+
+def test_reasoning_is_told_apart() -> None:
+    told = _told(Narration(_TOKENIZER, 3, marks=_MARKS), "<think>hm</think>yes")
+    assert (_text(told, PieceKind.REASONING), _text(told)) == ("hm", "yes")
+
+
+def test_an_echo_comes_first() -> None:
+    told = _told(Narration(_TOKENIZER, 3, echo="Say: "), "ab")
+    assert told[0].pieces == (Piece(PieceKind.ANSWER, "Say: "), Piece(PieceKind.ANSWER, "a"))
+    assert _text(_told(Narration(_TOKENIZER, 3, echo="Say: "), "")) == "Say: "
+
+
+def test_likelihoods_have_names_and_bytes() -> None:
+    told = Narration(_TOKENIZER, 3).hear(RowStep(1, 0xC3, None, -0.5, ((0xC3, -0.5), (97, -2.0))))
+    first, second = TokenLikelihood("\ufffd", b"\xc3", -0.5), TokenLikelihood("a", b"a", -2.0)
+    assert told.likelihoods == (TokenLikelihood("\ufffd", b"\xc3", -0.5, (first, second)),)
+    assert Narration(_TOKENIZER, 3).hear(RowStep(1, _END, FinishReason.STOP, -0.1)).likelihoods == ()
+
+
+def test_half_a_letter_at_the_end_is_dropped() -> None:
+    narration = Narration(_TOKENIZER, 3)
+    assert narration.hear(RowStep(1, 0xC3, FinishReason.LENGTH)).pieces == ()
+
+
+def test_a_tokenizer_that_breaks_down_is_an_error() -> None:
+    class Broken:
+        def feed(self, token: int) -> str:
+            msg = f"no {token}"
+            raise EngineError(msg)
+
+        def rest(self) -> str:
+            return ""
+
+    class BrokenTokenizer(FakeTokenizer):
+        def joining(self) -> Broken:
+            return Broken()
+
+    with pytest.raises(EngineError):
+        Narration(BrokenTokenizer((), ""), 1).hear(RowStep(1, 1))
+
+
+@given(
+    st.lists(st.sampled_from(["<think>", "</think>", "stop", "st", "o", "p", "é", "\n", " "]), max_size=12).map("".join)
+)
+def test_a_stream_says_what_the_whole_says(text: str) -> None:
+    """Letter by letter or at once: what is told is the same."""
+    whole = Narration(_TOKENIZER, 3, marks=_MARKS, stops=("stop",))
+    in_letters = Narration(FakeTokenizer((), ""), 3, marks=_MARKS, stops=("stop",))
+    by_marks = _told(whole, text)
+    steps = [RowStep(1, byte) for byte in text.encode()] + [RowStep(1, _END, FinishReason.STOP)]
+    by_bytes = list[Told]()
+    for step in steps:
+        by_bytes.append(in_letters.hear(step))
+        if by_bytes[-1].ended is not None:
+            break
+    for kind in PieceKind:
+        assert _text(by_marks, kind) == _text(by_bytes, kind)

@@ -1,0 +1,49 @@
+"""How a server can be."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.model.settings import ServerSettings
+from mlxknife.domain.rules import server_settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "param"),
+    [
+        (ServerSettings(port=-1), "port"),
+        (ServerSettings(port=65536), "port"),
+        (ServerSettings(host=" "), "host"),
+        (ServerSettings(max_tokens=0), "max_tokens"),
+        (ServerSettings(max_loaded=0), "max_loaded"),
+        (ServerSettings(idle_seconds=-1.0), "idle_unload"),
+        (ServerSettings(idle_seconds=float("nan")), "idle_unload"),
+        (ServerSettings(log_level="loud"), "log_level"),
+        (ServerSettings(profile="slow"), "cpu_profile"),
+        (ServerSettings(api_key="schlüssel"), "api_key"),
+        (ServerSettings(models=("a", "b"), max_loaded=1), "max_loaded"),
+    ],
+    ids=str,
+)
+def test_what_can_mean_nothing_is_refused_by_name(settings: ServerSettings, param: str) -> None:
+    with pytest.raises(ValidationError, match=param) as refusal:
+        server_settings.check(settings)
+    assert refusal.value.param == param
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ServerSettings(),
+        ServerSettings(port=0, host="::1", max_tokens=1, max_loaded=1, idle_seconds=0.0),
+        ServerSettings(models=("a", "a"), max_loaded=1, profile="compact", log_level="debug", api_key="k"),
+    ],
+    ids=str,
+)
+def test_what_can_be_meant_is_let_through(settings: ServerSettings) -> None:
+    server_settings.check(settings)
+
+
+def test_a_key_is_never_shown() -> None:
+    assert "hidden" not in repr(ServerSettings(api_key="hidden"))
