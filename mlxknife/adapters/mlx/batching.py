@@ -68,6 +68,11 @@ class MlxBatches:
         return not self._waiting and not self._running
 
     @property
+    def vocabulary_size(self) -> int:
+        """How many tokens the model tells apart; its tokenizer may have names for fewer."""
+        return self._vocabulary
+
+    @property
     def remembered(self) -> int:
         """How many bytes are kept of rows that have ended."""
         return self._prefixes.size

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlxknife.adapters.mlx import cache_shapes, cpu, vocabulary
+from mlxknife.adapters.mlx.batching import MlxBatches
 from mlxknife.adapters.mlx.decoding import decoded
 from mlxknife.adapters.mlx.failures import hushed, our_errors
 from mlxknife.adapters.mlx.prompt_cache import PromptCache
@@ -85,6 +86,19 @@ class MlxTextModel:
         clean = text.encode("utf-8", "replace").decode()  # half a character is no text to a tokenizer
         with our_errors("run"), hushed():
             return tuple(self._tokenizer.encode(clean, add_special_tokens=not is_rendered, verbose=False))
+
+    def written_tokenizer(self) -> str:
+        """Return the tokenizer as the library of that name writes it down. Raises EngineError."""
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            msg = "The tokenizer of this model cannot be served yet: it is not of the library 'tokenizers'"
+            raise EngineError(msg, hint="mlxk run answers with it")
+        with our_errors("loaded"):
+            return str(backend.to_str())
+
+    def batches(self, budget: int) -> MlxBatches:
+        """Return the same model for many answers at a time; ``budget`` is as ``MlxBatches`` has it."""
+        return MlxBatches(self._models[0], self._ends, budget=budget)
 
     def generate(self, request: TokenRequest) -> Generator[Step]:
         """See ``TextModel.generate``."""

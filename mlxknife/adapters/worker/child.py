@@ -1,0 +1,150 @@
+"""The process that hosts one model: it loads it, and then steps as long as rows run."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from mlxknife.adapters.worker.life import Heart, settle
+from mlxknife.adapters.worker.protocol import (
+    Ask,
+    Beat,
+    Drop,
+    Failed,
+    Frames,
+    Ready,
+    Start,
+    Stepped,
+    ToChild,
+    Trouble,
+    for_child,
+    packed,
+)
+from mlxknife.domain.errors import EngineError, InternalError, KnifeError
+from mlxknife.ports.batches import Batches
+from mlxknife.ports.loaders import Loader
+
+_CHUNK = 256 * 1024
+
+
+def serve(descriptor: int, parent: int, loader: Loader) -> int:
+    """Host the model that the other end of a socket names, until that end is closed; return an exit status."""
+    settle(parent)
+    os.set_inheritable(descriptor, False)  # noqa: FBT003 - what this process starts shall not hold its end open
+    connection = socket.socket(fileno=descriptor)
+    try:
+        _serve(_Line(connection), parent, loader)
+    except (ConnectionError, InternalError):  # the parent is gone, or talks nonsense
+        return 1
+    finally:
+        connection.detach()  # it closes with the process: what went wrong is written down before the other end sees it
+    return 0
+
+
+def _serve(line: _Line, parent: int, loader: Loader) -> None:
+    start = line.first()
+    heart = Heart(line.beat, start.beat, parent)
+    heart.start()
+    try:
+        batches = _loaded(line, start, loader)
+        if batches is not None:
+            _run(line, batches)
+    finally:
+        heart.stop()
+
+
+def _loaded(line: _Line, start: Start, loader: Loader) -> Batches | None:
+    began = time.monotonic()
+    try:
+        batches, model = loader.load(start.location(), start.profile, start.remembered)
+        try:
+            message = packed(Ready(model, time.monotonic() - began))
+        except (OverflowError, UnicodeError) as exc:
+            msg = f"The tokenizer or the template of this model cannot be served: {exc}"
+            raise EngineError(msg, hint="mlxk run answers with it") from exc
+    except KnifeError as exc:
+        line.send(packed(Failed(Trouble.of(exc))))
+        return None
+    line.send(message)
+    return batches
+
+
+def _run(line: _Line, batches: Batches) -> None:
+    """Step for ever; ConnectionError is the way out."""
+    while True:
+        for message in line.arrived(may_wait=batches.is_idle):
+            trouble = _heeded(batches, message)
+            if trouble is not None:
+                line.send(packed(trouble))
+        if not batches.is_idle:
+            line.send(packed(Stepped.of(batches.step())))
+
+
+def _heeded(batches: Batches, message: ToChild) -> Stepped | None:
+    """Do what a message says; return what there is to tell of it at once."""
+    match message:
+        case Ask(row):
+            try:
+                batches.admit(row)
+            except KnifeError as exc:
+                return Stepped.refusing(row.id, exc)
+        case Drop(row_id):
+            batches.cancel(row_id)
+        case Start():
+            msg = "A model is loaded already"
+            raise InternalError(msg)
+    return None
+
+
+class _Line:
+    """The child's end of the socket. Two threads send; one reads."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._frames = Frames()
+        self._sending = threading.Lock()
+        self._beat = packed(Beat())
+
+    def first(self) -> Start:
+        """Wait for what is to be loaded; what came behind it stays. Raises ConnectionError, InternalError."""
+        while (frame := self._frames.next()) is None:
+            self._receive(0)
+        message = for_child(frame)
+        if not isinstance(message, Start):
+            msg = "No model was named"
+            raise InternalError(msg)
+        return message
+
+    def send(self, data: bytes) -> None:
+        """Send it all. Raises ConnectionError."""
+        with self._sending:
+            self._connection.sendall(data)
+
+    def beat(self) -> None:
+        """Give a sign of life. Raises ConnectionError."""
+        self.send(self._beat)
+
+    def arrived(self, *, may_wait: bool) -> Iterator[ToChild]:
+        """Yield what has come; where it may wait, at least one message. Raises ConnectionError, InternalError."""
+        count = 0
+        while True:
+            while (frame := self._frames.next()) is not None:
+                count += 1
+                yield for_child(frame)
+            if not self._receive(0 if may_wait and not count else socket.MSG_DONTWAIT):
+                return
+
+    def _receive(self, flags: int) -> bool:
+        """Take what is there, and tell whether there was anything."""
+        try:
+            data = self._connection.recv(_CHUNK, flags)
+        except BlockingIOError:
+            return False
+        if not data:
+            msg = "the other end is closed"
+            raise ConnectionResetError(msg)
+        self._frames.feed(data)
+        return True

@@ -1,0 +1,78 @@
+"""What a model's process writes: into the log, a bounded number of lines, and the end of it kept for its obituary."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import IO
+
+_CHUNK = 65536
+_KEPT = 4096
+_MAX_LINE = 1000
+_LINES = 50
+"""How many lines are logged until more are allowed."""
+_LOG = logging.getLogger("mlxknife.worker")
+
+
+class LastWords:
+    """Reads a pipe on the loop that runs."""
+
+    def __init__(self, pipe: IO[bytes] | None) -> None:
+        """Take the end of a pipe that can be read."""
+        self._loop = asyncio.get_running_loop()
+        self._pipe = pipe
+        self._kept = bytearray()
+        self._line = bytearray()
+        self._lines_left = _LINES
+        if pipe is not None:
+            os.set_blocking(pipe.fileno(), False)
+            self._loop.add_reader(pipe, self.read)
+
+    def tail(self) -> str:
+        """Return the last of what was written."""
+        return self._kept.decode("utf-8", "replace").strip()
+
+    def allow_more(self) -> None:
+        """Let more lines into the log."""
+        self._lines_left = _LINES
+
+    def read(self) -> None:
+        """Take what is there."""
+        if self._pipe is None:
+            return
+        try:
+            data = os.read(self._pipe.fileno(), _CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        self._kept += data
+        del self._kept[:-_KEPT]
+        *whole, rest = data.split(b"\n")
+        for part in whole:
+            self._log(bytes(self._line[:_MAX_LINE]) + part)
+            self._line.clear()
+        if len(self._line) < _MAX_LINE:
+            self._line += rest[:_MAX_LINE]
+
+    def close(self) -> None:
+        """Let the pipe go; closing it twice is no mistake."""
+        if self._pipe is None:
+            return
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._pipe)
+        self._pipe.close()
+        self._pipe = None
+        if self._line:
+            self._log(bytes(self._line))
+
+    def _log(self, line: bytes) -> None:
+        text = line[:_MAX_LINE].decode("utf-8", "replace").rstrip()
+        if not text or self._lines_left <= 0:
+            return
+        self._lines_left -= 1
+        _LOG.info("%s", text)
