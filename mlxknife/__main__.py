@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """Run ``mlxk`` with the arguments of this process and return its exit code."""
+    if sys.argv[1:2] == ["--worker-fd"]:  # the process of a model, which only our own server starts
+        from mlxknife.bootstrap import run_worker  # noqa: PLC0415 - --version and --help need none of it
+
+        return run_worker(*map(int, sys.argv[2:4]))
     return run_command_line(sys.argv[1:], _open_app)
 
 

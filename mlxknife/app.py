@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from mlxknife.domain.model.settings import Settings
+from mlxknife.domain.model.settings import ServerSettings, Settings
 from mlxknife.domain.services.finder import Finder
 from mlxknife.domain.services.inspector import Inspector
 from mlxknife.domain.services.verifier import Verifier
 from mlxknife.ports.disposal import Disposal
 from mlxknife.ports.engine import Engine
 from mlxknife.ports.hasher import Hasher
+from mlxknife.ports.hosts import Hosts
 from mlxknife.ports.hub import Hub
 from mlxknife.ports.importer import Importer
 from mlxknife.ports.intake import Intake
@@ -24,6 +25,7 @@ from mlxknife.ports.runtime_inventory import RuntimeInventory
 from mlxknife.ports.starters import StarterSource
 from mlxknife.ports.system import System
 from mlxknife.ports.templates import Templates
+from mlxknife.ports.tokenizers import Tokenizers
 from mlxknife.ports.workers import Workers
 from mlxknife.ports.workshop import Workshop
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from mlxknife.domain.services.health import Health
     from mlxknife.domain.services.puller import Puller
     from mlxknife.domain.services.remover import Remover
+    from mlxknife.domain.services.residents import Residents
+    from mlxknife.domain.services.serving import Serving
     from mlxknife.domain.services.starting import Starting
     from mlxknife.domain.services.tee import Tee
 
@@ -65,6 +69,13 @@ class App:
     open_programs: Callable[[], Programs]
     """Opens what runs programs, which only ``mlx-tee`` does."""
     has_gpu: Callable[[], bool]
+    open_hosts: Callable[[], Hosts]
+    """Opens what runs models in processes of their own, in the thread of the loop that will use it."""
+    open_tokenizers: Callable[[], Tokenizers]
+    server_settings: Callable[[], ServerSettings]
+    """Tells how a server is to be where nobody says. Raises ValidationError."""
+    run_server: Callable[[App, ServerSettings, Callable[[str], None]], int]
+    """Serves until somebody ends it, tells the address once it listens, and returns the exit code."""
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -86,6 +97,22 @@ class App:
         from mlxknife.domain.services.chat import Chat  # noqa: PLC0415
 
         return Chat(self.catalog, self.open_engine(), self.templates, self.system)
+
+    def open_serving(self, max_tokens: int | None = None) -> Serving:
+        """Make what a server asks about models and requests; ``max_tokens`` holds where a client says nothing."""
+        from mlxknife.domain.services.serving import Serving  # noqa: PLC0415
+
+        for_clients = attrs.evolve(self.catalog, finder=attrs.evolve(self.finder, knows_paths=False))
+        return Serving(for_clients, self.catalog, self.templates, self.open_tokenizers(), self.system, max_tokens)
+
+    def open_residents(self, settings: ServerSettings | None = None) -> Residents:
+        """Make what loads models for a server, in the thread of its loop; close it in the end."""
+        from mlxknife.domain.rules.residency import Limits  # noqa: PLC0415
+        from mlxknife.domain.services.residents import Residents  # noqa: PLC0415
+
+        settings = settings or self.server_settings()
+        limits = Limits(self.system.memory_available_bytes(), settings.max_loaded)
+        return Residents(self.open_hosts(), self.system, limits, settings.idle_seconds, settings.profile)
 
     @cached_property
     def puller(self) -> Puller:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
+
+import attrs
 
 from mlxknife.adapters.folder.hashing import ThreadedHasher
 from mlxknife.adapters.folder.reader import FolderReader
@@ -16,19 +20,28 @@ from mlxknife.adapters.packages.inventory import InstalledPackages
 from mlxknife.adapters.process.workers import ForkedWorkers, SerialWorkers
 from mlxknife.adapters.system.accelerator import has_gpu
 from mlxknife.adapters.system.machine import Machine
-from mlxknife.adapters.system.surroundings import check_timeouts, checked_endpoint, settle
+from mlxknife.adapters.system.surroundings import check_timeouts, checked_endpoint, server_settings, settle
 from mlxknife.adapters.workspaces.folders import LocalWorkspaces
 from mlxknife.adapters.workspaces.workshop import LocalWorkshop
 from mlxknife.app import App
-from mlxknife.domain.model.settings import Settings
+from mlxknife.domain.model.settings import ServerSettings, Settings
 from mlxknife.domain.services.finder import Finder
 from mlxknife.domain.services.inspector import Inspector
 from mlxknife.ports.engine import Engine
+from mlxknife.ports.hosts import Hosts
 from mlxknife.ports.hub import Hub
 from mlxknife.ports.importer import Importer
 from mlxknife.ports.intake import Intake
 from mlxknife.ports.programs import Programs
 from mlxknife.ports.starters import StarterSource
+from mlxknife.ports.tokenizers import Tokenizers
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from mlxknife.domain.services.residents import Residents
+    from mlxknife.domain.services.serving import Served, Serving
+    from mlxknife.http.options import Options
 
 
 def open_app(
@@ -75,7 +88,83 @@ def open_app(
         system=Machine(),
         open_programs=_open_programs,
         has_gpu=has_gpu,
+        open_hosts=open_hosts,
+        open_tokenizers=_open_tokenizers,
+        server_settings=partial(server_settings, os.environ if environment is None else environment),
+        run_server=_run_server,
     )
+
+
+_MOST_REMEMBERED = 4 * 1024**3
+_SHARE_REMEMBERED = 8
+
+
+def open_hosts() -> Hosts:
+    """Open what runs models in processes of their own; it works on the asyncio loop that calls it."""
+    from mlxknife.adapters.worker.hosts import WorkerHosts  # noqa: PLC0415 - only a server runs models so
+
+    return WorkerHosts((sys.executable, "-P", "-m", "mlxknife", "--worker-fd"), _remembered)
+
+
+def run_worker(descriptor: int, parent: int) -> int:
+    """Be the process of one model: the other composition root. Return its exit status."""
+    from mlxknife.adapters.mlx.hosting import MlxLoader  # noqa: PLC0415 - only what runs a model needs MLX
+    from mlxknife.adapters.worker.child import serve  # noqa: PLC0415
+
+    return serve(descriptor, parent, MlxLoader())
+
+
+def _remembered() -> int:
+    """Return how many bytes a model that is started now may keep of rows that have ended."""
+    free = Machine().memory_available_bytes()
+    return _MOST_REMEMBERED // _SHARE_REMEMBERED if free is None else min(free // _SHARE_REMEMBERED, _MOST_REMEMBERED)
+
+
+def _run_server(app: App, settings: ServerSettings, on_ready: Callable[[str], None]) -> int:
+    if settings.reloads:
+        from mlxknife.adapters.process.reloading import serve_anew  # noqa: PLC0415 - only who works on the program needs it
+
+        environment = {**os.environ, "MLXK_RELOAD": "off"}
+        return serve_anew([sys.executable, "-m", "mlxknife", *_without_reload(sys.argv[1:])], environment)
+    from mlxknife.http.options import Options  # noqa: PLC0415 - only a server needs the web
+    from mlxknife.http.server import serve  # noqa: PLC0415
+
+    options = Options(
+        host=settings.host,
+        port=settings.port,
+        api_key=settings.api_key,
+        allowed_hosts=settings.allowed_hosts,
+        cors_origins=settings.cors_origins,
+        log_level=settings.log_level,
+        log_json=settings.log_json,
+    )
+    app = attrs.evolve(app, workers=SerialWorkers())  # a server has threads, and whoever has some must not fork
+    serving = app.open_serving(settings.max_tokens)
+    kept = [serving.start_with(spec) for spec in settings.models]
+    return serve(partial(_server_app, serving, partial(app.open_residents, settings), kept), options, on_ready)
+
+
+def _without_reload(arguments: Sequence[str]) -> list[str]:
+    return [word for word in arguments if word != "--reload"]
+
+
+def _server_app(
+    serving: Serving, open_residents: Callable[[], Residents], kept: Sequence[Served], options: Options
+) -> Starlette:
+    from mlxknife.http.app import create_app  # noqa: PLC0415
+
+    residents = open_residents()
+    for served in kept:
+        residents.keep(served)
+    app = create_app(serving, residents, options)
+    residents.on_fall = app.state.front.metrics.fell
+    return app
+
+
+def _open_tokenizers() -> Tokenizers:
+    from mlxknife.adapters.hf_tokenizers.tokenizers import HfTokenizers  # noqa: PLC0415 - only a server joins texts
+
+    return HfTokenizers()
 
 
 def _open_starters(settings: Settings) -> StarterSource:

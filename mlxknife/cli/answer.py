@@ -23,6 +23,8 @@ class Answer:
     lines: Callable[[bool], Iterable[Line]]
     """Makes the text for people; the argument says whether it goes to a terminal."""
     exit_code: int = 0
+    is_told: bool = False
+    """Whether it was printed while the command still worked."""
 
 
 class Failed(Exception):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import math
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
+
+from mlxknife.cli.help_text import HelpFormatter
 
 PROGRAM = "mlxk"
 
@@ -17,9 +18,13 @@ COMMANDS = {
     "pull": "bring a model from the Hub, or what is missing or damaged of it",
     "rm": "remove a model, one revision of it, or what nobody needs",
     "run": "ask a model, from a terminal or in a pipe",
+    "serve": "let other programs use models, over HTTP as OpenAI has it (also called server)",
     "version": "tell the version of the program and its JSON contract",
 }
 """Every command and what it does; its module is ``mlxknife.cli.commands.<name>``, loaded when it is asked for."""
+
+_ALIASES = {"server": "serve"}
+_NAMES_ON_THE_WIRE = {"serve": "server"}
 
 _EPILOG = """\
 MODEL is ORG/NAME, a part of it that fits one model only, the name of a workspace,
@@ -29,10 +34,6 @@ characters of a commit.
 Exit codes: 0 done, 1 refused or not found, 2 network, 3 files or permissions,
 130 interrupted. More: mlxk COMMAND --help
 """
-
-
-_FORMATTER = functools.partial(argparse.RawDescriptionHelpFormatter, width=100)
-"""A fixed width, because asking the terminal would import four compression libraries at every start."""
 
 
 class UsageError(Exception):
@@ -90,6 +91,11 @@ class Parser(argparse.ArgumentParser):
         return f"Did you mean {close}?" if close else None
 
 
+def wire_name(command: str | None) -> str | None:
+    """Return what the JSON contract calls a command."""
+    return None if command is None else _NAMES_ON_THE_WIRE.get(command, command)
+
+
 def split_command(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
     """Return what stands before the command, the command, and what stands behind it."""
     for place, word in enumerate(argv):
@@ -106,7 +112,7 @@ def program_parser() -> Parser:
         usage=f"{PROGRAM} [--json] [--debug] [--version] COMMAND ...",
         description=f"Keep, bring and check language models for MLX.\n\ncommands:\n{listing}",
         epilog=_EPILOG,
-        formatter_class=_FORMATTER,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     _add_common(parser)
@@ -118,7 +124,7 @@ def command_parser(name: str) -> Parser:
     """Return a parser for one command, to which its module adds what it takes."""
     parser = Parser(
         prog=f"{PROGRAM} {name}",
-        formatter_class=_FORMATTER,
+        formatter_class=HelpFormatter,
         description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.",
         allow_abbrev=False,
     )
@@ -131,13 +137,15 @@ def _add_common(parser: Parser) -> None:
     parser.add_argument("--debug", action="store_true", help="show tracebacks (also MLXK_DEBUG=1)")
 
 
-def check_command(name: str) -> None:
-    """Raise UsageError for an unknown command, with the nearest known one."""
+def command_meant(word: str) -> str:
+    """Return the command that a word means. Raises UsageError for an unknown one, with the nearest known one."""
+    name = _ALIASES.get(word, word)
     if name not in COMMANDS:
         close = _closest(name, COMMANDS)
         hint = f"Did you mean {PROGRAM} {close}?" if close else f"See {PROGRAM} --help"
         msg = f"unknown command {name!r} (there are: {', '.join(COMMANDS)})"
         raise UsageError(msg, hint=hint)
+    return name
 
 
 def _closest(word: str, words: Iterable[str]) -> str | None:

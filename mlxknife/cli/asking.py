@@ -20,6 +20,7 @@ Examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the model, the prompt and everything that shapes the answer."""
+    parser.usage = "%(prog)s [OPTIONS] MODEL [PROMPT ...]"
     parser.epilog = _EPILOG
     parser.add_argument("model", metavar="MODEL", help="a model that is there, or a folder")
     parser.add_argument("prompt", metavar="PROMPT", nargs="*", default=[], help="what to ask; - reads it from stdin")

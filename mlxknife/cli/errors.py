@@ -9,7 +9,9 @@ from msgspec import UNSET
 
 from mlxknife.cli.answer import Failed
 from mlxknife.cli.arguments import UsageError
+from mlxknife.cli.interrupts import Interrupted
 from mlxknife.cli.output import print_error
+from mlxknife.cli.process import INTERRUPTED
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.cli.wire import ErrorObject
 from mlxknife.domain.errors import AccessDenied, InternalError, KnifeError, StorageError, ValidationError
@@ -37,6 +39,13 @@ def report(exc: Exception, *, command: str | None, as_json: bool, debug: bool) -
     else:
         _print_sentences(error)
     return EXIT_CODES.get(error.code, GENERAL)
+
+
+def report_interrupt(exc: KeyboardInterrupt, *, command: str | None) -> int:
+    """Tell a program that waits for a document about a Ctrl-C, and return the exit code of the process."""
+    error = ErrorObject(type="interrupted", message="Ctrl-C ended it")
+    print_error(error, command=command, data=exc.data if isinstance(exc, Interrupted) else None)
+    return INTERRUPTED
 
 
 def _known(exc: Exception) -> KnifeError:

@@ -8,6 +8,15 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class Interrupted(KeyboardInterrupt):
+    """A Ctrl-C, with what the command can tell all the same."""
+
+    def __init__(self, data: object) -> None:
+        """Hold the ``data`` of the JSON envelope."""
+        super().__init__()
+        self.data = data
+
+
 @contextmanager
 def heeded_interrupts() -> Iterator[None]:
     """Raise KeyboardInterrupt for a Ctrl-C, at the latest at the end.

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from mlxknife.cli import process
 from mlxknife.cli.arguments import (
     UsageError,
-    check_command,
+    command_meant,
     command_parser,
     program_parser,
     split_command,
+    wire_name,
 )
 from mlxknife.cli.listener import ListenerGone
 from mlxknife.version import __version__
@@ -28,19 +29,7 @@ _COMMON = ("json", "debug")
 def run_command_line(argv: list[str], open_app: Callable[[], App]) -> int:
     """Run one command line and return its exit code; whatever happens, stdout and stderr keep the contract."""
     process.prepare_streams()
-    try:
-        code = _run(argv, open_app)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader went away
-        process.give_up(sys.stdout)
-        return process.BROKEN_PIPE
-    except KeyboardInterrupt:
-        return process.INTERRUPTED
-    except OSError as exc:
-        process.give_up(sys.stdout)
-        sys.stderr.write(f"error: the answer cannot be written: {exc.strerror}\n")
-        return process.UNWRITABLE
-    return code
+    return process.finished(lambda: _run(argv, open_app), what="the answer")
 
 
 def _run(argv: list[str], open_app: Callable[[], App]) -> int:
@@ -57,15 +46,23 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
         return exc.code if isinstance(exc.code, int) else 0
     except ListenerGone as exc:
         raise exc.error from exc
+    except KeyboardInterrupt as exc:
+        if not as_json:
+            raise
+        from mlxknife.cli.errors import report_interrupt  # noqa: PLC0415 - most runs have no error
+
+        return report_interrupt(exc, command=wire_name(name))
     except Exception as exc:  # noqa: BLE001 - the last stop before the user: everything becomes an error of the contract
         from mlxknife.cli.errors import report  # noqa: PLC0415 - most runs have no error
 
-        return report(exc, command=name, as_json=as_json, debug="--debug" in words or process.wants_tracebacks())
+        return report(
+            exc, command=wire_name(name), as_json=as_json, debug="--debug" in words or process.wants_tracebacks()
+        )
     if name is None:
         return _print_without_command(wants_version=program.version)
     from mlxknife.cli.output import print_answer  # noqa: PLC0415 - --version and --help need none of it
 
-    return print_answer(answer, command=name, as_json=as_json)
+    return print_answer(answer, command=wire_name(name) or name, as_json=as_json)
 
 
 def _command_name(word: str | None, *, wants_version: bool) -> str:
@@ -77,8 +74,7 @@ def _command_name(word: str | None, *, wants_version: bool) -> str:
     if word is None:
         msg = "no command given"
         raise UsageError(msg, hint="See mlxk --help")
-    check_command(word)
-    return word
+    return command_meant(word)
 
 
 def _answer(name: str, arguments: list[str], open_app: Callable[[], App], *, as_json: bool) -> Answer:

@@ -17,11 +17,14 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7e]+")
 
 def print_answer(answer: Answer, *, command: str, as_json: bool) -> int:
     """Print what a command answered and return the exit code of the process."""
+    if answer.is_told:
+        return answer.exit_code
     if as_json:
         print_document(Envelope(status="success", command=command, data=answer.data(), error=None))
     else:
         for line in answer.lines(sys.stdout.isatty()):
             print_line(line, sys.stdout)
+    sys.stdout.flush()
     return answer.exit_code
 
 

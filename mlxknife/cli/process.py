@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from io import TextIOWrapper
 from types import FrameType
 from typing import NoReturn, TextIO
@@ -27,7 +28,27 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def give_up(*streams: TextIO) -> None:
+def finished(work: Callable[[], int], *, what: str) -> int:
+    """Do the work of a program and return its exit code, also where nobody reads what it writes, or Ctrl-C ends it.
+
+    ``what`` names what it writes to stdout, for the error of a stdout that takes nothing.
+    """
+    try:
+        code = work()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader went away
+        _give_up(sys.stdout, sys.stderr)
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as exc:
+        _give_up(sys.stdout)
+        sys.stderr.write(f"error: {what} cannot be written: {exc.strerror}\n")
+        return UNWRITABLE
+    return code
+
+
+def _give_up(*streams: TextIO) -> None:
     """Send what is left in buffers nowhere, so that nothing complains about it at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in streams:

@@ -8,7 +8,7 @@ import sys
 from msgspec.json import schema_components
 
 from mlxknife.cli.wire import JSON_API_SPEC_VERSION, ErrorObject, HealthData, ListData, ShowData, VersionData
-from mlxknife.cli.wire_work import PullData, RmData, RunData
+from mlxknife.cli.wire_work import PullData, RmData, RunData, ServerData
 
 ANSWERS = {
     "list": ListData,
@@ -17,6 +17,7 @@ ANSWERS = {
     "pull": PullData,
     "rm": RmData,
     "run": RunData,
+    "server": ServerData,
     "version": VersionData,
 }
 """The ``data`` of every command."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import functools
 import io
 import json
 import shlex
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from mlxknife.cli import process
 from mlxknife.cli.arguments import Parser, UsageError, command_parser, split_command
+from mlxknife.cli.help_text import HelpFormatter
 from mlxknife.version import __version__
 
 if TYPE_CHECKING:
@@ -46,21 +45,16 @@ def run_tee(argv: list[str], open_app: Callable[[], App]) -> int:
     """Run one command line of ``mlx-tee`` and return its exit code; nothing that it started is left behind."""
     process.prepare_streams()
     process.end_on_signals()
+    return process.finished(lambda: _told(argv, open_app), what="the answers")
+
+
+def _told(argv: list[str], open_app: Callable[[], App]) -> int:
     try:
-        code = _run(argv, open_app)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader went away
-        process.give_up(sys.stdout, sys.stderr)
-        return process.BROKEN_PIPE
-    except KeyboardInterrupt:
-        return process.INTERRUPTED
-    except OSError as exc:
-        process.give_up(sys.stdout)
-        sys.stderr.write(f"error: the answers cannot be written: {exc.strerror}\n")
-        return process.UNWRITABLE
+        return _run(argv, open_app)
+    except OSError:  # what becomes of stdout is not the commands' fault
+        raise
     except Exception as exc:  # noqa: BLE001 - the last stop before the user: everything becomes an error of the contract
         return _report(exc, argv)
-    return code
 
 
 def _run(argv: list[str], open_app: Callable[[], App]) -> int:
@@ -165,7 +159,7 @@ def _parser() -> ArgumentParser:
         usage=f"{PROGRAM} [OPTIONS] CMD CMD...",
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, width=100),
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("commands", metavar="CMD", nargs="*", help="a command line, quoted as one word")

@@ -94,3 +94,21 @@ class RunData(Struct, frozen=True):
     finish_reason: Literal["stop", "length", "cancelled"]
     usage: UsageObject
     timings: TimingsObject
+
+
+class SaidData(Struct, frozen=True):
+    """``data`` of ``run`` when Ctrl-C ends an answer: what was said by then."""
+
+    model: str
+    response: str
+    reasoning: str | None
+    finish_reason: Literal["cancelled"] = "cancelled"
+
+
+class ServerData(Struct, frozen=True):
+    """``data`` of ``serve``, told when it listens."""
+
+    url: str
+    model: str | None
+    """The first model that it was started with."""
+    pid: int

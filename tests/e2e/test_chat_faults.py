@@ -64,3 +64,11 @@ def test_what_cannot_be_saved_leaves_nothing_behind(bird: Bird) -> None:
     ]
     assert not list(bird.machine.root.glob("*.new"))
     assert [path.name for path in (bird.machine.root / "folder").iterdir()] == ["kept"]
+
+
+def test_the_help_fits_a_narrow_terminal_and_a_setting_has_a_name(bird: Bird) -> None:
+    outcome = bird.shell("printf '%s\\n' /help /set | mlxk run $BIRD", COLUMNS="60")
+    *helped, told, _ = outcome.err.splitlines()
+    assert max(map(len, helped)) <= 60
+    assert "/set NAME [VALUE]  set, or leave to the model: temperature," in helped
+    assert told == "error: No setting was named"

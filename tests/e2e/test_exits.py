@@ -107,17 +107,20 @@ def test_interruption_ends_with_130(crowded: Machine) -> None:
     assert (process.returncode, err) == (130, b"")
 
 
-def test_interruption_during_the_work_ends_with_130(machine: Machine) -> None:
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"]], ids=" ".join)
+def test_interruption_during_the_work_ends_with_130(machine: Machine, words: list[str]) -> None:
     script = (
         "import os, signal, sys, time\n"
         "from mlxknife.cli.main import run_command_line\n"
         "def open_app():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(60)\n"
-        "sys.exit(run_command_line(['list', '--json'], open_app))\n"
+        f"sys.exit(run_command_line({words}, open_app))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], env=machine.environment(), capture_output=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+    assert (done.returncode, done.stderr) == (130, b"")
+    told = [json.loads(done.stdout)["error"]["type"]] if done.stdout else []
+    assert told == (["interrupted"] if "--json" in words else [])
 
 
 def test_a_closed_stdout_is_no_traceback(machine: Machine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import attrs
@@ -14,7 +15,10 @@ import mlxknife
 from mlxknife.cli.commands import run
 from mlxknife.cli.console import Console
 from mlxknife.domain.errors import EngineError
+from tests.builder import commit_of
+from tests.e2e.breeding import endless_parrot
 from tests.e2e.processes import BIN, Machine
+from tests.e2e.processes import Outcome as Ending
 from tests.e2e.test_run import STATISTICS, SUM, THOUGHT, Bird, rendered
 from tests.fakes.engine import FakeEngine, FakeModel
 from tests.parrot import ANSWERS, parrot_4bit_folder, parrot_folder
@@ -143,6 +147,35 @@ def test_a_model_that_does_not_load_leaves_the_one_before(bird: Bird, tmp_path: 
     assert second.startswith("error: The model could not be loaded: ")
 
 
+# --- which revision
+
+
+def test_a_revision_answers_with_its_own_model(bird: Bird, tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    ask = (CAPITAL, "--max-tokens", "60")
+    folders = {"v1": endless_parrot(tmp_path / "endless"), "main": bird.folder}
+    commits = {}
+    for ref, folder in folders.items():
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        built = machine.cache.model("flock/parrot", files, commit=commit_of(ref), ref=ref)
+        commits[ref] = built.commit
+    said = {ref: attrs.evolve(bird, folder=folder).data(*ask)["response"] for ref, folder in folders.items()}
+    assert said["main"] == ANSWERS[CAPITAL]
+    assert len(said["v1"]) > len(said["main"])
+    specs = {f"@{ref}": ref for ref in folders} | {f"@{commit[:8]}": ref for ref, commit in commits.items()}
+    for revision, ref in (specs | {"": "main"}).items():
+        outcome = machine.run("run", f"flock/parrot{revision}", *ask, "--json", environment=_quiet(machine))
+        assert (revision, outcome.data()["response"]) == (revision, said[ref])
+    unknown = machine.run("run", "flock/parrot@v2", *ask, "--json", environment=_quiet(machine))
+    error = unknown.error()
+    assert (unknown.code, error["type"]) == (1, "model_not_found")
+    assert set(commits.values()) == set(error["available_hashes"])  # type: ignore[call-overload] # a list of them
+
+
+def _quiet(machine: Machine) -> dict[str, str]:
+    return machine.environment(OPENBLAS_NUM_THREADS="1")
+
+
 # --- Ctrl-C
 
 
@@ -162,3 +195,36 @@ def test_ctrl_c_ends_an_answer_without_a_word(bird: Bird) -> None:
     assert (begun, told, process.returncode) == (b"Once", b"", 130)
     assert rest.endswith(b"\n")
     assert len(begun + rest) < len(ANSWERS[LONG])
+
+
+def test_ctrl_c_leaves_a_program_with_one_document_of_what_was_said(bird: Bird, tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    with subprocess.Popen(
+        [str(BIN / "mlxk"), "run", str(endless_parrot(tmp_path / "endless")), REASONING, "--json", "--out", str(out)],
+        env=bird.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        while process.poll() is None and not (out.exists() and len(out.read_bytes()) > len(SUM)):
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGINT)
+        document, told = process.communicate(timeout=_MUST_END)
+    ending = Ending(process.returncode, document.decode(), told.decode()).document()
+    assert (process.returncode, told) == (130, b"")
+    data, error = ending["data"], ending["error"]
+    assert isinstance(data, dict)
+    assert (ending["status"], ending["command"], error) == (
+        "error",
+        "run",
+        {"type": "interrupted", "message": "Ctrl-C ended it"},
+    )
+    assert set(data) == {"model", "response", "reasoning", "finish_reason"}
+    assert (data["model"], data["reasoning"], data["finish_reason"]) == (
+        str(tmp_path / "endless"),
+        THOUGHT,
+        "cancelled",
+    )
+    assert data["response"].startswith(SUM)
+    assert data["response"] == out.read_text()

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 
+from mlxknife.app import App
 from mlxknife.cli.interrupts import heeded_interrupts
+from mlxknife.cli.main import run_command_line
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +69,20 @@ def test_who_is_not_to_be_interrupted_is_not() -> None:
         signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def _interrupted_at_once() -> App:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("words", [("list",), ("run", "model", "Hello"), ("pull", "org/model")])
+def test_a_program_is_told_of_an_interrupt_and_a_person_is_not(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert run_command_line([*words], _interrupted_at_once) == 130
+    assert capsys.readouterr() == ("", "")
+    assert run_command_line([*words, "--json"], _interrupted_at_once) == 130
+    out, err = capsys.readouterr()
+    error = {"type": "interrupted", "message": "Ctrl-C ended it"}
+    assert json.loads(out) == {"status": "error", "command": words[0], "data": None, "error": error}
+    assert err == ""

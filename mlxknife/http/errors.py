@@ -1,0 +1,101 @@
+"""Errors: from the error tree to a status and the document that goes with it. The one place that maps them."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import msgspec
+
+from mlxknife.domain.errors import InternalError, KnifeError
+from mlxknife.domain.rules.redaction import redacted
+from mlxknife.http.refusals import Refusal
+from mlxknife.http.wire.documents import ErrorDocument, ErrorObject
+
+_MOMENT = 1.0
+"""Seconds after which it is worth trying again, where nobody knows better."""
+
+
+@attrs.frozen
+class Verdict:
+    """How an error looks from outside."""
+
+    status: int
+    code: str
+    """As OpenAI names it; ``type`` is the name that the command line gives it too."""
+    is_retryable: bool = False
+    param: str | None = None
+
+
+VERDICTS = {
+    "ValidationError": Verdict(400, "invalid_request"),
+    "ambiguous_match": Verdict(400, "ambiguous_match", param="model"),
+    "context_length_exceeded": Verdict(400, "context_length_exceeded"),
+    "feature_disabled": Verdict(403, "feature_disabled"),
+    "model_not_found": Verdict(404, "model_not_found", param="model"),
+    "model_not_runnable": Verdict(422, "model_not_runnable", param="model"),
+    "template_error": Verdict(422, "template_error"),
+    "generation_failed": Verdict(500, "server_error"),
+    "server_busy": Verdict(429, "rate_limit_exceeded", is_retryable=True),
+    "worker_lost": Verdict(503, "worker_lost", is_retryable=True),
+    "locks_present": Verdict(503, "model_locked", is_retryable=True),
+    "insufficient_memory": Verdict(507, "insufficient_memory", param="model"),
+}
+"""What becomes of each error type; the types below it in the tree share its fate unless they stand here too."""
+
+_DEFECT = Verdict(500, "server_error")
+_RETRYABLE = (408, 429, 503)
+
+
+@attrs.frozen
+class Failure:
+    """An error as it is sent."""
+
+    status: int
+    document: ErrorDocument
+    headers: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def body(self) -> bytes:
+        """The document as it stands in the body."""
+        return msgspec.json.encode(self.document)
+
+
+def failure(error: Exception, request_id: str, secrets: tuple[str, ...] = ()) -> Failure:
+    """Return what a client is told of an error: never a token, a folder of the user, or anything of a defect."""
+    known = error if isinstance(error, KnifeError) else _defect()
+    verdict = _verdict(known)
+    said = ErrorObject(
+        type=known.code,
+        message=redacted(_sentence(known), secrets),
+        param=known.param or verdict.param,
+        code=verdict.code,
+        retryable=verdict.is_retryable,
+    )
+    return Failure(verdict.status, ErrorDocument(error=said, request_id=request_id), _headers(known, verdict))
+
+
+def _verdict(error: KnifeError) -> Verdict:
+    if isinstance(error, Refusal):
+        return Verdict(error.status, error.openai_code, error.status in _RETRYABLE)
+    codes = (vars(kind).get("code") for kind in type(error).__mro__)
+    return next((VERDICTS[code] for code in codes if code in VERDICTS), _DEFECT)
+
+
+def _sentence(error: KnifeError) -> str:
+    more = ", ".join(error.matches or error.suggestions or ())
+    ends = error.message if not more else f"{error.message} ({more})"
+    return ends if not error.hint else f"{ends}. {error.hint}"
+
+
+def _headers(error: KnifeError, verdict: Verdict) -> tuple[tuple[bytes, bytes], ...]:
+    if verdict.status == 401:  # noqa: PLR2004 - the number is the name
+        return ((b"www-authenticate", b"Bearer"),)
+    if not verdict.is_retryable:
+        return ()
+    seconds = getattr(error, "retry_after", None) or _MOMENT
+    return ((b"retry-after", str(max(1, math.ceil(seconds))).encode()),)
+
+
+def _defect() -> InternalError:
+    return InternalError("Something failed inside the server", hint="Its log says what, under the request_id")

@@ -1,0 +1,1 @@
+"""What is asked of a request before anything is done for it."""

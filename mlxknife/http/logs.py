@@ -1,0 +1,151 @@
+"""Logs: lines of text or JSON on stderr, with the fields of the contract and without anything secret."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from mlxknife.domain.rules.display import visible
+from mlxknife.domain.rules.redaction import redacted
+
+if TYPE_CHECKING:
+    from mlxknife.http.options import Options
+    from mlxknife.http.visit import Visit
+
+_LEVELS = {"CRITICAL": "ERROR", "WARNING": "WARN"}
+_MESSAGES_FROM_OUTSIDE = 2_000
+"""Nothing that a client sends makes a longer line."""
+
+_LOG = logging.getLogger("mlxknife")
+_ACCESS = logging.getLogger("mlxknife.access")
+
+
+class Line(Struct, frozen=True):
+    """A line of the log as JSON."""
+
+    ts: float
+    level: str
+    msg: str
+    logger: str
+    model: str | UnsetType = UNSET
+    request_id: str | UnsetType = UNSET
+    detail: str | UnsetType = UNSET
+    duration_ms: float | UnsetType = UNSET
+
+
+class Lines(logging.Formatter):
+    """Writes records as lines; whatever is in them, a line stays one line and tells no secrets."""
+
+    def __init__(self, secrets: Collection[str], homes: Collection[str], *, as_json: bool) -> None:
+        """Know what is not to be told."""
+        super().__init__()
+        self.secrets = tuple(secrets)
+        self.homes = tuple(homes)
+        self.as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line = self._line(record)
+        if self.as_json:
+            return msgspec.json.encode(line).decode()
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.ts))
+        more = (("model", line.model), ("request_id", line.request_id), ("detail", line.detail))
+        words = [f"{name}={value}" for name, value in more if value is not UNSET]
+        if line.duration_ms is not UNSET:
+            words.append(f"duration_ms={line.duration_ms}")
+        return " ".join([when, f"{line.level:<5}", line.logger, line.msg, *words])
+
+    def _line(self, record: logging.LogRecord) -> Line:
+        detail = getattr(record, "detail", None)
+        if detail is None and record.exc_info is not None and record.exc_info[0] is not None:
+            detail = "".join(traceback.format_exception(*record.exc_info))
+        duration = getattr(record, "duration_ms", None)
+        return Line(
+            ts=round(record.created, 3),
+            level=_LEVELS.get(record.levelname, record.levelname),
+            msg=self._clean(record.getMessage()),
+            logger=_short(record.name),
+            model=self._field(getattr(record, "model", None)),
+            request_id=self._field(getattr(record, "request_id", None)),
+            detail=self._field(detail),
+            duration_ms=UNSET if duration is None else duration,
+        )
+
+    def _field(self, value: object) -> str | UnsetType:
+        return UNSET if value is None else self._clean(str(value))
+
+    def _clean(self, text: str) -> str:
+        return visible(redacted(text, self.secrets, self.homes))
+
+
+def set_up(options: Options, secrets: Collection[str] = ()) -> None:
+    """Send everything that is logged in this process to stderr, as the options ask."""
+    known = {*secrets, *([options.api_key] if options.api_key else [])}
+    known |= {value for name in ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN") if (value := os.environ.get(name))}
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines(known, [os.path.expanduser("~")], as_json=options.log_json))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    _LOG.setLevel(getattr(logging, options.log_level.upper(), logging.INFO))
+    for name in ("uvicorn", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.propagate = True
+        logger.setLevel(logging.ERROR)
+
+
+def started(url: str, *, is_open: bool) -> None:
+    """Say where the server is; loudly where anybody may use it."""
+    _LOG.info("MLX Knife serves on %s", url)
+    if is_open:
+        _LOG.warning("Anybody who reaches this machine may use the server: there is no API key")
+
+
+def stopping(reason: str) -> None:
+    """Say that the server ends."""
+    _LOG.info("MLX Knife stops (%s)", reason)
+
+
+def access(visit: Visit, status: int) -> None:
+    """Note a request that came to its end."""
+    if not _ACCESS.isEnabledFor(logging.INFO):
+        return
+    path = visit.head.path[:_MESSAGES_FROM_OUTSIDE]
+    _ACCESS.info("%s %s %d", visit.head.method, path, status, extra=_of(visit))
+
+
+def broken_off(visit: Visit) -> None:
+    """Note a stream that ended with an error."""
+    _LOG.warning("A stream ended with an error", extra=_of(visit))
+
+
+def defect(visit: Visit, error: Exception) -> None:
+    """Note a defect of ours, with all that helps to find it."""
+    detail = "".join(traceback.format_exception(error))
+    _LOG.error("A request failed", extra={**_of(visit), "detail": detail})
+
+
+def _of(visit: Visit) -> dict[str, object]:
+    detail = None if visit.detail is None else visit.detail[:_MESSAGES_FROM_OUTSIDE]
+    return {
+        "model": visit.model,
+        "request_id": visit.request_id,
+        "detail": detail,
+        "duration_ms": round(visit.seconds * 1000, 1),
+    }
+
+
+def _short(name: str) -> str:
+    """Name a logger as the contract does: ours, its access log, or somebody else's."""
+    if name == _ACCESS.name:
+        return "access"
+    return name if name.startswith("mlxknife") else "root"

@@ -1,0 +1,65 @@
+"""A visit: one request from its head to the end of its answer, and what is noted of it on the way."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import attrs
+from starlette.types import Scope
+
+_PLACE = "mlxknife.visit"
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+@attrs.frozen
+class Head:
+    """What a request says before its body."""
+
+    method: str
+    path: str
+    headers: list[tuple[bytes, bytes]]
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Return every value of a header, named in small letters."""
+        return [value for key, value in self.headers if key == name]
+
+    def one(self, name: bytes) -> bytes | None:
+        """Return the value of a header, or the first of several."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+@attrs.define(eq=False)
+class Visit:
+    """What is known of a request."""
+
+    head: Head
+    request_id: str
+    began: float = attrs.field(factory=time.monotonic)
+    status: int | None = None
+    """What was answered, as soon as it was."""
+    model: str | None = None
+    detail: str | None = None
+    """What went wrong, for the log."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted."""
+        return time.monotonic() - self.began
+
+
+def begin(scope: Scope) -> Visit:
+    """Begin a visit, under the id that the client chose where that is one."""
+    head = Head(scope["method"], scope["path"], scope["headers"])
+    given = head.one(b"x-request-id")
+    is_sane = given is not None and _SANE_ID.fullmatch(given) is not None
+    visit = Visit(head, given.decode("ascii") if given is not None and is_sane else f"req_{uuid.uuid4().hex}")
+    scope[_PLACE] = visit
+    return visit
+
+
+def visit_of(scope: Scope) -> Visit:
+    """Return the visit that a scope belongs to."""
+    visit: Visit = scope[_PLACE]
+    return visit

@@ -1,0 +1,1 @@
+"""The OpenAI formats as types: what comes in and what goes out."""

@@ -1,0 +1,43 @@
+"""How a server is to be, as its surroundings say."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlxknife.adapters.system.surroundings import server_settings
+from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.model.settings import ServerSettings
+
+
+def test_where_nothing_is_said_it_is_for_this_machine_only() -> None:
+    assert server_settings({}) == ServerSettings()
+    assert (ServerSettings().host, ServerSettings().port) == ("127.0.0.1", 8000)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "settings"),
+    [
+        ("HOST", "0.0.0.0", ServerSettings(host="0.0.0.0")),
+        ("PORT", "9000", ServerSettings(port=9000)),
+        ("PRELOAD_MODEL", "org/name", ServerSettings(models=("org/name",))),
+        ("API_KEY", "secret", ServerSettings(api_key="secret")),
+        ("MAX_TOKENS", "4096", ServerSettings(max_tokens=4096)),
+        ("LOG_LEVEL", "warning", ServerSettings(log_level="warning")),
+        ("LOG_JSON", "1", ServerSettings(log_json=True)),
+        ("LOG_JSON", "0", ServerSettings()),
+        ("RELOAD", "1", ServerSettings(reloads=True)),
+        ("RELOAD", "off", ServerSettings()),
+        ("PORT", "", ServerSettings()),
+    ],
+)
+def test_a_variable_says_how(variable: str, value: str, settings: ServerSettings) -> None:
+    assert server_settings({f"MLXK_{variable}": value}) == settings
+    assert server_settings({f"MLXK2_{variable}": value}) == settings
+    if value:
+        assert server_settings({f"MLXK2_{variable}": "7", f"MLXK_{variable}": value}) == settings
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "1.5", " 1", "1e3", "9" * 30, "\u0661"])
+def test_what_should_be_a_number_and_is_none_is_refused(value: str) -> None:
+    with pytest.raises(ValidationError, match="MLXK_PORT"):
+        server_settings({"MLXK_PORT": value})

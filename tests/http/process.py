@@ -1,0 +1,34 @@
+"""A real server over fakes, as a process: ``python -m tests.http.process OPTIONS FAKES`` prints its address."""
+
+from __future__ import annotations
+
+import ast
+import sys
+
+from starlette.applications import Starlette
+
+from mlxknife.domain.errors import KnifeError
+from mlxknife.http.app import create_app
+from mlxknife.http.options import Options
+from mlxknife.http.server import serve
+from tests.fakes.serving import FakeResidents, FakeServing, answer
+
+
+def main() -> int:
+    options = Options(**ast.literal_eval(sys.argv[1]))
+    fakes = ast.literal_eval(sys.argv[2])
+    words = fakes.pop("words", 3)
+    residents = FakeResidents(says=answer(*["word "] * words), **fakes)
+
+    def create(asked: Options) -> Starlette:
+        return create_app(FakeServing(), residents, asked)
+
+    try:
+        return serve(create, options, lambda url: print(url, flush=True))  # noqa: T201 - the test waits for it
+    except KnifeError as exc:
+        print(f"{type(exc).__name__}: {exc.message}", flush=True)  # noqa: T201
+        return 99
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+"""The chat endpoint: what it answers, at once and as it comes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+
+from mlxknife.domain.errors import (
+    AmbiguousMatch,
+    ContextLengthExceeded,
+    EngineError,
+    KnifeError,
+    LocksPresent,
+    ModelNotRunnable,
+    NotEnoughMemory,
+    ServerBusy,
+    StorageError,
+    TemplateError,
+    ValidationError,
+    WorkerLost,
+)
+from mlxknife.domain.model.generation import Message
+from mlxknife.http.options import Options
+from tests.fakes.serving import NAME, answer
+from tests.http.conftest import BODY, Stage, error_of
+
+
+def events(stage: Stage, path: str = "/v1/chat/completions", **more: object) -> list[Any]:
+    """Return the events of a stream; the mark of its end stays a string."""
+    reply = stage.client.post(path, json={**BODY, **more, "stream": True})
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
+    lines = [line for line in reply.text.split("\n\n") if line]
+    assert all(line.startswith("data: ") for line in lines)
+    return [line if line.endswith("[DONE]") else json.loads(line[6:]) for line in lines]
+
+
+def test_an_answer_has_the_shape_of_openai(stage: Stage) -> None:
+    document = stage.chat()
+    assert document.pop("id").startswith("chatcmpl-")
+    assert document.pop("created") > 1_700_000_000
+    assert document == {
+        "object": "chat.completion",
+        "model": NAME,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hello wörld", "refusal": None},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": 5,
+            "completion_tokens": 3,
+            "total_tokens": 8,
+            "prompt_tokens_details": {"cached_tokens": 2},
+        },
+    }
+
+
+def test_a_stream_has_role_deltas_reason_usage_and_end_in_this_order(stage: Stage) -> None:
+    *chunks, end = events(stage, stream_options={"include_usage": True})
+    assert end == "data: [DONE]"
+    assert {chunk["id"] for chunk in chunks} == {chunks[0]["id"]}
+    assert [chunk["choices"] and chunk["choices"][0]["delta"] for chunk in chunks] == [
+        {"role": "assistant", "content": ""},
+        {"content": "Hel"},
+        {"content": "lo"},
+        {"content": " wörld"},
+        {},
+        [],
+    ]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]] == [None] * 4 + ["stop"]
+    assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * 5
+    assert chunks[-1]["usage"]["total_tokens"] == 8
+
+
+def test_a_stream_tells_no_usage_unless_it_is_asked(stage: Stage) -> None:
+    assert all("usage" not in chunk for chunk in events(stage)[:-1])
+
+
+def test_reasoning_is_never_content(stage: Stage) -> None:
+    stage.residents.says = answer("four", reasoning=["2+", "2"])
+    message = stage.chat()["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == ("four", "2+2")
+    deltas = [chunk["choices"][0]["delta"] for chunk in events(stage)[:-1]]
+    assert deltas[1:4] == [{"reasoning_content": "2+"}, {"reasoning_content": "2"}, {"content": "four"}]
+
+
+def test_several_answers_each_have_their_index_and_share_the_prompt(stage: Stage) -> None:
+    document = stage.chat(n=3)
+    assert [choice["index"] for choice in document["choices"]] == [0, 1, 2]
+    assert document["usage"]["prompt_tokens"] == 5
+    assert document["usage"]["completion_tokens"] == 9
+    *chunks, _ = events(stage, n=2)
+    assert [chunk["choices"][0]["index"] for chunk in chunks] == [0, 1] * 5
+
+
+def test_likelihoods_have_the_shape_of_openai(stage: Stage) -> None:
+    first = stage.chat(logprobs=True, top_logprobs=1)["choices"][0]["logprobs"]["content"][0]
+    other = {"token": "x", "logprob": -1.5, "bytes": [120]}
+    assert first == {"token": "Hel", "logprob": -0.5, "bytes": [72, 101, 108], "top_logprobs": [other]}
+    chunk = events(stage, logprobs=True)[1]
+    assert chunk["choices"][0]["logprobs"]["content"][0]["token"] == "Hel"
+
+
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\u0085", "\x1c", "\r", "\n", "\x0b", "\x0c"])
+def test_no_text_ends_the_line_of_an_event(stage: Stage, odd: str) -> None:
+    stage.residents.says = answer(f"a{odd}b")
+    reply = stage.client.post("/v1/chat/completions", json={**BODY, "stream": True})
+    assert all(line.startswith("data: ") for line in reply.text.splitlines() if line)
+    assert events(stage)[1]["choices"][0]["delta"]["content"] == f"a{odd}b"
+
+
+def test_everything_that_was_asked_reaches_the_domain(stage: Stage) -> None:
+    stage.chat(
+        messages=[
+            {"role": "developer", "content": "be brief"},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "me"},
+            {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": []},
+            {"role": "tool", "content": "4", "tool_call_id": "x"},
+        ],
+        max_completion_tokens=7,
+        temperature=0.5,
+        top_p=0.9,
+        top_k=3,
+        min_p=0.1,
+        repetition_penalty=1.1,
+        seed=-1,
+        stop=["x", "y"],
+        frequency_penalty=1,
+        presence_penalty=-1,
+        logit_bias={"5": 2.5},
+        logprobs=True,
+        n=2,
+    )
+    (request,) = stage.serving.requests
+    wanted = request.wanted
+    assert request.messages == (  # type: ignore[union-attr] # a chat was asked for
+        Message("system", "be brief"),
+        Message("user", "ab", name="me"),
+        Message("assistant", "", reasoning_content="hm"),
+        Message("tool", "4", tool_call_id="x"),
+    )
+    assert (wanted.max_tokens, wanted.stops, wanted.count, wanted.top_logprobs) == (7, ("x", "y"), 2, 0)
+    assert (wanted.frequency_penalty, wanted.presence_penalty, wanted.logit_bias) == (1.0, -1.0, ((5, 2.5),))
+    sampling = wanted.sampling
+    assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p) == (0.5, 0.9, 3, 0.1)
+    assert (sampling.repetition_penalty, sampling.seed) == (1.1, 2**63 - 1)
+
+
+ERRORS: list[tuple[KnifeError, int, str | None]] = [
+    (ValidationError("no", param="seed"), 400, "seed"),
+    (AmbiguousMatch("many", matches=("a", "b")), 400, "model"),
+    (ContextLengthExceeded("long"), 400, "messages"),
+    (ModelNotRunnable("no"), 422, "model"),
+    (TemplateError("no"), 422, "messages"),
+    (NotEnoughMemory("big"), 507, "model"),
+    (EngineError("broken"), 500, None),
+    (WorkerLost("gone"), 503, None),
+    (LocksPresent("locked"), 503, None),
+    (StorageError("disk"), 500, None),
+    (ServerBusy("full", retry_after=2.5), 429, None),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "param"), ERRORS, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("place", ["find", "claim", "prepare", "answer"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_error_before_the_answer_has_its_status(
+    stage: Stage, error: KnifeError, status: int, param: str | None, place: str, *, stream: bool
+) -> None:
+    if place == "find":
+        stage.serving.find_error = error
+    elif place == "prepare":
+        stage.serving.prepare_error = error
+    elif place == "claim":
+        stage.residents.claim_error = error
+    else:
+        stage.residents.failure, stage.residents.fails_at = error, 0
+    reply = stage.client.post("/v1/chat/completions", json={**BODY, "stream": stream})
+    assert reply.status_code == status
+    told = error_of(reply.json(), reply.headers["x-request-id"])
+    assert told["type"] == error.code
+    if place == "prepare" or param != "messages":  # nobody else knows of the messages
+        assert told["param"] == param
+    assert ("retry-after" in reply.headers) == told["retryable"] == (status in (429, 503))
+    assert stage.residents.claims == []
+
+
+def test_a_text_that_is_too_long_is_the_fault_of_the_prompt(stage: Stage) -> None:
+    stage.serving.prepare_error = ContextLengthExceeded("long")
+    assert stage.refused({"model": NAME, "prompt": "x"}, path="/v1/completions")["param"] == "prompt"
+
+
+def test_the_seconds_to_wait_are_whole_and_never_too_few(stage: Stage) -> None:
+    stage.serving.find_error = ServerBusy("full", retry_after=2.5)
+    assert stage.client.post("/v1/chat/completions", json=BODY).headers["retry-after"] == "3"
+
+
+def test_an_error_in_a_stream_is_its_last_event_and_there_is_no_end_mark(stage: Stage) -> None:
+    stage.residents.fails_at, stage.residents.failure = 2, WorkerLost("gone")
+    *chunks, last = events(stage)
+    assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
+        {"role": "assistant", "content": ""},
+        {"content": "Hel"},
+        {"content": "lo"},
+    ]
+    assert error_of(last, last["request_id"])["type"] == "worker_lost"
+    assert stage.residents.claims == []
+
+
+def test_a_defect_tells_nothing_of_itself(stage: Stage) -> None:
+    stage.serving.find_error = RuntimeError("hf_abcdefghijklmnop at /home/me/x")
+    error = stage.refused(BODY, 500)
+    assert "hf_" not in error["message"]
+    assert "/home" not in error["message"]
+    assert error["type"] == "InternalError"
+
+
+def test_errors_tell_no_tokens_and_no_homes(stage: Stage) -> None:
+    stage.serving.find_error = StorageError("no hf_abcdefghijklmnop in /home/me/x")
+    assert stage.refused(BODY, 500)["message"] == "no [REDACTED_TOKEN] in ~/x"
+
+
+def test_a_request_id_is_kept_when_it_is_sane_and_made_when_it_is_not(stage: Stage) -> None:
+    for given, is_kept in [("my-id.1", True), ("a" * 128, True), ("a" * 129, False), ("a b", False), ("ü", False)]:
+        reply = stage.client.get("/health", headers={b"X-Request-ID": given.encode("latin-1")})
+        assert (reply.headers["x-request-id"] == given) == is_kept
+        assert reply.headers["x-request-id"]
+
+
+def test_a_silent_stream_is_kept_alive(stage: Stage) -> None:
+    stage.options = Options(keep_alive_seconds=0.02)
+    stage.residents.step_seconds = 0.1
+    reply = stage.client.post("/v1/chat/completions", json={**BODY, "stream": True})
+    assert ": keep-alive\n\n" in reply.text
+    assert reply.text.endswith("data: [DONE]\n\n")
+
+
+def test_it_works_when_it_is_mounted_and_told_of_no_start(stage: Stage) -> None:
+    outer = Starlette(routes=[Mount("/llm", stage.app())])
+    client = TestClient(outer, base_url="http://localhost/llm")
+    assert client.post("/v1/chat/completions", json=BODY).json()["choices"][0]["finish_reason"] == "stop"
+    assert client.get("/v1/models/org/model").json()["id"] == NAME
+    assert client.get("/nothing").json()["error"]["type"] == "not_found"
+    assert stage.residents.ticks > 0
+
+
+def test_start_and_end_are_heeded_where_they_are_told(stage: Stage) -> None:
+    with TestClient(stage.app(), base_url="http://localhost") as client:
+        client.get("/health")
+        assert not stage.residents.is_closed
+    assert stage.residents.is_closed

@@ -1,0 +1,93 @@
+"""Logs have the fields of the contract, one line each, and tell nothing secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from mlxknife.http.logs import Lines
+from tests.http.servers import chat, request, serving
+
+SECRET = "hf_AbCdEfGhIjKlMnOpQrSt"
+
+
+def record(message: str, level: int = logging.INFO, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("mlxknife", level, __file__, 1, message, None, None)
+    vars(made).update(extra)
+    return made
+
+
+def written(made: logging.LogRecord) -> dict[str, object]:
+    line = Lines(["my-own-key"], ["/srv/me"], as_json=True).format(made)
+    document: dict[str, object] = json.loads(line)
+    return document
+
+
+def test_a_line_of_json_has_the_fields_of_the_contract() -> None:
+    line = written(record("hello", model="m", request_id="r", detail="d", duration_ms=1.5))
+    assert isinstance(line.pop("ts"), float)
+    assert line == {
+        "level": "INFO",
+        "msg": "hello",
+        "logger": "mlxknife",
+        "model": "m",
+        "request_id": "r",
+        "detail": "d",
+        "duration_ms": 1.5,
+    }
+    assert list(written(record("hello"))) == ["ts", "level", "msg", "logger"]
+
+
+@pytest.mark.parametrize(
+    ("level", "name"), [(logging.WARNING, "WARN"), (logging.CRITICAL, "ERROR"), (logging.DEBUG, "DEBUG")]
+)
+def test_levels_have_the_names_of_the_contract(level: int, name: str) -> None:
+    assert written(record("x", level))["level"] == name
+
+
+def test_what_is_not_ours_is_called_root() -> None:
+    made = record("x")
+    made.name = "uvicorn.error"
+    assert written(made)["logger"] == "root"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_no_field_tells_a_secret_or_breaks_a_line(*, as_json: bool) -> None:
+    evil = f"a\r\n\x1b[31m\u202e {SECRET} my-own-key /Users/john/x /srv/me/y Bearer abcdef \u2028"
+    line = Lines(["my-own-key"], ["/srv/me"], as_json=as_json).format(record(evil, model=evil, detail=evil))
+    assert len(line.splitlines()) == 1
+    assert not {"\x1b", "\u202e", "\n", "\r"} & set(line)
+    for secret in (SECRET, "my-own-key", "john", "/srv/me", "abcdef"):
+        assert secret not in line
+
+
+def test_a_traceback_stays_within_its_line() -> None:
+    made, error = record("x"), ValueError(SECRET)
+    made.exc_info = (ValueError, error, None)
+    line = written(made)
+    assert SECRET not in str(line)
+    assert "ValueError" in str(line["detail"])
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+@pytest.mark.parametrize(
+    ("level", "has_access"), [("debug", True), ("info", True), ("warning", False), ("error", False)]
+)
+def test_a_server_logs_its_requests_at_the_levels_of_the_handbook(level: str, *, has_access: bool) -> None:
+    options = {"log_level": level, "log_json": True, "api_key": "my-own-key", "grace_seconds": 0.1}
+    with serving(options) as process:
+        with_key = chat().replace(b"Host:", b"Authorization: Bearer my-own-key\r\nHost:")
+        assert b"200 OK" in process.ask(with_key)
+        process.ask(request("GET", f"/v1/{SECRET}/my-own-key%0A/home/john/%1b[1m?my-own-key"))
+        process.end()
+        lines = [json.loads(line) for line in process.log().splitlines()]
+    accesses = [line for line in lines if line["logger"] == "access"]
+    assert [line["msg"] for line in accesses] == (
+        ["POST /v1/chat/completions 200", "GET /v1/[REDACTED_TOKEN]/[REDACTED_TOKEN]\\n~/\\x1b[1m 401"]
+        if has_access
+        else []
+    )
+    assert all(line["request_id"] and line["duration_ms"] >= 0 for line in accesses)
+    assert "my-own-key" not in str(lines)

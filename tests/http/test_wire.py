@@ -1,0 +1,236 @@
+"""No field is ignored silently: each works, means nothing, or is refused by name."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from mlxknife.http.refusals import Refusal
+from mlxknife.http.wire import chat_request, text_request
+from mlxknife.http.wire.chat_request import ChatBody
+from mlxknife.http.wire.reading import read
+from mlxknife.http.wire.text_request import TextBody
+from tests.fakes.serving import NAME
+from tests.http.conftest import BODY, TEXT, Json, Stage
+
+CHAT_FIELDS = """audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens
+messages metadata modalities model moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key
+prompt_cache_options prompt_cache_retention reasoning_effort response_format safety_identifier seed service_tier
+stop store stream stream_options temperature tool_choice tools top_logprobs top_p user verbosity
+web_search_options""".split()
+TEXT_FIELDS = """best_of echo frequency_penalty logit_bias logprobs max_tokens model n presence_penalty prompt seed
+stop stream stream_options suffix temperature top_p user""".split()
+USER = {"role": "user", "content": "hi"}
+
+
+def test_every_field_of_openai_is_known() -> None:
+    assert set(CHAT_FIELDS) <= set(ChatBody.__struct_fields__)
+    assert set(TEXT_FIELDS) <= set(TextBody.__struct_fields__)
+
+
+def test_the_list_of_fields_is_that_of_the_client() -> None:
+    chat = pytest.importorskip(
+        "openai.types.chat.completion_create_params", reason="the openai client is not installed"
+    )
+    text = pytest.importorskip("openai.types.completion_create_params", reason="the openai client is not installed")
+    for params, fields in ((chat, CHAT_FIELDS), (text, TEXT_FIELDS)):
+        known = set(typing.get_type_hints(params.CompletionCreateParamsBase)) - set(fields)
+        assert known == set(), "new fields of OpenAI: let them work, or refuse them by name"
+
+
+@pytest.mark.parametrize("name", sorted(chat_request.NOT_YET))
+def test_what_does_not_work_in_a_chat_is_refused_by_name(stage: Stage, name: str) -> None:
+    wrong: list[object] = [{"a": 1}, ["x"], 17, "some words", [[]] * 100]
+    for value in wrong:
+        assert stage.refused({**BODY, name: value})["param"] == name
+    for neutral in (None, *chat_request.NOT_YET[name]):
+        stage.chat(**{name: neutral})
+
+
+@pytest.mark.parametrize("name", sorted(text_request.NOT_YET))
+def test_what_does_not_work_for_texts_is_refused_by_name(stage: Stage, name: str) -> None:
+    assert stage.refused({**TEXT, name: "3"}, path="/v1/completions")["param"] == name
+    for neutral in (None, *text_request.NOT_YET[name]):
+        assert stage.client.post("/v1/completions", json={**TEXT, name: neutral}).status_code == 200
+
+
+def test_labels_and_unknown_fields_change_nothing(stage: Stage) -> None:
+    labels: Json = {"user": "me", "metadata": {"a": "b"}, "safety_identifier": "x", "prompt_cache_key": "y"}
+    stage.chat(**labels, store=False, service_tier="auto", some_field_of_tomorrow=[1, {"a": None}])
+
+
+WRONG: list[tuple[Json, str]] = [
+    ({"model": 5}, "model"),
+    ({"model": ""}, "model"),
+    ({"messages": []}, "messages"),
+    ({"messages": "hi"}, "messages"),
+    ({"messages": [USER, 5]}, "messages[1]"),
+    ({"messages": [USER, {"content": "x"}]}, "messages[1].role"),
+    ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
+    ({"messages": [USER, {"role": "user", "content": 5}]}, "messages[1].content"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content"),
+    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+    ({"messages": [{"role": "user", "content": [{"type": "poem", "text": "x"}]}]}, "messages[0].content[0].type"),
+    ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0].type"),
+    ({"messages": [USER, {"role": "assistant", "content": "", "tool_calls": [{}]}]}, "messages[1].tool_calls"),
+    ({"messages": [{"role": "assistant", "content": "", "function_call": {}}]}, "messages[0].function_call"),
+    ({"n": 0}, "n"),
+    ({"n": 17}, "n"),
+    ({"n": True}, "n"),
+    ({"n": "1"}, "n"),
+    ({"seed": 2**63}, "seed"),
+    ({"seed": -(2**63) - 1}, "seed"),
+    ({"seed": 10**400}, "seed"),
+    ({"seed": 0.5}, "seed"),
+    ({"stop": 5}, "stop"),
+    ({"stop": ""}, "stop"),
+    ({"stop": ["a", 5]}, "stop[1]"),
+    ({"stop": ["a"] * 17}, "stop"),
+    ({"max_tokens": 0}, "max_tokens"),
+    ({"max_tokens": 2**31}, "max_tokens"),
+    ({"max_completion_tokens": True}, "max_completion_tokens"),
+    ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens"),
+    ({"temperature": 2.1}, "temperature"),
+    ({"temperature": "hot"}, "temperature"),
+    ({"temperature": False}, "temperature"),
+    ({"temperature": 10**400}, "temperature"),
+    ({"top_p": -0.1}, "top_p"),
+    ({"top_k": -1}, "top_k"),
+    ({"min_p": 1.5}, "min_p"),
+    ({"repetition_penalty": 0}, "repetition_penalty"),
+    ({"frequency_penalty": 3}, "frequency_penalty"),
+    ({"presence_penalty": -3}, "presence_penalty"),
+    ({"logit_bias": {"x": 1}}, "logit_bias"),
+    ({"logit_bias": {"1": 101}}, "logit_bias"),
+    ({"logit_bias": {"1": "a"}}, "logit_bias"),
+    ({"logit_bias": {"1": 1, "01": 2}}, "logit_bias"),
+    ({"logit_bias": {"9" * 5000: 1}}, "logit_bias"),
+    ({"logit_bias": {"²": 1}}, "logit_bias"),
+    ({"logit_bias": [1]}, "logit_bias"),
+    ({"logprobs": 1}, "logprobs"),
+    ({"top_logprobs": 2}, "top_logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ({"stream": 1}, "stream"),
+    ({"stream_options": {"include_usage": True}}, "stream_options"),
+    ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+    ({"stream": True, "stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "param"), WRONG, ids=lambda value: str(value)[:60])
+def test_a_refusal_names_the_place_in_the_body(stage: Stage, wrong: Json, param: str) -> None:
+    error = stage.refused({**BODY, **wrong})
+    assert error["param"] == param
+    assert param.partition("[")[0].partition(".")[0] in error["message"]
+    assert not error["retryable"]
+
+
+@pytest.mark.parametrize("missing", ["model", "messages"])
+def test_what_is_missing_is_named(stage: Stage, missing: str) -> None:
+    assert stage.refused({key: value for key, value in BODY.items() if key != missing})["param"] == missing
+
+
+@pytest.mark.parametrize("kind", ["image_url", "input_audio", "file"])
+def test_parts_for_other_senses_are_a_capability_that_is_not_there(stage: Stage, kind: str) -> None:
+    parts = [{"type": "text", "text": "x"}, {"type": kind, kind: {"url": "data:image/png;base64,AAAA"}}]
+    error = stage.refused({**BODY, "messages": [{"role": "user", "content": parts}]}, 422)
+    assert error["param"] == "messages[0].content[1]"
+    assert kind in error["message"]
+
+
+WRONG_TEXTS: list[tuple[Json, str]] = [
+    ({"prompt": None}, "prompt"),
+    ({"prompt": ""}, "prompt"),
+    ({"prompt": []}, "prompt"),
+    ({"prompt": 5}, "prompt"),
+    ({"prompt": [1, "a"]}, "prompt[1]"),
+    ({"prompt": ["a", 1]}, "prompt[1]"),
+    ({"prompt": ["a", ""]}, "prompt[1]"),
+    ({"prompt": [[1], []]}, "prompt[1]"),
+    ({"prompt": [[1], [2, -1]]}, "prompt[1][1]"),
+    ({"prompt": [[1, "a"]]}, "prompt[0][1]"),
+    ({"prompt": [2**31]}, "prompt[0]"),
+    ({"prompt": [True]}, "prompt[0]"),
+    ({"prompt": ["a"] * 65}, "prompt"),
+    ({"prompt": ["a"] * 9, "n": 8}, "prompt"),
+    ({"logprobs": 21}, "logprobs"),
+    ({"logprobs": True}, "logprobs"),
+    ({"logprobs": 1, "echo": True}, "logprobs"),
+    ({"best_of": 2}, "best_of"),
+    ({"suffix": "x"}, "suffix"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "param"), WRONG_TEXTS, ids=lambda value: str(value)[:60])
+def test_a_refusal_of_texts_names_the_place_in_the_body(stage: Stage, wrong: Json, param: str) -> None:
+    assert stage.refused({**TEXT, **wrong}, path="/v1/completions")["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("prompt", "meant"),
+    [("a", ("a",)), (["a", "b"], ("a", "b")), ([1, 2], ((1, 2),)), ([[1], [2, 3]], ((1,), (2, 3)))],
+)
+def test_a_prompt_is_a_text_its_tokens_or_several_of_them(stage: Stage, prompt: object, meant: object) -> None:
+    reply = stage.client.post("/v1/completions", json={**TEXT, "prompt": prompt, "echo": True, "n": 2})
+    assert reply.status_code == 200
+    (request,) = stage.serving.requests
+    assert (request.prompts, request.echo) == (meant, True)  # type: ignore[union-attr] # texts were asked for
+    document = reply.json()
+    assert document["id"].startswith("cmpl-")
+    assert [choice["index"] for choice in document["choices"]] == list(range(2 * len(request.prompts)))  # type: ignore[union-attr]
+    assert document["usage"]["prompt_tokens"] == 5 * len(request.prompts)  # type: ignore[union-attr]
+
+
+def test_texts_stream_as_openai_streams_them(stage: Stage) -> None:
+    body = {**TEXT, "stream": True, "logprobs": 1, "stream_options": {"include_usage": True}}
+    reply = stage.client.post("/v1/completions", json=body)
+    first, second, *_, last, end = [line for line in reply.text.split("\n\n") if line]
+    assert '"object":"text_completion"' in first
+    assert '"text":"Hel","logprobs":{"text_offset":[0]' in first
+    assert '"text_offset":[3]' in second
+    assert '"choices":[],"usage":{"prompt_tokens":5' in last
+    assert end == "data: [DONE]"
+
+
+BOMBS = [
+    b"",
+    b" ",
+    b"[]",
+    b"5",
+    b"null",
+    b'"x"',
+    b"{",
+    b"{}x",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"model":' * 100_000,
+    b'{"model":"m","zzz":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    b'{"model":"m","tools":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    b'{"model":"m","temperature":NaN}',
+    b'{"model":"m","zzz":"\xff"}',
+    b'{"model":"\\ud800"}',
+    b'{"model":"m","messages":[{"role":"user","content":"\\ud800"}]}',
+    b'{"model":"m","temperature":1e999}',
+    b'{"model":"m","seed":' + b"9" * 100_000 + b"}",
+]
+
+
+@pytest.mark.parametrize("body", BOMBS, ids=lambda body: repr(body[:30]))
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_what_is_no_request_is_refused(stage: Stage, body: bytes, path: str) -> None:
+    reply = stage.client.post(path, content=body, headers={"content-type": "application/json"})
+    assert reply.status_code == 400
+    assert len(reply.json()["error"]["message"]) < 300
+
+
+def test_of_two_equal_keys_the_last_one_holds() -> None:
+    body = b'{"model":"a","model":"%b","messages":[{"role":"user","content":"x"}]}' % NAME.encode()
+    assert read(body, ChatBody).model == NAME
+
+
+def test_values_from_outside_do_not_make_long_messages() -> None:
+    for body in (b'{"model":{"%b":1}}' % (b"x" * 9000), b'{"logit_bias":{"%b":"y"}}' % (b"x" * 9000)):
+        with pytest.raises(Refusal) as caught:
+            read(body, ChatBody)
+        assert len(caught.value.message) < 300
