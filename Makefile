@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test stress check format schema bench clean
+.PHONY: help demo test stress check format schema bench bench-serve clean
 
 help:
 	@echo "make demo    see what it does: a real model answers, and a sample cache is looked at"
@@ -15,6 +15,7 @@ help:
 	@echo "make check   lint, types, import contracts"
 	@echo "make stress  run the slow proofs in full"
 	@echo "make bench   time it against its peers"
+	@echo "make bench-serve   the server against its peers; the first time it fetches 7 GB of them"
 	@echo "make schema  write docs/json-api.schema.json from the code's types"
 	@echo "make format  format the code"
 
@@ -57,6 +58,10 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/verify.py
 	$(BIN)/python benchmarks/pull.py
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/batching.py
+
+bench-serve: $(STAMP)
+	$(BIN)/python benchmarks/serve.py
 
 clean:
 	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

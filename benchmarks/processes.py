@@ -72,7 +72,7 @@ def versions(python: Path, packages: Sequence[str]) -> dict[str, str]:
 
 def answer(command: Sequence[str], home: Path) -> str:
     """Return what a command prints in the surroundings of the timed processes; end the benchmark if it fails."""
-    return _must(command, _surroundings(home))
+    return _must(command, surroundings(home))
 
 
 def measure(cases: Sequence[Case]) -> dict[str, Times]:
@@ -95,7 +95,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _surroundings(home: Path) -> dict[str, str]:
+def surroundings(home: Path) -> dict[str, str]:
+    """Return the environment of a timed process: nothing of the caller's that leads a tool elsewhere."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_REMOVED)}
     empty = str(home / "empty")
     return kept | {
@@ -108,11 +109,11 @@ def _surroundings(home: Path) -> dict[str, str]:
 
 
 def _seconds(case: Case) -> float:
-    surroundings = _surroundings(case.home)
+    environment = surroundings(case.home)
     start = time.perf_counter()
     done = subprocess.run(
         case.command,
-        env=surroundings,
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -124,10 +125,10 @@ def _seconds(case: Case) -> float:
     return end - start
 
 
-def _must(command: Sequence[str], surroundings: Mapping[str, str] | None = None) -> str:
+def _must(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
     try:
         done = subprocess.run(
-            command, env=surroundings, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
     except OSError as exc:
         sys.exit(f"benchmark stopped: {command[0]} cannot be run: {exc.strerror}")

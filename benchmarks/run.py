@@ -1,9 +1,9 @@
 """``run`` against mlx-lm: how fast tokens come, and what the start costs.
 
 Decoding: our engine against a bare ``mlx_lm.stream_generate`` with the same weights, in the same form, in one process,
-in turns; it also tells the rate of prefill of the model as we load it. The peer as people install it is
-``mlx_lm.generate`` on the same four-bit folder, whose half-precision scales MLX's CPU backend emulates; so it gets few
-tokens, and one run.
+in turns, both timed from the first token to the last; and how fast our engine reads the prompt. The peer as people
+install it is ``mlx_lm.generate`` on the same four-bit folder, whose half-precision scales MLX's CPU backend emulates;
+so it gets few tokens, and one run.
 
 Start: from the start of ``mlxk run`` to the first byte of its answer, against a process that only loads the model. Then
 a chat of ten turns: how many tokens the last one computed, of those that are new in it; and the largest memory that MLX
@@ -29,15 +29,16 @@ _ROUNDS = 7
 _TOKENS = 64
 _PEER_TOKENS = 8
 _MIB = 1024 * 1024
-_QUESTION = "What is the capital of France? Tell me everything that you know about it."
+_QUESTION = "What is the capital of France?"
+_LONG_QUESTION = f"{_QUESTION} Tell me everything that you know about it."
 _RESULTS = Path(__file__).parent / "results"
 _DECODE = """
-import json, sys
+import json, sys, time
 import mlxknife
-from mlxknife.domain.model.generation import Sampling, Wish
+from mlxknife.domain.model.generation import Sampling, TokenRequest, Wish
 from mlxknife.domain.rules import prompts
 
-rounds, count, question = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+rounds, count, question, short = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 app = mlxknife.open_app()
 found = {"ours": [], "bare": [], "prefill": []}
 with app.chat.open("starter") as session:
@@ -45,22 +46,33 @@ with app.chat.open("starter") as session:
     from mlx_lm.sample_utils import make_sampler
 
     model, tokenizer = session.model._models[0], session.model._tokenizer
-    turns = prompts.assembled((question,))
-    rendered = session.templates.render(session.model.chat_template, turns, session.model.special_tokens)
-    tokens = session.model.tokens(rendered, is_rendered=True)
+
+    def tokens_of(text):
+        turns = prompts.assembled((text,))
+        rendered = session.templates.render(session.model.chat_template, turns, session.model.special_tokens)
+        return session.model.tokens(rendered, is_rendered=True)
+
+    tokens, few = tokens_of(question), tokens_of(short)
     wish = Wish(sampling=Sampling(temperature=0.0, repetition_penalty=1.0), max_tokens=count)
     for turn in range(rounds + 1):
         session.model._memory.forget()
+        began = time.perf_counter()
+        steps = session.model.generate(TokenRequest(few, 1, Sampling(temperature=0.0)))
+        next(steps)
+        reading = time.perf_counter() - began
+        steps.close()
+        session.model._memory.forget()
         outcome = session.ask(question, wish)
         spent = outcome.timings.total - outcome.timings.first_token
-        last = None
-        for last in stream_generate(model, tokenizer, list(tokens), max_tokens=count, sampler=make_sampler(0.0)):
-            pass
+        times = [
+            time.perf_counter()
+            for _ in stream_generate(model, tokenizer, list(tokens), max_tokens=count, sampler=make_sampler(0.0))
+        ]
         if turn:
             found["ours"].append((outcome.usage.completion_tokens - 1) / spent)
-            found["bare"].append(last.generation_tps)
-            found["prefill"].append(last.prompt_tps)
-print(json.dumps(found))
+            found["bare"].append((len(times) - 1) / (times[-1] - times[0]))
+            found["prefill"].append(len(few) / reading)
+print(json.dumps(found | {"prompt_tokens": len(few), "answer_tokens": len(times)}))
 """
 _LOAD = """
 import mlxknife
@@ -113,7 +125,9 @@ def main() -> None:
         }
         _output([sys.executable, "-m", "mlxknife", "pull", "starter"], surroundings)
         decode = json.loads(
-            _output([sys.executable, "-c", _DECODE, str(_ROUNDS), str(_TOKENS), _QUESTION], surroundings)
+            _output(
+                [sys.executable, "-c", _DECODE, str(_ROUNDS), str(_TOKENS), _LONG_QUESTION, _QUESTION], surroundings
+            )
         )
         starts: dict[str, list[float]] = {"run": [], "load": []}
         for _ in range(_ROUNDS):

@@ -70,6 +70,7 @@ class Connection(HttpToolsProtocol):
         self._is_in_body = True
         super().on_headers_complete()
         self._head_bytes = 0
+        self.flow.resume_reading()  # who asks in advance is listened to: else nobody would hear that they went away
 
     def on_message_complete(self) -> None:
         """Expect another head."""

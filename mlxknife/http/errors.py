@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import attrs
 import msgspec
@@ -67,7 +68,7 @@ def failure(error: Exception, request_id: str, secrets: tuple[str, ...] = ()) ->
     verdict = _verdict(known)
     said = ErrorObject(
         type=known.code,
-        message=redacted(_sentence(known), secrets),
+        message=redacted(_sentence(known), secrets, (os.path.expanduser("~"),)),
         param=known.param or verdict.param,
         code=verdict.code,
         retryable=verdict.is_retryable,

@@ -232,7 +232,7 @@ class Exchange:
         failed = failure(error, self.visit.request_id, (key,) if key else ())
         self.visit.detail = failed.document.error.message
         logs.broken_off(self.visit)
-        await self.send({"type": "http.response.body", "body": data + event_bytes(failed.document)})
+        await self.send({"type": "http.response.body", "body": data + b"event: error\n" + event_bytes(failed.document)})
 
     @property
     def _is_over(self) -> bool:

@@ -9,6 +9,8 @@ import uuid
 import attrs
 from starlette.types import Scope
 
+from mlxknife.domain.rules.redaction import redacted
+
 _PLACE = "mlxknife.visit"
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -53,10 +55,15 @@ def begin(scope: Scope) -> Visit:
     """Begin a visit, under the id that the client chose where that is one."""
     head = Head(scope["method"], scope["path"], scope["headers"])
     given = head.one(b"x-request-id")
-    is_sane = given is not None and _SANE_ID.fullmatch(given) is not None
+    is_sane = given is not None and _SANE_ID.fullmatch(given) is not None and not _tells(given.decode("ascii"))
     visit = Visit(head, given.decode("ascii") if given is not None and is_sane else f"req_{uuid.uuid4().hex}")
     scope[_PLACE] = visit
     return visit
+
+
+def _tells(text: str) -> bool:
+    """Tell whether a text has something in it that no log may show."""
+    return redacted(text) != text
 
 
 def visit_of(scope: Scope) -> Visit:

@@ -36,8 +36,12 @@ def events(stage: Stage, path: str = "/v1/chat/completions", **more: object) -> 
     assert reply.status_code == 200, reply.text
     assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
     lines = [line for line in reply.text.split("\n\n") if line]
-    assert all(line.startswith("data: ") for line in lines)
-    return [line if line.endswith("[DONE]") else json.loads(line[6:]) for line in lines]
+    assert all(line.startswith("data: ") for line in lines[:-1])
+    broken_off = lines[-1].startswith("event: error\n")  # nothing but the last may be an error, and it has this name
+    lines[-1] = lines[-1].removeprefix("event: error\n")
+    found = [line if line.endswith("[DONE]") else json.loads(line.removeprefix("data: ")) for line in lines]
+    assert broken_off == ("error" in found[-1])
+    return found
 
 
 def test_an_answer_has_the_shape_of_openai(stage: Stage) -> None:

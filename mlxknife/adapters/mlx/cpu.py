@@ -21,6 +21,22 @@ _LIBRARIES = (
 )
 """Packages that bring an OpenBLAS with plain symbol names, and what must be loaded, in this order."""
 _SYSTEM = "libopenblas.so.0"
+_TURNS = "300"
+"""About as long as it takes to wake a thread."""
+_SMALL = 64 * 1024 * 1024
+"""Bytes of weights."""
+
+
+def spare_processors(folder: str) -> None:
+    """Keep the BLAS, before it is loaded, from taking processors that others have better use for.
+
+    Its threads wait for work by turning in circles for milliseconds, which is as good as nothing for a process that has
+    the machine to itself, and takes a server's front end its processor. The matrices of a small model are not worth a
+    second thread. What the surroundings say stands.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", _TURNS)
+    if sum(map(os.path.getsize, glob(os.path.join(folder, "*.safetensors")))) < _SMALL:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlxknife.adapters.mlx import cpu
 from mlxknife.adapters.mlx.batching import MlxBatches
 from mlxknife.adapters.mlx.failures import our_errors
 from mlxknife.adapters.mlx.text import MlxEngine
@@ -17,6 +18,7 @@ class MlxLoader:
 
     def load(self, location: Location, profile: str, remembered: int) -> tuple[MlxBatches, HostedModel]:
         """See ``Loader.load``."""
+        cpu.spare_processors(location.token)
         model = MlxEngine().load(location, profile)
         with our_errors("loaded"):
             import mlx.core as mx  # noqa: PLC0415 - it is loaded by now

@@ -16,6 +16,8 @@ class StopWatch:
 
     def feed(self, text: str) -> str:
         """Return what can be shown by now; nothing once it has stopped."""
+        if not self._stops:
+            return text
         if self.has_stopped:
             return ""
         self._held += text

@@ -14,6 +14,7 @@ class Telling:
 
     def __init__(self, marks: Markers | None, stops: Sequence[str]) -> None:
         """Take the marks of reasoning, or None where everything is answer, and the strings that end an answer."""
+        self._is_plain = marks is None and not any(stops)
         self._splitter = Splitter(marks)
         self._watch = StopWatch(stops)
 
@@ -24,6 +25,10 @@ class Telling:
 
     def hear(self, text: str) -> Iterator[Piece]:
         """Yield what is certain by now."""
+        if self._is_plain:
+            if text:
+                yield Piece(PieceKind.ANSWER, text)
+            return
         for piece in self._splitter.feed(text):
             yield from self._shown(piece)
 

@@ -1,0 +1,1 @@
+"""What ``serve.py`` times servers with: a model, clients, the servers, and the table."""

@@ -1,0 +1,114 @@
+"""The rounds: each thing is measured of each server in turns, so that what else the machine does meets all alike."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+from processes import say
+
+from serving import measures
+from serving.servers import OURS, Server
+
+RAW = "raw"
+Measure = Callable[[Server, Random], dict[str, float]]
+_ENOUGH = 15.0
+"""A measure that took a server longer than so many seconds is made only once more."""
+
+
+class Found:
+    """What was measured: the values of ``(what, who)`` by the number of the round."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.round = 0
+        self.values: dict[tuple[str, str], dict[int, float]] = {}
+        self.troubles: dict[tuple[str, str], str] = {}
+        """What servers answered instead, the last of it."""
+
+    def add(self, what: str, who: str, value: float) -> None:
+        """Note a value of this round."""
+        self.values.setdefault((what, who), {})[self.round] = value
+
+    def of(self, what: str, who: str) -> dict[int, float]:
+        """Return the values; some rounds may have none."""
+        return self.values.get((what, who), {})
+
+
+def measure(servers: Sequence[Server], folder: Path, rounds: int) -> Found:
+    """Measure all that runs, after one round that is not counted."""
+    found, slow = Found(), set[tuple[str, str]]()
+    random = Random(1)  # noqa: S311 - any words will do
+    running = [server for server in servers if server.is_there]
+    with _raw(folder) as raw:
+        for number in range(rounds + 1):
+            say(f"round {number} of {rounds}" if number else "warming up")
+            into = found if number else Found()
+            into.round = number
+            for size in measures.SIZES:
+                into.add(f"at {size} speed", RAW, raw(size))
+                for server in running:
+                    _one(into, slow, server, f"at {size}", _throughput(size), random)
+            for name, work in _OTHERS:
+                for server in running:
+                    _one(into, slow, server, name, work, random)
+    return found
+
+
+def _throughput(size: int) -> Measure:
+    return lambda server, random: measures.throughput(server, size, random)
+
+
+_OTHERS: tuple[tuple[str, Measure], ...] = (
+    ("first", measures.first_tokens),
+    ("long", measures.beside_a_long_prompt),
+    ("turn", measures.second_turn),
+)
+
+
+def _one(found: Found, slow: set[tuple[str, str]], server: Server, what: str, work: Measure, random: Random) -> None:
+    """Measure one thing of one server; what went wrong takes the place of a value."""
+    if (what, server.name) in slow and found.values.get((f"{what} seconds", server.name)):
+        return
+    began = time.monotonic()
+    try:
+        values = work(server, random)
+    except measures.Unanswered as exc:
+        if server.name == OURS:
+            sys.exit(f"benchmark stopped: {what}: our server answered wrongly: {exc}")
+        found.troubles[what, server.name] = str(exc)
+        values = {}
+    spent = time.monotonic() - began
+    found.add(f"{what} seconds", server.name, spent)
+    if spent > _ENOUGH:
+        slow.add((what, server.name))
+    for name, value in values.items():
+        found.add(f"{what} {name}", server.name, value)
+
+
+@contextmanager
+def _raw(folder: Path) -> Iterator[Callable[[int], float]]:
+    """Lend the bare generator, in a process that waits while others are measured."""
+    script = Path(__file__).parent / "raw.py"
+    command = [sys.executable, str(script), str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        asked, said = process.stdin, process.stdout
+        assert asked is not None and said is not None  # noqa: S101, PT018 - for mypy
+
+        def speed(rows: int) -> float:
+            print(rows, measures.PROMPT, measures.TOKENS, file=asked, flush=True)
+            line = said.readline()
+            if not line:
+                sys.exit("benchmark stopped: the bare generator ended")
+            return float(line)
+
+        said.readline()
+        try:
+            yield speed
+        finally:
+            asked.close()

@@ -1,0 +1,123 @@
+"""The one table: ours, each peer, the ratio that a promise is about, and whether it is kept."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from serving.front import MODELS
+from serving.measures import CHAT_PROMPT, LONG, SIZES
+from serving.rounds import RAW, Found
+from serving.servers import LM, OURS, PEERS
+
+_OF_RAW = 0.85
+_OF_BEST = {8: 1.25, 32: 1.1}
+_HEAD = ("what", "against", OURS, RAW, *PEERS, "ratio", "target", "met")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line; a value that could not be measured is None, and so is the ratio then."""
+
+    what: str
+    against: str
+    values: dict[str, float | None]
+    ratio: float | None
+    target: float | None
+    is_floor: bool
+    """Whether the ratio is to be above the target."""
+    digits: int = 0
+
+    @property
+    def met(self) -> bool | None:
+        """Tell whether the promise is kept, if there is one; what was not measured is not."""
+        if self.target is None:
+            return None
+        if self.ratio is None:
+            return False
+        return self.ratio >= self.target if self.is_floor else self.ratio <= self.target
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the cells of the table."""
+        shown = [self.values.get(who) for who in (OURS, RAW, *PEERS)]
+        cells = ["" if value is None else f"{value:.{self.digits}f}" for value in shown]
+        ratio = "" if self.ratio is None else f"{self.ratio:.3f}".rstrip("0").rstrip(".")
+        target = "" if self.target is None else f"{'≥' if self.is_floor else '≤'} {self.target:g}"
+        return (self.what, self.against, *cells, ratio, target, {None: "", True: "yes", False: "no"}[self.met])
+
+    def record(self) -> dict[str, object]:
+        """Return what is saved."""
+        return asdict(self) | {"met": self.met}
+
+
+def rows(found: Found) -> Iterator[Row]:
+    """Yield the lines. A ratio is the median of the rounds' own ratios, an amount the median of the rounds."""
+    yield from _throughput(found)
+    yield from _latency(found)
+    resets = {who: _resets(found, who) for who in (OURS, *PEERS)}
+    yield Row("connections reset in all rounds", "none", resets, resets[OURS], 0, is_floor=False)
+    memory, listing = _median(found.of("memory", OURS)), _median(found.of("list", OURS), 1000)
+    yield Row("front end without a model, MB", "80", {OURS: memory}, _share(memory, 80), 1, is_floor=False)
+    what = f"list of {MODELS} models, warm, ms"
+    yield Row(what, "50", {OURS: listing}, _share(listing, 50), 1, is_floor=False, digits=1)
+
+
+def _throughput(found: Found) -> Iterator[Row]:
+    for size in SIZES:
+        key = f"at {size} speed"
+        values = {who: _median(found.of(key, who)) for who in (OURS, RAW, *PEERS)}
+        what = f"{size} {'client' if size == 1 else 'clients'}, tokens/s"
+        yield Row(what, RAW, values, _ratio(found.of(key, OURS), found.of(key, RAW)), _OF_RAW, is_floor=True)
+        if size in _OF_BEST:
+            best = max(PEERS, key=lambda who: values[who] or 0.0)
+            ratio = _ratio(found.of(key, OURS), found.of(key, best))
+            yield Row(what, f"best: {best}", values, ratio, _OF_BEST[size], is_floor=True)
+
+
+def _latency(found: Found) -> Iterator[Row]:
+    def amounts(key: str) -> dict[str, float | None]:
+        return {who: _median(found.of(key, who), 1000) for who in (OURS, *PEERS)}
+
+    ratio = _ratio(found.of("first busy", OURS), found.of("first idle", OURS))
+    what = "first token of an idle server, ms"
+    yield Row(what, "", amounts("first idle"), None, None, is_floor=False, digits=1)
+    what = "first token beside a stream, ms"
+    yield Row(what, "idle", amounts("first busy"), ratio, 2, is_floor=False, digits=1)
+    for what, key, target in (
+        (f"longest gap beside a prompt of {LONG}, ms", "long gap", 1 / 8),
+        ("until that prompt's first token, ms", "long read", 1.3),
+    ):
+        ratio = _ratio(found.of(key, OURS), found.of(key, LM))
+        yield Row(what, LM, amounts(key), ratio, target, is_floor=False, digits=1)
+    shares = {who: _ratio(found.of("turn second", who), found.of("turn cold", who)) for who in (OURS, *PEERS)}
+    what = f"second turn of a chat of {CHAT_PROMPT}, of the first"
+    yield Row(what, "first turn", shares, shares[OURS], 0.05, is_floor=False, digits=3)
+
+
+def written(lines: Sequence[Row]) -> str:
+    """Return the table as text."""
+    cells = [_HEAD, *(line.cells() for line in lines)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(f"| {' | '.join(map(str.ljust, line, widths))} |" for line in cells)
+
+
+def _resets(found: Found, who: str) -> float | None:
+    keys = [f"at {size} resets" for size in SIZES]
+    if not any(found.of(key, who) for key in keys):
+        return None
+    return sum(sum(found.of(key, who).values()) for key in keys)
+
+
+def _median(values: Mapping[int, float], factor: float = 1.0) -> float | None:
+    return statistics.median(values.values()) * factor if values else None
+
+
+def _ratio(ours: Mapping[int, float], theirs: Mapping[int, float]) -> float | None:
+    """Return the median of the ratios of the rounds in which both were measured."""
+    return _median({number: mine / theirs[number] for number, mine in ours.items() if theirs.get(number)})
+
+
+def _share(value: float | None, whole: float) -> float | None:
+    return None if value is None else value / whole

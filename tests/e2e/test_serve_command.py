@@ -1,0 +1,138 @@
+"""The command around the server: what it prints, what it refuses before it listens, and whom it lets in."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.processes import BIN, Machine
+from tests.e2e.serving import Server, parrot_in, serving
+from tests.e2e.talking import PATIENCE, chat
+from tests.parrot import ANSWERS, answers, parrot_folder
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+KEY = "sk-parrot"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    machine = Machine(tmp_path_factory.mktemp("home"))
+    parrot_in(machine)
+    with serving(machine, "--api-key", KEY, "--max-tokens", "7", "--log-json", "--model", str(parrot_folder())) as made:
+        yield made
+
+
+def test_it_prints_one_document_and_then_nothing_on_stdout(machine: Machine) -> None:
+    program = (str(BIN / "mlxk"), "server")
+    with serving(machine, program=program) as server:
+        data = server.envelope["data"]
+        assert (server.envelope["command"], server.envelope["error"]) == ("server", None)
+        assert data == {"url": f"http://127.0.0.1:{server.port}", "model": None, "pid": server.pid}
+        assert server.ask("/v1/models").document() == {"object": "list", "data": []}
+        assert not server.workers()
+        assert server.end() == 0
+        assert server.process.stdout is not None
+        assert server.process.stdout.read() == ""
+        assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (INFO|WARN)", line) for line in server.lines)
+
+
+def test_people_are_told_the_address_in_a_line(machine: Machine) -> None:
+    with subprocess.Popen(
+        [str(BIN / "mlxk"), "serve"],
+        env=machine.environment(MLXK_PORT="0"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert re.fullmatch(r"Serving on http://127\.0\.0\.1:\d+ \(Ctrl-C ends it\)\n", process.stdout.readline())
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+            assert process.stdout.read() == ""
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "part"),
+    [
+        (("--port", "70000"), {}, "port must be between 0 and 65535, not 70000"),
+        (("--port", "-1"), {}, "port must be between 0 and 65535, not -1"),
+        (("--host", "nowhere.invalid"), {}, "'nowhere.invalid' is not a host of this machine"),
+        (("--host", "192.0.2.1"), {}, "192.0.2.1 is not an address of this machine"),
+        ((), {"MLXK_PORT": "x"}, "MLXK_PORT must be a number"),
+        ((), {"MLXK_MAX_TOKENS": "-5"}, "MLXK_MAX_TOKENS must be a number"),
+        ((), {"MLXK_LOG_LEVEL": "loud"}, "loud"),
+        (("--max-tokens", "0"), {}, "max"),
+        (("--max-loaded", "0"), {}, "max"),
+        (("--idle-unload", "nan"), {}, "idle"),
+        (("--model", "nobody/knows"), {}, "nobody/knows"),
+        (("--model", "/nowhere/at/all"), {}, "/nowhere/at/all"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_it_listens(
+    machine: Machine, words: tuple[str, ...], variables: dict[str, str], part: str
+) -> None:
+    outcome = machine.run("serve", "--json", *words, environment=machine.environment(**{"MLXK_PORT": "0"} | variables))
+    assert outcome.code in (1, 2)
+    assert part in str(outcome.error()["message"])
+    assert "Traceback" not in outcome.err
+
+
+def test_a_port_that_is_in_use_is_named(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = machine.run("serve", "--port", str(port), "--json")
+        assert (outcome.code, outcome.error()["type"]) == (1, "ValidationError")
+        assert outcome.error()["message"] == f"Port {port} of 127.0.0.1 is in use"
+        plain = machine.run("serve", "--port", str(port))
+        assert (plain.code, plain.out) == (1, "")
+        assert f"Port {port} of 127.0.0.1 is in use" in plain.err
+
+
+def test_whoever_has_no_key_is_refused(server: Server) -> None:
+    body = chat("parrot", answers.GREETING)
+    for headers in ({}, {"Authorization": "Bearer nope"}, {"Authorization": f"Basic {KEY}"}):
+        reply = server.ask("/v1/chat/completions", body, **headers)
+        assert (reply.status, reply.error()["code"]) == (401, "invalid_api_key")
+        assert reply.headers["www-authenticate"] == "Bearer"
+        assert KEY not in reply.body.decode()
+    assert server.ask("/v1/models").status == 401
+
+
+def test_an_answer_is_as_long_as_the_server_says_where_the_client_says_nothing(server: Server) -> None:
+    key = {"Authorization": f"Bearer {KEY}"}
+    for wishes, length in (({}, 7), ({"max_tokens": 20}, 20)):
+        reply = server.ask("/v1/chat/completions", chat("parrot", answers.GREETING, **wishes), **key)
+        assert reply.text() == ANSWERS[answers.GREETING][:length]
+
+
+def test_a_model_at_a_path_is_served_under_the_name_of_its_folder(server: Server) -> None:
+    name = parrot_folder().name
+    key = {"Authorization": f"Bearer {KEY}"}
+    assert server.envelope["data"]["model"] == str(parrot_folder())
+    assert [one["id"] for one in server.ask("/v1/models", **key).document()["data"]] == ["parrot", name]
+    assert server.ask(f"/v1/models/{name}", **key).document()["id"] == name
+    assert server.ask("/v1/chat/completions", chat(name, answers.GREETING), **key).text()
+
+
+def test_the_log_is_one_document_a_line_and_never_tells_the_key(server: Server) -> None:
+    server.ask("/v1/models")
+    told = [json.loads(line) for line in server.lines]
+    assert all({"ts", "level", "msg", "logger"} <= set(one) for one in told)
+    assert not any(KEY in line for line in server.lines)
+
+
+def test_whoever_serves_the_network_without_a_key_is_warned(machine: Machine) -> None:
+    with serving(machine, "--host", "0.0.0.0") as server:
+        assert "there is no API key" in server.log("WARN")
+        assert server.ask("/v1/models").status == 200
+        assert server.ask("/v1/models", Host="evil.example").status == 403

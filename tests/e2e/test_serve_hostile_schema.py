@@ -1,0 +1,76 @@
+"""Requests made from the server's own description of itself, as it says them and just beside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from random import SystemRandom
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+
+from tests.e2e.fuzzing import CHAT, TEXT, Shot, fault
+from tests.e2e.wire import Line, bounded, get, line, post
+from tests.fake_server import FakeServer
+from tests.parrot import parrot_folder
+
+pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.filterwarnings("ignore")]
+
+ONCE = [Phase.generate]
+MODEL = parrot_folder().name
+
+
+def described(one: Line, examples: int, seed: int) -> int:
+    """Send what the description lets think of; return how many requests that were."""
+    schemathesis: Any = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+    document = json.loads(one.ask(get("/openapi.json")).body)
+    schema = schemathesis.openapi.from_dict(document)
+    sent = list[Shot]()
+
+    def sender(path: str, cases: Any) -> Callable[[], None]:  # noqa: ANN401 - without types
+        @seeded(seed)
+        @settings(
+            max_examples=examples, deadline=None, database=None, suppress_health_check=[*HealthCheck], phases=ONCE
+        )
+        @given(cases)
+        def send(case: Any) -> None:  # noqa: ANN401
+            for body in _bodies(case.body):
+                shot = Shot(path, body)
+                sent.append(shot)
+                reply = one.ask(post(path, body))
+                assert fault(shot, reply) is None, (shot, reply)
+
+        made: Callable[[], None] = send
+        return made
+
+    for path in (CHAT, TEXT):
+        for mode in (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE):
+            sender(path, schema[path]["POST"].as_strategy(generation_mode=mode))()
+    return len(sent)
+
+
+def _bodies(body: object) -> list[bytes]:
+    """Return a body as it was made, and for the model that is there."""
+    try:
+        made = [body, {**body, "model": MODEL, "max_tokens": 4}] if isinstance(body, dict) else [body]
+        return [json.dumps(one, allow_nan=False).encode() for one in made]
+    except (TypeError, ValueError):  # something that no JSON can say
+        return []
+
+
+def run(examples: int) -> None:
+    seed = SystemRandom().randrange(2**32)
+    with FakeServer(parrot_folder()) as server, line(server.port) as one, bounded(server.pid):
+        assert described(one, examples, seed) > examples, f"seed {seed}"
+    assert "Traceback" not in server.stderr
+
+
+def test_what_the_description_lets_think_of_is_answered_or_refused_by_name() -> None:
+    run(40)
+
+
+@pytest.mark.stress
+def test_thousands_of_requests_from_the_description_are_answered_or_refused_by_name() -> None:
+    run(1500)

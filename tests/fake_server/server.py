@@ -1,0 +1,89 @@
+"""The parent's side of a fake server."""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import attrs
+import msgspec
+
+from tests.fake_server.engine import Note
+
+_PATIENCE = 30.0
+
+
+@attrs.define
+class FakeServer:
+    """A process that serves a folder; ``options`` are those of the front end."""
+
+    folder: Path
+    step_seconds: float = 0.0
+    options: dict[str, object] = attrs.field(factory=dict)
+    url: str = attrs.field(default="", init=False)
+    stderr: str = attrs.field(default="", init=False)
+    """What it logged; there once it has ended."""
+    _child: subprocess.Popen[str] = attrs.field(init=False)
+    _desk: tempfile.TemporaryDirectory[str] = attrs.field(factory=tempfile.TemporaryDirectory, init=False)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def journal(self) -> Path:
+        return Path(self._desk.name) / "journal"
+
+    def notes(self, what: str) -> list[Note]:
+        """Return what the engine wrote down of one kind so far."""
+        lines = self.journal.read_bytes().splitlines() if self.journal.exists() else []
+        return [note for line in lines if (note := msgspec.json.decode(line, type=Note)).what == what]
+
+    def __enter__(self) -> Self:
+        words = ["--step-seconds", str(self.step_seconds), "--journal", str(self.journal)]
+        log = (Path(self._desk.name) / "log").open("w")
+        with log:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "tests.fake_server", str(self.folder), *words, "--options", self._options()],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._child.stdout is not None
+        ready, _, _ = select.select([self._child.stdout], [], [], _PATIENCE)
+        self.url = self._child.stdout.readline().strip() if ready else ""
+        if not self.url:
+            self.__exit__(None, None, None)
+            msg = f"The fake server did not start:\n{self.stderr}"
+            raise RuntimeError(msg)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._child.send_signal(signal.SIGTERM)
+        try:
+            self._child.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+            raise
+        finally:
+            assert self._child.stdout is not None
+            self._child.stdout.close()
+            self.stderr = (Path(self._desk.name) / "log").read_text(errors="replace")
+            self._desk.cleanup()
+
+    def _options(self) -> str:
+        return json.dumps(self.options)
