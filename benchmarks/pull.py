@@ -3,6 +3,8 @@
 Each run gets an empty cache. Ours hashes every byte, syncs it to the disk and publishes it in one step; the peer does
 none of that. The fake Hub answers both in the same way: small files itself, large ones by a redirect to its CDN. Both
 use the same huggingface_hub, and no chunk store.
+
+A second pull, of what is there, is measured against a process that only asks for the metadata with huggingface_hub.
 """
 
 from __future__ import annotations
@@ -31,14 +33,10 @@ _SMALL = "bench/small"
 _ALONE = {"bench/1-mib": _MIB, "bench/512-mib": 512 * _MIB}
 """Models of one file, to see whether memory grows with it."""
 _METADATA = """
-import sys, time
+import sys
 from huggingface_hub import HfApi
 api = HfApi(endpoint=sys.argv[1])
-api.model_info(sys.argv[2])
-for _ in range(int(sys.argv[3])):
-    began = time.perf_counter()
-    list(api.list_repo_tree(sys.argv[2], revision=api.model_info(sys.argv[2]).sha, recursive=True))
-    print(time.perf_counter() - began)
+list(api.list_repo_tree(sys.argv[2], revision=api.model_info(sys.argv[2]).sha, recursive=True))
 """
 
 
@@ -63,12 +61,14 @@ def main() -> None:
                     seconds, peaks[name] = _run(command, home, endpoint)
                     samples[name].append(seconds)
                     if name == "pull":
+                        os.sync()
                         seconds, peaks["second pull"] = _run(ours, home, endpoint)
                         samples["second pull"].append(seconds)
+                        only_asking = [sys.executable, "-c", _METADATA, endpoint, _MODEL]
+                        seconds, peaks["metadata"] = _run(only_asking, home, endpoint)
+                        samples["metadata"].append(seconds)
             for name in (_SMALL, *_ALONE):
                 _, peaks[name] = _run([*ours[:-2], name, "--json"], work / "home", endpoint)
-            metadata = _output([sys.executable, "-c", _METADATA, endpoint, _MODEL, str(_RUNS)])
-            samples["metadata"] = [float(line) for line in metadata.split()]
     _report(samples, peaks)
 
 
@@ -153,7 +153,14 @@ def _report(samples: dict[str, list[float]], peaks: dict[str, float]) -> None:
             "<= 64",
             large - little <= 64,  # noqa: PLR2004
         ),
-        ("second pull beyond its metadata, s", f"{beyond:.3f}", "", "", "< 0.3", beyond < 0.3),  # noqa: PLR2004
+        (
+            f"second pull, {medians['second pull']:.2f} s, beyond a process that only asks for its metadata, s",
+            f"{beyond:.3f}",
+            "",
+            "",
+            "< 0.3",
+            beyond < 0.3,  # noqa: PLR2004
+        ),
     )
     lines = ["| what | ours | hf download | ratio | target | met |", "| --- | --- | --- | --- | --- | --- |"]
     lines += [f"| {' | '.join(row[:5])} | {'yes' if row[5] else 'no'} |" for row in rows]

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 class App:
     """One set of services over one set of adapters. It holds no open handles and needs no closing.
 
-    A service is made when it is first asked for, so that a command pays for the import of its own only.
+    A service is made when it is first asked for, so that a command pays for the import of its own only. What it calls
+    stays out of its repr, for that may hold the environment and its secrets.
     """
 
     settings: Settings
@@ -56,25 +57,25 @@ class App:
     proofs: Proofs
     workers: Workers
     disposal: Disposal
-    open_hub: Callable[[], Hub]
+    open_hub: Callable[[], Hub] = attrs.field(repr=False)
     """Opens the Hub, which only a pull needs."""
-    open_intake: Callable[[], Intake]
-    open_engine: Callable[[], Engine]
+    open_intake: Callable[[], Intake] = attrs.field(repr=False)
+    open_engine: Callable[[], Engine] = attrs.field(repr=False)
     """Opens the runtime, which only what runs a model needs."""
     templates: Templates
-    open_starters: Callable[[], StarterSource]
-    open_importer: Callable[[], Importer]
+    open_starters: Callable[[], StarterSource] = attrs.field(repr=False)
+    open_importer: Callable[[], Importer] = attrs.field(repr=False)
     workshop: Workshop
     system: System
-    open_programs: Callable[[], Programs]
+    open_programs: Callable[[], Programs] = attrs.field(repr=False)
     """Opens what runs programs, which only ``mlx-tee`` does."""
-    has_gpu: Callable[[], bool]
-    open_hosts: Callable[[], Hosts]
+    has_gpu: Callable[[], bool] = attrs.field(repr=False)
+    open_hosts: Callable[[], Hosts] = attrs.field(repr=False)
     """Opens what runs models in processes of their own, in the thread of the loop that will use it."""
-    open_tokenizers: Callable[[], Tokenizers]
-    server_settings: Callable[[], ServerSettings]
+    open_tokenizers: Callable[[], Tokenizers] = attrs.field(repr=False)
+    server_settings: Callable[[], ServerSettings] = attrs.field(repr=False)
     """Tells how a server is to be where nobody says. Raises ValidationError."""
-    run_server: Callable[[App, ServerSettings, Callable[[str], None]], int]
+    run_server: Callable[[App, ServerSettings, Callable[[str], None]], int] = attrs.field(repr=False)
     """Serves until somebody ends it, tells the address once it listens, and returns the exit code."""
 
     @cached_property

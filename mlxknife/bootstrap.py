@@ -154,10 +154,10 @@ def _server_app(
     from mlxknife.http.app import create_app  # noqa: PLC0415
 
     residents = open_residents()
+    app = create_app(serving, residents, options)
+    residents.on_event = app.state.front.note
     for served in kept:
         residents.keep(served)
-    app = create_app(serving, residents, options)
-    residents.on_fall = app.state.front.metrics.fell
     return app
 
 

@@ -20,8 +20,8 @@ class Answer:
 
     data: Callable[[], object]
     """Makes the ``data`` of the JSON envelope."""
-    lines: Callable[[bool], Iterable[Line]]
-    """Makes the text for people; the argument says whether it goes to a terminal."""
+    lines: Callable[[int | None], Iterable[Line]]
+    """Makes the text for people, no wider than a terminal is; None where it goes to no terminal."""
     exit_code: int = 0
     is_told: bool = False
     """Whether it was printed while the command still worked."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -23,6 +25,10 @@ COMMANDS = {
 }
 """Every command and what it does; its module is ``mlxknife.cli.commands.<name>``, loaded when it is asked for."""
 
+_UNKNOWN = "unrecognized arguments: "
+_RUN = "mlx-run"
+"""Another name of ``mlxk run``."""
+_HELP = ("-h", "--help")
 _ALIASES = {"server": "serve"}
 _NAMES_ON_THE_WIRE = {"serve": "server"}
 
@@ -73,7 +79,12 @@ class Parser(argparse.ArgumentParser):
             else:
                 words.append(word)
         words += arguments[border + 1 :]
-        return self.parse_args([*options, "--", *words] if words else options)
+        given, unknown = self.parse_known_args([*options, "--", *words] if words else options)
+        if words and "--" in unknown:
+            unknown.remove("--")  # nobody typed it
+        if unknown:
+            self.error(f"{_UNKNOWN}{' '.join(unknown)}")
+        return given
 
     def _values_of(self, option: str) -> float:
         """Return how many of the words behind an option are its own."""
@@ -84,9 +95,12 @@ class Parser(argparse.ArgumentParser):
 
     def _meant(self, message: str) -> str | None:
         """Return the option that somebody may have meant."""
-        _, unknown, words = message.partition("unrecognized arguments: ")
-        if not unknown or not words.startswith("--"):
+        _, unknown, words = message.partition(_UNKNOWN)
+        if not unknown:
             return None
+        if not words.startswith("-"):
+            takes_model = "--model" in self._option_string_actions and not self._get_positional_actions()
+            return f"Did you mean --model {words.split()[0]}?" if takes_model else None
         close = _closest(words.split()[0].partition("=")[0], self._option_string_actions)
         return f"Did you mean {close}?" if close else None
 
@@ -97,10 +111,19 @@ def wire_name(command: str | None) -> str | None:
 
 
 def split_command(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
-    """Return what stands before the command, the command, and what stands behind it."""
+    """Return what stands before the command, the command, and what stands behind it.
+
+    ``help COMMAND`` and ``--help COMMAND`` are ``COMMAND --help``.
+    """
     for place, word in enumerate(argv):
         if not word.startswith("-"):
-            return argv[:place], word, argv[place + 1 :]
+            before, after = argv[:place], argv[place + 1 :]
+            if word == "help":
+                is_about_one = after and after[0] != word and not after[0].startswith("-")
+                return (before, after[0], ["--help"]) if is_about_one else (before, word, after)
+            if not set(before).isdisjoint(_HELP):
+                return [option for option in before if option not in _HELP], word, ["--help"]
+            return before, word, after
     return argv, None, []
 
 
@@ -122,8 +145,9 @@ def program_parser() -> Parser:
 
 def command_parser(name: str) -> Parser:
     """Return a parser for one command, to which its module adds what it takes."""
+    is_short = name == "run" and os.path.basename(sys.argv[0]) == _RUN
     parser = Parser(
-        prog=f"{PROGRAM} {name}",
+        prog=_RUN if is_short else f"{PROGRAM} {name}",
         formatter_class=HelpFormatter,
         description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.",
         allow_abbrev=False,

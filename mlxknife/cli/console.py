@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
-from mlxknife.cli.render.text import Line, print_line, wants_motion
+from mlxknife.cli.render.text import Line, Span, Style, print_line, wants_motion
 from mlxknife.ports.progress import Progress
 
 
@@ -38,6 +39,20 @@ class Console:
         """Tell a person something on the way; a program reads it in the answer."""
         if not self._as_json:
             print_line(line, sys.stderr)
+
+    def stopped(self) -> None:
+        """Tell a person that Ctrl-C was heard; it wipes what the terminal made of the key."""
+        if not self._as_json and wants_motion(sys.stderr):
+            sys.stderr.write("\r\x1b[K")
+            self.say((Span("stopped", Style.FAINT),))
+
+    def waiting(self, what: str) -> AbstractContextManager[object]:
+        """Tell a person at a terminal what takes long, once it does, until it is over."""
+        if self._as_json or not wants_motion(sys.stderr):
+            return nullcontext()
+        from mlxknife.cli.render.waiting import Waiting  # noqa: PLC0415 - most commands are quick
+
+        return Waiting(sys.stderr, what)
 
     @property
     def progress(self) -> Progress | None:

@@ -30,11 +30,16 @@ class HelpFormatter(argparse.HelpFormatter):
 
 def terminal_width(stream: TextIO) -> int:
     """Return how many columns a help on a stream may take."""
-    try:
-        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns)
-    except (OSError, ValueError):  # it is no terminal, or nobody knows
-        columns = 0
+    columns = told_columns(stream)
     return max(_NARROWEST, min(columns, _WIDEST)) if columns > 0 else _WIDEST
+
+
+def told_columns(stream: TextIO) -> int:
+    """Return how many columns the user or the terminal says there are; 0 where nobody knows."""
+    try:
+        return max(0, int(os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns))
+    except (OSError, ValueError):  # it is no terminal
+        return 0
 
 
 def filled(blocks: Iterable[str], width: int) -> Iterator[str]:

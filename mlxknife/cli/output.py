@@ -9,7 +9,7 @@ import sys
 import msgspec
 
 from mlxknife.cli.answer import Answer
-from mlxknife.cli.render.text import print_line
+from mlxknife.cli.render.text import print_line, room_on
 from mlxknife.cli.wire import Envelope, ErrorObject
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7e]+")
@@ -22,7 +22,7 @@ def print_answer(answer: Answer, *, command: str, as_json: bool) -> int:
     if as_json:
         print_document(Envelope(status="success", command=command, data=answer.data(), error=None))
     else:
-        for line in answer.lines(sys.stdout.isatty()):
+        for line in answer.lines(room_on(sys.stdout)):
             print_line(line, sys.stdout)
     sys.stdout.flush()
     return answer.exit_code

@@ -28,6 +28,7 @@ from mlxknife.http.routes.generation import Generation
 from mlxknife.http.routes.models import Models
 from mlxknife.http.routes.openapi import openapi
 from mlxknife.http.routes.state import State
+from mlxknife.http.routes.welcome import welcome
 from mlxknife.http.visit import visit_of
 
 _NOT_FOUND = 404
@@ -55,6 +56,7 @@ def create_app(serving: Serving, residents: Residents, options: Options | None =
 def _routes(front: Front) -> list[Route]:
     models, state = Models(front), State(front)
     return [
+        *(Route(path, welcome, methods=["GET"]) for path in ("/", "/v1", "/v1/")),
         Route("/v1/chat/completions", Generation(front, chat.order), methods=["POST"]),
         Route("/v1/completions", Generation(front, completions.order), methods=["POST"]),
         Route("/v1/models", models.all, methods=["GET"]),

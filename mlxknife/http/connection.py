@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mlxknife.http.errors import Failure, failure
 from mlxknife.http.options import Options
-from mlxknife.http.refusals import Full, HeadTooLarge, Refusal
+from mlxknife.http.refusals import BodyTooLarge, Full, HeadTooLarge, Refusal
+from mlxknife.http.visit import AUTHORITY
 
 _MAX_PIPELINE = 16
 _COST_OF_A_FIELD = 32
-_PHRASES = {400: b"Bad Request", 429: b"Too Many Requests", 431: b"Request Header Fields Too Large"}
+_WRAPPING = 8
+"""How much a chunk may take beside what is in it, for each of its bytes: the smallest takes five."""
+_PHRASES = {
+    400: b"Bad Request",
+    413: b"Content Too Large",
+    429: b"Too Many Requests",
+    431: b"Request Header Fields Too Large",
+}
 
 
 class Connection(HttpToolsProtocol):
@@ -29,6 +38,8 @@ class Connection(HttpToolsProtocol):
         self._stall_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._is_in_body = False
+        self._wrapping = 0
+        self._is_head_in_packet = False
         self._active: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -43,7 +54,10 @@ class Connection(HttpToolsProtocol):
         """Take what comes; the clock for a head is set by its first byte and by nothing else."""
         if self.cycle is None or self.cycle.response_complete:
             self._await_head()
+        self._is_head_in_packet = not self._is_in_body
+        self._wrapping += len(data)
         super().data_received(data)
+        self._weigh_wrapping()
         if self._head_timer is not None and not self._is_in_body:  # bodies that were refused already come to their end
             self._head_bytes += len(data)
             if self._head_bytes > self.options.max_header_bytes and not self.transport.is_closing():
@@ -67,10 +81,17 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= _MAX_PIPELINE:
             msg = "too many requests in advance"
             raise ValueError(msg)
-        self._is_in_body = True
+        self._is_in_body = self._is_head_in_packet = True
+        if not self.url.startswith((b"/", b"*")):
+            cast("dict[str, Any]", self.scope)[AUTHORITY] = httptools.parse_url(self.url).host
         super().on_headers_complete()
         self._head_bytes = 0
         self.flow.resume_reading()  # who asks in advance is listened to: else nobody would hear that they went away
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._wrapping -= len(body) * (1 + _WRAPPING)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Expect another head."""
@@ -79,12 +100,8 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Say that this is no request; in the middle of an answer only the end of the connection can say it."""
-        if self._active is not None and self._active.response_started and not self._active.response_complete:
-            self.transport.abort()
-        elif self._head_bytes > self.options.max_header_bytes:
-            self._refuse(HeadTooLarge("The head of the request is too large"))
-        else:
-            self._refuse(Refusal(msg))
+        is_large = self._head_bytes > self.options.max_header_bytes
+        self._end_with(HeadTooLarge("The head of the request is too large") if is_large else Refusal(msg))
 
     def pause_writing(self) -> None:
         """Set a clock: the client does not read."""
@@ -123,6 +140,13 @@ class Connection(HttpToolsProtocol):
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(self.options.header_seconds, self._give_up)
 
+    def _weigh_wrapping(self) -> None:
+        """Refuse a body in chunks that is mostly what its chunks say of themselves: the parser keeps no count."""
+        if self._is_head_in_packet or not self._is_in_body:
+            self._wrapping = 0
+        elif self._wrapping > self.options.max_header_bytes and not self.transport.is_closing():
+            self._end_with(BodyTooLarge("The chunks of the body take more than what is in them"))
+
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > self.options.max_header_bytes:
@@ -138,6 +162,12 @@ class Connection(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._head_timer = None
         self.transport.abort()
+
+    def _end_with(self, error: Refusal) -> None:
+        if self._active is not None and self._active.response_started and not self._active.response_complete:
+            self.transport.abort()
+        else:
+            self._refuse(error)
 
     def _refuse(self, error: Refusal) -> None:
         failed = failure(error, f"req_{uuid.uuid4().hex}")

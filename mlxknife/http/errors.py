@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 
 import attrs
 import msgspec
@@ -44,6 +45,15 @@ VERDICTS = {
 }
 """What becomes of each error type; the types below it in the tree share its fate unless they stand here too."""
 
+_HINTS = {
+    "model_not_found": "GET /v1/models lists what is there",
+    "model_not_runnable": "GET /v1/models lists what can run here",
+    "ValidationError": "GET /v1/models lists the names that can be asked for",
+}
+"""What is said about a model in the place of a hint that a client can do nothing with."""
+_FOR_THE_MACHINE = re.compile(r"\bmlxk|(?<!\S)--[a-z]|(?<!\S)\./|\b(?:HF|MLXK2?)_[A-Z]")
+"""Commands, options, paths and variables: whoever sits at the machine can use them, and nobody else."""
+
 _DEFECT = Verdict(500, "server_error")
 _RETRYABLE = (408, 429, 503)
 
@@ -68,7 +78,7 @@ def failure(error: Exception, request_id: str, secrets: tuple[str, ...] = ()) ->
     verdict = _verdict(known)
     said = ErrorObject(
         type=known.code,
-        message=redacted(_sentence(known), secrets, (os.path.expanduser("~"),)),
+        message=redacted(_sentence(known, _hint(known, verdict)), secrets, (os.path.expanduser("~"),)),
         param=known.param or verdict.param,
         code=verdict.code,
         retryable=verdict.is_retryable,
@@ -83,10 +93,16 @@ def _verdict(error: KnifeError) -> Verdict:
     return next((VERDICTS[code] for code in codes if code in VERDICTS), _DEFECT)
 
 
-def _sentence(error: KnifeError) -> str:
+def _hint(error: KnifeError, verdict: Verdict) -> str | None:
+    if error.hint is None or isinstance(error, Refusal) or _FOR_THE_MACHINE.search(error.hint) is None:
+        return error.hint
+    return _HINTS.get(error.code) if (error.param or verdict.param) == "model" else None
+
+
+def _sentence(error: KnifeError, hint: str | None) -> str:
     more = ", ".join(error.matches or error.suggestions or ())
     ends = error.message if not more else f"{error.message} ({more})"
-    return ends if not error.hint else f"{ends}. {error.hint}"
+    return ends if not hint else f"{ends}. {hint}"
 
 
 def _headers(error: KnifeError, verdict: Verdict) -> tuple[tuple[bytes, bytes], ...]:

@@ -30,6 +30,7 @@ _SSE_HEAD = (
     (b"x-accel-buffering", b"no"),
 )
 _DONE = b"data: [DONE]\n\n"
+_SEVERAL = 2
 _KEEP_ALIVE = b": keep-alive\n\n"
 _LINE_ENDS = re.compile(b"|".join(char.encode() for char in "\u0085\u2028\u2029"))
 
@@ -147,7 +148,7 @@ class Exchange:
         served = await front.in_thread(front.serving.find, order.model)
         self.visit.model = served.info.name
         claim = await claimed(front.residents, served)
-        telling = Telling(front.options.keep_alive_seconds)
+        telling = Telling(front.options.keep_alive_seconds, front.options.pause_seconds)
         try:
             prepared = await self._prepared(served, claim.model)
             self.account.settle()
@@ -204,7 +205,7 @@ class Exchange:
         """Return the events for what was told, up to an error if there is one."""
         events: list[msgspec.Struct] = []
         try:
-            for index, told in heap:
+            for index, told in joined(heap):
                 events += self.order.form.events(index, self._note(index, told))
         except KnifeError as exc:
             return events, exc
@@ -249,6 +250,29 @@ class Exchange:
         )
         self.front.metrics.answered(total)
         return total
+
+
+def joined(heap: Sequence[tuple[int, Told | KnifeError]]) -> Sequence[tuple[int, Told | KnifeError]]:
+    """Return what was told, with what came of the same answer as one; behind an error nothing counts."""
+    if len(heap) < _SEVERAL:
+        return heap
+    told: dict[int, Told] = {}
+    for index, one in heap:
+        if isinstance(one, KnifeError):
+            return [*told.items(), (index, one)]
+        before = told.get(index)
+        told[index] = one if before is None else _after(before, one)
+    return list(told.items())
+
+
+def _after(before: Told, then: Told) -> Told:
+    pieces = list(before.pieces)
+    for piece in then.pieces:
+        if pieces and pieces[-1].kind is piece.kind:
+            pieces[-1] = Piece(piece.kind, pieces[-1].text + piece.text)
+        else:
+            pieces.append(piece)
+    return Told(tuple(pieces), before.likelihoods + then.likelihoods, then.ended, usage=then.usage)
 
 
 class Cancelled(Refusal):

@@ -10,7 +10,9 @@ from typing import Protocol, TypeVar
 
 import attrs
 
+from mlxknife.domain.model.hosting import Fallen, ResidentEvent
 from mlxknife.domain.model.info import ModelInfo
+from mlxknife.http import logs
 from mlxknife.http.guards.bodies import Bodies
 from mlxknife.http.metrics import Metrics
 from mlxknife.http.needs import Residents, Serving
@@ -96,6 +98,12 @@ class Front:
         if self._listing is None or self._listing.done() or self._listing.get_loop() is not loop:
             self._listing = loop.create_task(self.in_thread(self.serving.models))
         return await asyncio.shield(self._listing)
+
+    def note(self, event: ResidentEvent) -> None:
+        """Log what becomes of a model, and count its falls."""
+        if isinstance(event, Fallen):
+            self.metrics.fell(event.name)
+        logs.resident(event)
 
     def wake(self) -> None:
         """See that the residents are ticked in the loop that runs now: a mounted application is told of no start."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from mlxknife.domain.errors import KnifeError
+from mlxknife.domain.model.hosting import Began, Fallen, LeftOut, Ready, ResidentEvent
 from mlxknife.domain.rules.display import visible
 from mlxknife.domain.rules.redaction import redacted
 
@@ -103,11 +105,29 @@ def set_up(options: Options, secrets: Collection[str] = ()) -> None:
         logger.setLevel(logging.ERROR)
 
 
-def started(url: str, *, is_open: bool) -> None:
-    """Say where the server is; loudly where anybody may use it."""
-    _LOG.info("MLX Knife serves on %s", url)
+def started(url: str, *, is_open: bool, is_told: bool) -> None:
+    """Say where the server is, unless that is read on the same screen already; loudly where anybody may use it."""
+    _LOG.log(logging.DEBUG if is_told else logging.INFO, "MLX Knife serves on %s", url)
     if is_open:
         _LOG.warning("Anybody who reaches this machine may use the server: there is no API key")
+
+
+def resident(event: ResidentEvent) -> None:
+    """Say what becomes of a model."""
+    of: dict[str, object] = {"model": event.name}
+    if isinstance(event, (Fallen, LeftOut)):
+        words = "%s fell" if isinstance(event, Fallen) else "%s is not loaded"
+        _LOG.warning(words, event.name, extra={**of, "detail": _reason(event.error)})
+    elif isinstance(event, Ready):
+        _LOG.info("%s is ready (%.1f s)", event.name, event.seconds, extra=of)
+    else:
+        _LOG.info("loading %s" if isinstance(event, Began) else "%s was unloaded", event.name, extra=of)
+
+
+def _reason(error: KnifeError) -> str:
+    """Return all that is known of an error: this log is read by whoever can do something."""
+    words = (error.message, error.hint, *getattr(error, "__notes__", ()))
+    return ". ".join(word for word in words if word)[:_MESSAGES_FROM_OUTSIDE]
 
 
 def stopping(reason: str) -> None:

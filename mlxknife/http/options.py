@@ -39,6 +39,8 @@ class Options:
     """How long a client may leave its answer unread."""
     keep_alive_seconds: float = 10.0
     """How long a stream is silent at most."""
+    pause_seconds: float = 0.016
+    """How long a stream waits after each event, so that what comes meanwhile makes one."""
     grace_seconds: float = 10.0
     """How long a server that is to stop waits for what is running."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -106,7 +107,8 @@ class Server(uvicorn.Server):
         if self.should_exit:
             return
         options = self.front.options
-        logs.started(self.address, is_open=not options.is_local and options.api_key is None)
+        is_told = self.on_ready is not None and sys.stdout.isatty() and sys.stderr.isatty()
+        logs.started(self.address, is_open=not options.is_local and options.api_key is None, is_told=is_told)
         if self.on_ready is not None:
             self.on_ready(self.address)
 

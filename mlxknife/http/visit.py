@@ -12,6 +12,8 @@ from starlette.types import Scope
 from mlxknife.domain.rules.redaction import redacted
 
 _PLACE = "mlxknife.visit"
+AUTHORITY = "mlxknife.authority"
+"""Where the connection leaves the host that an address names."""
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -22,6 +24,8 @@ class Head:
     method: str
     path: str
     headers: list[tuple[bytes, bytes]]
+    authority: bytes | None = None
+    """The host that the address of the request names beside its header: ``GET http://host/path``."""
 
     def all(self, name: bytes) -> list[bytes]:
         """Return every value of a header, named in small letters."""
@@ -53,7 +57,7 @@ class Visit:
 
 def begin(scope: Scope) -> Visit:
     """Begin a visit, under the id that the client chose where that is one."""
-    head = Head(scope["method"], scope["path"], scope["headers"])
+    head = Head(scope["method"], scope["path"], scope["headers"], scope.get(AUTHORITY))
     given = head.one(b"x-request-id")
     is_sane = given is not None and _SANE_ID.fullmatch(given) is not None and not _tells(given.decode("ascii"))
     visit = Visit(head, given.decode("ascii") if given is not None and is_sane else f"req_{uuid.uuid4().hex}")

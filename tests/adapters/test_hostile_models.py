@@ -84,6 +84,12 @@ def test_a_failure_of_the_libraries_has_a_reason(failure: BaseException) -> None
     assert told.value.__cause__ is failure
 
 
+def test_a_key_that_is_missing_is_told_in_words() -> None:
+    with pytest.raises(EngineError) as told, our_errors("loaded"):
+        raise KeyError("added_tokens")  # noqa: EM101 - as the libraries do
+    assert told.value.message == "The model could not be loaded: what its files say lacks 'added_tokens'"
+
+
 @pytest.mark.parametrize("passing", [KeyboardInterrupt, GeneratorExit, ValidationError("no")], ids=repr)
 def test_what_is_no_failure_of_theirs_passes(passing: BaseException) -> None:
     with pytest.raises(type(passing) if isinstance(passing, BaseException) else passing), our_errors("run"):

@@ -34,6 +34,10 @@ _OWN_TERMINAL = (
 )
 """Makes the terminal the one whose Ctrl-C reaches the program."""
 _CTRL_C, _CTRL_D, _ALT_ENTER, _UP = "\x03", "\x04", "\x1b\r", "\x1b[A"
+_WHERE_IS_THE_CURSOR = b"\x1b[6n"
+"""A question that not every terminal answers."""
+_WAITING = re.compile(r"loading [^\r\n]*\r\x1b\[K")
+"""What a slow machine says meanwhile, and wipes."""
 _MUST_COME = 60
 
 
@@ -46,7 +50,7 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
         self._process = subprocess.Popen(
             [sys.executable, "-c", _OWN_TERMINAL, str(BIN / "mlxk"), "run", str(bird.folder), *words],
-            env=bird.environment(PROMPT_TOOLKIT_NO_CPR="1", NO_COLOR="1"),
+            env=bird.environment(NO_COLOR="1"),
             cwd=bird.machine.root,
             stdin=theirs,
             stdout=theirs if out is None else out,
@@ -106,7 +110,8 @@ class Terminal:
             if not chunk:
                 break
             data += chunk
-        return data.decode()
+        assert _WHERE_IS_THE_CURSOR not in data
+        return _WAITING.sub("", data.decode())
 
 
 def _is_asking(text: str) -> bool:

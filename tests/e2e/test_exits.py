@@ -75,6 +75,14 @@ def test_usage_errors_name_the_help(machine: Machine) -> None:
     assert "hint: Did you mean mlxk show?" in machine.run("shwo").err
 
 
+def test_a_word_too_many_is_told_without_a_mark_that_nobody_typed(machine: Machine) -> None:
+    assert machine.run("serve", "starter").err == (
+        "error: unrecognized arguments: starter\nhint: Did you mean --model starter?\n"
+    )
+    assert machine.run("show", "one", "two").err == "error: unrecognized arguments: two\nhint: See mlxk show --help\n"
+    assert machine.run("version", "now").err == "error: unrecognized arguments: now\nhint: See mlxk version --help\n"
+
+
 def test_choices_are_listed_on_stderr(machine: Machine) -> None:
     for name in ("one/twin", "two/twin"):
         machine.cache.model(name)

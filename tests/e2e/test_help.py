@@ -44,6 +44,22 @@ def test_a_terminal_tells_its_width_itself(machine: Machine) -> None:
     assert max(len(line) for line in shown.splitlines() if not _is_example(line)) in range(50, 61)
 
 
+@pytest.mark.parametrize("words", [("help", "run"), ("-h", "run"), ("--help", "run"), ("--debug", "help", "run")])
+def test_the_help_of_a_command_can_be_asked_for_in_every_way(machine: Machine, words: tuple[str, ...]) -> None:
+    assert _help(machine, "mlxk", *words) == _help(machine, "mlxk", "run", "--help")
+
+
+def test_help_alone_is_about_the_program(machine: Machine) -> None:
+    whole = _help(machine, "mlxk", "--help")
+    assert _help(machine, "mlxk", "help") == _help(machine, "mlxk", "help", "help") == whole
+    assert "hint: Did you mean mlxk show?" in machine.run("help", "shwo").err
+
+
+def test_a_program_says_its_own_name(machine: Machine) -> None:
+    assert _help(machine, "mlx-run", "--help")[0] == "usage: mlx-run [OPTIONS] MODEL [PROMPT ...]"
+    assert machine.run(program="mlx-run").err.splitlines()[-1] == "hint: See mlx-run --help"
+
+
 def test_the_commands_stay_a_table(machine: Machine) -> None:
     lines = _help(machine, "mlxk", "--help", COLUMNS="60")
     place = lines.index("  pull      bring a model from the Hub, or what is missing")

@@ -85,11 +85,11 @@ def test_health_in_one_word(zoo: Machine) -> None:
 
 def test_health_in_three_columns(zoo: Machine) -> None:
     header, rows, _ = table(zoo, "--verbose", "--health", "--all")
-    assert header == ["Name", "Hash", "Size", "Modified", "Framework", "Type", "Integrity", "Runtime", "Reason"]
+    assert header == ["Name", "Hash", "Size", "Modified", "Framework", "Type", "Health", "Runtime", "Reason"]
     assert rows["org/own-chat"][-3:] == ["healthy", "yes", "-"]
     assert rows["org/broken-chat"][-3:] == ["unhealthy", "-", "no weight files"]
     assert rows["org/torch-chat"][-3:] == [
-        "healthy", "no", "Framework PyTorch not executable with mlx-lm (requires MLX)",
+        "healthy*", "no", "Framework PyTorch not executable with mlx-lm (requires MLX)",
     ]  # fmt: skip
 
 
@@ -131,8 +131,16 @@ def test_only_hidden_models_are_counted_too(machine: Machine) -> None:
     assert machine.run("list").out == "No MLX chat models found.\n1 more: --all\n"
 
 
-def test_an_empty_cache_says_so(machine: Machine) -> None:
-    assert machine.run("list").out == "No models found.\n"
+def test_an_empty_cache_says_so_and_how_to_begin(machine: Machine) -> None:
+    assert machine.run("list").out == "No models found.\nA small first one: mlxk pull starter\n"
+    assert machine.run("list", "starter").out == "No models found.\n"
+
+
+def test_a_starter_that_is_not_there_can_be_brought(machine: Machine) -> None:
+    for words in (("show",), ("rm",), ("health",), ("run", "--temperature", "0"), ("serve", "--model")):
+        outcome = machine.run(*words, "starter")
+        assert (outcome.code, outcome.out) == (1, "")
+        assert outcome.err == "error: No model found matching 'starter'\nhint: Bring it with: mlxk pull starter\n"
 
 
 def test_a_short_name_that_means_something_else_stays_long(machine: Machine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from tests.e2e.breeding import endless_parrot
 from tests.e2e.processes import Machine
 from tests.e2e.test_run import SUM, Bird
-from tests.parrot import ANSWERS, parrot_folder
+from tests.parrot import ANSWERS, parrot_4bit_folder, parrot_folder
 from tests.parrot.answers import CAPITAL, CODE, LONG, REASONING
 
 pytestmark = pytest.mark.timeout(1200)
@@ -30,6 +31,8 @@ signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
 """Begins a program as a terminal does: its Ctrl-C reaches it, and a broken pipe ends what does not ask otherwise."""
+_WAITING = re.compile(r"loading [^\r\n]*\r\x1b\[K")
+"""What a slow machine says meanwhile, and wipes."""
 _MUST_END = 60
 _STATUS = "; echo ${PIPESTATUS[@]}"
 
@@ -62,8 +65,11 @@ def in_pipes(bird: Bird, line: str, typed: str = "") -> Ran:
     return Ran.of(bird.shell(f"{source}{{ {line}{_STATUS}; }} 2>&1").out)
 
 
-def on_a_terminal(bird: Bird, line: str, typed: str = "") -> Ran:
-    """Run a line with all its streams on a terminal of its own; what is typed there ends with Ctrl-D."""
+def on_a_terminal(bird: Bird, line: str, typed: str = "", *, stop_after: str | None = None) -> Ran:
+    """Run a line with all its streams on a terminal of its own; what is typed there ends with Ctrl-D.
+
+    Ctrl-C is pressed as soon as the text ``stop_after`` is seen.
+    """
     mine, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     settings = termios.tcgetattr(theirs)
@@ -85,9 +91,12 @@ def on_a_terminal(bird: Bird, line: str, typed: str = "") -> Ran:
         with suppress(OSError):  # how Linux says that the other side is gone
             while chunk := os.read(mine, 65536):
                 data += chunk
+                if stop_after is not None and stop_after in data.decode(errors="replace"):
+                    os.write(mine, b"\x03")
+                    stop_after = None
         process.wait(_MUST_END)
     os.close(mine)
-    return Ran.of(data.decode().replace("\r\n", "\n"))
+    return Ran.of(_WAITING.sub("", data.decode()).replace("\r\n", "\n"))
 
 
 Shell = Callable[..., Ran]
@@ -97,6 +106,15 @@ both = pytest.mark.parametrize("shell", [in_pipes, on_a_terminal], ids=["pipes",
 @both
 def test_the_answer_comes_and_the_code_is_nought(bird: Bird, shell: Shell) -> None:
     assert shell(bird, f"mlxk run $BIRD '{CAPITAL}'") == Ran(f"{ANSWERS[CAPITAL]}\n", "0")
+
+
+def test_ctrl_c_is_heard_on_a_terminal_and_that_is_said(bird: Bird) -> None:
+    slow = attrs.evolve(bird, folder=parrot_4bit_folder())
+    ran = on_a_terminal(slow, f"mlxk run $BIRD '{LONG}' --cpu-profile as-is", stop_after="Once")
+    said, _, told = ran.shown.rpartition("\n\r\x1b[K")
+    assert (told, ran.statuses) == ("stopped\n", "130")
+    assert ANSWERS[LONG].startswith(said)
+    assert len(said) < len(ANSWERS[LONG])
 
 
 @both

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -74,6 +75,8 @@ def test_people_are_told_the_address_in_a_line(machine: Machine) -> None:
         (("--max-tokens", "0"), {}, "max"),
         (("--max-loaded", "0"), {}, "max"),
         (("--idle-unload", "nan"), {}, "idle"),
+        (("--cors", "foo"), {}, "cors must be an origin"),
+        (("--allow-host", "our.name:80"), {}, "allow_host must be the name of a host without a port"),
         (("--model", "nobody/knows"), {}, "nobody/knows"),
         (("--model", "/nowhere/at/all"), {}, "/nowhere/at/all"),
     ],
@@ -129,6 +132,41 @@ def test_the_log_is_one_document_a_line_and_never_tells_the_key(server: Server) 
     told = [json.loads(line) for line in server.lines]
     assert all({"ts", "level", "msg", "logger"} <= set(one) for one in told)
     assert not any(KEY in line for line in server.lines)
+
+
+def test_the_log_tells_that_a_model_is_loaded_and_unloaded(machine: Machine) -> None:
+    parrot_in(machine)
+    with serving(machine, "--model", "parrot", "--log-json") as server:
+        server.log("parrot is ready (")
+        assert server.end() == 0
+        told = [json.loads(line) for line in server.lines]
+    about = [one["msg"].partition(" (")[0] for one in told if one.get("model") == "parrot"]
+    assert about == ["loading parrot", "parrot is ready", "parrot was unloaded"]
+
+
+@pytest.mark.parametrize("tells_twice", [False, True])
+def test_on_a_terminal_the_address_is_told_once(machine: Machine, *, tells_twice: bool) -> None:
+    """Where the log goes somewhere else it names the address, too."""
+    ours, its = os.openpty()
+    with subprocess.Popen(
+        [str(BIN / "mlxk"), "serve"],
+        env=machine.environment(MLXK_PORT="0"),
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=subprocess.PIPE if tells_twice else its,
+    ) as process:
+        os.close(its)
+        try:
+            told = b""
+            while b"Ctrl-C ends it" not in told:
+                told += os.read(ours, 4096)
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+            logged = process.stderr.read() if process.stderr is not None else told
+        finally:
+            process.kill()
+            os.close(ours)
+    assert (b"serves on http://" in logged) == tells_twice
 
 
 def test_whoever_serves_the_network_without_a_key_is_warned(machine: Machine) -> None:

@@ -118,6 +118,8 @@ ODD = {
     "too many at once": (get("/health") * 300, [400]),
     "an absolute address": (get("http://localhost/health", LAST), [200]),
     "an absolute address of another": (get("http://localhost/health", LAST, host="evil.example"), [403]),
+    "an absolute address of somebody else": (get("http://evil.example/health", LAST), [403]),
+    "a chunk that only talks of itself": (asked("Transfer-Encoding: chunked", body=b"1;" + b"a" * 1_000_000), [413]),
     "in chunks": (asked("Transfer-Encoding: chunked", LAST, body=CHUNKED), [200]),
     "with trailers": (asked("Transfer-Encoding: chunked", LAST, body=CHUNKED[:-2] + b"X: y\r\n\r\n"), [200]),
     "with many trailers": (asked("Transfer-Encoding: chunked", body=CHUNKED[:-2] + b"X: y\r\n" * 10_000), [431]),

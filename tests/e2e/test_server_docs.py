@@ -13,6 +13,7 @@ import pytest
 
 from mlxknife.cli.arguments import command_parser
 from mlxknife.cli.commands import serve
+from tests import clients
 from tests.e2e.processes import Machine
 from tests.e2e.serving import Server, parrot_in, serving
 
@@ -84,6 +85,26 @@ llm.state.front.close()
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "starter\nThe capital of France is Paris.\n"), done.stderr
+
+
+def test_the_client_of_the_page_is_answered(server: Server) -> None:
+    (program,) = (block for block in _programs() if "OpenAI" in block)
+    done = subprocess.run(
+        [str(clients.python(clients.NEWEST)), "-c", program.replace(_ADDRESS, server.url)],
+        env=server.machine.bare_environment() | {"NO_PROXY": "*"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "The capital of France is Paris.\n"), done.stderr
+
+
+def test_every_setting_of_the_server_stands_in_its_table() -> None:
+    table = _PAGE.partition("## Settings")[2].partition("\n\n`MLXK2_`")[0]
+    parser = command_parser("serve")
+    serve.add_arguments(parser)
+    offered = set(re.findall(r"^  (--[a-z-]+)", parser.format_help(), re.MULTILINE))
+    assert offered - {"--json", "--debug"} == set(re.findall(r"`(--[a-z-]+)`", table))
 
 
 def _programs() -> list[str]:

@@ -36,6 +36,21 @@ def test_the_answer_for_programs_tells_the_integrity(machine: Machine) -> None:
     ]
 
 
+def test_what_nobody_recorded_is_not_called_proven(machine: Machine) -> None:
+    machine.workspace("mine")
+    assert machine.run("health", "mine", "--verify").out == (
+        "healthy    mine (nothing recorded to compare with)\n1 model, 1 healthy, 0 unhealthy\n"
+    )
+    told = "Health:        healthy (structural: nothing recorded to compare with)\n"
+    assert told in machine.run("show", "mine", "--verify").out
+    assert "recorded" not in machine.run("health", "mine").out + machine.run("show", "mine").out
+    half = machine.cache.model("org/half")
+    (half.snapshot / "notes.txt").write_text("mine")
+    assert "healthy    org/half (not everything is recorded)\n" in machine.run("health", "half", "--verify").out
+    document = machine.run("health", "mine", "--verify", "--json").data()["healthy"]
+    assert document == [{"name": "mine", "status": "healthy", "reason": "Model is healthy", "integrity": "structural"}]
+
+
 def test_show_tells_the_integrity_of_every_file(machine: Machine) -> None:
     built = machine.cache.model("org/model")
     blob = built.blob("tokenizer.json")

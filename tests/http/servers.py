@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import attrs
@@ -54,9 +54,10 @@ class Process:
         return float(found[1])
 
     def ask(self, data: bytes) -> bytes:
-        """Send a request on a connection of its own; return everything that comes."""
+        """Send a request on a connection of its own; return everything that comes, whether or not all was taken."""
         with self.connect() as client:
-            client.sendall(data)
+            with suppress(BrokenPipeError, ConnectionResetError):
+                client.sendall(data)
             return rest(client)
 
     def resident_kilobytes(self) -> int:

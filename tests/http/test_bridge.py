@@ -7,8 +7,10 @@ import asyncio
 import pytest
 
 from mlxknife.domain.errors import KnifeError, NotEnoughMemory
-from mlxknife.domain.model.serving import Told
+from mlxknife.domain.model.generation import FinishReason, Piece, PieceKind
+from mlxknife.domain.model.serving import TokenLikelihood, Told
 from mlxknife.http.bridge import Telling, claimed
+from mlxknife.http.exchange import joined
 from tests.fakes.serving import NAME, FakeResidents, FakeServed, info
 
 SERVED = FakeServed(info(NAME))
@@ -74,6 +76,64 @@ def test_whoever_is_late_gets_everything_at_once() -> None:
         telling.close()
 
     asyncio.run(listen())
+
+
+def test_what_comes_within_a_pause_is_one_heap() -> None:
+    async def listen() -> None:
+        telling = Telling(60.0, 3600.0)
+        telling.hear(0, Told())
+        assert await telling.heap() == [(0, Told())]
+        telling.hear(0, Told())
+        waiting = asyncio.create_task(telling.heap())
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        over = Told(ended=FinishReason.STOP)
+        telling.hear(0, over)
+        assert await waiting == [(0, Told()), (0, over)]
+        telling.hear(0, Told())
+        late = asyncio.create_task(telling.heap())
+        await asyncio.sleep(0.01)
+        telling.hear(0, KnifeError("x"))
+        assert len(await late) == 2
+        telling.close()
+
+    asyncio.run(listen())
+
+
+def test_after_a_pause_it_goes_on() -> None:
+    async def listen() -> None:
+        telling = Telling(60.0, 0.001)
+        for _ in range(3):
+            telling.hear(0, Told())
+            assert await telling.heap() == [(0, Told())]
+            await asyncio.sleep(0.01)
+        telling.hear(0, Told())
+        telling.hear(1, Told())
+        assert len(await telling.heap()) == 2
+        telling.close()
+
+    asyncio.run(listen())
+
+
+def test_what_came_of_one_answer_is_joined() -> None:
+    def said(text: str, kind: PieceKind = PieceKind.ANSWER, ended: FinishReason | None = None) -> Told:
+        return Told((Piece(kind, text),), (TokenLikelihood(text, text.encode(), -1.0),), ended)
+
+    error, thought = KnifeError("x"), PieceKind.REASONING
+    heap: list[tuple[int, Told | KnifeError]] = [
+        (0, said("a", thought)),
+        (1, said("x")),
+        (0, said("b", thought)),
+        (0, said("c")),
+        (0, said("d", ended=FinishReason.STOP)),
+    ]
+    (zero, one) = joined(heap)
+    assert one == (1, said("x"))
+    assert isinstance(zero[1], Told)
+    assert zero[1].pieces == (Piece(thought, "ab"), Piece(PieceKind.ANSWER, "cd"))
+    assert [likelihood.token for likelihood in zero[1].likelihoods] == ["a", "b", "c", "d"]
+    assert zero[1].ended is FinishReason.STOP
+    assert joined([*heap, (1, error), (0, said("never"))]) == [zero, one, (1, error)]
 
 
 def test_a_silence_is_an_empty_heap_and_comes_again() -> None:

@@ -6,10 +6,21 @@ from typing import Any
 
 import jsonschema
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
 
-from mlxknife.domain.errors import AmbiguousMatch
+from mlxknife.domain.errors import (
+    AmbiguousMatch,
+    KnifeError,
+    ModelNotFound,
+    ModelNotRunnable,
+    ServerBusy,
+    ValidationError,
+)
+from mlxknife.version import __version__
 from tests.fakes.serving import NAME
-from tests.http.conftest import BODY, Json, Stage, error_of
+from tests.http.conftest import BODY, TEXT, Json, Stage, error_of
 
 
 def test_models_are_listed_as_openai_lists_them(stage: Stage) -> None:
@@ -37,6 +48,29 @@ def test_a_model_that_is_not_there_is_not_found(stage: Stage) -> None:
 def test_a_name_that_several_models_answer_to_is_refused_with_their_names(stage: Stage) -> None:
     stage.serving.find_error = AmbiguousMatch("Several models fit", matches=("a/x", "b/x"))
     assert stage.client.get("/v1/models/x").json()["error"]["message"] == "Several models fit (a/x, b/x)"
+
+
+HINTS: list[tuple[KnifeError, str]] = [
+    (ModelNotFound("None", hint="See what is there: mlxk list --all"), "None. GET /v1/models lists what is there"),
+    (ModelNotFound("None", hint="Bring it with: mlxk pull x"), "None. GET /v1/models lists what is there"),
+    (ModelNotFound("None", suggestions=("a/x",), hint="Did you mean a/x?"), "None (a/x). Did you mean a/x?"),
+    (ModelNotFound("None", hint="Use the name of a model, not a path"), "None. Use the name of a model, not a path"),
+    (ModelNotRunnable("No", hint="Bring it with: mlxk pull a/x"), "No. GET /v1/models lists what can run here"),
+    (
+        ValidationError("Not allowed", hint="To name a folder, start with ./, ../, / or ~", param="model"),
+        "Not allowed. GET /v1/models lists the names that can be asked for",
+    ),
+    (ValidationError("Not so", hint="Say --parallel"), "Not so"),
+    (ServerBusy("It fell", retry_after=1.0, hint="mlxk health --verify tells whether it is whole"), "It fell"),
+    (KnifeError("No cache", hint="Check HF_HOME"), "No cache"),
+    (KnifeError("No", hint="Look it up"), "No. Look it up"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), HINTS, ids=str)
+def test_no_client_is_told_to_use_the_command_line(stage: Stage, error: KnifeError, said: str) -> None:
+    stage.serving.find_error = error
+    assert stage.client.get("/v1/models/x").json()["error"]["message"] == said
 
 
 def test_health_and_readiness_tell_what_is_loaded(stage: Stage) -> None:
@@ -94,7 +128,19 @@ def test_another_method_is_refused_with_the_one_to_use(stage: Stage, method: str
     assert error_of(reply.json(), reply.headers["x-request-id"])["type"] == "method_not_allowed"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/models/", "/v1/embeddings", "/health/", "//health", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/"])
+def test_the_bare_address_says_what_this_is_and_where_to_go_on(stage: Stage, path: str) -> None:
+    document = stage.client.get(path).json()
+    assert (document["name"], document["version"], document["api"]) == ("MLX Knife", __version__, "/v1")
+    for name in ("models", "openapi"):
+        assert stage.client.get(document[name]).status_code == 200
+    mounted = TestClient(Starlette(routes=[Mount("/llm", stage.app())]), base_url="http://localhost")
+    below = mounted.get(f"/llm{path}").json()
+    assert below == {**document, "api": "/llm/v1", "models": "/llm/v1/models", "openapi": "/llm/openapi.json"}
+    assert mounted.get(below["models"]).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v1/models/", "/v1/embeddings", "/health/", "//health", "/docs"])
 def test_where_nothing_is_nothing_is_found(stage: Stage, path: str) -> None:
     reply = stage.client.get(f"http://localhost{path}")
     assert reply.status_code == 404
@@ -117,6 +163,8 @@ def test_the_description_names_every_route_and_only_what_it_defines(stage: Stage
     document = described(stage)
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {
+        "/",
+        "/v1",
         "/v1/chat/completions",
         "/v1/completions",
         "/v1/models",
@@ -150,21 +198,67 @@ def test_answers_are_as_described(stage: Stage) -> None:
         ("ModelCard", stage.client.get("/v1/models/org/model").json()),
         ("Health", stage.client.get("/health").json()),
         ("Readiness", stage.client.get("/ready").json()),
+        ("Welcome", stage.client.get("/").json()),
         ("ErrorDocument", stage.client.get("/nothing").json()),
     ):
         validator(stage, name).validate(document)
 
 
-def test_what_the_description_refuses_is_refused_and_what_it_allows_is_taken(stage: Stage) -> None:
-    bodies = validator(stage, "ChatBody")
-    tried: list[tuple[Json, bool]] = [
-        ({}, True),
-        ({"tools": []}, True),
-        ({"tools": [{}]}, False),
-        ({"n": 0}, False),
-        ({"x": 1}, True),
-    ]
+def turns(**turn: object) -> Json:
+    return {"messages": [{"role": "user", **turn}]}
+
+
+TRIED: list[tuple[Json, bool]] = [
+    ({}, True),
+    ({"tools": []}, True),
+    ({"tools": [{}]}, False),
+    ({"n": 0}, False),
+    ({"x": 1}, True),
+    (turns(), False),
+    (turns(content=None), False),
+    (turns(content=None, role="assistant"), True),
+    (turns(role="assistant"), True),
+    (turns(content=[{"type": "text", "text": "x"}]), True),
+    (turns(content=[{"type": "text"}]), False),
+    (turns(content=[{"type": "poem", "text": "x"}]), False),
+    (turns(content="x", tool_calls=[{}]), False),
+    (turns(content="x", tool_calls=[]), True),
+    ({"stream_options": {}}, False),
+    ({"stream_options": None}, True),
+    ({"stream_options": {}, "stream": True}, True),
+    ({"stream_options": {"include_obfuscation": True}, "stream": True}, False),
+    ({"top_logprobs": 2}, False),
+    ({"top_logprobs": 0}, True),
+    ({"top_logprobs": 2, "logprobs": True}, True),
+    ({"logit_bias": {"x": 1}}, False),
+    ({"logit_bias": {"17": 1}}, True),
+]
+TRIED_TEXTS: list[tuple[Json, bool]] = [
+    ({}, True),
+    ({"prompt": ""}, False),
+    ({"prompt": []}, False),
+    ({"prompt": ["a", "b"]}, True),
+    ({"prompt": ["a", 1]}, False),
+    ({"prompt": ["a", ""]}, False),
+    ({"prompt": [1, 2]}, True),
+    ({"prompt": [[1], [2]]}, True),
+    ({"prompt": [[1], []]}, False),
+    ({"prompt": [-1]}, False),
+    ({"echo": True}, True),
+    ({"echo": True, "logprobs": 1}, False),
+    ({"echo": False, "logprobs": 1}, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "right", "tried"),
+    [("ChatBody", "/v1/chat/completions", BODY, TRIED), ("TextBody", "/v1/completions", TEXT, TRIED_TEXTS)],
+)
+def test_what_the_description_refuses_is_refused_and_what_it_allows_is_taken(
+    stage: Stage, name: str, path: str, right: Json, tried: list[tuple[Json, bool]]
+) -> None:
+    bodies = validator(stage, name)
     for more, is_right in tried:
-        body = {**BODY, **more}
-        assert bodies.is_valid(body) == is_right
-        assert (stage.client.post("/v1/chat/completions", json=body).status_code == 200) == is_right
+        body = {**right, **more}
+        assert bodies.is_valid(body) == is_right, more
+        assert (stage.client.post(path, json=body).status_code == 200) == is_right, more

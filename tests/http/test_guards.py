@@ -82,6 +82,8 @@ ORIGINS = [
     ("https://app.example", ("http://app.example",), 403),
     ("http://app.example:81", ("http://app.example",), 403),
     ("http://any.example", ("*",), 200),
+    ("http://app.example", ("HTTP://App.Example:80/",), 200),
+    ("https://app.example", ("https://app.example:443",), 200),
 ]
 
 
@@ -157,6 +159,29 @@ def test_json_is_taken_under_each_of_its_names(stage: Stage, kind: str | None) -
 def test_other_bodies_are_not(stage: Stage, headers: dict[str, str]) -> None:
     reply = stage.client.post("/v1/chat/completions", content=b"{}", headers=headers)
     assert reply.status_code == 415
+
+
+def test_where_nothing_reads_a_body_nobody_minds_its_kind(stage: Stage) -> None:
+    for path, status in (("/v1/responses", 404), ("/chat/completions", 404), ("/health", 405)):
+        assert stage.client.post(path, content=b"a=b", headers={"content-type": "text/plain"}).status_code == status
+
+
+def test_refusals_say_what_would_help(stage: Stage) -> None:
+    def said(**headers: str) -> str:
+        message: str = stage.client.post("/v1/chat/completions", content=b"{}", headers=headers).json()["error"][
+            "message"
+        ]
+        return message
+
+    assert said(host="evil.example").endswith("start it with --allow-host and the name")
+    assert said(origin="http://evil.example").endswith("Start the server with --cors and the origin")
+    assert "-H 'Content-Type: application/json'" in said(**{"content-type": "application/x-www-form-urlencoded"})
+
+
+def test_whoever_has_no_key_is_told_how_to_send_it(stage: Stage) -> None:
+    stage.options = Options(api_key=KEY)
+    message = stage.client.get("/v1/models").json()["error"]["message"]
+    assert message == "The key is missing or wrong. Send it as Authorization: Bearer KEY"
 
 
 def test_a_body_that_says_it_is_too_large_is_refused_unread(stage: Stage) -> None:

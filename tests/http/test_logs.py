@@ -7,7 +7,13 @@ import logging
 
 import pytest
 
+from mlxknife.domain.errors import NotEnoughMemory, WorkerLost
+from mlxknife.domain.model.hosting import Began, Fallen, LeftOut, Ready, ResidentEvent, Unloaded
+from mlxknife.http import logs
+from mlxknife.http.front import Front
 from mlxknife.http.logs import Lines
+from mlxknife.http.options import Options
+from tests.fakes.serving import FakeResidents, FakeServing
 from tests.http.servers import chat, request, serving
 
 SECRET = "hf_AbCdEfGhIjKlMnOpQrSt"
@@ -69,6 +75,44 @@ def test_a_traceback_stays_within_its_line() -> None:
     line = written(made)
     assert SECRET not in str(line)
     assert "ValueError" in str(line["detail"])
+
+
+def _lost() -> WorkerLost:
+    error = WorkerLost("It was killed", hint="The next request starts another one")
+    error.add_note("its last words")
+    return error
+
+
+EVENTS: list[tuple[ResidentEvent, str, str, str | None]] = [
+    (Began("m"), "INFO", "loading m", None),
+    (Ready("m", 1.26), "INFO", "m is ready (1.3 s)", None),
+    (Unloaded("m"), "INFO", "m was unloaded", None),
+    (Fallen("m", _lost()), "WARNING", "m fell", "It was killed. The next request starts another one. its last words"),
+    (LeftOut("m", NotEnoughMemory("Too large")), "WARNING", "m is not loaded", "Too large"),
+]
+
+
+@pytest.mark.parametrize(("event", "level", "message", "detail"), EVENTS, ids=lambda value: str(value)[:40])
+def test_what_becomes_of_a_model_is_logged_with_its_name_and_a_fall_is_counted(
+    event: ResidentEvent, level: str, message: str, detail: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    front = Front(FakeServing(), FakeResidents(), Options())
+    with caplog.at_level(logging.INFO, "mlxknife"):
+        front.note(event)
+    (made,) = caplog.records
+    assert (made.levelname, made.getMessage(), vars(made)["model"]) == (level, message, "m")
+    assert vars(made).get("detail") == detail
+    is_counted = b'mlxknife_worker_falls_total{model="m"} 1.0' in front.metrics.page((), 0)
+    assert is_counted == isinstance(event, Fallen)
+
+
+@pytest.mark.parametrize(("is_told", "level"), [(False, "INFO"), (True, "DEBUG")])
+def test_the_address_is_not_said_twice_on_one_screen(
+    level: str, caplog: pytest.LogCaptureFixture, *, is_told: bool
+) -> None:
+    with caplog.at_level(logging.DEBUG, "mlxknife"):
+        logs.started("http://here", is_open=True, is_told=is_told)
+    assert [made.levelname for made in caplog.records] == [level, "WARNING"]
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])

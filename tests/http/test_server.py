@@ -11,10 +11,13 @@ import time
 import pytest
 
 from mlxknife.http.listening import listen
+from tests.http.conftest import BODY
 from tests.http.servers import Process, chat, read_until, request, rest, serving
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
+CHUNKED = b"""POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r
+Transfer-Encoding: chunked\r\n\r\n"""
 SLOW = {"step_seconds": 0.05, "words": 10_000}
 
 
@@ -173,6 +176,12 @@ def test_an_idle_connection_is_closed() -> None:
         (b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"GET /%00%0a%1b[31m HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404),
         (b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n", 200),
+        (b"GET http://localhost:1/health HTTP/1.0\r\nHost: localhost\r\n\r\n", 200),
+        (b"GET http://[::1]/health HTTP/1.0\r\nHost: localhost\r\n\r\n", 200),
+        (b"GET http://evil.example/health HTTP/1.0\r\nHost: localhost\r\n\r\n", 403),
+        (b"GET http://localhost@evil.example/health HTTP/1.0\r\nHost: localhost\r\n\r\n", 403),
+        (b"GET http://localhost/health HTTP/1.0\r\nHost: evil.example\r\n\r\n", 403),
+        (CHUNKED + b"1;" + b"a" * 400_000, 413),
         (b"HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200),
     ],
     ids=lambda value: repr(value)[:40],
@@ -187,6 +196,16 @@ def test_bytes_that_are_no_request_get_our_own_refusal(data: bytes, status: int)
         assert process.ask(request("GET", "/health")).startswith(b"HTTP/1.1 200")
         process.end()
         assert "\x1b" not in process.log()
+
+
+def test_chunks_that_are_mostly_wrapping_are_refused_and_small_ones_are_not() -> None:
+    body = json.dumps({**BODY, "user": "x" * 50_000}).encode()
+    small = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    wrapped = b"".join(b"1;%b\r\n%c\r\n" % (b"a" * 100, byte) for byte in body[:5000]) + b"0\r\n\r\n"
+    with serving() as process:
+        assert process.ask(CHUNKED + small).startswith(b"HTTP/1.1 200")
+        assert process.ask(CHUNKED + wrapped).startswith(b"HTTP/1.1 413")
+        assert process.ask(request("GET", "/health")).startswith(b"HTTP/1.1 200")
 
 
 def test_there_are_never_more_connections_than_may_be() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlxknife.cli.render import units
 from mlxknife.cli.render.table import table
-from mlxknife.cli.render.text import Span, Style, paint
+from mlxknife.cli.render.text import Line, Span, Style, paint, wrapped
 from mlxknife.domain.rules import display
 from mlxknife.domain.rules.display import visible, width
 from tests.property.strategies import strange_text
@@ -25,7 +26,7 @@ _tables = st.integers(1, 4).flatmap(
     lambda columns: st.tuples(
         st.lists(strange_text(8), min_size=columns, max_size=columns),
         st.lists(st.lists(_pieces, min_size=columns, max_size=columns), max_size=4),
-        st.dictionaries(st.integers(0, columns - 1), st.integers(1, 12), max_size=2),
+        st.integers(40, 120),
     )
 )
 
@@ -66,14 +67,39 @@ def test_a_line_in_colour_holds_our_own_codes_only(line: list[str | Span]) -> No
 
 @given(_tables)
 def test_a_table_holds_nothing_that_steers_and_its_columns_line_up(
-    made: tuple[list[str], list[list[str | Span]], dict[int, int]],
+    made: tuple[list[str], list[list[str | Span]], int],
 ) -> None:
-    header, rows, wrap = made
-    lines = [list(line) for line in table(header, rows, wrap)]
-    assert all(all(map(_is_harmless, paint(line, colour=False))) for line in lines)
-    shown = ["".join(visible(piece.text if isinstance(piece, Span) else piece) for piece in line) for line in lines]
-    assert len({width(line) for line in shown}) == 1
-    assert len(lines) >= 2 + len(rows)
+    header, rows, _ = made
+    shown = _shown(table(header, rows))
+    assert len(set(map(width, shown))) == 1
+    assert len(shown) == 2 + len(rows)
+
+
+@given(_tables)
+def test_a_table_keeps_within_its_room(made: tuple[list[str], list[list[str | Span]], int]) -> None:
+    header, rows, room = made
+    assert all(
+        width(line) <= room for line in _shown(table(["Name", "Type", "Modified", "Health"][: len(header)], rows, room))
+    )
+
+
+def _shown(lines: Iterator[Line]) -> list[str]:
+    """Return what is seen of lines, having seen that it steers nothing."""
+    found = [list(line) for line in lines]
+    assert all(all(map(_is_harmless, paint(line, colour=False))) for line in found)
+    return ["".join(visible(piece.text if isinstance(piece, Span) else piece) for piece in line) for line in found]
+
+
+@given(strange_text(200), st.integers(2, 60))
+def test_a_text_is_broken_into_lines_that_fit_and_loses_nothing_but_spaces(text: str, columns: int) -> None:
+    lines = wrapped(visible(text), columns)
+    assert "".join(lines).replace(" ", "") == visible(text).replace(" ", "")
+    assert all(width(line) <= columns for line in lines)
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=9), min_size=1), st.integers(9, 40))
+def test_no_word_is_cut_that_fits_into_a_line(words: list[str], columns: int) -> None:
+    assert " ".join(wrapped(" ".join(words), columns)).split() == words
 
 
 @given(strange_text(), strange_text())

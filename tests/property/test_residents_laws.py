@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mlxknife.domain.errors import EngineError, KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
-from mlxknife.domain.model.hosting import Fell
+from mlxknife.domain.model.hosting import Began, Fallen, Fell, LeftOut, Ready, ResidentEvent, Unloaded
 from mlxknife.domain.model.serving import Told
 from mlxknife.domain.rules.residency import Limits
 from mlxknife.domain.services.resident import Claim
@@ -65,7 +65,8 @@ class ResidentsMachine(RuleBasedStateMachine):
         self.hosts = HandHosts()
         self.system = FakeSystem()
         self.limits = Limits(int(_BUDGET * UNIT * 1.2), models)
-        self.residents = Residents(self.hosts, self.system, self.limits, idle)
+        self.events: list[ResidentEvent] = []
+        self.residents = Residents(self.hosts, self.system, self.limits, idle, on_event=self.events.append)
         self.clients: list[Client] = []
         self.forgets: dict[int, object] = {}
         self.fallen: set[HandHost] = set()
@@ -147,6 +148,24 @@ class ResidentsMachine(RuleBasedStateMachine):
         assert self.limits.models is None or len(loaded) <= self.limits.models
 
     @invariant()
+    def what_is_told_of_a_model_is_where_it_stands(self) -> None:
+        """Each that began is told once to be ready and once to end, in this order, whether or not it got ready."""
+        standing: dict[str, str] = {}
+        for event in self.events:
+            before = standing.get(event.name)
+            if isinstance(event, Began):
+                assert before is None
+                standing[event.name] = "loading"
+            elif isinstance(event, Ready):
+                assert before == "loading"
+                standing[event.name] = "ready"
+            else:
+                assert isinstance(event, (Unloaded, Fallen))
+                assert before is not None
+                del standing[event.name]
+        assert standing == {one.name: one.state.value for one in self.residents.loaded()}
+
+    @invariant()
     def every_process_is_somebodys(self) -> None:
         held = {id(one.host) for one in self.residents.loaded()}
         assert held == {id(host) for host in self.hosts.running}
@@ -192,9 +211,20 @@ class ResidentsMachine(RuleBasedStateMachine):
         assert self.residents.waiting == 0
         self.residents.close()
         assert not self.hosts.running
+        self.what_is_told_of_a_model_is_where_it_stands()
 
 
 TestResidents = ResidentsMachine.TestCase
+
+
+def test_a_model_that_is_kept_and_does_not_fit_is_told_of() -> None:
+    events: list[ResidentEvent] = []
+    residents = Residents(HandHosts(), FakeSystem(), Limits(UNIT), on_event=events.append)
+    residents.keep(served("huge", 50))
+    residents.claim(served("huge", 50), lambda _: None)
+    (event,) = events
+    assert isinstance(event, LeftOut)
+    assert (event.name, type(event.error)) == ("huge", NotEnoughMemory)
 
 
 def test_what_comes_after_the_close_is_refused() -> None:

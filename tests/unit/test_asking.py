@@ -66,6 +66,7 @@ def test_what_takes_several_values_may_be_said_several_times() -> None:
         ("M --chat=yes", "argument -c/--chat: ignored explicit argument 'yes'", "See mlxk run --help"),
         ("M --seed", "argument --seed: expected one argument", "See mlxk run --help"),
         ("M --seed one", "argument --seed: invalid int value: 'one'", "See mlxk run --help"),
+        ("M -z", "unrecognized arguments: -z", "See mlxk run --help"),
         ("M --temp 3", "unrecognized arguments: --temp", "Did you mean"),
     ],
 )

@@ -108,6 +108,31 @@ def test_nothing_found_suggests_what_looks_alike() -> None:
     assert caught.value.suggestions == ()
 
 
+def test_a_starter_that_is_not_there_can_be_brought_even_if_something_looks_alike() -> None:
+    for finder in (_finder(), _finder("org/started")):
+        with pytest.raises(ModelNotFound) as caught:
+            finder.find("starter")
+        assert caught.value.hint == "Bring it with: mlxk pull starter"
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("https://huggingface.co/org/model", "Write org/model"),
+        ("http://hf.co/org/model.v1/tree/main?x=1", "Write org/model.v1"),
+        ("https://user@hub.example:8080/org/model#top", "Write org/model"),
+        ("https://huggingface.co/org", "Write ORG/MODEL"),
+        ("https://huggingface.co/datasets/org/set", "Write ORG/MODEL"),
+        ("https://", "Write ORG/MODEL"),
+        (f"https://hub/org/model?{'x' * 200}", "Write org/model"),
+    ],
+)
+def test_an_address_is_answered_with_the_name_in_it(address: str, hint: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        _finder().find(address)
+    assert (caught.value.message, caught.value.hint) == ("The address of a page is not the name of a model", hint)
+
+
 @pytest.mark.parametrize(
     "spec", ["", " ", "a@", "@a", "a//b", "a/../b", "a\0", "a\x1b", "a\u202e", "x" * 97, "a/", "a\\b"]
 )

@@ -8,6 +8,21 @@ from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.model.settings import ServerSettings
 from mlxknife.domain.rules import server_settings
 
+_ORIGINS = """http://localhost http://localhost:3000 https://app.example HTTPS://App.Example/ http://[::1]:1 null *
+app://obsidian.md""".split()
+_NO_ORIGINS = [
+    "foo",
+    "",
+    "app.example",
+    "localhost:3000",
+    "http://",
+    "file://",
+    "http://a/b",
+    "http://a b",
+    "http://a:x",
+]
+_NO_NAMES = ["", "our.name:8000", "http://our.name", "[::1]:80", "our name", "cafe:80", "schlüssel"]
+
 
 @pytest.mark.parametrize(
     ("settings", "param"),
@@ -23,6 +38,8 @@ from mlxknife.domain.rules import server_settings
         (ServerSettings(profile="slow"), "cpu_profile"),
         (ServerSettings(api_key="schlüssel"), "api_key"),
         (ServerSettings(models=("a", "b"), max_loaded=1), "max_loaded"),
+        *((ServerSettings(cors_origins=("null", origin)), "cors") for origin in _NO_ORIGINS),
+        *((ServerSettings(allowed_hosts=("our.name", name)), "allow_host") for name in _NO_NAMES),
     ],
     ids=str,
 )
@@ -37,6 +54,8 @@ def test_what_can_mean_nothing_is_refused_by_name(settings: ServerSettings, para
     [
         ServerSettings(),
         ServerSettings(port=0, host="::1", max_tokens=1, max_loaded=1, idle_seconds=0.0),
+        ServerSettings(cors_origins=tuple(_ORIGINS)),
+        ServerSettings(allowed_hosts=("our.name", "localhost", "10.0.0.1", "::1", "[::1]", "*")),
         ServerSettings(models=("a", "a"), max_loaded=1, profile="compact", log_level="debug", api_key="k"),
     ],
     ids=str,

@@ -35,6 +35,8 @@ def _reason(exc: BaseException) -> str:
         return "there is not enough memory"
     if type(exc).__module__ == _RUST:
         return f"its tokenizer broke down ({exc})"
+    if isinstance(exc, KeyError):
+        return f"what its files say lacks {exc}"
     return str(exc) or type(exc).__name__
 
 

@@ -38,6 +38,7 @@ class EditedLines:
         from prompt_toolkit.history import FileHistory, InMemoryHistory  # noqa: PLC0415
         from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent  # noqa: PLC0415
         from prompt_toolkit.output import create_output  # noqa: PLC0415
+        from prompt_toolkit.output.vt100 import Vt100_Output  # noqa: PLC0415
 
         keys = KeyBindings()
 
@@ -53,6 +54,8 @@ class EditedLines:
         except OSError:
             kept = InMemoryHistory()
         shown = create_output(stdout=sys.stderr)  # stdout is for answers, wherever it goes
+        if isinstance(shown, Vt100_Output):
+            shown.enable_cpr = False  # a line needs no place of the cursor, and a warning comes where none is told
         self._session: PromptSession[str] = PromptSession(history=kept, key_bindings=keys, output=shown)
 
     def read(self, prompt: str) -> str:

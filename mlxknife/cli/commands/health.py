@@ -10,7 +10,7 @@ import attrs
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer
 from mlxknife.cli.console import Console
-from mlxknife.cli.render.text import Line, Span, Style
+from mlxknife.cli.render.text import Line, Span, Style, folded
 from mlxknife.cli.wire import health_data
 from mlxknife.domain.model.health import HealthReport
 from mlxknife.domain.model.verdict import Integrity
@@ -36,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="PATTERN",
         help="models whose name contains this, one ORG/NAME@REVISION, or a folder",
     )
-    parser.add_argument("--verify", action="store_true", help="hash every byte against its recorded hash, offline")
+    parser.add_argument("--verify", action="store_true", help="hash every byte that has a recorded hash, offline")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a model is unhealthy")
 
 
@@ -45,7 +45,7 @@ def run(app: App, options: Options, console: Console) -> Answer:
     report = app.health.check(options.pattern, verify=options.verify, progress=console.progress)
     return Answer(
         data=lambda: health_data(report),
-        lines=lambda _: _lines(report),
+        lines=lambda room: (part for line in _lines(report) for part in folded(line, room, _COLUMN)),
         exit_code=_UNHEALTHY if options.strict and report.unhealthy() else 0,
     )
 
@@ -54,7 +54,8 @@ def _lines(report: HealthReport) -> Iterator[Line]:
     healthy, unhealthy = report.healthy(), report.unhealthy()
     for entry in healthy:
         word = "verified" if entry.integrity is Integrity.VERIFIED else "healthy"
-        yield (Span(f"{word:{_COLUMN}}", Style.GOOD), entry.name)
+        left_open = f" ({entry.left_open})" if entry.left_open else ""
+        yield (Span(f"{word:{_COLUMN}}", Style.GOOD), f"{entry.name}{left_open}")
     for entry in unhealthy:
         yield (Span(f"{'unhealthy':{_COLUMN}}", Style.BAD), f"{entry.name}: {entry.reason or entry.integrity.value}")
     verified = sum(entry.integrity is Integrity.VERIFIED for entry in healthy)

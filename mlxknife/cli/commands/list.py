@@ -52,15 +52,15 @@ def run(app: App, options: Options, console: Console) -> Answer:
     models = app.catalog.list(options.pattern)
     trash = app.disposal.trash()
     now = app.system.now()
-    view = listing.View(show_all=options.all, verbose=options.verbose, health=options.health)
+    view = listing.View(show_all=options.all, verbose=options.verbose, health=options.health, pattern=options.pattern)
     return Answer(
         data=lambda: ListData(
             models=tuple(map(model_object, models)),
             count=len(models),
             trash=tuple(TrashObject(item.label, item.size_bytes) for item in trash) or UNSET,
         ),
-        lines=lambda is_terminal: (
-            *listing.lines(models, view, now=now, is_terminal=is_terminal),
+        lines=lambda room: (
+            *listing.lines(models, view, now=now, room=room),
             *listing.trash_lines(trash),
         ),
     )

@@ -11,7 +11,7 @@ import attrs
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer, Failed
 from mlxknife.cli.console import Console
-from mlxknife.cli.render.text import Line
+from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.cli.wire_work import PullData, PulledFile
 from mlxknife.domain.errors import AmbiguousMatch, KnifeError, ValidationError
 from mlxknife.domain.model.transfer import Action, PullPlan, PullRequest
@@ -92,8 +92,12 @@ def _start(app: App, options: Options, console: Console) -> Answer:
             bytes_to_fetch=plan.bytes_to_fetch,
             files=(),
         ),
-        lines=lambda _: ((message,),),
+        lines=lambda _: ((message,), *(() if options.dry_run else (_use(options.model),))),
     )
+
+
+def _use(model: str) -> Line:
+    return (Span(f"Ask it: mlxk run {model} 'What is the capital of France?'", Style.FAINT),)
 
 
 def _check_start(options: Options) -> None:

@@ -82,6 +82,14 @@ class Options:
 
 def run(app: App, options: Options, console: Console) -> Answer:
     """Ask a model one question, or talk to it."""
+    try:
+        return _run(app, options, console)
+    except KeyboardInterrupt:
+        console.stopped()
+        raise
+
+
+def _run(app: App, options: Options, console: Console) -> Answer:
     wish = options.wish()
     wishes.check(wish, has_draft=options.draft_model is not None)
     if options.chat or not (options.prompt or options.files):
@@ -106,7 +114,8 @@ def run(app: App, options: Options, console: Console) -> Answer:
 def _opened(app: App, options: Options, console: Console, spec: str) -> Session:
     """Load a model, the draft model only with the one that it was named for; say how, if that is wanted."""
     draft = options.draft_model if spec == options.model else None
-    with heeded_interrupts(), redirect_stdout(sys.stderr):  # mlx-lm prints warnings
+    waiting = console.waiting(f"loading {spec}")
+    with heeded_interrupts(), waiting, redirect_stdout(sys.stderr):  # mlx-lm prints warnings
         session = app.chat.open(spec, profile=options.cpu_profile, draft=draft, window=options.max_kv_size)
     if options.verbose:
         guesses = () if session.draft is None else (f"guesses ahead: {session.draft.name}",)
@@ -162,7 +171,7 @@ def _messages(options: Options, *, has_pipes: bool) -> tuple[Message, ...]:
     if words[:1] == [_STDIN]:
         if not has_pipes:
             msg = "Reading from stdin is switched off"
-            raise FeatureDisabled(msg, hint="Unset MLXK2_ENABLE_PIPES, or set it to 1")
+            raise FeatureDisabled(msg, hint="Set MLXK_ENABLE_PIPES to 1, or unset it")
         further = " ".join(words[1:])
         separator = texts.unescaped(options.separator)
         question = texts.from_stdin().rstrip("\n") + (separator + further if further else "")

@@ -37,19 +37,25 @@ class Options:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare where it listens, whom it lets in, and what stays loaded."""
-    parser.add_argument("--model", metavar="MODEL", dest="models", action="append", help="load it at once, and keep it")
+    parser.add_argument(
+        "--model", metavar="MODEL", dest="models", action="append", help="load it at once, and keep it; can be repeated"
+    )
     parser.add_argument("--host", metavar="H", help="the address to listen on (default: 127.0.0.1, this machine only)")
     parser.add_argument("--port", metavar="P", type=int, help="the port (default: 8000; 0: any that is free)")
     parser.add_argument("--api-key", metavar="K", help="refuse whoever does not bring this key (better: MLXK_API_KEY)")
     parser.add_argument(
-        "--allow-host", metavar="H", dest="allowed_hosts", action="append", help="a name that the server goes by, too"
+        "--allow-host",
+        metavar="H",
+        dest="allowed_hosts",
+        action="append",
+        help="a name that the server goes by, too; can be repeated (*: any name)",
     )
     parser.add_argument(
         "--cors",
         metavar="ORIGIN",
         dest="cors_origins",
         action="append",
-        help="whose web pages may use it: https://..., null for pages from files, * for all",
+        help="whose web pages may use it: https://..., null for pages from files, * for all; can be repeated",
     )
     parser.add_argument("--max-tokens", metavar="N", type=int, help="the longest answer where nobody says")
     parser.add_argument("--max-loaded", metavar="N", type=int, help="how many models may be loaded at a time")

@@ -40,7 +40,7 @@ def run(app: App, options: Options, console: Console) -> Answer:
     now = app.system.now()
     return Answer(
         data=lambda: _data(found, options),
-        lines=lambda _: details.lines(found, files=options.files, config=options.config, now=now),
+        lines=lambda room: details.lines(found, files=options.files, config=options.config, now=now, room=room),
     )
 
 

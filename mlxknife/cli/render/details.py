@@ -10,7 +10,7 @@ import attrs
 from mlxknife.cli.render import units
 from mlxknife.cli.render.listing import health_cell
 from mlxknife.cli.render.table import Cell, table
-from mlxknife.cli.render.text import Line, Span, Style
+from mlxknife.cli.render.text import Line, Span, Style, folded
 from mlxknife.domain.model.info import Metadata, ModelDetails, ModelFile, ModelInfo
 from mlxknife.domain.rules import display
 
@@ -18,12 +18,13 @@ _HASH_LENGTH = 12
 _LABEL_WIDTH = 15
 
 
-def lines(found: ModelDetails, *, files: bool, config: bool, now: float) -> Iterator[Line]:
-    """Yield what is known about a model, and the parts that were asked for."""
-    yield from _overview(found, now)
+def lines(found: ModelDetails, *, files: bool, config: bool, now: float, room: int | None) -> Iterator[Line]:
+    """Yield what is known about a model, and the parts that were asked for, no wider than there is room."""
+    for line in _overview(found, now):
+        yield from folded(line, room, _LABEL_WIDTH)
     if files:
         yield ()
-        yield from _files(found.files)
+        yield from _files(found.files, room)
     if config:
         yield ()
         for line in json.dumps(found.config, indent=2, ensure_ascii=False).splitlines():
@@ -32,12 +33,12 @@ def lines(found: ModelDetails, *, files: bool, config: bool, now: float) -> Iter
         yield from _metadata(found.metadata)
 
 
-def _files(files: Sequence[ModelFile]) -> Iterator[Line]:
+def _files(files: Sequence[ModelFile], room: int | None) -> Iterator[Line]:
     rows: list[tuple[Cell, ...]] = [
         (file.name, display.size(file.size_bytes), file.kind, *_integrity(file)) for file in files
     ]
     header = ("File", "Size", "Type", "Integrity")
-    yield from table(header[: len(rows[0])] if rows else header[:-1], rows)
+    yield from table(header[: len(rows[0])] if rows else header[:-1], rows, room)
 
 
 def _integrity(file: ModelFile) -> tuple[Span, ...]:
@@ -69,11 +70,11 @@ def _overview(found: ModelDetails, now: float) -> Iterator[Line]:
     yield _labelled("License", card.license or "-")
     if card.base_models:
         yield _labelled("Base model", ", ".join(card.base_models))
-    yield from _health(info)
+    yield from _health(info, found.left_open)
 
 
-def _health(info: ModelInfo) -> Iterator[Line]:
-    yield _labelled("Health", health_cell(info), f" ({info.integrity.value})")
+def _health(info: ModelInfo, left_open: str | None) -> Iterator[Line]:
+    yield _labelled("Health", health_cell(info), f" ({info.integrity.value}{f': {left_open}' if left_open else ''})")
     if info.integrity.healthy:
         yield _labelled(
             "Runs here",

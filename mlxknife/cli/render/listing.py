@@ -15,7 +15,6 @@ from mlxknife.domain.model.removal import TrashItem
 from mlxknife.domain.rules import display
 from mlxknife.domain.rules.naming import DEFAULT_OWNER, last_part
 
-_REASON_WIDTH = 26
 _HASH_LENGTH = 7
 
 
@@ -26,6 +25,7 @@ class View:
     show_all: bool
     verbose: bool
     health: bool
+    pattern: str = ""
 
     def shows(self, model: ModelInfo) -> bool:
         """Tell whether a model passes the filters."""
@@ -33,17 +33,17 @@ class View:
         return self.show_all or (is_mlx and (self.verbose or model.traits.model_type is ModelType.CHAT))
 
 
-def lines(models: Sequence[ModelInfo], view: View, *, now: float, is_terminal: bool) -> Iterator[Line]:
-    """Yield the table of the models that the view shows, and a line about those that it hides."""
+def lines(models: Sequence[ModelInfo], view: View, *, now: float, room: int | None) -> Iterator[Line]:
+    """Yield the table of the models that the view shows, as wide as there is room, and a line about what it hides."""
     shown = [model for model in models if view.shows(model)]
     names = [model.name for model in shown] if view.verbose else _short_names(shown, models)
-    header = _header(view)
     if shown:
         rows = [_row(model, name, view, now) for model, name in zip(shown, names, strict=True)]
-        wraps = is_terminal and header[-1] == "Reason"
-        yield from table(header, rows, wrap={len(header) - 1: _REASON_WIDTH} if wraps else None)
+        yield from table(_header(view), rows, room)
     else:
         yield ("No MLX chat models found." if models else "No models found.",)
+    if not models and not view.pattern:
+        yield (Span("A small first one: mlxk pull starter", Style.FAINT),)
     hidden = [model for model in models if not view.shows(model)]
     if hidden:
         unhealthy = sum(not model.integrity.healthy for model in hidden)
@@ -74,7 +74,7 @@ def _header(view: View) -> list[str]:
         header.append("Framework")
     header.append("Type")
     if view.health:
-        header += ["Integrity", "Runtime", "Reason"] if view.verbose else ["Health"]
+        header += ["Health", "Runtime", "Reason"] if view.verbose else ["Health"]
     return header
 
 
@@ -101,7 +101,5 @@ def health_cell(model: ModelInfo) -> Span:
 
 
 def _verbose_health(model: ModelInfo) -> list[Cell]:
-    if not model.integrity.healthy:
-        return [Span("unhealthy", Style.BAD), "-", model.reason or "-"]
-    runtime = Span("yes", Style.GOOD) if model.runtime_compatible else Span("no", Style.WEAK)
-    return [Span("healthy", Style.GOOD), runtime, model.reason or "-"]
+    runtime: Cell = Span("yes", Style.GOOD) if model.runtime_compatible else Span("no", Style.WEAK)
+    return [health_cell(model), runtime if model.integrity.healthy else "-", model.reason or "-"]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import TextIO
 
 import attrs
 
-from mlxknife.domain.rules.display import visible
+from mlxknife.cli.help_text import told_columns
+from mlxknife.domain.rules.display import visible, width
+
+_USUAL = 80
+"""How wide a terminal is that does not say it."""
+_NARROWEST = 20
+"""Where less is left, lines run over the edge."""
+_WORDS = re.compile(r"[^ -]*(?:-+| +|$)")
 
 
 class Style(Enum):
@@ -47,6 +55,52 @@ def _paint_piece(piece: str | Span, *, colour: bool) -> str:
     if colour and isinstance(piece, Span):
         return f"\x1b[{piece.style.value}m{plain(piece)}\x1b[0m"
     return plain(piece)
+
+
+def folded(line: Line, room: int | None, indent: int) -> Iterator[Line]:
+    """Yield a line as lines that are not wider than the room; of its pieces only the last is broken, and indented."""
+    *before, last = line
+    taken = sum(width(plain(piece)) for piece in before)
+    if room is None or taken + width(plain(last)) <= room:
+        yield (*before, last)
+        return
+    first, *rest = wrapped(plain(last), max(room - max(taken, indent), _NARROWEST))
+    yield (*before, styled_as(last, first))
+    for part in rest:
+        yield (" " * indent, styled_as(last, part))
+
+
+def wrapped(text: str, columns: int) -> list[str]:
+    """Break a visible text at spaces or behind hyphens into lines so wide; a word that is wider is cut."""
+    lines, line = [], ""
+    for word in _WORDS.findall(text):
+        if line and width(line) + width(word.rstrip()) > columns:
+            lines.append(line.rstrip())
+            line = ""
+        line += word
+        while width(line.rstrip()) > columns:
+            cut = _fitting(line, columns)
+            lines.append(line[:cut])
+            line = line[cut:]
+    return [*lines, line.rstrip()] if line.strip() or not lines else lines
+
+
+def _fitting(text: str, columns: int) -> int:
+    """Return how many characters fit, at least one."""
+    count = 1
+    while count < len(text) and width(text[: count + 1]) <= columns:
+        count += 1
+    return count
+
+
+def styled_as(piece: str | Span, text: str) -> str | Span:
+    """Return a text in the style of a piece."""
+    return Span(text, piece.style) if isinstance(piece, Span) else text
+
+
+def room_on(stream: TextIO) -> int | None:
+    """Return how wide lines on a stream may be: as its terminal; in a pipe they stay whole."""
+    return (told_columns(stream) or _USUAL) if stream.isatty() else None
 
 
 def print_line(line: Line, stream: TextIO) -> None:

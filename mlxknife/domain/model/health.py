@@ -14,6 +14,8 @@ class HealthEntry:
     name: str
     integrity: Integrity
     reason: str | None
+    left_open: str | None = None
+    """What verifying could not prove, where nothing is wrong."""
 
 
 @attrs.frozen

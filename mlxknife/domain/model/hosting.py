@@ -42,3 +42,45 @@ class Fell:
 
 
 HostEvent: TypeAlias = Loaded | BatchStep | Fell
+
+
+@attrs.frozen
+class Began:
+    """A model is being loaded."""
+
+    name: str
+
+
+@attrs.frozen
+class Ready:
+    """It is loaded."""
+
+    name: str
+    seconds: float
+
+
+@attrs.frozen
+class Unloaded:
+    """Its process was ended: another needed the room, nobody asked for it any more, or all ends."""
+
+    name: str
+
+
+@attrs.frozen
+class Fallen:
+    """Its process is gone, or could not load it."""
+
+    name: str
+    error: KnifeError
+
+
+@attrs.frozen
+class LeftOut:
+    """It was to be kept and is not even begun: it does not fit."""
+
+    name: str
+    error: KnifeError
+
+
+ResidentEvent: TypeAlias = Began | Ready | Unloaded | Fallen | LeftOut
+"""What becomes of a model in a server, for whoever runs it."""

@@ -120,3 +120,5 @@ class ModelDetails:
     card: Card
     chat_template_source: str | None
     """The file that the chat template stands in."""
+    left_open: str | None = None
+    """What verifying could not prove, where nothing is wrong."""

@@ -44,8 +44,8 @@ class Settings:
     """A folder to keep the packages of starter models in; without it they are fetched anew."""
     has_pipes: bool = True
     """Whether a command may read from stdin."""
-    hub_endpoint: str | None = None
+    hub_endpoint: str | None = attrs.field(default=None, repr=False)
     """Where the Hub is, if not where huggingface_hub finds it."""
-    hub_token: str | None = None
+    hub_token: str | None = attrs.field(default=None, repr=False)
     """A token that huggingface_hub does not find by itself."""
     is_offline: bool = False

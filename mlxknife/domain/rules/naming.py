@@ -18,6 +18,7 @@ REPO_FOLDER_PREFIX = "models--"
 _REPO_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]*/)*[A-Za-z0-9_][\w.-]*", re.ASCII)
 _HUB_WORD = r"[A-Za-z0-9_](?:[A-Za-z0-9_]|-(?!-)|\.(?!\.))*(?<![.-])"
 _HUB_ID = re.compile(rf"(?:{_HUB_WORD}/)?{_HUB_WORD}")
+_ADDRESS = re.compile(rf"https?://(?:[^/]*/((?!datasets/|spaces/){_HUB_WORD}/{_HUB_WORD})(?=[/?#]|$))?")
 _PATH_STARTS = ("./", "../", "/", "~")
 _SUGGESTIONS = 3
 
@@ -32,6 +33,10 @@ def parse_spec(text: str) -> ModelSpec:
         raise ValidationError(msg)
     if text in (".", "..") or text.startswith(_PATH_STARTS):
         return ModelSpec(name=text, is_path=True)
+    address = _ADDRESS.match(text)
+    if address is not None:
+        msg = "The address of a page is not the name of a model"
+        raise ValidationError(msg, hint=f"Write {address[1] or 'ORG/MODEL'}")
     name, at, revision = text.partition("@")
     _check_words(name, "Model name", MAX_NAME)
     if at:

@@ -10,7 +10,8 @@ HOME = "~"
 
 _BARE = r"(?:hf|sk|ghp|gho|github_pat)[_-][A-Za-z0-9_-]{6,}"
 _TOKENS = re.compile(rf"(?<![A-Za-z0-9]){_BARE}")
-_BEARER = re.compile(r"(?i)\b(bearer|basic)(\s+|%20|\+)(?!\[REDACTED_TOKEN\])[^\s,;\"']+")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)(\s+|%20|\+)(?!\[REDACTED_TOKEN\]|(?-i:KEY)(?![^\s,;\"']))[^\s,;\"']+")
+"""``Bearer KEY`` is how a header is explained, and no secret."""
 _HOMES = re.compile(r"(?<![\w.~])/(?:(?:Users|home)/[^/\s:\"'<>|]+|(?:var/)?root)(?![\w.-])")
 _SHORTEST_SECRET = 4
 """A shorter one would be found in every other word."""

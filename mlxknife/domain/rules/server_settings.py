@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.model.settings import ServerSettings
 from mlxknife.domain.rules import memory
@@ -9,6 +11,9 @@ from mlxknife.domain.rules import memory
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _MAX_PORT = 65535
 _MAX_INT = 2**31 - 1
+_HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+"
+_NAME = re.compile(rf"\*|{_HOST}|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
+_ORIGIN = re.compile(rf"\*|null|[A-Za-z][A-Za-z0-9+.-]*://(?:{_HOST})(?::\d{{1,5}})?/?")
 
 
 def check(settings: ServerSettings) -> None:
@@ -19,6 +24,14 @@ def check(settings: ServerSettings) -> None:
     _within("idle_unload", settings.idle_seconds, 0, _MAX_INT)
     _one_of("log_level", settings.log_level, LOG_LEVELS)
     _one_of("cpu_profile", settings.profile, memory.PROFILES)
+    for name in settings.allowed_hosts:
+        if _NAME.fullmatch(name) is None:
+            msg = f"allow_host must be the name of a host without a port, its address, or *, not {name!a}"
+            raise ValidationError(msg, param="allow_host")
+    for origin in settings.cors_origins:
+        if _ORIGIN.fullmatch(origin) is None:
+            msg = f"cors must be an origin such as https://app.example:3000, null, or *, not {origin!a}"
+            raise ValidationError(msg, hint="null stands for pages that are opened from a file", param="cors")
     if not settings.host.strip():
         msg = "host is empty"
         raise ValidationError(msg, hint="127.0.0.1 is this machine only, 0.0.0.0 every address of it", param="host")

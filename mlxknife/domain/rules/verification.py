@@ -55,6 +55,13 @@ def finding(outcomes: Iterable[HashOutcome]) -> Finding | None:
     return None
 
 
+def left_open(integrity: Integrity, *, hashed: int) -> str | None:
+    """Say why a model that nothing is wrong with was not proven; ``hashed`` counts the files that were."""
+    if integrity is not Integrity.STRUCTURAL:
+        return None
+    return "nothing recorded to compare with" if not hashed else "not everything is recorded"
+
+
 def is_decided(facts: SnapshotFacts, manifest: Manifest) -> bool:
     """Tell whether right hashes prove the whole model.
 

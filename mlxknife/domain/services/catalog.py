@@ -68,6 +68,7 @@ class Catalog:
             ),
             card=card,
             chat_template_source=capabilities.chat_template_source(facts),
+            left_open=proof.left_open if proof is not None and info.integrity.healthy else None,
         )
 
     def examine(self, spec: str, wanted: ReadingList = filenames.READING_LIST) -> Examined:

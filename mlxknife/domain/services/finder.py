@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import attrs
 
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Entry, Workspace
 from mlxknife.domain.model.verdict import Finding, Integrity
-from mlxknife.domain.rules import naming, revisions
+from mlxknife.domain.rules import naming, revisions, starters
 from mlxknife.ports.model_store import ModelStore
 from mlxknife.ports.workspaces import Workspaces
 
@@ -136,13 +136,18 @@ def _only_candidate(word: str, cached: Collection[str], at_home: Collection[str]
     found = naming.candidates(word, cached, at_home)
     if not found:
         suggestions = naming.nearest(word, (*cached, *at_home))
-        hint = f"Did you mean {suggestions[0]}?" if suggestions else "See what is there: mlxk list --all"
         msg = f"No model found matching '{word}'"
-        raise ModelNotFound(msg, suggestions=suggestions, hint=hint)
+        raise ModelNotFound(msg, suggestions=suggestions, hint=_after_a_miss(word, suggestions))
     if len(found) > 1:
         msg = f"Multiple models match '{word}'"
         raise AmbiguousMatch(msg, matches=found, hint="Use one of the full names")
     return found[0]
+
+
+def _after_a_miss(word: str, suggestions: Sequence[str]) -> str:
+    if starters.named(word) is not None:
+        return f"Bring it with: mlxk pull {word}"
+    return f"Did you mean {suggestions[0]}?" if suggestions else "See what is there: mlxk list --all"
 
 
 def workspace_entry(name: str, workspace: Workspace) -> Entry:

@@ -13,7 +13,7 @@ from mlxknife.domain.model.verdict import Finding, Integrity
 from mlxknife.domain.rules import naming
 from mlxknife.domain.services.finder import Finder, Place
 from mlxknife.domain.services.inspector import Inspector
-from mlxknife.domain.services.verifier import Case, Verifier, case
+from mlxknife.domain.services.verifier import Case, Proof, Verifier, case
 from mlxknife.ports.progress import Progress
 from mlxknife.ports.workers import Workers
 
@@ -50,7 +50,7 @@ class Health:
             return HealthReport(entries=tuple(look.verdict for look in looks))
         proofs = self.verifier.prove((look.case for look in looks if look.case is not None), progress)
         verdicts = (
-            _verdict(name, proofs[name].integrity, proofs[name].finding) if name in proofs else look.verdict
+            _proven(name, proofs[name]) if name in proofs else look.verdict
             for look in looks
             for name in (look.verdict.name,)
         )
@@ -87,6 +87,10 @@ class Health:
         if finding is not None:
             return _Look(_verdict(entry.name, finding.integrity, finding), None)
         return _Look(_verdict(entry.name, Integrity.STRUCTURAL, None), case(entry, facts))
+
+
+def _proven(name: str, proof: Proof) -> HealthEntry:
+    return attrs.evolve(_verdict(name, proof.integrity, proof.finding), left_open=proof.left_open)
 
 
 def _verdict(name: str, integrity: Integrity, finding: Finding | None) -> HealthEntry:

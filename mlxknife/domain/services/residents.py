@@ -12,7 +12,17 @@ import attrs
 
 from mlxknife.domain.errors import KnifeError, NotEnoughMemory, ServerBusy
 from mlxknife.domain.model.batching import BatchStep
-from mlxknife.domain.model.hosting import Fell, HostEvent, Loaded
+from mlxknife.domain.model.hosting import (
+    Began,
+    Fallen,
+    Fell,
+    HostEvent,
+    LeftOut,
+    Loaded,
+    Ready,
+    ResidentEvent,
+    Unloaded,
+)
 from mlxknife.domain.rules import memory, residency
 from mlxknife.domain.rules.residency import Limits, Occupant
 from mlxknife.domain.services.resident import Asked, Claim, Resident, State
@@ -40,7 +50,8 @@ class Residents:
     """After how long without a request a model is unloaded."""
     profile: str | None = None
     """How a machine without GPU is used; without it the memory decides."""
-    on_fall: Callable[[str], None] | None = None
+    on_event: Callable[[ResidentEvent], None] | None = None
+    """Is told what becomes of the models: that one began is followed by that it is ready, and by one end."""
     _loaded: dict[str, Resident] = attrs.field(factory=dict)
     _queue: list[Asked] = attrs.field(factory=list)
     """Who waits for room, in order."""
@@ -66,7 +77,7 @@ class Residents:
 
     def keep(self, served: Served) -> None:
         """Load a model now, and let it stay; where it cannot be loaded, the next request for it tells why."""
-        self.claim(served, _let_go, stays=True)
+        self.claim(served, partial(self._let_go, served), stays=True)
 
     def loaded(self) -> tuple[Resident, ...]:
         """Return what is loaded, or is being loaded."""
@@ -96,6 +107,13 @@ class Residents:
         for resident in self.loaded():
             del self._loaded[resident.served.key]
             resident.fall(_stopping())
+            self._tell(Unloaded(resident.name))
+
+    def _let_go(self, served: Served, claim: Claim | KnifeError) -> None:
+        if isinstance(claim, Claim):
+            claim.release()
+        elif isinstance(claim, NotEnoughMemory):  # nothing began of whose end anybody would hear
+            self._tell(LeftOut(served.info.name, claim))
 
     def _released(self, claim: Claim) -> None:
         resident = claim.resident
@@ -164,6 +182,7 @@ class Residents:
             self._unload(self._loaded[key])
         resident = Resident(served, size, now)
         self._loaded[served.key] = resident
+        self._tell(Began(resident.name))
         resident.host = self.hosts.start(served.location, profile, partial(self._heard, resident))
         return resident
 
@@ -189,6 +208,11 @@ class Residents:
     def _unload(self, resident: Resident) -> None:
         del self._loaded[resident.served.key]
         resident.unload()
+        self._tell(Unloaded(resident.name))
+
+    def _tell(self, event: ResidentEvent) -> None:
+        if self.on_event is not None:
+            self.on_event(event)
 
     # --- what the processes tell
 
@@ -201,12 +225,14 @@ class Residents:
         elif isinstance(event, Loaded):
             resident.model, resident.load_seconds = event.model, event.seconds
             resident.state, resident.last_used = State.READY, self.system.now()
+            self._tell(Ready(resident.name, event.seconds))
             waiting, resident.waiting = resident.waiting, []
             for asked in waiting:
                 self._give(resident, asked)
         elif isinstance(event, Fell):
             self._note_fall(resident)
             del self._loaded[resident.served.key]
+            self._tell(Fallen(resident.name, event.error))
             resident.fall(event.error)
             self._serve_queue()
 
@@ -214,13 +240,6 @@ class Residents:
         falls = self._falls.setdefault(resident.served.key, _Falls())
         falls.count += 1
         falls.until = self.system.now() + residency.pause_after(falls.count)
-        if self.on_fall is not None:
-            self.on_fall(resident.name)
-
-
-def _let_go(claim: Claim | KnifeError) -> None:
-    if isinstance(claim, Claim):
-        claim.release()
 
 
 def _stopping() -> ServerBusy:

@@ -34,6 +34,11 @@ class Proof:
     finding: Finding | None
     files: Mapping[str, Integrity]
 
+    @property
+    def left_open(self) -> str | None:
+        """What it could not prove, where nothing is wrong."""
+        return verification.left_open(self.integrity, hashed=len(self.files))
+
 
 def case(entry: Entry, facts: SnapshotFacts) -> Case:
     """Prepare the proof of a model whose structure is right."""

@@ -34,25 +34,30 @@ class BodyGuard:
         return cls(options.max_body_bytes)
 
     def __call__(self, head: Head) -> None:
-        """Raise BodyTooLarge, NotJson, or Refusal for a length that is none."""
+        """Raise BodyTooLarge, or Refusal for a length that is none."""
         length = head.one(b"content-length")
         if length is not None and not (length.isdigit() and len(length) <= _LONGEST_NUMBER):
             msg = "Content-Length is not the length of anything"
             raise Refusal(msg) if not length.isdigit() else self._too_large()
         if length is not None and int(length) > self.limit:
             raise self._too_large()
-        if head.method != "POST":
-            return
-        kind = head.one(b"content-type")
-        if kind is not None and _JSON.fullmatch(kind) is None:
-            msg = "The body must be JSON"
-            raise NotJson(msg, hint="Send Content-Type: application/json")
-        if head.one(b"content-encoding") not in (None, b"", b"identity"):
-            msg = "The body must not be compressed"
-            raise NotJson(msg)
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"The body may have {self.limit} bytes")
+
+
+def check_kind(head: Head) -> None:
+    """Raise NotJson for a body that is said to be something else.
+
+    Pages can send forms and plain text without asking first: to whatever reads a body, this is asked of every request.
+    """
+    kind = head.one(b"content-type")
+    if kind is not None and _JSON.fullmatch(kind) is None:
+        msg = "The body must be JSON"
+        raise NotJson(msg, hint="Send Content-Type: application/json (curl: -H 'Content-Type: application/json')")
+    if head.one(b"content-encoding") not in (None, b"", b"identity"):
+        msg = "The body must not be compressed"
+        raise NotJson(msg)
 
 
 @attrs.define(eq=False)

@@ -41,12 +41,17 @@ class HostGuard:
             msg = "The request must have one Host header"
             raise Refusal(msg)
         name = host_name(values[0].decode("latin-1"))
-        if name is None or not self._is_ours(name):
+        if name is None or not self._is_ours(name) or not self._is_ours(_named_in_target(head) or name):
             msg = "This server does not go by that name"
-            raise HostRefused(msg, hint="Use its address, or start it with the name among its allowed hosts")
+            raise HostRefused(msg, hint="Use its address, or start it with --allow-host and the name")
 
     def _is_ours(self, name: str) -> bool:
         return name in self.names or (self.takes_addresses and _is_address(name))
+
+
+def _named_in_target(head: Head) -> str | None:
+    """Return the host that the address itself names, as for a proxy: it counts as much as the header does."""
+    return None if head.authority is None else _plain(head.authority.decode("latin-1"))
 
 
 def host_name(value: str) -> str | None:

@@ -24,7 +24,7 @@ class OriginGuard:
     @classmethod
     def of(cls, options: Options) -> OriginGuard:
         """Make the guard that some options ask for."""
-        return cls(frozenset(origin.lower().rstrip("/") for origin in options.cors_origins))
+        return cls(frozenset(map(_as_sent, options.cors_origins)))
 
     def __call__(self, head: Head) -> None:
         """Raise OriginRefused for the page of somebody else."""
@@ -32,7 +32,7 @@ class OriginGuard:
         if not origins or (len(origins) == 1 and (self._is_allowed(origins[0]) or _is_own(origins[0], head))):
             return
         msg = "Pages of this origin may not call this server"
-        raise OriginRefused(msg, hint="Start it with the origin among those allowed for CORS")
+        raise OriginRefused(msg, hint="Start the server with --cors and the origin")
 
     def headers(self, head: Head) -> tuple[tuple[bytes, bytes], ...]:
         """Return what lets the page read the answer; nothing where it may not, or needs no leave."""
@@ -55,6 +55,12 @@ class OriginGuard:
 
     def _is_allowed(self, origin: bytes) -> bool:
         return "*" in self.allowed or origin.decode("latin-1").lower() in self.allowed
+
+
+def _as_sent(origin: str) -> str:
+    """Write an origin as browsers do: in small letters, without the port that goes without saying."""
+    origin = origin.lower().rstrip("/")
+    return origin.removesuffix(_PORTS.get(origin.partition("://")[0], ""))
 
 
 def _is_own(origin: bytes, head: Head) -> bool:

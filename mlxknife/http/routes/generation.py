@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from mlxknife.http.exchange import Exchange, Order
 from mlxknife.http.front import Front
+from mlxknife.http.guards.bodies import check_kind
 from mlxknife.http.visit import visit_of
 
 
@@ -22,8 +23,10 @@ class Generation:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises KnifeError where nothing has been sent yet."""
+        visit = visit_of(scope)
         with self.front.place(), self.front.bodies.counted() as account:
+            check_kind(visit.head)
             body = await account.read(receive)
             order = self.order(body)
             del body
-            await Exchange(self.front, visit_of(scope), order, account, send).run(receive)
+            await Exchange(self.front, visit, order, account, send).run(receive)

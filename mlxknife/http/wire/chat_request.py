@@ -38,7 +38,7 @@ NOT_YET: dict[str, tuple[object, ...]] = {
 }
 """Fields of OpenAI that do not work here, and the values beside null that ask for nothing."""
 
-_NOT_IN_MESSAGES: dict[str, tuple[object, ...]] = {
+NOT_IN_MESSAGES: dict[str, tuple[object, ...]] = {
     "audio": (),
     "function_call": (),
     "refusal": ("",),
@@ -106,7 +106,7 @@ def chat_request(body: ChatBody) -> ChatRequest:
 
 def _message(turn: TurnBody, place: str) -> Message:
     try:
-        refuse_what_does_not_work(turn, _NOT_IN_MESSAGES)
+        refuse_what_does_not_work(turn, NOT_IN_MESSAGES)
     except Refusal as exc:
         msg = f"{place}.{exc.message}"
         raise Refusal(msg, param=f"{place}.{exc.param}", hint=exc.hint) from exc

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from mlxknife.http.wire import chat_request, text_request
 from mlxknife.http.wire.chat_request import ChatBody
+from mlxknife.http.wire.conditions import say_conditions
 from mlxknife.http.wire.documents import (
     ChatChunk,
     ChatCompletion,
@@ -17,13 +17,15 @@ from mlxknife.http.wire.documents import (
     ModelList,
     Readiness,
     TextCompletion,
+    Welcome,
 )
 from mlxknife.http.wire.text_request import TextBody
 from mlxknife.version import __version__
 
 Json: TypeAlias = dict[str, Any]
 
-_TYPES = (ChatBody, TextBody, ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, Health, Readiness)
+_REQUESTS = (ChatBody, TextBody)
+_ANSWERS = (ChatCompletion, ChatChunk, TextCompletion, ModelList, ModelCard, Health, Readiness, Welcome, ErrorDocument)
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
 _ANYWHERE = {
@@ -44,9 +46,8 @@ _FOR_BODIES = {
 
 def describe() -> Json:
     """Return the description."""
-    _, schemas = msgspec.json.schema_components((*_TYPES, ErrorDocument), ref_template=_REF)
-    _say_what_does_not_work(schemas["ChatBody"], chat_request.NOT_YET)
-    _say_what_does_not_work(schemas["TextBody"], text_request.NOT_YET)
+    _, schemas = msgspec.json.schema_components((*_REQUESTS, *_ANSWERS), ref_template=_REF)
+    say_conditions(schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "MLX Knife", "version": __version__, "description": "Language models for MLX, as OpenAI's."},
@@ -63,6 +64,8 @@ def _paths() -> Json:
     name: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     answers = {"text/event-stream": {"schema": {"type": "string"}}}
     return {
+        "/": {"get": _getting("What this is, and where to go on", "Welcome")},
+        "/v1": {"get": _getting("The same", "Welcome")},
         "/v1/chat/completions": {"post": _asking("Answer a conversation", "ChatBody", "ChatCompletion", answers)},
         "/v1/completions": {"post": _asking("Go on with texts", "TextBody", "TextCompletion", answers)},
         "/v1/models": {"get": _getting("List the models that can run", "ModelList")},
@@ -120,12 +123,3 @@ def _answer(text: str, content: Json) -> Json:
 
 def _ref(name: str) -> Json:
     return {"$ref": _REF.format(name=name)}
-
-
-def _say_what_does_not_work(schema: Json, neutral: dict[str, tuple[object, ...]]) -> None:
-    """Name, for each field that does not work yet, the values that ask for nothing."""
-    for name, values in neutral.items():
-        schema["properties"][name] = {
-            "enum": [None, *values],
-            "description": "Does not work here yet: anything else is refused with 400",
-        }

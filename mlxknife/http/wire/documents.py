@@ -152,6 +152,18 @@ class TextCompletion(Struct, frozen=True, kw_only=True):
     usage: UsageObject | UnsetType | None = UNSET
 
 
+class Welcome(Struct, frozen=True, kw_only=True):
+    """What this is, and where to go on."""
+
+    name: Literal["MLX Knife"] = "MLX Knife"
+    version: str
+    api: str
+    """Where clients of OpenAI's API are to be pointed."""
+    models: str
+    openapi: str
+    documentation: Literal["docs/server.md in the source of MLX Knife"] = "docs/server.md in the source of MLX Knife"
+
+
 class ModelCard(Struct, frozen=True, kw_only=True):
     """A model that can be asked."""
 

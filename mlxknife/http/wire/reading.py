@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from mlxknife.http.refusals import Refusal
+from mlxknife.http.wire.wording import worded
 
 Body = TypeVar("Body", bound=Struct)
 
@@ -43,7 +44,7 @@ def read(body: bytes, kind: type[Body]) -> Body:
         msg = "The body is nested too deeply"
         raise Refusal(msg) from exc
     except msgspec.ValidationError as exc:
-        raise _located(str(exc)) from exc
+        raise _located(str(exc), kind) from exc
     except msgspec.DecodeError as exc:
         msg = f"The body is not JSON: {exc}"
         raise Refusal(msg) from exc
@@ -70,14 +71,12 @@ def _is_among(raw: Raw, values: tuple[object, ...]) -> bool:
     return any(type(value) is type(other) and value == other for other in values)
 
 
-def _located(said: str) -> Refusal:
+def _located(said: str, kind: type[Struct]) -> Refusal:
     place = _PLACE.search(said)
     path = "" if place is None else place[1].replace("[...]", "")
     missing = _MISSING.search(said)
     if missing is not None:
         path = f"{path}.{missing[1]}".lstrip(".")
         return Refusal(f"{path} is missing", param=path)
-    what = _PLACE.sub("", said).replace("`", "").replace(" | null", "")
-    if not path:
-        return Refusal(f"The body: {what[:1].lower()}{what[1:]}")
-    return Refusal(f"{path}: {what[:1].lower()}{what[1:]}", param=path)
+    what = worded(_PLACE.sub("", said), path, kind)
+    return Refusal(f"{path}{what}", param=path) if path else Refusal(f"The body{what}")

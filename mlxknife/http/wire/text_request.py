@@ -15,7 +15,7 @@ from mlxknife.http.wire.reading import nothing, refuse_what_does_not_work
 MAX_ANSWERS = 64
 """How many answers one request may ask for, over all its prompts."""
 NOT_YET: dict[str, tuple[object, ...]] = {"best_of": (1,), "suffix": ("",)}
-_MAX_TOKEN = 2**31 - 1
+MAX_TOKEN = 2**31 - 1
 
 
 class TextBody(Asking, kw_only=True):
@@ -61,7 +61,7 @@ def _prompts(given: str | list[str | int | list[int]]) -> tuple[str | tuple[int,
 def _tokens(given: list[str | int | list[int]] | list[int], place: str) -> tuple[int, ...]:
     """Check them where they are: a copy of millions of them would be dear."""
     for number, token in enumerate(given):
-        if not isinstance(token, int) or not 0 <= token <= _MAX_TOKEN:
+        if not isinstance(token, int) or not 0 <= token <= MAX_TOKEN:
             msg = f"{place}[{number}] is not the number of a token"
             raise Refusal(msg, param=f"{place}[{number}]")
     if not given:

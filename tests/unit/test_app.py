@@ -1,0 +1,23 @@
+"""The application as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mlxknife
+
+_SECRETS = {
+    "HF_TOKEN": "hf_secret",
+    "MLXK_API_KEY": "key-secret",
+    "HF_ENDPOINT": "https://name:hub-secret@hub.example",
+    "SOMETHING": "else-secret",
+}
+
+
+def test_printing_the_app_shows_no_secret_of_the_environment(tmp_path: Path) -> None:
+    app = mlxknife.open_app(hub_cache=tmp_path, environment={"XDG_CONFIG_HOME": str(tmp_path), **_SECRETS})
+    assert app.settings.hub_token == "hf_secret"
+    assert app.server_settings().api_key == "key-secret"
+    shown = "".join(map(repr, (app, app.settings, app.server_settings(), app.catalog, app.health, app.remover)))
+    assert "secret" not in shown
+    assert str(tmp_path) in shown
