@@ -113,7 +113,9 @@ class App:
 
         settings = settings or self.server_settings()
         limits = Limits(self.system.memory_available_bytes(), settings.max_loaded)
-        return Residents(self.open_hosts(), self.system, limits, settings.idle_seconds, settings.profile)
+        return Residents(
+            self.open_hosts(), self.system, limits, settings.idle_seconds, settings.profile, self.has_gpu()
+        )
 
     @cached_property
     def puller(self) -> Puller:

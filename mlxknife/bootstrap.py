@@ -155,7 +155,6 @@ def _server_app(
 
     residents = open_residents()
     app = create_app(serving, residents, options)
-    residents.on_event = app.state.front.note
     for served in kept:
         residents.keep(served)
     return app

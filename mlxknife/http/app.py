@@ -42,6 +42,7 @@ def create_app(serving: Serving, residents: Residents, options: Options | None =
     first request.
     """
     front = Front(serving, residents, options or Options())
+    residents.on_event = front.note
     app = Starlette(
         routes=_routes(front),
         middleware=[Middleware(Gate, front)],

@@ -64,15 +64,19 @@ class Front:
         """Whether another request would be refused."""
         return self._places_taken >= self.options.max_requests
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place while a request waits or runs. Raises Full or Stopping at once, before any work."""
+    def check_place(self) -> None:
+        """Raise Full or Stopping where a request could not be taken now."""
         if self.is_stopping:
             raise stopping()
         if self.is_full:
             self.metrics.refused()
             msg = f"{self.options.max_requests} requests wait or run already"
             raise Full(msg, hint="Try again in a moment")
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place while a request waits or runs. Raises Full or Stopping at once, before any work."""
+        self.check_place()
         self._places_taken += 1
         try:
             yield

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mlxknife.http.visit import Visit
 
 _LEVELS = {"CRITICAL": "ERROR", "WARNING": "WARN"}
-_MESSAGES_FROM_OUTSIDE = 2_000
+_MOST = 4_000
+"""Characters of a message; a traceback can be longer than is read."""
 """Nothing that a client sends makes a longer line."""
 
 _LOG = logging.getLogger("mlxknife")
@@ -85,13 +86,19 @@ class Lines(logging.Formatter):
         return UNSET if value is None else self._clean(str(value))
 
     def _clean(self, text: str) -> str:
-        return visible(redacted(text, self.secrets, self.homes))
+        """Take out what nobody may see, and only then cut: half a key is one, too."""
+        shown = redacted(text, self.secrets, self.homes)
+        return visible(shown if len(shown) <= _MOST else f"{shown[:_MOST]}...")
 
 
 def set_up(options: Options, secrets: Collection[str] = ()) -> None:
     """Send everything that is logged in this process to stderr, as the options ask."""
     known = {*secrets, *([options.api_key] if options.api_key else [])}
-    known |= {value for name in ("HF_TOKEN", "HUGGINGFACE_HUB_TOKEN") if (value := os.environ.get(name))}
+    known |= {
+        value
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
+        if (value := os.environ.get(name))
+    }
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines(known, [os.path.expanduser("~")], as_json=options.log_json))
     root = logging.getLogger()
@@ -127,7 +134,7 @@ def resident(event: ResidentEvent) -> None:
 def _reason(error: KnifeError) -> str:
     """Return all that is known of an error: this log is read by whoever can do something."""
     words = (error.message, error.hint, *getattr(error, "__notes__", ()))
-    return ". ".join(word for word in words if word)[:_MESSAGES_FROM_OUTSIDE]
+    return ". ".join(word for word in words if word)
 
 
 def stopping(reason: str) -> None:
@@ -139,8 +146,7 @@ def access(visit: Visit, status: int) -> None:
     """Note a request that came to its end."""
     if not _ACCESS.isEnabledFor(logging.INFO):
         return
-    path = visit.head.path[:_MESSAGES_FROM_OUTSIDE]
-    _ACCESS.info("%s %s %d", visit.head.method, path, status, extra=_of(visit))
+    _ACCESS.info("%s %s %d", visit.head.method, visit.head.path, status, extra=_of(visit))
 
 
 def broken_off(visit: Visit) -> None:
@@ -155,11 +161,10 @@ def defect(visit: Visit, error: Exception) -> None:
 
 
 def _of(visit: Visit) -> dict[str, object]:
-    detail = None if visit.detail is None else visit.detail[:_MESSAGES_FROM_OUTSIDE]
     return {
         "model": visit.model,
         "request_id": visit.request_id,
-        "detail": detail,
+        "detail": visit.detail,
         "duration_ms": round(visit.seconds * 1000, 1),
     }
 

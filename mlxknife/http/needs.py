@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from mlxknife.domain.errors import KnifeError
-from mlxknife.domain.model.hosting import HostedModel
+from mlxknife.domain.model.hosting import HostedModel, ResidentEvent
 from mlxknife.domain.model.info import ModelInfo
 from mlxknife.domain.model.serving import ChatRequest, TextRequest, Told
 
@@ -82,8 +82,16 @@ class Resident(Protocol):
 class Residents(Protocol):
     """The loaded models. Called in the thread of the loop only, and never blocks it."""
 
+    on_event: Callable[[ResidentEvent], None] | None
+    """Is told what becomes of the models."""
+
     def claim(self, served: Served, on_claim: Callable[[Claim | KnifeError], None]) -> Callable[[], None]:
         """Ask for a model; ``on_claim`` is called once, now or later. Returns what forgets the wish."""
+        ...
+
+    @property
+    def keeps(self) -> bool:
+        """Whether some models are to be loaded always. Raises nothing."""
         ...
 
     def loaded(self) -> tuple[Resident, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from mlxknife.domain.rules.server_settings import check_key
+
 _MB = 10**6
 
 
@@ -46,6 +48,10 @@ class Options:
 
     log_level: str = "info"
     log_json: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Raise ValidationError for a key that would let everybody in, or nobody."""
+        check_key(self.api_key)
 
     @property
     def is_local(self) -> bool:

@@ -19,3 +19,7 @@ class System(Protocol):
     def now(self) -> float:
         """Return the time as seconds since 1970, UTC. Raises nothing."""
         ...
+
+    def ticks(self) -> float:
+        """Return seconds since some moment, which nobody can set back or forth. Raises nothing."""
+        ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 
@@ -34,8 +34,8 @@ class Tokenizer(Protocol):
         """Return what a token stands for by itself, which may be a part of a letter. Raises nothing."""
         ...
 
-    def joining(self) -> Joining:
-        """Begin an answer. Raises nothing."""
+    def joining(self, after: Sequence[int] = ()) -> Joining:
+        """Begin an answer; one that goes on ``after`` other tokens keeps the space between them. Raises nothing."""
         ...
 
 

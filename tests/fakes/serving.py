@@ -11,7 +11,7 @@ import attrs
 
 from mlxknife.domain.errors import KnifeError, ModelNotFound
 from mlxknife.domain.model.generation import FinishReason, Piece, PieceKind, Usage
-from mlxknife.domain.model.hosting import HostedModel
+from mlxknife.domain.model.hosting import HostedModel, ResidentEvent
 from mlxknife.domain.model.info import Framework, ModelInfo, ModelType, Traits
 from mlxknife.domain.model.serving import ChatRequest, TextRequest, TokenLikelihood, Told
 from mlxknife.domain.model.verdict import Integrity
@@ -149,6 +149,8 @@ class FakeResidents:
     ticks: int = 0
     is_closed: bool = False
     made: list[FakeClaim] = attrs.field(factory=list)
+    on_event: Callable[[ResidentEvent], None] | None = None
+    keeps: bool = False
 
     def claim(self, served: FakeServed, on_claim: Callable[[FakeClaim | KnifeError], None]) -> Callable[[], None]:
         assert isinstance(served, FakeServed)

@@ -21,3 +21,6 @@ class FakeSystem:
 
     def now(self) -> float:
         return self.time
+
+    def ticks(self) -> float:
+        return self.time - 1_700_000_000.0

@@ -36,3 +36,17 @@ def test_a_crowd_gets_answers_or_is_asked_to_come_again() -> None:
         assert all(b"retry-after: " in head for status, head in replies if status == b"429")
         assert process.resident_kilobytes() - before < 64 * 1024
         assert process.metric("mlxknife_requests_in_flight") == 0
+
+
+def test_whoever_sends_slowly_takes_no_place_from_others() -> None:
+    with serving({"max_requests": 2}) as process:
+        head, _, body = chat(stream=False).partition(b"\r\n\r\n")
+        slow = [process.connect() for _ in range(10)]
+        for client in slow:
+            client.sendall(head + b"\r\n\r\n" + body[:1])
+        assert process.ask(chat(stream=False)).startswith(b"HTTP/1.1 200 ")
+        for client in slow[:2]:
+            client.sendall(body[1:])
+            assert client.recv(12) == b"HTTP/1.1 200"
+        for client in slow:
+            client.close()

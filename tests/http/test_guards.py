@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from mlxknife.http.options import Options
 from tests.http.conftest import BODY, Stage, error_of
 
-KEY = "k3y-öf-ours"
+KEY = "k3y-of-ours"
 ROUTES = [
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/completions"),

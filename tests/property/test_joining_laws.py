@@ -92,3 +92,16 @@ def test_only_half_a_letter_is_held_back(kind: str, data: st.DataObject) -> None
     assert pieces[-1] == ""
     for end in range(len(tokens)):
         assert _pieces(kind, tokens[:end])[:-1] == pieces[:end]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(texts=st.tuples(st.text("ab c<é", max_size=12), st.text("ab c<é", max_size=12)))
+def test_what_goes_on_a_text_is_joined_as_if_it_had_been_one_with_it(kind: str, texts: tuple[str, str]) -> None:
+    opened = _opened(kind)
+    before, then = (list(opened.tokens(text, is_rendered=True)) for text in texts)
+    joining = opened.joining(before)
+    added = "".join([*map(joining.feed, then), joining.rest()])
+    if before:
+        assert "".join(_pieces(kind, before)) + added == "".join(_pieces(kind, before + then))
+    else:
+        assert added == "".join(_pieces(kind, then))

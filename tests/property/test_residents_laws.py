@@ -227,6 +227,49 @@ def test_a_model_that_is_kept_and_does_not_fit_is_told_of() -> None:
     assert (event.name, type(event.error)) == ("huge", NotEnoughMemory)
 
 
+def test_nobody_loses_a_model_that_another_lets_go_as_it_is_loaded() -> None:
+    hosts, clients = HandHosts(), [Client("small"), Client("other")]
+    residents = Residents(hosts, FakeSystem(), Limits(models=1))
+    residents.keep(served("small"))
+    for client in clients:
+        residents.claim(served(client.name), client.replies.append)
+    hosts.started[0].load()
+    assert clients[0].claim is not None
+    assert not hosts.started[0].is_closed
+    clients[0].claim.answer(prepared(), clients[0].hear)
+    hosts.started[0].say(over(1))
+    assert clients[0].ended == 1
+    clients[0].claim.release()
+    hosts.started[1].load()
+    assert clients[1].claim is not None
+
+
+def test_what_is_to_be_kept_comes_back_when_there_is_room() -> None:
+    hosts, system, client = HandHosts(), FakeSystem(), Client("other")
+    residents = Residents(hosts, system, Limits(models=1), idle_seconds=10.0)
+    residents.keep(served("small"))
+    assert residents.keeps
+    hosts.started[0].load()
+    system.time += 100
+    residents.tick()
+    assert not hosts.started[0].is_closed  # however long nobody asks for it
+    hosts.started[0].say(Fell(WorkerLost("gone")))
+    residents.tick()
+    assert [host.location.token for host in hosts.running] == ["small"]
+    hosts.started[1].load()
+    residents.claim(served("other"), client.replies.append)
+    assert [host.location.token for host in hosts.running] == ["other"]  # it makes room where nothing else can
+    hosts.started[2].load()
+    residents.tick()
+    assert [host.location.token for host in hosts.running] == ["other"]
+    assert client.claim is not None
+    client.claim.release()
+    system.time += 100
+    residents.tick()
+    residents.tick()
+    assert [host.location.token for host in hosts.running] == ["small"]
+
+
 def test_what_comes_after_the_close_is_refused() -> None:
     residents = Residents(HandHosts(), FakeSystem())
     residents.close()

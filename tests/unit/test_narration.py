@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,7 +102,8 @@ def test_a_tokenizer_that_breaks_down_is_an_error() -> None:
             return ""
 
     class BrokenTokenizer(FakeTokenizer):
-        def joining(self) -> Broken:
+        def joining(self, after: Sequence[int] = ()) -> Broken:
+            del after
             return Broken()
 
     with pytest.raises(EngineError):

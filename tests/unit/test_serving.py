@@ -198,3 +198,12 @@ def test_a_client_may_name_by_its_last_part_what_the_server_was_started_with() -
     assert [serving.find(spec) for spec in (path, "my model")] == [served, served]
     assert [info.name for info in serving.models()] == ["mlx-community/one", "my model", "other/two"]
     assert serving.start_with("one").info.name == "mlx-community/one"
+
+
+def test_two_models_of_one_name_cannot_both_be_what_it_means() -> None:
+    files = chat_files()
+    serving = _serving(workspaces=FakeWorkspaces(folders=dict.fromkeys(("/a/bird", "/b/bird"), frozenset(files))))
+    served = serving.start_with("/a/bird")
+    assert serving.start_with("/a/bird").key == served.key
+    with pytest.raises(ValidationError, match="bird"):
+        serving.start_with("/b/bird")

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from codecs import utf_8_decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 _HALF_A_LETTER = "\ufffd"
 _MOST_HELD = 16
 """How many tokens may say nothing certain before they are told as they are."""
 
 
+def _as_any_other(token: int) -> bytes | None:
+    del token
+    return None
+
+
 class SpeltJoining:
     """Joins tokens that can be spelt by themselves."""
 
     def __init__(
-        self, pieces: Callable[[int], tuple[bytes, str | None]], first: Callable[[int], bytes | None], stripped: str
+        self,
+        pieces: Callable[[int], tuple[bytes, str | None]],
+        first: Callable[[int], bytes | None] = _as_any_other,
+        stripped: str = "",
     ) -> None:
         """Take how to spell a token (also as text, where that is whole), how the first one, and what is taken off."""
         self._pieces = pieces
@@ -51,10 +59,10 @@ class SpeltJoining:
 class DecodedJoining:
     """Joins tokens by decoding the last few again and again, for decoders that look at several at once."""
 
-    def __init__(self, decoded: Callable[[list[int]], str]) -> None:
-        """Take what decodes."""
+    def __init__(self, decoded: Callable[[list[int]], str], after: Sequence[int] = ()) -> None:
+        """Take what decodes, and the tokens before the first one."""
         self._decoded = decoded
-        self._told: list[int] = []
+        self._told = list(after[-_MOST_HELD:])
         """The last tokens that were told, which show how the next ones are joined to them."""
         self._held: list[int] = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +64,13 @@ class HfTokenizer:
         """See ``Tokenizer.bytes_of``."""
         return self._piece(token)[0]
 
-    def joining(self) -> Joining:
+    def joining(self, after: Sequence[int] = ()) -> Joining:
         """See ``Tokenizer.joining``."""
-        if self._is_spelt:
-            return SpeltJoining(self._piece, self._first, self._spelling.stripped)
-        return DecodedJoining(self._decoded)
+        if not self._is_spelt:
+            return DecodedJoining(self._decoded, after)
+        if after:
+            return SpeltJoining(self._piece)
+        return SpeltJoining(self._piece, self._first, self._spelling.stripped)
 
     def _piece(self, token: int) -> tuple[bytes, str | None]:
         """Return the bytes of a token, and its text where it is one."""

@@ -204,9 +204,10 @@ class CacheDisposal:
     def _free_blobs(self, folder: str, commit: str, item: str) -> None:
         """Move the blobs that only a removed snapshot needed after it, and drop the listing of its commit."""
         content, names = f"{item}/{CONTENT}", set[str]()
-        with contextlib.suppress(OSError):  # what cannot be read leaves orphans, which are reported
+        with contextlib.suppress(OSError):  # it may be readable all the same
             if os.path.isdir(content) and not os.path.islink(content):
                 ground.unlock(content)
+        with contextlib.suppress(OSError):  # what cannot be read leaves orphans, which are reported
             names.update(_linked_blobs(content, f"{self._root}/{folder}/{BLOBS}"))
         for name in sorted(names):
             self._move_blob(folder, name, item)
@@ -277,11 +278,9 @@ def _linked_blobs(snapshot: str, blobs: str) -> Iterator[str]:
     """
     for folder, names in ground.walk(snapshot, _stop):
         for name in names:
-            blob = _lead(f"{folder}/{name}")
-            if blob is not None:
+            if (blob := _lead(f"{folder}/{name}")) is not None:
                 yield blob
-                further = _lead(f"{blobs}/{blob}")
-                if further is not None:
+                if (further := _lead(f"{blobs}/{blob}")) is not None:
                     yield further
 
 

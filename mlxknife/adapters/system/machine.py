@@ -28,3 +28,7 @@ class Machine:
     def now(self) -> float:
         """See ``System.now``."""
         return time.time()
+
+    def ticks(self) -> float:
+        """See ``System.ticks``."""
+        return time.monotonic()

@@ -135,7 +135,9 @@ class WorkerHost:
     def _obituary(self, status: int | None) -> WorkerLost:
         words = self._process.words()
         msg = f"The process of the model {ending(status)}"
-        last = words.rpartition("\n")[2][-_MAX_WORDS:]
+        last = words.rpartition("\n")[2]
+        if len(last) > _MAX_WORDS:  # no word of it is cut: half a token would not be known for one
+            last = last[-_MAX_WORDS:].partition(" ")[2]
         if last:
             msg += f"; it last wrote: {last}"
         hint = "The next request starts another one"

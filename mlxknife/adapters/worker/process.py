@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from mlxknife.adapters.worker.words import LastWords
 
-_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN"})
+_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "MLXK_API_KEY", "MLXK2_API_KEY"})
 _FIRST_LOOK, _LATER_LOOK = 0.002, 0.25
 """Seconds until a killed process is looked at again; it doubles between the two."""
 _PATIENCE = 0.5

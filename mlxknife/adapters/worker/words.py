@@ -31,7 +31,10 @@ class LastWords:
 
     def tail(self) -> str:
         """Return the last of what was written."""
-        return self._kept.decode("utf-8", "replace").strip()
+        kept = self._kept.decode("utf-8", "replace")
+        if len(self._kept) == _KEPT:  # it begins in the middle of a word
+            kept = kept.partition(" ")[2]
+        return kept.strip()
 
     def allow_more(self) -> None:
         """Let more lines into the log."""

@@ -21,6 +21,8 @@ class Occupant:
     is_used: bool
     """Whether a request holds it; then it stays."""
     last_used: float
+    is_kept: bool = False
+    """Whether it goes only when nothing else can."""
 
 
 @attrs.frozen
@@ -46,7 +48,9 @@ class Room:
 
 
 def room_for(name: str, size: int, occupants: Sequence[Occupant], limits: Limits) -> Room:
-    """Return which models go, so that another fits: as few as can be, the least recently used first, idle before used.
+    """Return which models go, so that another fits: as few as can be, the least recently used first.
+
+    Those that nobody uses go before those in use, and of either those that are to be kept go last.
 
     Raises NotEnoughMemory for a model that fits not even alone.
     """
@@ -54,7 +58,7 @@ def room_for(name: str, size: int, occupants: Sequence[Occupant], limits: Limits
     if free is not None and size > free:
         msg = f"'{name}' needs {display.size(size)} of memory, and a server may use {display.size(free)}"
         raise NotEnoughMemory(msg, hint="Close what you do not need, or take a smaller or more quantised model")
-    staying = sorted(occupants, key=lambda one: (one.is_used, one.last_used), reverse=True)
+    staying = sorted(occupants, key=lambda one: (one.is_used, one.is_kept, one.last_used), reverse=True)
     leaving = list[Occupant]()
     while staying and not _fits(size, staying, limits):
         leaving.append(staying.pop())

@@ -35,12 +35,17 @@ def check(settings: ServerSettings) -> None:
     if not settings.host.strip():
         msg = "host is empty"
         raise ValidationError(msg, hint="127.0.0.1 is this machine only, 0.0.0.0 every address of it", param="host")
-    if settings.api_key is not None and not settings.api_key.isascii():
-        msg = "api_key must be of ASCII characters: it travels in a header"
-        raise ValidationError(msg, param="api_key")
+    check_key(settings.api_key)
     if settings.max_loaded is not None and len(set(settings.models)) > settings.max_loaded:
         msg = f"max_loaded is {settings.max_loaded}, and {len(set(settings.models))} models are to be kept"
         raise ValidationError(msg, param="max_loaded")
+
+
+def check_key(key: str | None) -> None:
+    """Raise ValidationError for a key that would let everybody in, or nobody."""
+    if key is not None and (not key.isascii() or not key.isprintable() or not key or key != key.strip()):
+        msg = "api_key must be of visible ASCII characters, without spaces around: it travels in a header"
+        raise ValidationError(msg, hint="Leave it out to let everybody in who reaches the server", param="api_key")
 
 
 def _within(name: str, value: float | None, low: int, high: int) -> None:

@@ -22,10 +22,11 @@ class Narration:
         marks: Markers | None = None,
         stops: Sequence[str] = (),
         echo: str = "",
+        after: Sequence[int] = (),
     ) -> None:
-        """Take what the answer is told by; ``echo`` is text that it begins with."""
+        """Take what the answer is told by; ``echo`` is text that it begins with, ``after`` tokens that it goes on."""
         self._tokenizer = tokenizer
-        self._joining = tokenizer.joining()
+        self._joining = tokenizer.joining(after)
         self._telling = Telling(marks, stops)
         self._prompt_tokens = prompt_tokens
         self._echo = echo

@@ -29,8 +29,6 @@ class Asked:
 
     served: Served
     on_claim: Callable[[Claim | KnifeError], None]
-    stays: bool
-    """Whether it shall be kept however long nobody asks for it again."""
 
 
 @attrs.define(eq=False)
@@ -50,7 +48,6 @@ class Resident:
     served: Served
     bytes: int
     last_used: float
-    stays: bool = False
     state: State = State.LOADING
     host: Host | None = None
     model: HostedModel | None = None

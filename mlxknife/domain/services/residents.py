@@ -24,7 +24,7 @@ from mlxknife.domain.model.hosting import (
     Unloaded,
 )
 from mlxknife.domain.rules import memory, residency
-from mlxknife.domain.rules.residency import Limits, Occupant
+from mlxknife.domain.rules.residency import Limits, Occupant, Room
 from mlxknife.domain.services.resident import Asked, Claim, Resident, State
 from mlxknife.domain.services.serving import Served
 from mlxknife.ports.hosts import Hosts
@@ -50,23 +50,24 @@ class Residents:
     """After how long without a request a model is unloaded."""
     profile: str | None = None
     """How a machine without GPU is used; without it the memory decides."""
+    has_gpu: bool = False
     on_event: Callable[[ResidentEvent], None] | None = None
     """Is told what becomes of the models: that one began is followed by that it is ready, and by one end."""
     _loaded: dict[str, Resident] = attrs.field(factory=dict)
     _queue: list[Asked] = attrs.field(factory=list)
     """Who waits for room, in order."""
     _falls: dict[str, _Falls] = attrs.field(factory=dict)
+    _kept: dict[str, Served] = attrs.field(factory=dict)
+    """What is to be loaded whenever there is room for it."""
     _is_closed: bool = False
 
-    def claim(
-        self, served: Served, on_claim: Callable[[Claim | KnifeError], None], *, stays: bool = False
-    ) -> Callable[[], None]:
+    def claim(self, served: Served, on_claim: Callable[[Claim | KnifeError], None]) -> Callable[[], None]:
         """Ask for a model, and return what forgets that one asked.
 
         ``on_claim`` is called once, now or later: with a claim, which must be released, or with what is in the way:
         NotEnoughMemory, ServerBusy where the model fell too often lately, whatever its process could not be loaded for.
         """
-        asked = Asked(served, on_claim, stays)
+        asked = Asked(served, on_claim)
         resident = self._loaded.get(served.key)
         if resident is None or resident.goes_next:
             self._queue.append(asked)
@@ -76,8 +77,14 @@ class Residents:
         return partial(self._forget, asked)
 
     def keep(self, served: Served) -> None:
-        """Load a model now, and let it stay; where it cannot be loaded, the next request for it tells why."""
-        self.claim(served, partial(self._let_go, served), stays=True)
+        """Load a model now, and whenever it is gone and there is room for it; it makes room for others last of all."""
+        self._kept[served.key] = served
+        self.claim(served, partial(self._let_go, served))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there are models to be kept."""
+        return bool(self._kept)
 
     def loaded(self) -> tuple[Resident, ...]:
         """Return what is loaded, or is being loaded."""
@@ -89,12 +96,16 @@ class Residents:
         return len(self._queue) + sum(len(resident.waiting) for resident in self._loaded.values())
 
     def tick(self) -> None:
-        """Unload what nobody used for long. To be called every second or so."""
+        """Unload what nobody used for long, and load what is to be kept. To be called every second or so."""
+        for served in self._kept.values():
+            if served.key not in self._loaded and not self._queue and self._has_room(served):
+                self.keep(served)
         if self.idle_seconds is None:
             return
-        oldest = self.system.now() - self.idle_seconds
+        oldest = self.system.ticks() - self.idle_seconds
         for resident in self.loaded():
-            is_idle = not resident.is_used and not resident.stays and resident.state is State.READY
+            is_kept = resident.served.key in self._kept
+            is_idle = not resident.is_used and not is_kept and resident.state is State.READY
             if is_idle and resident.last_used < oldest:
                 self._unload(resident)
 
@@ -119,7 +130,7 @@ class Residents:
         resident = claim.resident
         if claim in resident.claims:
             resident.claims.discard(claim)
-            resident.last_used = self.system.now()
+            resident.last_used = self.system.ticks()
             self._serve_queue()
 
     # --- room
@@ -162,7 +173,7 @@ class Residents:
 
     def _begin(self, served: Served) -> Resident | None:
         """Start loading a model; None where another has to end something first."""
-        now = self.system.now()
+        now = self.system.ticks()
         falls = self._falls.get(served.key)
         if falls is not None and now < falls.until:
             msg = f"'{served.info.name}' fell {falls.count} times in a row"
@@ -171,7 +182,7 @@ class Residents:
         room = residency.room_for(
             served.info.name,
             size,
-            [Occupant(key, one.bytes, one.is_used, one.last_used) for key, one in self._loaded.items()],
+            self._occupants(),
             self.limits,
         )
         if not room.is_there:
@@ -186,24 +197,39 @@ class Residents:
         resident.host = self.hosts.start(served.location, profile, partial(self._heard, resident))
         return resident
 
+    def _has_room(self, served: Served) -> bool:
+        """Whether a model could be loaded now without another one's leaving."""
+        falls = self._falls.get(served.key)
+        if self._is_closed or (falls is not None and self.system.ticks() < falls.until):
+            return False
+        try:
+            room = residency.room_for(served.info.name, self._size(served)[1], self._occupants(), self.limits)
+        except NotEnoughMemory:
+            return False
+        return room == Room()
+
+    def _occupants(self) -> list[Occupant]:
+        return [
+            Occupant(key, one.bytes, one.is_used, one.last_used, key in self._kept) for key, one in self._loaded.items()
+        ]
+
     def _size(self, served: Served) -> tuple[str, int]:
         """Return the profile that fits best, and what the model takes with it."""
         free = self.limits.memory_bytes
         profile = self.profile or memory.profile(served.need, free)
-        return profile, served.need.of(profile)
+        return profile, memory.taken(served.need, free, profile, has_gpu=self.has_gpu)
 
     def _admit(self, resident: Resident, asked: Asked) -> None:
-        resident.stays = resident.stays or asked.stays
         if resident.state is State.READY:
-            self._give(resident, asked)
+            asked.on_claim(self._claimed(resident))
         else:
             resident.waiting.append(asked)
 
-    def _give(self, resident: Resident, asked: Asked) -> None:
+    def _claimed(self, resident: Resident) -> Claim:
         claim = Claim(resident, self._released)
         resident.claims.add(claim)
-        resident.last_used = self.system.now()
-        asked.on_claim(claim)
+        resident.last_used = self.system.ticks()
+        return claim
 
     def _unload(self, resident: Resident) -> None:
         del self._loaded[resident.served.key]
@@ -224,11 +250,12 @@ class Residents:
                 self._falls.pop(resident.served.key, None)
         elif isinstance(event, Loaded):
             resident.model, resident.load_seconds = event.model, event.seconds
-            resident.state, resident.last_used = State.READY, self.system.now()
+            resident.state, resident.last_used = State.READY, self.system.ticks()
             self._tell(Ready(resident.name, event.seconds))
             waiting, resident.waiting = resident.waiting, []
-            for asked in waiting:
-                self._give(resident, asked)
+            claims = [self._claimed(resident) for _ in waiting]  # all hold it before one of them can let go
+            for asked, claim in zip(waiting, claims, strict=True):
+                asked.on_claim(claim)
         elif isinstance(event, Fell):
             self._note_fall(resident)
             del self._loaded[resident.served.key]
@@ -239,7 +266,7 @@ class Residents:
     def _note_fall(self, resident: Resident) -> None:
         falls = self._falls.setdefault(resident.served.key, _Falls())
         falls.count += 1
-        falls.until = self.system.now() + residency.pause_after(falls.count)
+        falls.until = self.system.ticks() + residency.pause_after(falls.count)
 
 
 def _stopping() -> ServerBusy:

@@ -24,6 +24,8 @@ from mlxknife.ports.tokenizers import Tokenizer, Tokenizers
 
 _SEEDS = 2**63
 _MAX_TOKENIZERS = 8
+_NEAR = 16
+"""How many tokens of a text show how the next one is joined to it."""
 _FRESH = 5.0
 """For how many seconds a look at the disk is good."""
 
@@ -94,8 +96,8 @@ class Serving:
 
     def models(self) -> tuple[ModelInfo, ...]:
         """Return what can run; a look that is a few seconds old is good enough. Raises StorageError, AccessDenied."""
-        now = self.system.now()
-        if self._listed is None or abs(now - self._listed[0]) > _FRESH:
+        now = self.system.ticks()
+        if self._listed is None or now - self._listed[0] > _FRESH:
             own = {served.key: served.info for served in self._own.values()}
             named = {info.name: info for info in (*self.catalog.list(), *own.values()) if can_run(info)}
             self._listed = now, tuple(named[name] for name in sorted(named, key=lambda name: (name.casefold(), name)))
@@ -111,6 +113,9 @@ class Serving:
         if not found.info.cached and naming.parse_spec(name).is_path:
             name = naming.quoted_name(naming.last_part(name))
         served = Served(attrs.evolve(found, info=attrs.evolve(found.info, name=name)))
+        if name in self._own and self._own[name].key != served.key:
+            msg = f"Two models would be called '{name}'"
+            raise ValidationError(msg, hint="Give one of the folders another name")
         self._own |= {spec: served, name: served}
         self._listed = None
         return served
@@ -122,11 +127,12 @@ class Serving:
         """
         if spec in self._own:
             return self._own[spec]
-        now = self.system.now()
+        now = self.system.ticks()
         known = self._found.get(spec)
-        if known is not None and abs(now - known[0]) <= _FRESH:
+        if known is not None and now - known[0] <= _FRESH:
             return known[1]
-        self._found = {name: value for name, value in self._found.items() if abs(now - value[0]) <= _FRESH}
+        known_ones = list(self._found.items())  # in one step: other threads add to it
+        self._found = {name: value for name, value in known_ones if now - value[0] <= _FRESH}
         try:
             served = Served(runnable(self.catalog, spec))
         except ValidationError as exc:
@@ -173,7 +179,8 @@ class Serving:
             made = self._rows(served, model, tokens, wanted)
             echo = _echo(tokenizer, prompt) if request.echo else ""
             rows += made
-            narrations += [Narration(tokenizer, len(tokens), stops=wanted.stops, echo=echo) for _ in made]
+            after = tokens[-_NEAR:]
+            narrations += [Narration(tokenizer, len(tokens), stops=wanted.stops, echo=echo, after=after) for _ in made]
             count += len(tokens)
         return Prepared(tuple(rows), tuple(narrations), count)
 

@@ -22,7 +22,7 @@ class KeyGuard:
     @classmethod
     def of(cls, options: Options) -> KeyGuard:
         """Make the guard that some options ask for."""
-        return cls(options.api_key.encode() if options.api_key else None)
+        return cls(None if options.api_key is None else options.api_key.encode())
 
     def __call__(self, head: Head) -> None:
         """Raise KeyRefused, after the same time for every wrong key."""

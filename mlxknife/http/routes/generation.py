@@ -24,9 +24,11 @@ class Generation:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises KnifeError where nothing has been sent yet."""
         visit = visit_of(scope)
-        with self.front.place(), self.front.bodies.counted() as account:
+        with self.front.bodies.counted() as account:
+            self.front.check_place()
             check_kind(visit.head)
             body = await account.read(receive)
-            order = self.order(body)
-            del body
-            await Exchange(self.front, visit, order, account, send).run(receive)
+            with self.front.place():  # only now: who sends slowly holds up nobody
+                order = self.order(body)
+                del body
+                await Exchange(self.front, visit, order, account, send).run(receive)

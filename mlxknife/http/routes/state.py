@@ -50,8 +50,9 @@ class State:
             return "stopping"
         if self.front.is_full:
             return "busy"
-        is_loading = residents and not any(resident.state == "ready" for resident in residents)
-        return "loading" if is_loading else "ready"
+        is_awaited = bool(residents) or self.front.residents.keeps
+        has_one = any(resident.state == "ready" for resident in residents)
+        return "loading" if is_awaited and not has_one else "ready"
 
     def _residents(self) -> tuple[ResidentObject, ...]:
         loaded = self.front.residents.loaded()

@@ -59,14 +59,14 @@ def _prompts(given: str | list[str | int | list[int]]) -> tuple[str | tuple[int,
 
 
 def _tokens(given: list[str | int | list[int]] | list[int], place: str) -> tuple[int, ...]:
-    """Check them where they are: a copy of millions of them would be dear."""
-    for number, token in enumerate(given):
-        if not isinstance(token, int) or not 0 <= token <= MAX_TOKEN:
-            msg = f"{place}[{number}] is not the number of a token"
-            raise Refusal(msg, param=f"{place}[{number}]")
+    """Check them where they are, and as a whole: looking at millions of them one by one would hold up the loop."""
     if not given:
         msg = f"{place} is empty"
         raise Refusal(msg, param=place)
+    if set(map(type, given)) != {int} or not 0 <= min(given) <= max(given) <= MAX_TOKEN:  # type: ignore[operator] # all are numbers
+        number = next((at for at, one in enumerate(given) if type(one) is not int or not 0 <= one <= MAX_TOKEN), 0)
+        msg = f"{place}[{number}] is not the number of a token"
+        raise Refusal(msg, param=f"{place}[{number}]")
     return tuple(cast("list[int]", given))
 
 
