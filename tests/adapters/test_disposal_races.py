@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlxknife.adapters.hfcache import ground
 from mlxknife.adapters.hfcache.disposal import CacheDisposal
 from mlxknife.domain.errors import LocksPresent
 from mlxknife.domain.model.removal import Target
@@ -23,6 +24,25 @@ fcntl.flock(handle, fcntl.LOCK_EX)
 print("held", flush=True)
 sys.stdin.read()
 """
+_REMOVER = """
+import contextlib, os, sys
+print("there", flush=True)
+while True:
+    with contextlib.suppress(OSError):
+        os.rmdir(sys.argv[1])
+"""
+
+
+def test_a_folder_is_made_while_another_process_takes_it_away_again_and_again(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _REMOVER, str(tmp_path / "folder")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as remover:
+        try:
+            assert remover.stdout is not None
+            assert remover.stdout.readline() == "there\n"
+            for _ in range(5000):
+                assert ground.make_folder(str(tmp_path), "folder") == str(tmp_path / "folder")
+        finally:
+            remover.kill()
 
 
 def test_a_repo_comes_back_when_a_download_begins_while_another_removal_empties_the_trash(tmp_path: Path) -> None:

@@ -32,10 +32,16 @@ def make_folder(root: str, *parts: str) -> str:
     """Return a folder below another, made where it was not there; links on the way are refused. Raises OSError."""
     path = root
     for part in parts:
+        path = _made(path, part)
+    return path
+
+
+def _made(path: str, part: str) -> str:
+    while True:
         with suppress(FileExistsError):
             os.mkdir(f"{path}/{part}")
-        path = real_folder(path, part)
-    return path
+        with suppress(FileNotFoundError):  # another process took it away at this very moment: then it is made again
+            return real_folder(path, part)
 
 
 def refuse_link(path: str) -> None:
