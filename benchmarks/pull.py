@@ -4,7 +4,8 @@ Each run gets an empty cache. Ours hashes every byte, syncs it to the disk and p
 none of that. The fake Hub answers both in the same way: small files itself, large ones by a redirect to its CDN. Both
 use the same huggingface_hub, and no chunk store.
 
-A second pull, of what is there, is measured against a process that only asks for the metadata with huggingface_hub.
+A second pull, of what is there, is measured twice: against the requests for its metadata alone, so that starting Python
+and importing huggingface_hub count as ours, and against a process that only makes them.
 """
 
 from __future__ import annotations
@@ -33,10 +34,13 @@ _SMALL = "bench/small"
 _ALONE = {"bench/1-mib": _MIB, "bench/512-mib": 512 * _MIB}
 """Models of one file, to see whether memory grows with it."""
 _METADATA = """
-import sys
+import sys, time
 from huggingface_hub import HfApi
 api = HfApi(endpoint=sys.argv[1])
+api.model_info(sys.argv[2])
+began = time.perf_counter()
 list(api.list_repo_tree(sys.argv[2], revision=api.model_info(sys.argv[2]).sha, recursive=True))
+print(time.perf_counter() - began)
 """
 
 
@@ -69,6 +73,8 @@ def main() -> None:
                         samples["metadata"].append(seconds)
             for name in (_SMALL, *_ALONE):
                 _, peaks[name] = _run([*ours[:-2], name, "--json"], work / "home", endpoint)
+            asking = [sys.executable, "-c", _METADATA, endpoint, _MODEL]
+            samples["requests"] = [float(_output(asking)) for _ in range(_RUNS)]
     _report(samples, peaks)
 
 
@@ -127,7 +133,8 @@ def _report(samples: dict[str, list[float]], peaks: dict[str, float]) -> None:
     ratio = medians["hf download"] / medians["pull"]
     most, idle = max(peaks["pull"], *(peaks[name] for name in _ALONE)), peaks[_SMALL]
     large, little = (peaks[name] for name in reversed(_ALONE))
-    beyond = medians["second pull"] - medians["metadata"]
+    beyond = medians["second pull"] - medians["requests"]
+    beyond_process = medians["second pull"] - medians["metadata"]
     rows = (
         (
             f"rate over {len(_SIZES)} files, {total:.0f} MiB, in MiB/s",
@@ -154,12 +161,20 @@ def _report(samples: dict[str, list[float]], peaks: dict[str, float]) -> None:
             large - little <= 64,  # noqa: PLR2004
         ),
         (
-            f"second pull, {medians['second pull']:.2f} s, beyond a process that only asks for its metadata, s",
+            "second pull, from the start of its process, beyond the requests for its metadata, s",
             f"{beyond:.3f}",
             "",
             "",
             "< 0.3",
             beyond < 0.3,  # noqa: PLR2004
+        ),
+        (
+            "second pull beyond a process that only asks for its metadata, s",
+            f"{beyond_process:.3f}",
+            "",
+            "",
+            "< 0.3",
+            beyond_process < 0.3,  # noqa: PLR2004
         ),
     )
     lines = ["| what | ours | hf download | ratio | target | met |", "| --- | --- | --- | --- | --- | --- |"]
