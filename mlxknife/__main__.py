@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from mlxknife.cli import process
 from mlxknife.cli.main import run_command_line
 
 if TYPE_CHECKING:
@@ -17,19 +18,22 @@ def main() -> int:
         from mlxknife.bootstrap import run_worker  # noqa: PLC0415 - --version and --help need none of it
 
         return run_worker(*map(int, sys.argv[2:4]))
-    return run_command_line(sys.argv[1:], _open_app)
+    with process.collecting_seldom():
+        return run_command_line(sys.argv[1:], _open_app)
 
 
 def main_run() -> int:
     """Run ``mlx-run``, which is ``mlxk run``."""
-    return run_command_line(["run", *sys.argv[1:]], _open_app)
+    with process.collecting_seldom():
+        return run_command_line(["run", *sys.argv[1:]], _open_app)
 
 
 def main_tee() -> int:
     """Run ``mlx-tee``."""
     from mlxknife.cli.tee import run_tee  # noqa: PLC0415 - no other program needs it
 
-    return run_tee(sys.argv[1:], _open_app)
+    with process.collecting_seldom():
+        return run_tee(sys.argv[1:], _open_app)
 
 
 def _open_app() -> App:

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
 
-from mlxknife.domain.model.settings import ServerSettings, Settings
-from mlxknife.domain.services.finder import Finder
-from mlxknife.domain.services.inspector import Inspector
 from mlxknife.domain.services.verifier import Verifier
-from mlxknife.ports.disposal import Disposal
-from mlxknife.ports.engine import Engine
-from mlxknife.ports.hasher import Hasher
-from mlxknife.ports.hosts import Hosts
-from mlxknife.ports.hub import Hub
-from mlxknife.ports.importer import Importer
-from mlxknife.ports.intake import Intake
-from mlxknife.ports.programs import Programs
-from mlxknife.ports.proofs import Proofs
-from mlxknife.ports.runtime_inventory import RuntimeInventory
-from mlxknife.ports.starters import StarterSource
-from mlxknife.ports.system import System
-from mlxknife.ports.templates import Templates
-from mlxknife.ports.tokenizers import Tokenizers
-from mlxknife.ports.workers import Workers
-from mlxknife.ports.workshop import Workshop
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a command pays for the import of what it uses only, and these are only named
+    from collections.abc import Callable
+
+    from mlxknife.domain.model.settings import ServerSettings, Settings
     from mlxknife.domain.services.catalog import Catalog
     from mlxknife.domain.services.chat import Chat
+    from mlxknife.domain.services.finder import Finder
     from mlxknife.domain.services.health import Health
+    from mlxknife.domain.services.inspector import Inspector
     from mlxknife.domain.services.puller import Puller
     from mlxknife.domain.services.remover import Remover
     from mlxknife.domain.services.residents import Residents
     from mlxknife.domain.services.serving import Serving
     from mlxknife.domain.services.starting import Starting
     from mlxknife.domain.services.tee import Tee
+    from mlxknife.ports.disposal import Disposal
+    from mlxknife.ports.engine import Engine
+    from mlxknife.ports.hasher import Hasher
+    from mlxknife.ports.hosts import Hosts
+    from mlxknife.ports.hub import Hub
+    from mlxknife.ports.importer import Importer
+    from mlxknife.ports.intake import Intake
+    from mlxknife.ports.programs import Programs
+    from mlxknife.ports.proofs import Proofs
+    from mlxknife.ports.runtime_inventory import RuntimeInventory
+    from mlxknife.ports.starters import StarterSource
+    from mlxknife.ports.system import System
+    from mlxknife.ports.templates import Templates
+    from mlxknife.ports.tokenizers import Tokenizers
+    from mlxknife.ports.workers import Workers
+    from mlxknife.ports.workshop import Workshop
 
 
 @attrs.frozen
@@ -62,10 +63,10 @@ class App:
     open_intake: Callable[[], Intake] = attrs.field(repr=False)
     open_engine: Callable[[], Engine] = attrs.field(repr=False)
     """Opens the runtime, which only what runs a model needs."""
-    templates: Templates
+    open_templates: Callable[[], Templates] = attrs.field(repr=False)
     open_starters: Callable[[], StarterSource] = attrs.field(repr=False)
     open_importer: Callable[[], Importer] = attrs.field(repr=False)
-    workshop: Workshop
+    open_workshop: Callable[[], Workshop] = attrs.field(repr=False)
     system: System
     open_programs: Callable[[], Programs] = attrs.field(repr=False)
     """Opens what runs programs, which only ``mlx-tee`` does."""
@@ -97,14 +98,15 @@ class App:
         """``run``."""
         from mlxknife.domain.services.chat import Chat  # noqa: PLC0415
 
-        return Chat(self.catalog, self.open_engine(), self.templates, self.system)
+        return Chat(self.catalog, self.open_engine(), self.open_templates(), self.system)
 
     def open_serving(self, max_tokens: int | None = None) -> Serving:
         """Make what a server asks about models and requests; ``max_tokens`` holds where a client says nothing."""
         from mlxknife.domain.services.serving import Serving  # noqa: PLC0415
 
         for_clients = attrs.evolve(self.catalog, finder=attrs.evolve(self.finder, knows_paths=False))
-        return Serving(for_clients, self.catalog, self.templates, self.open_tokenizers(), self.system, max_tokens)
+        templates, tokenizers = self.open_templates(), self.open_tokenizers()
+        return Serving(for_clients, self.catalog, templates, tokenizers, self.system, max_tokens)
 
     def open_residents(self, settings: ServerSettings | None = None) -> Residents:
         """Make what loads models for a server, in the thread of its loop; close it in the end."""
@@ -130,7 +132,7 @@ class App:
         from mlxknife.domain.services.starting import Starting  # noqa: PLC0415
 
         return Starting(
-            self.finder.workspaces, self.inspector, self.open_starters(), self.open_importer(), self.workshop
+            self.finder.workspaces, self.inspector, self.open_starters(), self.open_importer(), self.open_workshop()
         )
 
     @cached_property

@@ -15,33 +15,33 @@ from mlxknife.adapters.folder.reader import FolderReader
 from mlxknife.adapters.hfcache.disposal import CacheDisposal
 from mlxknife.adapters.hfcache.proofs import CacheProofs
 from mlxknife.adapters.hfcache.store import HfCache
-from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.adapters.packages.inventory import InstalledPackages
 from mlxknife.adapters.process.workers import ForkedWorkers, SerialWorkers
 from mlxknife.adapters.system.accelerator import has_gpu
 from mlxknife.adapters.system.machine import Machine
 from mlxknife.adapters.system.surroundings import check_timeouts, checked_endpoint, server_settings, settle
 from mlxknife.adapters.workspaces.folders import LocalWorkspaces
-from mlxknife.adapters.workspaces.workshop import LocalWorkshop
 from mlxknife.app import App
-from mlxknife.domain.model.settings import ServerSettings, Settings
 from mlxknife.domain.services.finder import Finder
 from mlxknife.domain.services.inspector import Inspector
-from mlxknife.ports.engine import Engine
-from mlxknife.ports.hosts import Hosts
-from mlxknife.ports.hub import Hub
-from mlxknife.ports.importer import Importer
-from mlxknife.ports.intake import Intake
-from mlxknife.ports.programs import Programs
-from mlxknife.ports.starters import StarterSource
-from mlxknife.ports.tokenizers import Tokenizers
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from mlxknife.domain.model.settings import ServerSettings, Settings
     from mlxknife.domain.services.residents import Residents
     from mlxknife.domain.services.serving import Served, Serving
     from mlxknife.http.options import Options
+    from mlxknife.ports.engine import Engine
+    from mlxknife.ports.hosts import Hosts
+    from mlxknife.ports.hub import Hub
+    from mlxknife.ports.importer import Importer
+    from mlxknife.ports.intake import Intake
+    from mlxknife.ports.programs import Programs
+    from mlxknife.ports.starters import StarterSource
+    from mlxknife.ports.templates import Templates
+    from mlxknife.ports.tokenizers import Tokenizers
+    from mlxknife.ports.workshop import Workshop
 
 
 def open_app(
@@ -81,10 +81,10 @@ def open_app(
         open_hub=partial(_open_hub, settings),
         open_intake=partial(_open_intake, settings),
         open_engine=_open_engine,
-        templates=JinjaTemplates(),
+        open_templates=_open_templates,
         open_starters=partial(_open_starters, settings),
         open_importer=_open_importer,
-        workshop=LocalWorkshop(settings.workspace_home),
+        open_workshop=partial(_open_workshop, settings),
         system=Machine(),
         open_programs=_open_programs,
         has_gpu=has_gpu,
@@ -170,6 +170,18 @@ def _open_starters(settings: Settings) -> StarterSource:
     from mlxknife.adapters.starter.wheels import WheelStarters  # noqa: PLC0415 - only pull starter needs it
 
     return WheelStarters(settings.wheels, is_offline=settings.is_offline)
+
+
+def _open_workshop(settings: Settings) -> Workshop:
+    from mlxknife.adapters.workspaces.workshop import LocalWorkshop  # noqa: PLC0415 - most commands make nothing
+
+    return LocalWorkshop(settings.workspace_home)
+
+
+def _open_templates() -> Templates:
+    from mlxknife.adapters.jinja.templates import JinjaTemplates  # noqa: PLC0415 - only what runs a model needs them
+
+    return JinjaTemplates()
 
 
 def _open_importer() -> Importer:
