@@ -81,6 +81,14 @@ def test_what_would_make_a_text_of_any_length_is_refused(key: str, inner: str, p
     assert "too long" in _ending(_changed("llama 2", **{key: nested}))
 
 
+def test_a_token_that_its_own_rules_leave_nothing_of_is_refused() -> None:
+    """The library would look for it until there is no memory left."""
+    plain = {"single_word": False, "lstrip": True, "rstrip": True, "normalized": True, "special": False}
+    marks = [{"id": 300, "content": "\n", **plain}, {"id": 301, "content": "<|im_start|>", **plain}]
+    strip = {"type": "Strip", "strip_left": True, "strip_right": True}
+    assert "no letters" in _ending(_changed("byte-level", added_tokens=marks, normalizer=strip))
+
+
 def test_a_long_head_of_a_text_is_refused() -> None:
     rules = [{"type": "Prepend", "prepend": "a" * 100}] * 100
     assert "too long" in _ending(_changed("llama 2", normalizer={"type": "Sequence", "normalizers": rules}))

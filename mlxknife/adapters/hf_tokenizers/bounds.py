@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlxknife.domain.errors import EngineError
+
+if TYPE_CHECKING:
+    import tokenizers
 
 _MOST = 64
 """How many times longer than it was a text may become by replacing; ``▁`` for a space is three times."""
@@ -24,6 +27,17 @@ def check(*parts: Mapping[str, Any] | None) -> None:
             if growth > _MOST:
                 msg = "The tokenizer of the model could not be read: it makes texts too long"
                 raise EngineError(msg)
+
+
+def check_marks(opened: tokenizers.Tokenizer) -> None:
+    """Raise EngineError for a token that its own normalizer leaves nothing of: the library finds it everywhere."""
+    normalizer = opened.normalizer
+    if normalizer is None:
+        return
+    for token in opened.get_added_tokens_decoder().values():
+        if token.normalized and not normalizer.normalize_str(token.content):
+            msg = "The tokenizer of the model could not be read: it has a token of no letters"
+            raise EngineError(msg)
 
 
 def _rules(part: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlxknife.adapters.hf_tokenizers import bounds
 from mlxknife.adapters.hf_tokenizers.failures import our_errors
 from mlxknife.adapters.hf_tokenizers.joining import DecodedJoining, SpeltJoining
+from mlxknife.adapters.hf_tokenizers.recall import Marks, Recall
 from mlxknife.adapters.hf_tokenizers.spelling import Spelling, spelling
 from mlxknife.domain.errors import EngineError
 from mlxknife.ports.tokenizers import Joining
@@ -28,6 +29,7 @@ class HfTokenizers:
 
             opened = tokenizers.Tokenizer.from_str(content)
             bounds.check(*map(_parsed, (opened.normalizer, opened.decoder)))
+            bounds.check_marks(opened)
             opened.no_truncation()
             opened.no_padding()
             return HfTokenizer(opened, spelling(_parsed(opened.decoder)), opened.get_vocab().keys())
@@ -48,6 +50,7 @@ class HfTokenizer:
         self._is_spelt = known is not None
         self._vocabulary = vocabulary
         self._pieces: dict[int, tuple[bytes, str | None]] = {}
+        self._rendered = Recall(lambda text: opened.encode(text, add_special_tokens=False), Marks.of(opened))
 
     @property
     def vocabulary(self) -> Collection[str]:
@@ -58,7 +61,9 @@ class HfTokenizer:
         """See ``Tokenizer.tokens``."""
         clean = text.encode("utf-8", "replace").decode()  # half a character is no text to a tokenizer
         with our_errors("cut a text into tokens"):
-            return tuple(self._opened.encode(clean, add_special_tokens=not is_rendered).ids)
+            if is_rendered:
+                return self._rendered.tokens(clean)
+            return tuple(self._opened.encode(clean).ids)
 
     def bytes_of(self, token: int) -> bytes:
         """See ``Tokenizer.bytes_of``."""
