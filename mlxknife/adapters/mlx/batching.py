@@ -101,12 +101,20 @@ class MlxBatches:
         runner = self._open_runner()
         if self._failure is not None:
             return self._gave_up(self._failure)
+        failed = list[RowError]()
         try:
             while self._waiting and len(self._running) < runner.places:
-                self._begin(runner, self._waiting.pop(next(iter(self._waiting))))
-            return self._told(runner, runner.next()) if self._running else BatchStep()
+                row = self._waiting.pop(next(iter(self._waiting)))
+                start = self._start_of(row)
+                if isinstance(start, RowError):
+                    failed.append(start)
+                    continue
+                self._running[row.id] = _Running(row, start.known)
+                runner.begin(row.id, start)
+            told = self._told(runner, runner.next()) if self._running else BatchStep()
         except _FAILURES as exc:
-            return self._gave_up(exc)
+            told = self._gave_up(exc)
+        return attrs.evolve(told, errors=(*failed, *told.errors)) if failed else told
 
     def close(self) -> None:
         """See ``Batches.close``."""
@@ -131,25 +139,29 @@ class MlxBatches:
             return Together(self._model, self._ends, self._places, self._piece)
         return OneByOne(self._model, self._ends, self._piece)
 
-    def _begin(self, runner: Runner, row: Row) -> None:
-        self._running[row.id] = _Running(row, 0)
-        known, layers = self._remembered_layers(row.prompt)
-        self._running[row.id] = _Running(row, known)
-        choose = sampler(row.sampling, self._vocabulary)
-        runner.begin(row.id, Start(row.prompt, known, layers, row.max_tokens, choose, processors(row)))
+    def _start_of(self, row: Row) -> Start | RowError:
+        """Return all that a row begins with. Where that fails, the runner knows nothing of it, and no other fails."""
+        try:
+            choose, change = sampler(row.sampling, self._vocabulary), processors(row)
+            known, layers = self._remembered_layers(row.prompt)
+            return Start(row.prompt, known, layers, row.max_tokens, choose, change)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, whoever asked for the row is told
+            return RowError(row.id, _gave_up(exc))
 
     def _remembered_layers(self, prompt: tuple[int, ...]) -> tuple[int, list[Any]]:
-        """Return caches that have read the head of a prompt, and how much of it."""
+        """Return caches that have read the head of a prompt, and how much of it.
+
+        Where those that were kept fail, all are forgotten, or whoever asks the same again would fail for ever.
+        """
         found = self._prefixes.longest(prompt)
         if found is None:
             return 0, _fresh_layers(self._model)
         prefix, known = found
-        layers = copy.deepcopy(prefix.value)  # arrays are shared until one of them is written to
-        surplus = len(prefix.tokens) - known
-        if surplus:
-            for layer in layers:
-                layer.trim(surplus)
-        return known, layers
+        try:
+            return known, _up_to(known, prefix)
+        except Exception:
+            self._prefixes.clear()
+            raise
 
     def _told(self, runner: Runner, moves: list[Moved]) -> BatchStep:
         steps, errors, left = list[RowStep](), list[RowError](), list[Memory | None]()
@@ -206,6 +218,16 @@ def _fresh_layers(model: Any) -> list[Any]:  # noqa: ANN401
     from mlx_lm.models.cache import make_prompt_cache  # noqa: PLC0415 - it is loaded by now
 
     layers: list[Any] = make_prompt_cache(model)
+    return layers
+
+
+def _up_to(known: int, prefix: Prefix[list[Any]]) -> list[Any]:
+    """Return caches of one's own that have read the first tokens of a prefix."""
+    layers = copy.deepcopy(prefix.value)  # arrays are shared until one of them is written to
+    surplus = len(prefix.tokens) - known
+    if surplus:
+        for layer in layers:
+            layer.trim(surplus)
     return layers
 
 

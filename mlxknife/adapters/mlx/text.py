@@ -11,13 +11,12 @@ from mlxknife.adapters.mlx import cache_shapes, cpu, vocabulary
 from mlxknife.adapters.mlx.batching import MlxBatches
 from mlxknife.adapters.mlx.decoding import decoded
 from mlxknife.adapters.mlx.failures import hushed, our_errors
+from mlxknife.adapters.mlx.joining import Joining
 from mlxknife.adapters.mlx.prompt_cache import PromptCache
 from mlxknife.adapters.mlx.turns import Turn
 from mlxknife.domain.errors import EngineError, ValidationError
 from mlxknife.domain.model.generation import FinishReason, Step, TokenRequest
 from mlxknife.domain.model.snapshot import Location
-
-_HALF_A_LETTER = "\ufffd"
 
 
 class MlxEngine:
@@ -128,23 +127,18 @@ class MlxTextModel:
 
     def _steps(self, decoding: Generator[int], request: TokenRequest, cached: int, made: list[int]) -> Generator[Step]:
         """Yield tokens as text, and note each in ``made``."""
-        detokenizer = self._tokenizer.detokenizer
-        detokenizer.reset()
+        joining = Joining(self._tokenizer)
         with closing(decoding) as tokens:
             for token in tokens:
                 made.append(token)
                 if token in self._ends:
-                    detokenizer.finalize()
-                    yield Step(detokenizer.last_segment, FinishReason.STOP, cached)
+                    yield Step(joining.rest(), FinishReason.STOP, cached)
                     return
-                detokenizer.add_token(token)
+                text = joining.feed(token)
                 if len(made) == request.max_tokens:
-                    shown = detokenizer.last_segment
-                    detokenizer.finalize()
-                    rest = detokenizer.last_segment.rstrip(_HALF_A_LETTER)  # its other bytes would have come next
-                    yield Step(shown + rest, FinishReason.LENGTH, cached)
+                    yield Step(text + joining.rest(), FinishReason.LENGTH, cached)
                     return
-                yield Step(detokenizer.last_segment, cached=cached)
+                yield Step(text, cached=cached)
 
 
 def _model(path: Path, profile: str | None) -> Any:  # noqa: ANN401 - a module of MLX
