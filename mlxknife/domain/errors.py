@@ -12,7 +12,7 @@
     ├── ModelNotRunnable       it is there, and nothing here runs it model_not_runnable
     ├── ContextLengthExceeded  the prompt is longer than the window  context_length_exceeded
     ├── NotEnoughMemory        the model does not fit                insufficient_memory
-    ├── ServerBusy             too much is asked for at once         server_busy
+    ├── ServerBusy             what it takes is not to be had now    server_busy
     ├── EngineError            the runtime failed while it ran       generation_failed
     │   ├── TemplateError      ... or the model's chat template did  template_error
     │   └── WorkerLost         ... and its process with it           worker_lost
@@ -49,6 +49,7 @@ class KnifeError(Exception):
         suggestions: tuple[str, ...] | None = None,
         available_hashes: tuple[str, ...] | None = None,
         lock_files: tuple[str, ...] | None = None,
+        retry_after: float | None = None,
     ) -> None:
         """Hold the sentence for the user and the fields that the contract lets an error carry."""
         super().__init__(message)
@@ -60,6 +61,8 @@ class KnifeError(Exception):
         self.suggestions = suggestions
         self.available_hashes = available_hashes
         self.lock_files = lock_files
+        self.retry_after = retry_after
+        """In how many seconds it is worth another try, where that is known."""
 
 
 class ValidationError(KnifeError):
@@ -117,14 +120,13 @@ class NotEnoughMemory(KnifeError):
 
 
 class ServerBusy(KnifeError):
-    """There is no place for it now; ``retry_after`` tells in how many seconds there may be one."""
+    """Too much is asked for at once, or all is about to end; nothing is wrong with the request or the model."""
 
     code = "server_busy"
 
     def __init__(self, message: str, *, retry_after: float, hint: str | None = None) -> None:
         """Hold the sentence, and when it is worth another try."""
-        super().__init__(message, hint=hint)
-        self.retry_after = retry_after
+        super().__init__(message, hint=hint, retry_after=retry_after)
 
 
 class EngineError(KnifeError):
@@ -140,7 +142,10 @@ class TemplateError(EngineError):
 
 
 class WorkerLost(EngineError):
-    """The process of the model is gone, and what it was about to answer with it. The next request starts another."""
+    """The process of the model is gone, and what it was about to answer with it.
+
+    The next request starts another, unless ``retry_after`` says that none is started for a while.
+    """
 
     code = "worker_lost"
 

@@ -38,7 +38,7 @@ VERDICTS = {
     "model_not_runnable": Verdict(422, "model_not_runnable", param="model"),
     "template_error": Verdict(422, "template_error"),
     "generation_failed": Verdict(500, "server_error"),
-    "server_busy": Verdict(429, "rate_limit_exceeded", is_retryable=True),
+    "server_busy": Verdict(503, "server_busy", is_retryable=True),
     "worker_lost": Verdict(503, "worker_lost", is_retryable=True),
     "locks_present": Verdict(503, "model_locked", is_retryable=True),
     "insufficient_memory": Verdict(507, "insufficient_memory", param="model"),
@@ -110,7 +110,7 @@ def _headers(error: KnifeError, verdict: Verdict) -> tuple[tuple[bytes, bytes], 
         return ((b"www-authenticate", b"Bearer"),)
     if not verdict.is_retryable:
         return ()
-    seconds = getattr(error, "retry_after", None) or _MOMENT
+    seconds = error.retry_after or _MOMENT
     return ((b"retry-after", str(max(1, math.ceil(seconds))).encode()),)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -20,19 +19,12 @@ from mlxknife.http.bridge import Telling, claimed
 from mlxknife.http.errors import failure
 from mlxknife.http.front import Front, stopping
 from mlxknife.http.guards.bodies import Account
-from mlxknife.http.needs import Prepared, Request, Served
+from mlxknife.http.needs import Claim, Prepared, Request, Served
 from mlxknife.http.refusals import Refusal
+from mlxknife.http.streaming import EventStream, event_bytes, events_bytes
 from mlxknife.http.visit import Visit
 
-_SSE_HEAD = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-)
-_DONE = b"data: [DONE]\n\n"
 _SEVERAL = 2
-_KEEP_ALIVE = b": keep-alive\n\n"
-_LINE_ENDS = re.compile(b"|".join(char.encode() for char in "\u0085\u2028\u2029"))
 
 
 @attrs.define
@@ -103,15 +95,18 @@ class Exchange:
     order: Order
     account: Account
     send: Send
+    _claim: Claim | None = attrs.field(default=None, init=False)
     _telling: Telling | None = attrs.field(default=None, init=False)
     _work: asyncio.Task[None] | None = attrs.field(default=None, init=False)
     _is_stopped: bool = attrs.field(default=False, init=False)
     _has_spoken: bool = attrs.field(default=False, init=False)
     _answers: list[Whole] = attrs.field(init=False)
+    _stream: EventStream = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make room for the answers."""
         self._answers = [Whole() for _ in range(self.order.answers)]
+        self._stream = EventStream(self.send, self.front.options.keep_alive_seconds)
 
     async def run(self, receive: Receive) -> None:
         """Answer, unless the client goes away. Raises KnifeError where nothing has been sent yet."""
@@ -128,7 +123,7 @@ class Exchange:
             if not work.cancelled():
                 work.result()
             elif self._is_stopped:
-                raise stopping()
+                await self._fail(b"", stopping())
             else:
                 self.visit.detail = "the client went away"
         finally:  # an error knows this frame and this request: if they knew it too, all would stay until a collection
@@ -144,21 +139,27 @@ class Exchange:
             self._work.cancel()
 
     async def _answer(self) -> None:
-        front, order = self.front, self.order
-        served = await front.in_thread(front.serving.find, order.model)
-        self.visit.model = served.info.name
-        claim = await claimed(front.residents, served)
-        telling = Telling(front.options.keep_alive_seconds, front.options.pause_seconds)
+        options = self.front.options
+        telling = Telling(options.keep_alive_seconds, options.pause_seconds)
         try:
-            prepared = await self._prepared(served, claim.model)
-            self.account.settle()
-            self._telling = telling
-            claim.answer(prepared, telling.hear)
-            await (self._stream(telling) if order.is_stream else self._whole(telling))
+            await (self._streamed(telling) if self.order.is_stream else self._whole(telling))
         finally:
             telling.close()
-            claim.cancel()
-            claim.release()
+            if self._claim is not None:
+                self._claim.cancel()
+                self._claim.release()
+
+    async def _begun(self, telling: Telling) -> list[tuple[int, Told | KnifeError]]:
+        """Ask the model, once it is there for us; return the first that is told."""
+        front = self.front
+        served = await front.in_thread(front.serving.find, self.order.model)
+        self.visit.model = served.info.name
+        claim = self._claim = await claimed(front.residents, served)
+        prepared = await self._prepared(served, claim.model)
+        self.account.settle()
+        self._telling = telling
+        claim.answer(prepared, telling.hear)
+        return await telling.heap()
 
     async def _prepared(self, served: Served, model: HostedModel) -> Prepared:
         """Cut the request into tokens; what is wrong with all of it is wrong with its prompt."""
@@ -170,36 +171,45 @@ class Exchange:
             raise
 
     async def _whole(self, telling: Telling) -> None:
-        while not self._is_over:
-            for index, told in await telling.heap():
+        heap = await self._begun(telling)
+        while True:
+            for index, told in heap:
                 self._note(index, told)
+            if self._is_over:
+                break
+            heap = await telling.heap()
         usage = self._counted()
         body = msgspec.json.encode(self.order.form.document(self._answers, usage))
         head = ((b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()))
         await self.send({"type": "http.response.start", "status": 200, "headers": list(head)})
         await self.send({"type": "http.response.body", "body": body})
 
-    async def _stream(self, telling: Telling) -> None:
+    async def _streamed(self, telling: Telling) -> None:
         """Send what comes as it comes; the head goes out with the first of it, or after a silence."""
-        form, has_begun = self.order.form, False
-        while not self._is_over:
-            events, error = self._taken(await telling.heap())
-            if error is not None and not has_begun:
-                raise error
-            if not has_begun:
-                has_begun = True
-                await self.send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEAD)})
-                events = [*form.opening(self.order.answers), *events]
-            data = b"".join(map(event_bytes, events))
+        form, stream = self.order.form, self._stream
+        try:
+            heap = await stream.waiting_for(self._begun(telling))
+        except KnifeError as exc:
+            if not stream.has_begun:
+                raise
+            await self._fail(b"", exc)
+            return
+        opening = events_bytes(form.opening(self.order.answers))
+        while True:
+            events, error = self._taken(heap)
+            data = opening + events_bytes(events)
             if error is not None:
-                await self._break_off(data, error)
+                await self._fail(data, error)
                 return
-            if not self._is_over:
-                await self.send({"type": "http.response.body", "body": data or _KEEP_ALIVE, "more_body": True})
+            if self._is_over:
+                break
+            await stream.say(data)
+            opening = b""
+            heap = await telling.heap()
         usage = self._counted()
         if self.order.has_usage:
             data += event_bytes(form.tokens(usage))
-        await self.send({"type": "http.response.body", "body": data + _DONE})
+        await stream.end(data)
 
     def _taken(self, heap: list[tuple[int, Told | KnifeError]]) -> tuple[list[msgspec.Struct], KnifeError | None]:
         """Return the events for what was told, up to an error if there is one."""
@@ -227,13 +237,15 @@ class Exchange:
             self._answers[index].add(told)
         return told
 
-    async def _break_off(self, data: bytes, error: KnifeError) -> None:
-        """End a stream that has begun with an event that says why, and without the mark of a good end."""
+    async def _fail(self, data: bytes, error: KnifeError) -> None:
+        """End a stream that has begun with an event that says why. Raises the error where nothing has been sent yet."""
+        if not self._stream.has_begun:
+            raise error
         key = self.front.options.api_key
         failed = failure(error, self.visit.request_id, (key,) if key else ())
         self.visit.detail = failed.document.error.message
         logs.broken_off(self.visit)
-        await self.send({"type": "http.response.body", "body": data + b"event: error\n" + event_bytes(failed.document)})
+        await self._stream.break_off(data, failed.document)
 
     @property
     def _is_over(self) -> bool:
@@ -279,14 +291,6 @@ class Cancelled(Refusal):
     """Somebody else ended the answer."""
 
     code, status, openai_code = "generation_cancelled", 503, "generation_cancelled"
-
-
-def event_bytes(event: msgspec.Struct) -> bytes:
-    """Return an event of a stream. What some clients take for the end of a line is escaped."""
-    data = msgspec.json.encode(event)
-    if not data.isascii():
-        data = _LINE_ENDS.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), data)
-    return b"data: %b\n\n" % data
 
 
 async def _disconnected(receive: Receive) -> None:

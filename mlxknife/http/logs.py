@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -26,6 +27,8 @@ _LEVELS = {"CRITICAL": "ERROR", "WARNING": "WARN"}
 _MOST = 4_000
 """Characters of a message; a traceback can be longer than is read."""
 """Nothing that a client sends makes a longer line."""
+_WORD = re.compile(r"""[^\s"=\\]+""")
+"""What stands in a line of text as it is: nobody can take it for more than one word, or for a field."""
 
 _LOG = logging.getLogger("mlxknife")
 _ACCESS = logging.getLogger("mlxknife.access")
@@ -61,7 +64,7 @@ class Lines(logging.Formatter):
             return msgspec.json.encode(line).decode()
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.ts))
         more = (("model", line.model), ("request_id", line.request_id), ("detail", line.detail))
-        words = [f"{name}={value}" for name, value in more if value is not UNSET]
+        words = [f"{name}={_quoted(value)}" for name, value in more if isinstance(value, str)]
         if line.duration_ms is not UNSET:
             words.append(f"duration_ms={line.duration_ms}")
         return " ".join([when, f"{line.level:<5}", line.logger, line.msg, *words])
@@ -74,7 +77,7 @@ class Lines(logging.Formatter):
         return Line(
             ts=round(record.created, 3),
             level=_LEVELS.get(record.levelname, record.levelname),
-            msg=self._clean(record.getMessage()),
+            msg=self._message(record),
             logger=_short(record.name),
             model=self._field(getattr(record, "model", None)),
             request_id=self._field(getattr(record, "request_id", None)),
@@ -82,13 +85,30 @@ class Lines(logging.Formatter):
             duration_ms=UNSET if duration is None else duration,
         )
 
+    def _message(self, record: logging.LogRecord) -> str:
+        """Return the sentence. That of a request is made of what a client sent, of which each part stays one word."""
+        if record.name != _ACCESS.name or not isinstance(record.args, tuple):
+            return visible(self._clean(record.getMessage()))
+        return record.msg % tuple(_quoted(self._clean(arg)) if isinstance(arg, str) else arg for arg in record.args)
+
     def _field(self, value: object) -> str | UnsetType:
-        return UNSET if value is None else self._clean(str(value))
+        if value is None:
+            return UNSET
+        text = self._clean(str(value))
+        return visible(text) if self.as_json else text
 
     def _clean(self, text: str) -> str:
         """Take out what nobody may see, and only then cut: half a key is one, too."""
         shown = redacted(text, self.secrets, self.homes)
-        return visible(shown if len(shown) <= _MOST else f"{shown[:_MOST]}...")
+        return shown if len(shown) <= _MOST else f"{shown[:_MOST]}..."
+
+
+def _quoted(text: str) -> str:
+    """Return a text as one word of a line: as it is, or between quotes, with everything escaped that would end them."""
+    if _WORD.fullmatch(text) and visible(text) == text:
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{visible(escaped)}"'
 
 
 def set_up(options: Options, secrets: Collection[str] = ()) -> None:

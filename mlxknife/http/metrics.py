@@ -78,7 +78,7 @@ class Metrics:
         self._answers.clear()
         for state in ("loading", "ready"):
             self._loaded.labels(state).set(sum(resident.state.value == state for resident in residents))
-        for resident in residents:
-            self._answers.labels(resident.name).set(resident.running)
+        for resident in residents:  # two of one name are two revisions, or a folder before and after a change
+            self._answers.labels(resident.name).inc(resident.running)
         write: Callable[[CollectorRegistry], bytes] = generate_latest
         return write(self.registry)

@@ -35,7 +35,10 @@ class Serving(Protocol):
         ...
 
     def prepare(self, served: Served, model: HostedModel, request: Request) -> Prepared:
-        """Cut a request into tokens. Raises ContextLengthExceeded, TemplateError, ValidationError, EngineError."""
+        """Cut a request into tokens.
+
+        Raises ContextLengthExceeded, TemplateError, ServerBusy, ValidationError, EngineError.
+        """
         ...
 
 

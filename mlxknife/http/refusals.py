@@ -36,8 +36,7 @@ class Refusal(KnifeError):
         self, message: str, *, param: str | None = None, hint: str | None = None, retry_after: float | None = None
     ) -> None:
         """Hold the sentence and what the answer says beside it."""
-        super().__init__(message, hint=hint, param=param)
-        self.retry_after = retry_after
+        super().__init__(message, hint=hint, param=param, retry_after=retry_after)
 
 
 class Incapable(Refusal):

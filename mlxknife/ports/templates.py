@@ -18,6 +18,7 @@ class Templates(Protocol):
     def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
         """Return the prompt for a conversation that waits for an answer.
 
-        Raises TemplateError for a template that fails, refuses the messages, or takes too much time or memory.
+        Raises TemplateError for a template that fails, refuses the messages, or takes too much time or memory,
+        ServerBusy where nobody is free to render it for long.
         """
         ...

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.gathering import Desk
 from tests.e2e.processes import Machine
 from tests.e2e.serving import Server, parrot_in, serving
 from tests.e2e.talking import Answers, chat, gathered, whole
@@ -104,7 +107,11 @@ def test_a_stream_tells_the_likelihoods_that_are_told_at_once(server: Server, pa
         body = body_of(path, question, {**wish, "stop": STOP_STRING})
         one, other = at_once(server, path, body), streamed(server, path, body)
         same(one, other)
-        assert one.choices[0].logprobs
+        (said,) = one.choices
+        text = "".join(entry.get("token") or entry["tokens"] for entry in said.logprobs)
+        if question == answers.STOP:  # what the stop string swallows is not told
+            assert text == said.content == "one END? two EN three "
+        assert said.logprobs
 
 
 def test_the_answers_are_those_that_were_taught(server: Server) -> None:
@@ -210,14 +217,28 @@ MIXED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def test_eight_mixed_requests_in_one_batch_say_what_each_says_alone(server: Server) -> None:
-    alone = [at_once(server, path, body) for path, body in MIXED]
-    running = server.chat_stream("parrot", answers.LONG, logit_bias=ENDS, max_tokens=1500).begun()
-    with ThreadPoolExecutor(len(MIXED)) as pool:
-        for speak in (at_once, streamed):
-            together = list(pool.map(lambda one, speak=speak: speak(server, *one), MIXED))
-            for expected, said in zip(alone, together, strict=True):
-                same(expected, said)
-                assert counts(expected) == counts(said)
-    rest = gathered(running)
-    assert rest.choices[0].finish == "length"
+ROWS = 9
+"""Their answers: one of them asks for two."""
+
+
+def test_eight_mixed_requests_in_one_batch_say_what_each_says_alone(machine: Machine) -> None:
+    parrot_in(machine)
+    desk = Desk(machine.root)
+    words = (sys.executable, "-m", "tests.e2e.gathering")
+    with serving(machine, str(desk.folder), program=words, PYTHONPATH=str(Path(__file__).parents[2])) as server:
+        alone = [at_once(server, path, body) for path, body in MIXED]
+        running = server.chat_stream("parrot", answers.LONG, logit_bias=ENDS, max_tokens=1500).begun()
+        desk.gather(ROWS)
+        with ThreadPoolExecutor(len(MIXED)) as pool:
+            for speak in (at_once, streamed):
+                together = list(pool.map(lambda one, speak=speak: speak(server, *one), MIXED))
+                for expected, said in zip(alone, together, strict=True):
+                    same(expected, said)
+                    assert counts(expected) == counts(said)
+        rest = gathered(running)
+        assert rest.choices[0].finish == "length"
+    noted = desk.noted()
+    begun = [set(rows) for what, rows in noted if what == "begun" and len(rows) == ROWS]
+    assert len(begun) == 2
+    for rows in begun:
+        assert any(what == "step" and rows <= set(step) for what, step in noted), "no step had all of them"

@@ -171,7 +171,8 @@ ERRORS: list[tuple[KnifeError, int, str | None]] = [
     (WorkerLost("gone"), 503, None),
     (LocksPresent("locked"), 503, None),
     (StorageError("disk"), 500, None),
-    (ServerBusy("full", retry_after=2.5), 429, None),
+    (WorkerLost("fell again", retry_after=8.0), 503, None),
+    (ServerBusy("no renderer", retry_after=2.5), 503, None),
 ]
 
 
@@ -205,8 +206,9 @@ def test_a_text_that_is_too_long_is_the_fault_of_the_prompt(stage: Stage) -> Non
 
 
 def test_the_seconds_to_wait_are_whole_and_never_too_few(stage: Stage) -> None:
-    stage.serving.find_error = ServerBusy("full", retry_after=2.5)
-    assert stage.client.post("/v1/chat/completions", json=BODY).headers["retry-after"] == "3"
+    for error in (ServerBusy("full", retry_after=2.5), WorkerLost("fell again", retry_after=2.5)):
+        stage.serving.find_error = error
+        assert stage.client.post("/v1/chat/completions", json=BODY).headers["retry-after"] == "3"
 
 
 def test_an_error_in_a_stream_is_its_last_event_and_there_is_no_end_mark(stage: Stage) -> None:

@@ -15,8 +15,8 @@ from mlxknife.domain.errors import (
     KnifeError,
     ModelNotFound,
     ModelNotRunnable,
-    ServerBusy,
     ValidationError,
+    WorkerLost,
 )
 from mlxknife.version import __version__
 from tests.fakes.serving import NAME
@@ -61,7 +61,7 @@ HINTS: list[tuple[KnifeError, str]] = [
         "Not allowed. GET /v1/models lists the names that can be asked for",
     ),
     (ValidationError("Not so", hint="Say --parallel"), "Not so"),
-    (ServerBusy("It fell", retry_after=1.0, hint="mlxk health --verify tells whether it is whole"), "It fell"),
+    (WorkerLost("It fell", retry_after=1.0, hint="mlxk health --verify tells whether it is whole"), "It fell"),
     (KnifeError("No cache", hint="Check HF_HOME"), "No cache"),
     (KnifeError("No", hint="Look it up"), "No. Look it up"),
 ]
@@ -185,6 +185,15 @@ def references(value: Any) -> list[str]:  # noqa: ANN401 - any JSON
         own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
         return own + [found for item in value.values() for found in references(item)]
     return [found for item in value for found in references(item)] if isinstance(value, list) else []
+
+
+def test_what_no_schema_can_say_of_several_prompts_is_said_in_words(stage: Stage) -> None:
+    fields = described(stage)["components"]["schemas"]["TextBody"]["properties"]
+    for name in ("n", "prompt"):
+        assert fields[name]["description"].endswith("n times the number of prompts is at most 64")
+    for n, prompts, status in [(16, 4, 200), (16, 5, 400), (1, 64, 200), (2, 33, 400)]:
+        body = {"model": NAME, "prompt": ["a"] * prompts, "n": n}
+        assert stage.client.post("/v1/completions", json=body).status_code == status
 
 
 def test_answers_are_as_described(stage: Stage) -> None:

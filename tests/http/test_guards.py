@@ -38,6 +38,20 @@ OTHER_HOSTS = [
 ]
 
 
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.9.8.7", "::1", "0:0:0:0:0:0:0:1"])
+def test_what_only_this_machine_can_reach_is_local(host: str) -> None:
+    assert Options(host=host).is_local
+
+
+NOT_LOCAL = """127.evil.example 127.0.0.1.evil.example 127. 127.0.0.256 localhost.evil.example * :: 0.0.0.0 10.0.0.1
+128.0.0.1 [::1] our.name""".split()
+
+
+@pytest.mark.parametrize("host", [*NOT_LOCAL, "", "127.0.0.1 "])
+def test_a_name_that_only_looks_local_is_not(host: str) -> None:
+    assert not Options(host=host).is_local
+
+
 @pytest.mark.parametrize("host", OUR_HOSTS)
 def test_our_own_names_are_answered(stage: Stage, host: str) -> None:
     stage.options = Options(allowed_hosts=("our.name",))

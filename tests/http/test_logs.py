@@ -69,6 +69,35 @@ def test_no_field_tells_a_secret_or_breaks_a_line(*, as_json: bool) -> None:
         assert secret not in line
 
 
+FORGED = [
+    ("/v1/models/org/a-1.b_2:x@y~%é", "/v1/models/org/a-1.b_2:x@y~%é"),  # as it always was
+    ("/a 200 model=x", '"/a 200 model=x"'),
+    ("/a=b", '"/a=b"'),
+    ('/a" 200 "', '"/a\\" 200 \\""'),
+    ("/a\\", '"/a\\\\"'),
+    ("/a\n\x1b/\u202e", '"/a\\n\\x1b/\\u202e"'),
+    ("/a\u00a0b\u3000c", '"/a\u00a0b\u3000c"'),
+    ("", '""'),
+    (f'/{SECRET}/my-own-key" model=/home/john/x', '"/[REDACTED_TOKEN]/[REDACTED_TOKEN]\\" model=~/x"'),
+]
+
+
+@pytest.mark.parametrize(("sent", "shown"), FORGED)
+def test_nothing_that_a_client_sends_is_more_than_one_word_of_a_line_of_text(sent: str, shown: str) -> None:
+    made = logging.LogRecord("mlxknife.access", logging.INFO, __file__, 1, "%s %s %d", ("GET", sent, 404), None)
+    vars(made).update(model=sent, request_id="r-1", detail=sent, duration_ms=1.5)
+    line = Lines(["my-own-key"], [], as_json=False).format(made)
+    fields = f"model={shown} request_id=r-1 detail={shown} duration_ms=1.5"
+    assert line.split(" ", 2)[2] == f"INFO  access GET {shown} 404 {fields}"
+    document = json.loads(Lines(["my-own-key"], [], as_json=True).format(made))
+    assert document["msg"] == f"GET {shown} 404"
+
+
+def test_a_secret_is_taken_out_before_anything_in_it_is_escaped() -> None:
+    line = Lines(['a"b\\c d'], [], as_json=False).format(record("x", detail='the key a"b\\c d here'))
+    assert line.endswith('detail="the key [REDACTED_TOKEN] here"')
+
+
 def test_a_traceback_stays_within_its_line() -> None:
     made, error = record("x"), ValueError(SECRET)
     made.exc_info = (ValueError, error, None)
@@ -129,7 +158,7 @@ def test_a_server_logs_its_requests_at_the_levels_of_the_handbook(level: str, *,
         lines = [json.loads(line) for line in process.log().splitlines()]
     accesses = [line for line in lines if line["logger"] == "access"]
     assert [line["msg"] for line in accesses] == (
-        ["POST /v1/chat/completions 200", "GET /v1/[REDACTED_TOKEN]/[REDACTED_TOKEN]\\n~/\\x1b[1m 401"]
+        ["POST /v1/chat/completions 200", 'GET "/v1/[REDACTED_TOKEN]/[REDACTED_TOKEN]\\n~/\\x1b[1m" 401']
         if has_access
         else []
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,10 +12,17 @@ from mlxknife.domain.rules.redaction import HOME, MARK, redacted
 from tests.property.strategies import strange_text
 
 _TAILS = st.text(string.ascii_letters + string.digits, min_size=8, max_size=40)
-_TOKENS = st.builds("{}{}".format, st.sampled_from(["hf_", "sk-", "sk-proj-", "ghp_", "github_pat_"]), _TAILS)
-_GAPS = st.sampled_from([" ", "\n", "'", '"', "=", ":", "/", "?token=", "(", "\x1b", "Bearer ", "é"])
+_SIGNS = ["hf_", "sk-", "sk-proj-", "ghp_", "ghs_", "github_pat_", "glpat-", "hf%5F", "glpat%2d"]
+_KEYS = st.text(string.ascii_uppercase + string.digits, min_size=16, max_size=16)
+_TOKENS = st.one_of(
+    st.builds("{}{}".format, st.sampled_from(_SIGNS), _TAILS),
+    st.builds("{}{}".format, st.sampled_from(["AKIA", "ASIA"]), _KEYS),
+)
+_PLAIN_GAPS = [" ", "\n", "'", '"', "=", ":", "/", "?token=", "(", "\x1b", "Bearer ", "é"]
+_GAPS = st.sampled_from([*_PLAIN_GAPS, "token%3D", "%3d", "%20", "%2F", "%253D", "%0A", "\\n"])
 _NAMES = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=12)
-_HOMES = st.one_of(st.builds("/Users/{}".format, _NAMES), st.builds("/home/{}".format, _NAMES), st.just("/root"))
+_ROOTS = st.sampled_from(["/Users/", "/home/", "/var/home/", "/usr/home/", "/export/home/"])
+_HOMES = st.one_of(st.builds("{}{}".format, _ROOTS, _NAMES), st.just("/root"), st.just("/var/root"))
 _SECRETS = st.text(string.ascii_letters + string.digits + "!$%/+.*()[]\\", min_size=4, max_size=30)
 
 
@@ -38,15 +46,22 @@ def test_a_secret_that_is_named_is_not_told(before: str, secret: str, after: str
     assert secret not in told.replace(MARK, "")
 
 
-@given(_HOMES, st.sampled_from(["", "/", "/x/y", ":3", '"', " and"]), st.sampled_from(["", "at ", "file://", "'", "="]))
+@given(
+    _HOMES,
+    st.sampled_from(["", "/", "/x/y", ":3", '"', " and"]),
+    st.sampled_from(["", "at ", "file://", "'", "=", "path%3D", "%20", "path%253D"]),
+)
 def test_no_home_is_told(home: str, after: str, before: str) -> None:
     assert redacted(f"{before}{home}{after}") == f"{before}{HOME}{after}"
+    for slash in ("%2F", "%2f"):
+        assert redacted(f"{before}{home.replace('/', slash)}{after}") == f"{before}{HOME}{after}"
 
 
 @given(_NAMES.map("/srv/{}x".format), st.sampled_from(["", "/a", " "]))
 def test_a_home_somewhere_else_is_not_told_when_it_is_named(home: str, after: str) -> None:
     assert redacted(f"in {home}{after}", homes=[home]) == f"in {HOME}{after}"
     assert redacted(f"in {home}other", homes=[home]) == f"in {home}other"
+    assert redacted(f"in%20{home.replace('/', '%2F')}", homes=[home]) == f"in%20{HOME}"
 
 
 @given(strange_text(200), st.lists(_SECRETS, max_size=3), st.lists(_HOMES, max_size=2))
@@ -59,6 +74,21 @@ def test_what_was_redacted_stays_as_it_is(text: str, secrets: list[str], homes: 
 def test_plain_words_are_left_alone(text: str) -> None:
     said = f"the model {text.replace('earer', '').replace('asic', '')}"
     assert redacted(said) == said
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "part", ["bearer ", "bearer", " ", "hf_", "%2Fhome", "/home/", "/var/", "%3D", "\\n", "AKIA", "glpat-a"]
+)
+def test_a_long_text_takes_no_longer_than_its_length(part: str) -> None:
+    """Where a place were looked at again and again, a million of them would not be done within the hour."""
+    for text in (part * 150_000, f"Bearer{part * 150_000}", f"/home/{part * 150_000}x", f"AKIA{part * 150_000}"):
+        assert len(redacted(text, ["never there"], ["/srv/never"])) <= 2 * len(text)
+
+
+def test_what_only_looks_like_a_secret_stays() -> None:
+    for said in ("AKIABCDEFGHIJKLMNOP", "xAKIA1234567890ABCDEF", "a/var/home/x", "/var/homes/x", "glpat-abc", "100%3D"):
+        assert redacted(said) == said
 
 
 def test_the_examples_of_the_handbook_come_out_as_it_says() -> None:

@@ -126,3 +126,79 @@ def test_a_stream_says_what_the_whole_says(text: str) -> None:
             break
     for kind in PieceKind:
         assert _text(by_marks, kind) == _text(by_bytes, kind)
+
+
+_PAIRS = FakeTokenizer(("<think>", "</think>", "ab", "bc", "stop", " st"), "")
+
+
+def _with_likelihoods(text: str, stops: Sequence[str], marks: Markers | None = None, *, is_cut: bool) -> list[Told]:
+    """Return what is told of a text of which some tokens have several letters; ``is_cut``: by its length."""
+    steps = [RowStep(1, token, None, -1.0) for token in _PAIRS.tokens(text, is_rendered=True)]
+    if is_cut and steps:
+        steps[-1] = RowStep(1, steps[-1].token, FinishReason.LENGTH, -1.0)
+    else:
+        steps.append(RowStep(1, _END, FinishReason.STOP, -1.0))
+    narration, told = Narration(_PAIRS, 3, marks=marks, stops=stops), list[Told]()
+    for step in steps:
+        told.append(narration.hear(step))
+        if told[-1].ended is not None:
+            break
+    return told
+
+
+def _bytes(told: Sequence[Told]) -> list[bytes]:
+    return [likelihood.content for one in told for likelihood in one.likelihoods]
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "tokens"),
+    [
+        ("one,stop two", "stop", [b"o", b"n", b"e", b","]),  # nothing of a stop string's own token is shown
+        ("one,stop", "op", [b"o", b"n", b"e", b",", b"stop"]),  # the beginning of it is
+        ("one stop", "stop", [b"o", b"n", b"e", b" st"]),
+        ("xabcabd", "bca", [b"x", b"ab"]),
+        ("abab", "ab", []),
+        ("aé!", "é", [b"a"]),  # neither of the two that are one letter
+        ("aé!", "!", [b"a", b"\xc3", b"\xa9"]),
+        ("one sto", "stop", [b"o", b"n", b"e", b" st", b"o"]),
+    ],
+)
+def test_a_token_is_told_where_something_of_it_is_shown(text: str, stop: str, tokens: list[bytes]) -> None:
+    assert _bytes(_with_likelihoods(text, (stop,), is_cut=False)) == tokens
+
+
+def test_a_token_that_may_belong_to_a_stop_string_waits_with_its_text() -> None:
+    told = _with_likelihoods("a ston", ("stop",), is_cut=False)
+    assert [len(one.likelihoods) for one in told] == [1, 1, 0, 2, 0]
+    assert [[piece.text for piece in one.pieces] for one in told] == [["a"], [" "], [], ["ston"], []]
+
+
+_STOPS = st.lists(st.sampled_from(["stop", "a", "bc", "é", "b ", "cst", "op s", "<"]), max_size=2)
+_WORDS = st.lists(st.sampled_from([*"abcé <", "ab", "bc", "stop", " st", "o", "p"]), max_size=10).map("".join)
+
+
+@given(_WORDS, _STOPS, st.booleans())
+def test_the_tokens_told_are_the_fewest_that_say_what_is_shown(text: str, stops: list[str], is_cut: bool) -> None:  # noqa: FBT001 - drawn
+    told = _with_likelihoods(text, stops, is_cut=is_cut)
+    for count in range(1, len(told) + 1):  # no text goes out before its tokens
+        assert b"".join(_bytes(told[:count])).startswith(_text(told[:count]).encode())
+    tokens, shown = _bytes(told), _text(told).encode()
+    if shown == text.encode():
+        assert b"".join(tokens) == shown
+    else:
+        assert not b"".join(tokens[:-1]).startswith(shown) or not tokens
+
+
+@given(
+    st.lists(st.sampled_from(["<think>", "</think>", "<", "\n", "a", "ab", "stop", " st", "é"]), max_size=10).map(
+        "".join
+    ),
+    _STOPS,
+)
+def test_where_a_model_thinks_aloud_the_tokens_told_say_what_is_shown(text: str, stops: list[str]) -> None:
+    told = _with_likelihoods(text, stops, _MARKS, is_cut=False)
+    tokens = _bytes(told)
+    assert text.encode().startswith(b"".join(tokens))
+    again = _with_likelihoods(b"".join(tokens).decode("utf-8", "ignore"), (), _MARKS, is_cut=True)
+    for kind in PieceKind:
+        assert _text(again, kind).startswith(_text(told, kind))

@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import (
+    AccessDenied,
     ContextLengthExceeded,
     EngineError,
     ModelNotFound,
@@ -17,13 +18,15 @@ from mlxknife.domain.model.generation import Message, Sampling
 from mlxknife.domain.model.hosting import HostedModel
 from mlxknife.domain.model.serving import ChatRequest, TextRequest, Wanted
 from mlxknife.domain.services.serving import Prepared, Served, Serving
-from tests.builder import Files, chat_files, embedding_files, json_bytes
+from tests.builder import Files, chat_files, embedding_files, json_bytes, safetensors
 from tests.fakes.engine import FakeEngine, FakeModel
+from tests.fakes.model_store import FakeStore
+from tests.fakes.snapshot_reader import FakeReader, Thing
 from tests.fakes.system import FakeSystem
 from tests.fakes.templates import FakeTemplates
 from tests.fakes.tokenizers import FakeTokenizers
 from tests.fakes.workspaces import FakeWorkspaces
-from tests.unit.chatting import chat
+from tests.unit.chatting import COMMIT, chat
 
 _TOKENIZER = '{"marks": ["<think>", "</think>"], "begin": ""}'
 _TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
@@ -207,3 +210,88 @@ def test_two_models_of_one_name_cannot_both_be_what_it_means() -> None:
     assert serving.start_with("/a/bird").key == served.key
     with pytest.raises(ValidationError, match="bird"):
         serving.start_with("/b/bird")
+
+
+_PATH = "/elsewhere/my model"
+
+
+def _elsewhere() -> tuple[Serving, FakeSystem, FakeWorkspaces, dict[str, Thing]]:
+    """Return what serves a folder, its clock, and the folders and files that it sees."""
+    files, system = chat_files(), FakeSystem()
+    workspaces = FakeWorkspaces(folders={_PATH: frozenset(files)})
+    disk: dict[str, Thing] = {f"{_PATH}/{name}": data for name, data in files.items()}
+    serving = _serving(system=system, workspaces=workspaces)
+    inspector = attrs.evolve(serving.own_catalog.inspector, reader=FakeReader(disk))
+    serving.own_catalog = attrs.evolve(serving.own_catalog, inspector=inspector)
+    return serving, system, workspaces, disk
+
+
+def test_what_the_server_was_started_with_is_looked_at_again_and_found_gone() -> None:
+    serving, system, workspaces, _ = _elsewhere()
+    served = serving.start_with(_PATH)
+    names = {info.name for info in serving.models()}
+    workspaces.folders = {}
+    assert serving.find("my model") == served  # a look at the disk is good for a few seconds
+    system.time += 6
+    for spec in ("my model", _PATH):
+        with pytest.raises(ModelNotFound) as refusal:
+            serving.find(spec)
+        assert "elsewhere" not in refusal.value.message
+    assert {info.name for info in serving.models()} == names - {"my model"}
+    workspaces.folders = {_PATH: frozenset(chat_files())}
+    assert serving.find("my model").key == served.key
+    system.time += 6
+    assert {info.name for info in serving.models()} == names
+
+
+def test_what_the_server_was_started_with_may_be_replaced_and_keeps_its_name() -> None:
+    serving, system, _, disk = _elsewhere()
+    before = serving.start_with(_PATH)
+    disk |= {f"{_PATH}/{name}": data for name, data in chat_files(max_position_embeddings=77).items()}
+    system.time += 6
+    after = serving.find("my model")
+    assert (after.info.name, after.location) == ("my model", before.location)
+    assert after.info.traits.context_length == 77
+    assert after.key != before.key
+    assert serving.find(_PATH).key == after.key
+    assert after.info in serving.models()
+
+
+def test_what_became_of_a_folder_is_told_without_its_path() -> None:
+    serving, system, workspaces, disk = _elsewhere()
+    serving.start_with(_PATH)
+    del disk[f"{_PATH}/config.json"]
+    system.time += 6
+    with pytest.raises(ModelNotRunnable) as broken:
+        serving.find("my model")
+    workspaces.denied = frozenset({_PATH})
+    with pytest.raises(AccessDenied) as denied:
+        serving.find("my model")
+    for refusal in (broken, denied):
+        assert "'my model'" in refusal.value.message
+        assert "elsewhere" not in f"{refusal.value.message} {refusal.value.hint}"
+    assert "my model" not in {info.name for info in serving.models()}
+
+
+def test_a_model_is_told_from_what_was_in_its_folder_before_but_not_by_its_card() -> None:
+    serving, system, _, disk = _elsewhere()
+    key = serving.start_with(_PATH).key
+    disk[f"{_PATH}/zz.md"] = b"It is a bird."
+    system.time += 6
+    assert serving.find(_PATH).key == key
+    disk[f"{_PATH}/model.safetensors"] = safetensors({"layer.weight": ("F32", (3, 5))})
+    system.time += 6
+    assert serving.find(_PATH).key != key
+    assert serving.find("one").key == serving.find("one").location.token  # a snapshot has a folder of its own
+
+
+def test_a_model_of_the_cache_keeps_its_name_whatever_comes_beside_it() -> None:
+    """The server was started with a part of a name, which several models may have later."""
+    system = FakeSystem()
+    serving = _serving(system=system)
+    served = serving.start_with("mlx-community/on")
+    store = serving.own_catalog.finder.store
+    assert isinstance(store, FakeStore)
+    store.add("models--mlx-community--only", refs={"main": COMMIT}, snapshots=(COMMIT,))
+    system.time += 6
+    assert serving.find("mlx-community/on").key == served.key

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from mlxknife.adapters.jinja.renderer import Renderer
-from mlxknife.domain.errors import TemplateError
+from mlxknife.domain.errors import ServerBusy, TemplateError
 
 _JOBS = 1000
 """After how many a renderer is replaced, so that what it may gather in its memory goes with it."""
@@ -35,7 +35,10 @@ class Crew:
 
     @contextmanager
     def lent(self, template: str) -> Iterator[Renderer]:
-        """Lend the renderer of a template; what raises within costs the renderer. Raises TemplateError."""
+        """Lend the renderer of a template; what raises within costs the renderer.
+
+        Raises ServerBusy where none is to be had, TemplateError where none will be any more.
+        """
         renderer = self._taken(template)
         try:
             yield renderer
@@ -62,7 +65,7 @@ class Crew:
         with self._changed:
             if not self._changed.wait_for(lambda: self._is_closed or self._is_free(template), self._seconds):
                 msg = f"The chat template of the model was not free for {self._seconds:g} seconds"
-                raise TemplateError(msg, hint="Others use it; try again")
+                raise ServerBusy(msg, retry_after=self._seconds, hint="Others use it; try again")
             if self._is_closed:
                 msg = "The renderers of templates are closed"
                 raise TemplateError(msg)
@@ -92,7 +95,7 @@ class Crew:
             return Renderer(self._seconds)
         except OSError as exc:
             msg = f"No process can be started for the chat template: {exc.strerror or exc}"
-            raise TemplateError(msg) from exc
+            raise ServerBusy(msg, retry_after=self._seconds) from exc
 
     def _give_back(self, template: str, renderer: Renderer, *, is_sound: bool) -> None:
         with self._changed:

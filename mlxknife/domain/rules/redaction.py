@@ -8,11 +8,16 @@ from collections.abc import Collection
 MARK = "[REDACTED_TOKEN]"
 HOME = "~"
 
-_BARE = r"(?:hf|sk|ghp|gho|github_pat)[_-][A-Za-z0-9_-]{6,}"
-_TOKENS = re.compile(rf"(?<![A-Za-z0-9]){_BARE}")
+_ENCODED = r"(?<=%[0-9A-Fa-f]{2})|(?<=%25[0-9A-Fa-f]{2})|(?<=\\[nrt])"
+"""Behind ``%3D``, ``%253D`` and ``\\n`` a word begins too, as behind what they stand for."""
+_SLASH = "(?:/|%2[Ff])"
+_BARE = r"(?:hf|sk|gh[opsru]|github_pat|glpat)(?:[_-]|%5[Ff]|%2[Dd])[A-Za-z0-9_-]{6,}"
+_AWS = "A[KS]IA[A-Z0-9]{16,}"
+_TOKENS = re.compile(rf"(?:(?<![A-Za-z0-9])|{_ENCODED})(?:{_BARE}|{_AWS})")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)(\s+|%20|\+)(?!\[REDACTED_TOKEN\]|(?-i:KEY)(?![^\s,;\"']))[^\s,;\"']+")
 """``Bearer KEY`` is how a header is explained, and no secret."""
-_HOMES = re.compile(r"(?<![\w.~])/(?:(?:Users|home)/[^/\s:\"'<>|]+|(?:var/)?root)(?![\w.-])")
+_USERS = rf"(?:Users|(?:(?:var|usr|export){_SLASH})?home){_SLASH}[^/\s:\"'<>|]+"
+_HOMES = re.compile(rf"(?:(?<![\w.~])|{_ENCODED}){_SLASH}(?:{_USERS}|(?:var{_SLASH})?root)(?![\w.-])")
 _SHORTEST_SECRET = 4
 """A shorter one would be found in every other word."""
 
@@ -29,5 +34,6 @@ def redacted(text: str, secrets: Collection[str] = (), homes: Collection[str] = 
     text = _TOKENS.sub(MARK, text)
     for home in sorted(homes, key=len, reverse=True):
         if home.strip("/"):
-            text = re.sub(rf"{re.escape(home.rstrip('/'))}(?![\w.-])", HOME, text)
+            there = _SLASH.join(map(re.escape, home.rstrip("/").split("/")))
+            text = re.sub(rf"{there}(?![\w.-])", HOME, text)
     return _HOMES.sub(HOME, text)

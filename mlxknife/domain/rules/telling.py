@@ -17,6 +17,12 @@ class Telling:
         self._is_plain = marks is None and not any(stops)
         self._splitter = Splitter(marks)
         self._watch = StopWatch(stops)
+        self._held = 0
+        """How many characters at the end of the answer are not shown, or not yet."""
+        self.heard = 0
+        """How many characters of reasoning and answer there were; counted where there are stop strings."""
+        self.shown = 0
+        """How many of them are shown: from here on nothing is, or nothing yet."""
 
     @property
     def has_stopped(self) -> bool:
@@ -38,10 +44,20 @@ class Telling:
             yield from self._shown(piece)
         held = self._watch.flush()
         if held:
+            self.shown, self._held = self.heard, 0
             yield Piece(PieceKind.ANSWER, held)
 
     def _shown(self, piece: Piece) -> Iterator[Piece]:
+        size = len(piece.text)
+        self.heard += size
         if piece.kind is PieceKind.ANSWER:
             piece = Piece(piece.kind, self._watch.feed(piece.text))
+            self._held += size - len(piece.text)
+            if self._held <= size:
+                self.shown = self.heard - self._held
+            else:  # what is held began before this piece
+                self.shown += len(piece.text)
+        elif not self._held:
+            self.shown = self.heard
         if piece.text:
             yield piece

@@ -28,6 +28,9 @@ class Narration:
         self._tokenizer = tokenizer
         self._joining = tokenizer.joining(after)
         self._telling = Telling(marks, stops)
+        self._has_stops = any(stops)
+        self._untold = list[tuple[int, TokenLikelihood]]()
+        """How likely tokens were of which nothing is shown yet, each with the place where its text begins."""
         self._prompt_tokens = prompt_tokens
         self._echo = echo
         self._count = 0
@@ -39,18 +42,26 @@ class Narration:
         if self._echo:
             pieces.append(Piece(PieceKind.ANSWER, self._echo))
             self._echo = ""
-        says_something = step.ended is not FinishReason.STOP  # a token that ends the turn belongs to no text
-        if says_something:
+        if step.ended is not FinishReason.STOP:  # a token that ends the turn belongs to no text
+            if step.logprob is not None:
+                self._untold.append((self._telling.heard, self._likelihood(step)))
             pieces += self._telling.hear(self._joining.feed(step.token))
-        likelihoods = (self._likelihood(step),) if says_something and step.logprob is not None else ()
-        if self._telling.has_stopped:
-            return Told(tuple(pieces), likelihoods, FinishReason.STOP, step.ended is None, self._usage(step))
-        if step.ended is None:
+        if step.ended is not None and not self._telling.has_stopped:
+            pieces += self._telling.hear(self._joining.rest())
+            pieces += self._telling.rest()
+        has_stopped = self._telling.has_stopped
+        ended = FinishReason.STOP if has_stopped else step.ended
+        is_all = not self._has_stops or (ended is not None and not has_stopped)
+        likelihoods = self._likelihoods(is_all=is_all) if self._untold else ()
+        if ended is None:
             return Told(tuple(pieces), likelihoods)
-        pieces += self._telling.hear(self._joining.rest())
-        pieces += self._telling.rest()
-        ended = FinishReason.STOP if self._telling.has_stopped else step.ended
-        return Told(tuple(pieces), likelihoods, ended, usage=self._usage(step))
+        return Told(tuple(pieces), likelihoods, ended, has_stopped and step.ended is None, self._usage(step))
+
+    def _likelihoods(self, *, is_all: bool) -> tuple[TokenLikelihood, ...]:
+        """Return those of tokens whose text is shown, if only its beginning; the rest may belong to a stop string."""
+        shown = tuple(one for begins, one in self._untold if is_all or begins < self._telling.shown)
+        del self._untold[: len(shown)]
+        return shown
 
     def _usage(self, step: RowStep) -> Usage:
         return Usage(self._prompt_tokens, self._count, step.cached)

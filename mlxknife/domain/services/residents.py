@@ -10,7 +10,7 @@ from functools import partial
 
 import attrs
 
-from mlxknife.domain.errors import KnifeError, NotEnoughMemory, ServerBusy
+from mlxknife.domain.errors import InternalError, KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
 from mlxknife.domain.model.batching import BatchStep
 from mlxknife.domain.model.hosting import (
     Began,
@@ -25,18 +25,11 @@ from mlxknife.domain.model.hosting import (
 )
 from mlxknife.domain.rules import memory, residency
 from mlxknife.domain.rules.residency import Limits, Occupant, Room
+from mlxknife.domain.services.falls import FallBook
 from mlxknife.domain.services.resident import Asked, Claim, Resident, State
 from mlxknife.domain.services.serving import Served
 from mlxknife.ports.hosts import Hosts
 from mlxknife.ports.system import System
-
-
-@attrs.define
-class _Falls:
-    """How often a model fell since it last said anything to the end."""
-
-    count: int = 0
-    until: float = 0.0
 
 
 @attrs.define(eq=False)
@@ -56,18 +49,24 @@ class Residents:
     _loaded: dict[str, Resident] = attrs.field(factory=dict)
     _queue: list[Asked] = attrs.field(factory=list)
     """Who waits for room, in order."""
-    _falls: dict[str, _Falls] = attrs.field(factory=dict)
     _kept: dict[str, Served] = attrs.field(factory=dict)
     """What is to be loaded whenever there is room for it."""
     _is_closed: bool = False
+    _falls: FallBook = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Begin without any falls."""
+        self._falls = FallBook(self.system)
 
     def claim(self, served: Served, on_claim: Callable[[Claim | KnifeError], None]) -> Callable[[], None]:
         """Ask for a model, and return what forgets that one asked.
 
         ``on_claim`` is called once, now or later: with a claim, which must be released, or with what is in the way:
-        NotEnoughMemory, ServerBusy where the model fell too often lately, whatever its process could not be loaded for.
+        NotEnoughMemory, WorkerLost where the model fell too often lately, ServerBusy at the end of all, whatever its
+        process could not be loaded for.
         """
         asked = Asked(served, on_claim)
+        self._supersede(served)
         resident = self._loaded.get(served.key)
         if resident is None or resident.goes_next:
             self._queue.append(asked)
@@ -97,7 +96,8 @@ class Residents:
 
     def tick(self) -> None:
         """Unload what nobody used for long, and load what is to be kept. To be called every second or so."""
-        for served in self._kept.values():
+        for served in tuple(self._kept.values()):
+            self._supersede(served)
             if served.key not in self._loaded and not self._queue and self._has_room(served):
                 self.keep(served)
         if self.idle_seconds is None:
@@ -133,6 +133,15 @@ class Residents:
             resident.last_used = self.system.ticks()
             self._serve_queue()
 
+    def _supersede(self, served: Served) -> None:
+        """Let go of what stood in the same place before: nobody will ask for it again."""
+        for before in [one for one in self._kept.values() if _is_replaced(one, served)]:
+            del self._kept[before.key]
+            self._kept[served.key] = served
+        for resident in self.loaded():
+            if _is_replaced(resident.served, served) and not resident.is_used:
+                self._unload(resident)
+
     # --- room
 
     def _forget(self, asked: Asked) -> None:
@@ -144,14 +153,16 @@ class Residents:
         self._serve_queue()
 
     def _serve_queue(self) -> None:
-        """Give whoever waits what there is room for, in order; who comes later never overtakes."""
+        """Give whoever waits what there is room for, in order; who comes later never overtakes.
+
+        Whoever is told something may ask, leave or close all before this goes on: nobody is taken out but who is next.
+        """
         for resident in self._loaded.values():
             resident.goes_next = False
-        queue, self._queue = self._queue, []
-        while queue:
-            asked = queue.pop(0)
+        while self._queue:
+            asked = self._queue.pop(0)
             if not self._is_served(asked):
-                self._queue = [asked, *queue, *self._queue]
+                self._queue.insert(0, asked)
                 return
 
     def _is_served(self, asked: Asked) -> bool:
@@ -163,8 +174,15 @@ class Residents:
         if resident is None:
             try:
                 resident = self._begin(asked.served)
-            except (NotEnoughMemory, ServerBusy) as exc:
+            except (NotEnoughMemory, WorkerLost) as exc:
                 asked.on_claim(exc)
+                return True
+            except Exception as exc:  # noqa: BLE001 - a defect costs the one who met it, and nobody behind
+                error = _not_begun(asked.served, exc)
+                try:
+                    self._undo(asked.served, error)
+                finally:  # whatever else fails, nobody waits for ever
+                    asked.on_claim(error)
                 return True
             if resident is None:
                 return False
@@ -173,34 +191,33 @@ class Residents:
 
     def _begin(self, served: Served) -> Resident | None:
         """Start loading a model; None where another has to end something first."""
-        now = self.system.ticks()
-        falls = self._falls.get(served.key)
-        if falls is not None and now < falls.until:
-            msg = f"'{served.info.name}' fell {falls.count} times in a row"
-            raise ServerBusy(msg, retry_after=falls.until - now, hint="mlxk health --verify tells whether it is whole")
+        self._falls.check(served)
         profile, size = self._size(served)
-        room = residency.room_for(
-            served.info.name,
-            size,
-            self._occupants(),
-            self.limits,
-        )
+        room = residency.room_for(served.info.name, size, self._occupants(), self.limits)
         if not room.is_there:
             for key in room.awaited:
                 self._loaded[key].goes_next = True
             return None
         for key in room.leaving:
             self._unload(self._loaded[key])
-        resident = Resident(served, size, now)
+        resident = Resident(served, size, self.system.ticks())
         self._loaded[served.key] = resident
         self._tell(Began(resident.name))
         resident.host = self.hosts.start(served.location, profile, partial(self._heard, resident))
         return resident
 
+    def _undo(self, served: Served, error: InternalError) -> None:
+        """Forget what was begun of a model when something failed that nobody thought of."""
+        resident = self._loaded.pop(served.key, None)
+        if resident is None:
+            self._tell(LeftOut(served.info.name, error))
+        else:
+            self._falls.note(served)
+            self._tell(Fallen(resident.name, error))
+
     def _has_room(self, served: Served) -> bool:
         """Whether a model could be loaded now without another one's leaving."""
-        falls = self._falls.get(served.key)
-        if self._is_closed or (falls is not None and self.system.ticks() < falls.until):
+        if self._is_closed or self._falls.is_left_alone(served):
             return False
         try:
             room = residency.room_for(served.info.name, self._size(served)[1], self._occupants(), self.limits)
@@ -247,7 +264,7 @@ class Residents:
             return
         if isinstance(event, BatchStep):
             if resident.stepped(event):
-                self._falls.pop(resident.served.key, None)
+                self._falls.forgive(resident.served)
         elif isinstance(event, Loaded):
             resident.model, resident.load_seconds = event.model, event.seconds
             resident.state, resident.last_used = State.READY, self.system.ticks()
@@ -257,16 +274,23 @@ class Residents:
             for asked, claim in zip(waiting, claims, strict=True):
                 asked.on_claim(claim)
         elif isinstance(event, Fell):
-            self._note_fall(resident)
+            self._falls.note(resident.served)
             del self._loaded[resident.served.key]
             self._tell(Fallen(resident.name, event.error))
             resident.fall(event.error)
             self._serve_queue()
 
-    def _note_fall(self, resident: Resident) -> None:
-        falls = self._falls.setdefault(resident.served.key, _Falls())
-        falls.count += 1
-        falls.until = self.system.ticks() + residency.pause_after(falls.count)
+
+def _is_replaced(before: Served, now: Served) -> bool:
+    return before.location == now.location and before.key != now.key
+
+
+def _not_begun(served: Served, exc: Exception) -> InternalError:
+    """Return what a client is told of a defect; what it was stands in a note, for the log."""
+    error = InternalError(f"'{served.info.name}' could not be started", hint="The log of the server says why")
+    error.add_note(f"{type(exc).__name__}: {exc}")
+    error.__cause__ = exc
+    return error
 
 
 def _stopping() -> ServerBusy:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import attrs
 
 from mlxknife.domain.errors import ModelNotRunnable
 from mlxknife.domain.model.info import ModelInfo, ModelType
-from mlxknife.domain.model.snapshot import Location, SnapshotFacts
+from mlxknife.domain.model.snapshot import FileFact, Location, SnapshotFacts
 from mlxknife.domain.rules import filenames
 from mlxknife.domain.services.catalog import Catalog
 
@@ -21,10 +23,16 @@ class Runnable:
     location: Location
     facts: SnapshotFacts
 
-    @property
+    @cached_property
     def key(self) -> str:
-        """What tells it from every other model and revision."""
-        return self.location.token
+        """What tells it from every other model and revision, and from what else was in its folder before.
+
+        A snapshot of the cache has a folder of its own; in a workspace anything may be replaced.
+        """
+        if self.info.cached:
+            return self.location.token
+        files = frozenset((file.name, file.size, file.identity) for file in self.facts.files if _is_read(file))
+        return f"{self.location.token}#{hash(files):x}"
 
     @property
     def generation_config(self) -> dict[str, object]:
@@ -37,13 +45,17 @@ def can_run(info: ModelInfo) -> bool:
     return info.integrity.healthy and info.runtime_compatible and info.traits.model_type not in _OTHER_WORK
 
 
-def runnable(catalog: Catalog, spec: str) -> Runnable:
+def runnable(catalog: Catalog, spec: str, called: str | None = None) -> Runnable:
     """Return the one model that a spec means, if it can be run; whether it fits is seen when it is loaded.
+
+    ``called`` is its name for whoever must not hear its own, which may be a path.
 
     Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable.
     """
     found = catalog.examine(spec, filenames.RUN_LIST)
     info, location = found.info, found.entry.location
+    if called is not None:
+        info = attrs.evolve(info, name=called)
     if not info.integrity.healthy or location is None:
         msg = f"'{info.name}' cannot be run: {info.reason}"
         hint = f"Bring what is missing with: mlxk pull {info.name}" if info.cached else f"See mlxk show {info.name}"
@@ -55,3 +67,7 @@ def runnable(catalog: Catalog, spec: str) -> Runnable:
         msg = f"'{info.name}' cannot be run: {info.reason}"
         raise ModelNotRunnable(msg)
     return Runnable(info, location, found.facts)
+
+
+def _is_read(file: FileFact) -> bool:
+    return filenames.kind(file.name) not in ("readme", "other")

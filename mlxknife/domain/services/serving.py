@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 
 import attrs
 
-from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.errors import AmbiguousMatch, KnifeError, ModelNotFound, StorageError, ValidationError
 from mlxknife.domain.model.batching import Row
 from mlxknife.domain.model.generation import Message, Wish
 from mlxknife.domain.model.hosting import HostedModel
@@ -70,6 +70,16 @@ class Prepared:
     """The tokens of all prompts, each counted once."""
 
 
+@attrs.frozen
+class _Own:
+    """A model that the server was started with."""
+
+    spec: str
+    """Where it is looked for."""
+    name: str
+    """What it is called."""
+
+
 @attrs.define
 class Serving:
     """Blocks: it reads files, renders templates and cuts texts."""
@@ -85,7 +95,7 @@ class Serving:
     """How long an answer may get where the client says nothing."""
     _listed: tuple[float, tuple[ModelInfo, ...]] | None = None
     _found: dict[str, tuple[float, Served]] = attrs.field(factory=dict)
-    _own: dict[str, Served] = attrs.field(factory=dict)
+    _own: dict[str, _Own] = attrs.field(factory=dict)
     """The models that the server was started with, by what they were called then, and by their names."""
     _tokenizer: Callable[[str], Tokenizer] = attrs.field(init=False)
     """Opens a tokenizer, which can take a second, or remembers one of the last."""
@@ -98,8 +108,8 @@ class Serving:
         """Return what can run; a look that is a few seconds old is good enough. Raises StorageError, AccessDenied."""
         now = self.system.ticks()
         if self._listed is None or now - self._listed[0] > _FRESH:
-            own = {served.key: served.info for served in self._own.values()}
-            named = {info.name: info for info in (*self.catalog.list(), *own.values()) if can_run(info)}
+            own = (info for one in set(self._own.values()) if (info := self._info(one)) is not None)
+            named = {info.name: info for info in (*self.catalog.list(), *own) if can_run(info)}
             self._listed = now, tuple(named[name] for name in sorted(named, key=lambda name: (name.casefold(), name)))
         return self._listed[1]
 
@@ -109,14 +119,21 @@ class Serving:
         Raises what ``find`` raises.
         """
         found = runnable(self.own_catalog, spec)
-        name = found.info.name
-        if not found.info.cached and naming.parse_spec(name).is_path:
+        name = again = found.info.name
+        asked = naming.parse_spec(spec)
+        if asked.revision is not None:
+            again = f"{name}@{asked.revision}"
+        elif asked.is_path or naming.parse_spec(name).is_path:
+            again = spec
+        if naming.parse_spec(name).is_path:
             name = naming.quoted_name(naming.last_part(name))
         served = Served(attrs.evolve(found, info=attrs.evolve(found.info, name=name)))
-        if name in self._own and self._own[name].key != served.key:
+        if name in self._own and self.find(name).key != served.key:
             msg = f"Two models would be called '{name}'"
             raise ValidationError(msg, hint="Give one of the folders another name")
-        self._own |= {spec: served, name: served}
+        own = _Own(again, name)
+        self._own |= {spec: own, name: own}
+        self._found |= dict.fromkeys((spec, name), (self.system.ticks(), served))
         self._listed = None
         return served
 
@@ -125,8 +142,6 @@ class Serving:
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable.
         """
-        if spec in self._own:
-            return self._own[spec]
         now = self.system.ticks()
         known = self._found.get(spec)
         if known is not None and now - known[0] <= _FRESH:
@@ -134,17 +149,36 @@ class Serving:
         known_ones = list(self._found.items())  # in one step: other threads add to it
         self._found = {name: value for name, value in known_ones if now - value[0] <= _FRESH}
         try:
-            served = Served(runnable(self.catalog, spec))
+            own = self._own.get(spec)
+            served = Served(runnable(self.catalog, spec)) if own is None else self._look(own)
         except ValidationError as exc:
             exc.param = exc.param or "model"
             raise
         self._found[spec] = now, served
         return served
 
+    def _look(self, own: _Own) -> Served:
+        """Look at a model that the server was started with. Raises what ``find`` raises, without its path."""
+        try:
+            return Served(runnable(self.own_catalog, own.spec, own.name))
+        except (ModelNotFound, AmbiguousMatch) as exc:
+            msg = f"The model '{own.name}' is not there any more"
+            raise ModelNotFound(msg) from exc
+        except StorageError as exc:
+            msg = f"The model '{own.name}' cannot be read"
+            raise type(exc)(msg) from exc
+
+    def _info(self, own: _Own) -> ModelInfo | None:
+        """Return what is known of a model that the server was started with, or None where it cannot be run now."""
+        try:
+            return self._look(own).info
+        except KnifeError:
+            return None
+
     def prepare(self, served: Served, model: HostedModel, request: ChatRequest | TextRequest) -> Prepared:
         """Return what the process of a model is asked.
 
-        Raises ValidationError, ContextLengthExceeded, TemplateError, EngineError.
+        Raises ValidationError, ContextLengthExceeded, TemplateError, ServerBusy, EngineError.
         """
         if isinstance(request, ChatRequest):
             return self._conversation(served, model, request)

@@ -9,6 +9,7 @@ from mlxknife.http.wire import chat_request, text_request
 Json: TypeAlias = dict[str, Any]
 
 _NULL: Json = {"type": "null"}
+_ALL_ANSWERS = f"n times the number of prompts is at most {text_request.MAX_ANSWERS}"
 
 
 def say_conditions(schemas: Json) -> None:
@@ -21,7 +22,9 @@ def say_conditions(schemas: Json) -> None:
         _say_what_does_not_work(schemas[name], neutral)
     schemas["ChatBody"]["allOf"] = [_needs("stream_options", "stream"), _needs("top_logprobs", "logprobs", 0)]
     schemas["TextBody"]["allOf"] = [_needs("stream_options", "stream"), _excludes("echo", "logprobs")]
-    schemas["TextBody"]["properties"]["prompt"] = _prompt()
+    schemas["TextBody"]["properties"]["prompt"] = {**_prompt(), "description": f"What goes on; {_ALL_ANSWERS}"}
+    schemas["TextBody"]["properties"]["n"]["description"] = f"How many answers there are to each prompt; {_ALL_ANSWERS}"
+    schemas["ChatBody"]["properties"]["n"]["description"] = "How many answers there are"
     for name in ("ChatBody", "TextBody"):
         schemas[name]["properties"]["logit_bias"]["anyOf"][0]["propertyNames"] = {"pattern": "^[0-9]{1,9}$"}
     schemas["StreamOptions"]["properties"]["include_obfuscation"] = {"enum": [None, False]}
