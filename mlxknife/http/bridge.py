@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import attrs
 
@@ -41,13 +42,14 @@ class Telling:
     """What is told of the answers of one request, to be taken in heaps: whoever is late gets all at once.
 
     A heap comes at once after a pause, and else at its end: no reader sees a difference of milliseconds, and what is
-    sent once instead of five times leaves the processor to the model.
+    sent once instead of five times leaves the processor to the model. The pauses of all requests end together, so that
+    neither this process nor that of a client with many of them is woken for each.
     """
 
     silence: float
     """After about how many seconds without anything an empty heap comes."""
     pause: float = 0.0
-    """Seconds between two heaps at least, but for the end of an answer."""
+    """Seconds between the ends of pauses; a heap comes only then, but for the first and for the end of an answer."""
     _heap: list[tuple[int, Told | KnifeError]] = attrs.field(factory=list, init=False)
     _waiter: asyncio.Future[None] | None = attrs.field(default=None, init=False)
     _timer: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
@@ -76,7 +78,7 @@ class Telling:
                 self._waiter = None
         heap, self._heap = self._heap, []
         if self.pause:
-            self._pausing = asyncio.get_running_loop().call_later(self.pause, self._resume)
+            self._pausing = _at_next_tick(self.pause, self._resume)
         return heap
 
     def close(self) -> None:
@@ -104,3 +106,8 @@ class Telling:
             self._quiet_halves = 0
             self._wake()
         self._watch()
+
+
+def _at_next_tick(pause: float, wake: Callable[[], None]) -> asyncio.TimerHandle:
+    loop = asyncio.get_running_loop()
+    return loop.call_at((loop.time() // pause + 1) * pause, wake)
