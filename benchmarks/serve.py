@@ -13,18 +13,21 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from processes import say
-from serving import front, model, servers, table
-from serving.rounds import Found, measure
+from serving import front, model, servers, starter, table
+from serving.rounds import Found, measure, measure_starter
 from serving.servers import Server
 
 from mlxknife.adapters.mlx.cpu import load_fast_blas
 
 _RESULTS = Path(__file__).parent / "results"
 _ROUNDS = 5
+_SELDOM = 2
+"""The starter is measured in one of so many rounds: it takes longer, and the machine disturbs it less."""
 
 
 def main() -> None:
@@ -38,9 +41,15 @@ def main() -> None:
         home, many = Path(name) / "one", Path(name) / "many"
         for folder in (home, many):
             (folder / "empty").mkdir(parents=True)
+        found = Found()
         snapshot = model.write_model(home / "hub")
-        every = [servers.ours(home, model=model.NAME), *servers.peers(home, snapshot)]
-        found = _measured(every, snapshot, rounds)
+        every = [servers.ours(home, model=model.NAME), *servers.peers(home, model.NAME, snapshot)]
+        with _running(every):
+            measure(every, snapshot, rounds, found)
+        snapshot = starter.write_model(home / "hub")
+        again = [servers.ours(home, model=starter.NAME), *servers.peers(home, starter.NAME, snapshot)]
+        with _running(again):
+            measure_starter(again, snapshot, max(1, rounds // _SELDOM), found)
         front.look(many, max(rounds, _ROUNDS), found)
     lines = list(table.rows(found))
     text = table.written(lines)
@@ -55,14 +64,15 @@ def _stop(number: int, _frame: object) -> None:
     sys.exit("benchmark stopped")
 
 
-def _measured(every: Sequence[Server], snapshot: Path, rounds: int) -> Found:
+@contextmanager
+def _running(every: Sequence[Server]) -> Iterator[None]:
     try:
         for server in every:
             say(f"starting {server.name}")
             server.start()
         if not every[0].is_there:
             sys.exit(f"benchmark stopped: our server {every[0].why_not}")
-        return measure(every, snapshot, rounds)
+        yield
     finally:
         for server in every:
             server.stop()

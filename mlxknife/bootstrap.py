@@ -95,15 +95,15 @@ def open_app(
     )
 
 
-_MOST_REMEMBERED = 4 * 1024**3
-_SHARE_REMEMBERED = 8
+_SHARE_SPARE = 2
+_SPARE_WHERE_NOBODY_KNOWS = 4 * 1024**3
 
 
 def open_hosts() -> Hosts:
     """Open what runs models in processes of their own; it works on the asyncio loop that calls it."""
     from mlxknife.adapters.worker.hosts import WorkerHosts  # noqa: PLC0415 - only a server runs models so
 
-    return WorkerHosts((sys.executable, "-P", "-m", "mlxknife", "--worker-fd"), _remembered)
+    return WorkerHosts((sys.executable, "-P", "-m", "mlxknife", "--worker-fd"), _spare)
 
 
 def run_worker(descriptor: int, parent: int) -> int:
@@ -114,10 +114,10 @@ def run_worker(descriptor: int, parent: int) -> int:
     return serve(descriptor, parent, MlxLoader())
 
 
-def _remembered() -> int:
-    """Return how many bytes a model that is started now may keep of rows that have ended."""
+def _spare() -> int:
+    """Return how many bytes a model that is started now may take beside itself."""
     free = Machine().memory_available_bytes()
-    return _MOST_REMEMBERED // _SHARE_REMEMBERED if free is None else min(free // _SHARE_REMEMBERED, _MOST_REMEMBERED)
+    return _SPARE_WHERE_NOBODY_KNOWS if free is None else free // _SHARE_SPARE
 
 
 def _run_server(app: App, settings: ServerSettings, on_ready: Callable[[str], None]) -> int:

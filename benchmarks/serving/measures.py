@@ -6,13 +6,14 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from serving import model as tiny
+from serving import starter
 from serving.servers import CHAT, Server
 
 SIZES = (1, 8, 32)
@@ -39,6 +40,17 @@ def throughput(server: Server, clients: int, random: Random) -> dict[str, float]
     if wrong:
         raise Unanswered(_in_short(wrong[0]))
     return {"speed": sum(one["words"] for one in said) / seconds, "resets": resets}
+
+
+def starter_throughput(server: Server, clients: int, random: Random, count: Callable[[str], int]) -> dict[str, float]:
+    """Return tokens per second over streams of the starter; what came is cut into tokens again, for all alike."""
+    orders = [_chat_order(server, _turns(starter.question(random)), starter.TOKENS) for _ in range(clients)]
+    said = _asked(server, orders)
+    wrong = [one for one in said if one["fault"] or not one["is_whole"] or not one["words"]]
+    if wrong:
+        raise Unanswered(_in_short(wrong[0]))
+    seconds = max(one["ended"] for one in said) - min(one["began"] for one in said)
+    return {"speed": sum(count(one["text"]) for one in said) / seconds}
 
 
 def first_tokens(server: Server, random: Random) -> dict[str, float]:
@@ -70,7 +82,7 @@ def beside_a_long_prompt(server: Server, random: Random) -> dict[str, float]:
 
 def second_turn(server: Server, random: Random) -> dict[str, float]:
     """Return the seconds until the first token of a long chat's first and second turn."""
-    turns = [{"role": "user", "content": tiny.text_of(random, CHAT_PROMPT)}]
+    turns = _turns(tiny.text_of(random, CHAT_PROMPT))
     (first,) = _asked(server, [_chat_order(server, turns, 2 * _FEW)])
     turns += [
         {"role": "assistant", "content": first["text"]},
@@ -81,7 +93,11 @@ def second_turn(server: Server, random: Random) -> dict[str, float]:
 
 
 def _order(server: Server, text: str, tokens: int) -> dict[str, Any]:
-    return _chat_order(server, [{"role": "user", "content": text}], tokens)
+    return _chat_order(server, _turns(text), tokens)
+
+
+def _turns(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
 
 
 def _chat_order(server: Server, turns: Sequence[dict[str, str]], tokens: int) -> dict[str, Any]:

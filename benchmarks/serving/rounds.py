@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -12,7 +13,8 @@ from random import Random
 
 from processes import say
 
-from serving import measures
+from serving import measures, starter
+from serving import model as tiny
 from serving.servers import OURS, Server
 
 RAW = "raw"
@@ -40,9 +42,9 @@ class Found:
         return self.values.get((what, who), {})
 
 
-def measure(servers: Sequence[Server], folder: Path, rounds: int) -> Found:
+def measure(servers: Sequence[Server], folder: Path, rounds: int, found: Found) -> None:
     """Measure all that runs, after one round that is not counted."""
-    found, slow = Found(), set[tuple[str, str]]()
+    slow = set[tuple[str, str]]()
     random = Random(1)  # noqa: S311 - any words will do
     running = [server for server in servers if server.is_there]
     with _raw(folder) as raw:
@@ -51,13 +53,40 @@ def measure(servers: Sequence[Server], folder: Path, rounds: int) -> Found:
             into = found if number else Found()
             into.round = number
             for size in measures.SIZES:
-                into.add(f"at {size} speed", RAW, raw(size))
+                questions = [tiny.text_of(random, measures.PROMPT) for _ in range(size)]
+                into.add(f"at {size} speed", RAW, raw(questions, measures.TOKENS))
                 for server in running:
                     _one(into, slow, server, f"at {size}", _throughput(size), random)
             for name, work in _OTHERS:
                 for server in running:
                     _one(into, slow, server, name, work, random)
-    return found
+
+
+def measure_starter(servers: Sequence[Server], folder: Path, rounds: int, found: Found) -> None:
+    """Measure how fast those that run answer with the starter, after one round that is not counted."""
+    from tokenizers import Tokenizer  # noqa: PLC0415 - after the BLAS
+
+    slow = set[tuple[str, str]]()
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    random = Random(1)  # noqa: S311 - any questions will do
+
+    def count(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def work_for(size: int) -> Measure:
+        return lambda server, random: measures.starter_throughput(server, size, random, count)
+
+    with _raw(folder) as raw:
+        for number in range(rounds + 1):
+            say(f"starter, round {number} of {rounds}" if number else "starter, warming up")
+            into = found if number else Found()
+            into.round = number
+            for size in measures.SIZES if number else measures.SIZES[:1]:
+                what = f"starter at {size}"
+                into.add(f"{what} speed", RAW, raw([starter.question(random) for _ in range(size)], starter.TOKENS))
+                for server in servers:
+                    if server.is_there:
+                        _one(into, slow, server, what, work_for(size), random)
 
 
 def _throughput(size: int) -> Measure:
@@ -92,7 +121,7 @@ def _one(found: Found, slow: set[tuple[str, str]], server: Server, what: str, wo
 
 
 @contextmanager
-def _raw(folder: Path) -> Iterator[Callable[[int], float]]:
+def _raw(folder: Path) -> Iterator[Callable[[Sequence[str], int], float]]:
     """Lend the bare generator, in a process that waits while others are measured."""
     script = Path(__file__).parent / "raw.py"
     command = [sys.executable, str(script), str(folder)]
@@ -100,8 +129,8 @@ def _raw(folder: Path) -> Iterator[Callable[[int], float]]:
         asked, said = process.stdin, process.stdout
         assert asked is not None and said is not None  # noqa: S101, PT018 - for mypy
 
-        def speed(rows: int) -> float:
-            print(rows, measures.PROMPT, measures.TOKENS, file=asked, flush=True)
+        def speed(questions: Sequence[str], tokens: int) -> float:
+            print(json.dumps({"questions": questions, "tokens": tokens}), file=asked, flush=True)
             line = said.readline()
             if not line:
                 sys.exit("benchmark stopped: the bare generator ended")

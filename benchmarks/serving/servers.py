@@ -17,8 +17,6 @@ from pathlib import Path
 
 from processes import make_environment, surroundings, versions
 
-from serving import model as tiny
-
 OURS, LM, VLLM, KNIFE = "ours", "mlx_lm.server", "vllm-mlx", "mlx-knife"
 PEERS = (LM, VLLM, KNIFE)
 CHAT = "/v1/chat/completions"
@@ -130,7 +128,7 @@ def ours(home: Path, *, model: str | None) -> Server:
     )
 
 
-def peers(home: Path, folder: Path) -> Iterator[Server]:
+def peers(home: Path, name_of_model: str, folder: Path) -> Iterator[Server]:
     """Yield the peers, each as it installs; one that cannot be installed says why."""
     for name in PEERS:
         port = _free_port()
@@ -140,19 +138,19 @@ def peers(home: Path, folder: Path) -> Iterator[Server]:
         except SystemExit as exc:  # the other rows can be measured without it
             yield Server(name, (), home, port, "", why_not=f"cannot be installed: {str(exc)[-_TOLD:]}")
             continue
-        model = tiny.NAME if name == KNIFE else str(folder)
+        model = name_of_model if name == KNIFE else str(folder)
         packages = [requirement.partition("==")[0] for requirement in requirements if "==" in requirement]
         known = versions(programs / "python", sorted({*packages, "mlx", "mlx-lm"}))
-        yield Server(name, _command(name, programs, str(folder), port), home, port, model, versions=known)
+        yield Server(name, _command(name, programs, model, port), home, port, model, versions=known)
 
 
-def _command(name: str, programs: Path, folder: str, port: int) -> list[str]:
+def _command(name: str, programs: Path, model: str, port: int) -> list[str]:
     where = ["--host", "127.0.0.1", "--port", str(port)]
     if name == LM:
-        return [str(programs / "mlx_lm.server"), "--model", folder, *where]
+        return [str(programs / "mlx_lm.server"), "--model", model, *where]
     if name == VLLM:
-        return [str(programs / "vllm-mlx"), "serve", folder, *where, "--continuous-batching"]
-    return [str(programs / "mlxk"), "serve", "--model", tiny.NAME, *where]
+        return [str(programs / "vllm-mlx"), "serve", model, *where, "--continuous-batching"]
+    return [str(programs / "mlxk"), "serve", "--model", model, *where]
 
 
 def _free_port() -> int:

@@ -53,7 +53,8 @@ class Row:
 
 def rows(found: Found) -> Iterator[Row]:
     """Yield the lines. A ratio is the median of the rounds' own ratios, an amount the median of the rounds."""
-    yield from _throughput(found)
+    yield from _throughput(found, "at", "")
+    yield from _throughput(found, "starter at", "starter, ")
     yield from _latency(found)
     resets = {who: _resets(found, who) for who in (OURS, *PEERS)}
     yield Row("connections reset in all rounds", "none", resets, resets[OURS], 0, is_floor=False)
@@ -63,11 +64,11 @@ def rows(found: Found) -> Iterator[Row]:
     yield Row(what, "50", {OURS: listing}, _share(listing, 50), 1, is_floor=False, digits=1)
 
 
-def _throughput(found: Found) -> Iterator[Row]:
+def _throughput(found: Found, key_of: str, model: str) -> Iterator[Row]:
     for size in SIZES:
-        key = f"at {size} speed"
+        key = f"{key_of} {size} speed"
         values = {who: _median(found.of(key, who)) for who in (OURS, RAW, *PEERS)}
-        what = f"{size} {'client' if size == 1 else 'clients'}, tokens/s"
+        what = f"{model}{size} {'client' if size == 1 else 'clients'}, tokens/s"
         yield Row(what, RAW, values, _ratio(found.of(key, OURS), found.of(key, RAW)), _OF_RAW, is_floor=True)
         if size in _OF_BEST:
             best = max(PEERS, key=lambda who: values[who] or 0.0)
@@ -91,6 +92,9 @@ def _latency(found: Found) -> Iterator[Row]:
         ratio = _ratio(found.of(key, OURS), found.of(key, LM))
         yield Row(what, LM, amounts(key), ratio, target, is_floor=False, digits=1)
     shares = {who: _ratio(found.of("turn second", who), found.of("turn cold", who)) for who in (OURS, *PEERS)}
+    for what, key in (("first", "turn cold"), ("second", "turn second")):
+        row = f"first token of the {what} turn of a chat of {CHAT_PROMPT}, ms"
+        yield Row(row, "", amounts(key), None, None, is_floor=False, digits=1)
     what = f"second turn of a chat of {CHAT_PROMPT}, of the first"
     yield Row(what, "first turn", shares, shares[OURS], 0.05, is_floor=False, digits=3)
 

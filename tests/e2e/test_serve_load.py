@@ -99,9 +99,10 @@ def test_a_thousand_clients_are_answered_or_told_when_to_come_again() -> None:
 
 
 @pytest.mark.stress
-def test_a_thousand_clients_who_come_one_after_another_stay_together() -> None:
+@pytest.mark.parametrize("seconds", [1.0, 5.0])
+def test_a_thousand_clients_who_come_one_after_another_stay_together(seconds: float) -> None:
     """As many at a time, and none of them waits for the connection of another."""
-    meet(1000, {}, 0.05, within=5.0)
+    meet(1000, {}, 0.05, within=seconds)
 
 
 async def slow(port: int) -> float:

@@ -50,8 +50,8 @@ class SlowBatches(FakeBatches):
 class FakeLoader:
     """Fulfils ``ports.loaders.Loader``."""
 
-    def load(self, location: Location, profile: str, remembered: int) -> tuple[Batches, HostedModel]:
-        del remembered
+    def load(self, location: Location, profile: str, spare: int) -> tuple[Batches, HostedModel]:
+        del spare
         words = location.token.split()
         if words[0] != "parrot":
             msg = f"The model could not be loaded: {location.token} is none"

@@ -13,6 +13,7 @@ from mlxknife.adapters.mlx.choosing import processors, sampler
 from mlxknife.adapters.mlx.numbers import likeliest, number_at
 from mlxknife.adapters.mlx.one_by_one import OneByOne
 from mlxknife.adapters.mlx.prefixes import Prefix, Prefixes
+from mlxknife.adapters.mlx.room import Appetite
 from mlxknife.adapters.mlx.running import Memory, Moved, Runner, Start
 from mlxknife.adapters.mlx.together import Together
 from mlxknife.domain.errors import EngineError, ValidationError
@@ -37,18 +38,21 @@ class MlxBatches:
         ends: Collection[int],
         *,
         budget: int,
+        room: int | None = None,
         places: int = 32,
         piece: int = 256,
     ) -> None:
         """Take a model, the tokens that end a turn, and how many bytes may be kept of rows that have ended.
 
+        ``room`` is how many bytes rows that run may take together, as far as that can be foreseen.
         ``places`` is how many rows run at a time, ``piece`` how many tokens of prompts are read in a step.
         """
         self._model = model
         self._ends = frozenset(ends)
         self._places = places
         self._piece = piece
-        self._vocabulary = _vocabulary(model)
+        self._room = room
+        self._vocabulary, self._appetite = _shapes(model)
         self._prefixes: Prefixes[list[Any]] = Prefixes(budget)
         self._can_batch = all(_goes_side_by_side(layer) for layer in _fresh_layers(model))
         self._waiting: dict[int, Row] = {}
@@ -103,7 +107,7 @@ class MlxBatches:
             return self._gave_up(self._failure)
         failed = list[RowError]()
         try:
-            while self._waiting and len(self._running) < runner.places:
+            while self._waiting and len(self._running) < runner.places and self._has_room():
                 row = self._waiting.pop(next(iter(self._waiting)))
                 start = self._start_of(row)
                 if isinstance(start, RowError):
@@ -138,6 +142,11 @@ class MlxBatches:
         if self._can_batch:
             return Together(self._model, self._ends, self._places, self._piece)
         return OneByOne(self._model, self._ends, self._piece)
+
+    def _has_room(self) -> bool:
+        """Whether the row that waits for longest can begin beside those that run."""
+        row = next(iter(self._waiting.values()))
+        return self._appetite.fits(row, [one.row for one in self._running.values()], self._room)
 
     def _start_of(self, row: Row) -> Start | RowError:
         """Return all that a row begins with. Where that fails, the runner knows nothing of it, and no other fails."""
@@ -231,11 +240,13 @@ def _up_to(known: int, prefix: Prefix[list[Any]]) -> list[Any]:
     return layers
 
 
-def _vocabulary(model: Any) -> int:  # noqa: ANN401
-    """Return how many tokens a model knows, from the shape of what it would say; nothing is computed."""
+def _shapes(model: Any) -> tuple[int, Appetite]:  # noqa: ANN401
+    """Return how many tokens a model knows, and what it remembers of one; both are shapes, and nothing is computed."""
     import mlx.core as mx  # noqa: PLC0415 - it is loaded by now
 
-    return int(model(mx.array([[0]]), cache=_fresh_layers(model)).shape[-1])
+    layers = _fresh_layers(model)
+    vocabulary = int(model(mx.array([[0]]), cache=layers).shape[-1])
+    return vocabulary, Appetite.of(layers)
 
 
 def _goes_side_by_side(layer: Any) -> bool:  # noqa: ANN401

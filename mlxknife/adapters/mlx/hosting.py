@@ -9,22 +9,27 @@ from mlxknife.adapters.mlx.text import MlxEngine
 from mlxknife.domain.model.hosting import HostedModel
 from mlxknife.domain.model.snapshot import Location
 
-_LEAST_SPARE = 256 * 1024 * 1024
-"""Bytes of freed memory that MLX may keep for the next step, however little prompts may take."""
+_SHARE_REMEMBERED = 4
+_MOST_REMEMBERED = 4 * 1024**3
+"""What is kept of rows that have ended: this part of what may be taken, but no more than so many bytes."""
+_SHARE_FREED = 16
+_LEAST_FREED = 256 * 1024 * 1024
+"""Freed memory that MLX keeps for the next step: this part of it, but no fewer than so many bytes."""
 
 
 class MlxLoader:
     """Loads as ``MlxEngine`` does, for the batch."""
 
-    def load(self, location: Location, profile: str, remembered: int) -> tuple[MlxBatches, HostedModel]:
+    def load(self, location: Location, profile: str, spare: int) -> tuple[MlxBatches, HostedModel]:
         """See ``Loader.load``."""
         cpu.spare_processors(location.token)
         model = MlxEngine().load(location, profile)
         with our_errors("loaded"):
             import mlx.core as mx  # noqa: PLC0415 - it is loaded by now
 
-            mx.set_cache_limit(max(_LEAST_SPARE, remembered))
-            batches = model.batches(remembered)
+            remembered = min(spare // _SHARE_REMEMBERED, _MOST_REMEMBERED)
+            mx.set_cache_limit(max(_LEAST_FREED, spare // _SHARE_FREED))
+            batches = model.batches(remembered, spare - remembered)
             return batches, HostedModel(
                 tokenizer=model.written_tokenizer(),
                 vocabulary_size=batches.vocabulary_size,

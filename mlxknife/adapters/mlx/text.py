@@ -95,9 +95,9 @@ class MlxTextModel:
         with our_errors("loaded"):
             return str(backend.to_str())
 
-    def batches(self, budget: int) -> MlxBatches:
-        """Return the same model for many answers at a time; ``budget`` is as ``MlxBatches`` has it."""
-        return MlxBatches(self._models[0], self._ends, budget=budget)
+    def batches(self, budget: int, room: int) -> MlxBatches:
+        """Return the same model for many answers at a time; ``budget`` and ``room`` are as ``MlxBatches`` has them."""
+        return MlxBatches(self._models[0], self._ends, budget=budget, room=room)
 
     def generate(self, request: TokenRequest) -> Generator[Step]:
         """See ``TextModel.generate``."""

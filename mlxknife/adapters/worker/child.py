@@ -61,7 +61,7 @@ def _serve(line: _Line, parent: int, loader: Loader) -> None:
 def _loaded(line: _Line, start: Start, loader: Loader) -> Batches | None:
     began = time.monotonic()
     try:
-        batches, model = loader.load(start.location(), start.profile, start.remembered)
+        batches, model = loader.load(start.location(), start.profile, start.spare)
         try:
             message = packed(Ready(model, time.monotonic() - began))
         except (OverflowError, UnicodeError) as exc:
