@@ -95,15 +95,14 @@ def open_app(
     )
 
 
-_SHARE_SPARE = 2
-_SPARE_WHERE_NOBODY_KNOWS = 4 * 1024**3
+_FREE_WHERE_NOBODY_KNOWS = 8 * 1024**3
 
 
 def open_hosts() -> Hosts:
     """Open what runs models in processes of their own; it works on the asyncio loop that calls it."""
     from mlxknife.adapters.worker.hosts import WorkerHosts  # noqa: PLC0415 - only a server runs models so
 
-    return WorkerHosts((sys.executable, "-P", "-m", "mlxknife", "--worker-fd"), _spare)
+    return WorkerHosts((sys.executable, "-P", "-m", "mlxknife", "--worker-fd"), _free)
 
 
 def run_worker(descriptor: int, parent: int) -> int:
@@ -114,10 +113,10 @@ def run_worker(descriptor: int, parent: int) -> int:
     return serve(descriptor, parent, MlxLoader())
 
 
-def _spare() -> int:
-    """Return how many bytes a model that is started now may take beside itself."""
+def _free() -> int:
+    """Return how many bytes there are for a model that is started now."""
     free = Machine().memory_available_bytes()
-    return _SPARE_WHERE_NOBODY_KNOWS if free is None else free // _SHARE_SPARE
+    return _FREE_WHERE_NOBODY_KNOWS if free is None else free
 
 
 def _run_server(app: App, settings: ServerSettings, on_ready: Callable[[str], None]) -> int:

@@ -40,7 +40,9 @@ class EventStream:
                 await self.say(b"")
             return task.result()
         finally:
-            if not task.done():
+            if task.done():
+                _ = task.cancelled() or task.exception()  # somebody looked at it, even where we end for another reason
+            else:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
             del task  # an error knows this frame: if the frame knew the error too, both would stay until a collection

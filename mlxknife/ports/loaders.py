@@ -12,11 +12,11 @@ from mlxknife.ports.batches import Batches
 class Loader(Protocol):
     """Loads models for batches."""
 
-    def load(self, location: Location, profile: str, spare: int) -> tuple[Batches, HostedModel]:
+    def load(self, location: Location, profile: str, free: int) -> tuple[Batches, HostedModel]:
         """Load a model whose files are whole, and return its batch and what is known of it.
 
-        ``profile`` says how a machine without GPU is to be used, ``spare`` how many bytes may be taken beside it, for
-        rows that run and of those that have ended. Raises EngineError where the runtime cannot, or where the tokenizer
-        cannot be handed on.
+        ``profile`` says how a machine without GPU is to be used, ``free`` how many bytes there are for it, for rows
+        that run and for what is kept of those that have ended. Raises EngineError where the runtime cannot, or where
+        the tokenizer cannot be handed on.
         """
         ...

@@ -104,6 +104,17 @@ def test_half_a_letter_at_the_end_is_dropped_and_a_number_without_a_token_says_n
         assert _in_run(kind, [strange, *tokens[:end], strange]) == _in_run(kind, tokens[:end])
 
 
+@pytest.mark.parametrize("letter", ["é", "€", "👍"])
+@pytest.mark.parametrize("kind", ["byte-level", "parrot"])
+def test_a_letter_is_whole_behind_any_number_of_bytes_that_are_none(kind: str, letter: str) -> None:
+    served = _served(kind)
+    numbers = {served.bytes_of(number): number for number in range(len(served.vocabulary))}
+    stray, parts = numbers[b"\x80"], [numbers[bytes([byte])] for byte in letter.encode()]
+    for count in range(40):
+        joining = Joining(_loaded(kind))
+        assert "".join([*map(joining.feed, [stray] * count + parts), joining.rest()]).endswith(letter)
+
+
 def test_a_space_that_an_answer_begins_with_is_told() -> None:
     """A parrot that is cut off in the middle of its answer goes on with the space."""
     answer = ANSWERS[CAPITAL]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tokenizers
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from mlxknife.adapters.hf_tokenizers import bounds
 from mlxknife.adapters.hf_tokenizers.failures import our_errors
@@ -33,6 +33,7 @@ WORDS = (
     ">",
     "\u2581",
     "user",
+    "\u0120",
 )
 
 pieces = st.sampled_from((*MARKS, *WORDS))
@@ -41,7 +42,7 @@ texts = st.lists(pieces, max_size=12).map("".join)
 
 @st.composite
 def added(draw: st.DrawFn) -> list[AddedToken]:
-    marks = draw(st.lists(st.sampled_from((*MARKS, " x", "\n")), unique=True, min_size=1))
+    marks = draw(st.lists(st.sampled_from((*MARKS, " x", "\n", "\u0120", "\u0120\u0120")), unique=True, min_size=1))
     flag = st.booleans()
     return [
         AddedToken(
@@ -72,6 +73,9 @@ def opened(draw: st.DrawFn) -> tokenizers.Tokenizer:
     )
     made.pre_tokenizer = draw(st.sampled_from(splits))
     made.decoder = decoders.ByteLevel()
+    trimming = draw(st.sampled_from((None, processors.ByteLevel(trim_offsets=True))))
+    if trimming is not None:
+        made.post_processor = trimming
     normalizer = draw(
         st.sampled_from(
             (

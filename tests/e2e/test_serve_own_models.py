@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from mlxknife.bootstrap import open_app
 from tests.e2e.processes import Machine
 from tests.e2e.serving import eventually, serving
 from tests.parrot import ANSWERS, answers, parrot_folder
@@ -29,3 +30,17 @@ def test_a_folder_that_goes_is_not_served_and_what_comes_in_its_place_is(machine
         assert server.chat("bird", answers.CAPITAL).text() == ANSWERS[answers.CAPITAL]
         assert server.worker() != before, "another folder is another model"
         eventually(lambda: [one["id"] for one in server.ask("/v1/models").document()["data"]] == ["bird"])
+
+
+def test_a_file_that_is_overwritten_where_it_stands_makes_another_model(machine: Machine) -> None:
+    """With the same name, size and inode, as ``cp`` does it."""
+    folder = machine.root / "bird"
+    shutil.copytree(parrot_folder(), folder)
+    app = open_app(hub_cache=machine.root / "hub", workspace_home=machine.root / "workspaces", environment={})
+    before = app.open_serving().start_with(str(folder)).key
+    assert app.open_serving().start_with(str(folder)).key == before
+    weights = folder / "model.safetensors"
+    data = weights.read_bytes()
+    with weights.open("r+b") as file:
+        file.write(data[:-1] + bytes([data[-1] ^ 1]))
+    assert app.open_serving().start_with(str(folder)).key != before

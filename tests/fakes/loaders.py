@@ -50,8 +50,8 @@ class SlowBatches(FakeBatches):
 class FakeLoader:
     """Fulfils ``ports.loaders.Loader``."""
 
-    def load(self, location: Location, profile: str, spare: int) -> tuple[Batches, HostedModel]:
-        del spare
+    def load(self, location: Location, profile: str, free: int) -> tuple[Batches, HostedModel]:
+        del free
         words = location.token.split()
         if words[0] != "parrot":
             msg = f"The model could not be loaded: {location.token} is none"

@@ -257,6 +257,17 @@ def test_what_the_server_was_started_with_may_be_replaced_and_keeps_its_name() -
     assert after.info in serving.models()
 
 
+def test_what_was_found_under_another_spelling_before_it_changed_is_forgotten() -> None:
+    serving, system, _, disk = _elsewhere()
+    serving.start_with(_PATH)
+    system.time += 6
+    before = serving.find("my model")
+    disk |= {f"{_PATH}/{name}": data for name, data in chat_files(max_position_embeddings=77).items()}
+    after = serving.find(_PATH)
+    assert after.key != before.key
+    assert serving.find("my model").key == after.key
+
+
 def test_what_became_of_a_folder_is_told_without_its_path() -> None:
     serving, system, workspaces, disk = _elsewhere()
     serving.start_with(_PATH)

@@ -97,7 +97,7 @@ class _Pass:
             self._open(name, found.path, status.st_size)
         except OSError as exc:
             state = state_of(exc)
-        return FileFact(name, status.st_size, state, found.blob, (status.st_dev, status.st_ino))
+        return FileFact(name, status.st_size, state, found.blob, (status.st_dev, status.st_ino), status.st_ctime_ns)
 
     def _open(self, name: str, path: str, size: int) -> None:
         wanted = self._wanted

@@ -71,8 +71,8 @@ class Recall:
         for place in reversed(range(1, len(tokens))):
             mark = self._marks.texts.get(tokens[place])
             spot = None if mark is None else rest.token_to_chars(place)
-            if mark is None or spot is None:
-                continue
+            if mark is None or spot is None or spot[1] - spot[0] != len(mark):
+                continue  # the library may count blanks of a token to what stands beside it
             cut = head.cut + spot[0]
             end = cut + self._marks.reach
             if end <= len(text) and text.startswith(mark, cut):  # a number may be that of a word as well

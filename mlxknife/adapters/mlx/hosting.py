@@ -9,10 +9,12 @@ from mlxknife.adapters.mlx.text import MlxEngine
 from mlxknife.domain.model.hosting import HostedModel
 from mlxknife.domain.model.snapshot import Location
 
-_SHARE_REMEMBERED = 4
+_SHARE_RUNNING = 2
+"""What rows that run may take: this part of what the model leaves free."""
+_SHARE_REMEMBERED = 8
 _MOST_REMEMBERED = 4 * 1024**3
-"""What is kept of rows that have ended: this part of what may be taken, but no more than so many bytes."""
-_SHARE_FREED = 16
+"""What is kept of rows that have ended: this part of it, but no more than so many bytes."""
+_SHARE_FREED = 32
 _LEAST_FREED = 256 * 1024 * 1024
 """Freed memory that MLX keeps for the next step: this part of it, but no fewer than so many bytes."""
 
@@ -20,16 +22,16 @@ _LEAST_FREED = 256 * 1024 * 1024
 class MlxLoader:
     """Loads as ``MlxEngine`` does, for the batch."""
 
-    def load(self, location: Location, profile: str, spare: int) -> tuple[MlxBatches, HostedModel]:
+    def load(self, location: Location, profile: str, free: int) -> tuple[MlxBatches, HostedModel]:
         """See ``Loader.load``."""
         cpu.spare_processors(location.token)
         model = MlxEngine().load(location, profile)
         with our_errors("loaded"):
             import mlx.core as mx  # noqa: PLC0415 - it is loaded by now
 
-            remembered = min(spare // _SHARE_REMEMBERED, _MOST_REMEMBERED)
-            mx.set_cache_limit(max(_LEAST_FREED, spare // _SHARE_FREED))
-            batches = model.batches(remembered, spare - remembered)
+            left = max(0, free - mx.get_active_memory())
+            mx.set_cache_limit(max(_LEAST_FREED, left // _SHARE_FREED))
+            batches = model.batches(min(left // _SHARE_REMEMBERED, _MOST_REMEMBERED), left // _SHARE_RUNNING)
             return batches, HostedModel(
                 tokenizer=model.written_tokenizer(),
                 vocabulary_size=batches.vocabulary_size,

@@ -10,7 +10,9 @@ from typing import Any
 
 _HALF_A_LETTER = "\ufffd"
 _MOST_HELD = 16
-"""How many tokens may say nothing certain before they are told as they are."""
+"""How many tokens may say nothing certain before they are told as they are,"""
+_OF_A_LETTER = 3
+"""but for so many, which may be the beginning of a letter."""
 
 
 class Joining:
@@ -26,10 +28,13 @@ class Joining:
     def feed(self, token: int) -> str:
         """Return the text that is certain with one token more: never half of a letter."""
         self._held.append(token)
-        more = self._more()
-        if (not more or more.endswith(_HALF_A_LETTER)) and len(self._held) < _MOST_HELD:
-            return ""
-        self._told, self._held = self._held, []
+        more, left = self._more(), list[int]()
+        if not more or more.endswith(_HALF_A_LETTER):
+            if len(self._held) < _MOST_HELD:
+                return ""
+            self._held, left = self._held[:-_OF_A_LETTER], self._held[-_OF_A_LETTER:]
+            more = self._more()
+        self._told, self._held = self._held, left
         return more
 
     def rest(self) -> str:

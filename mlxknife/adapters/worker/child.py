@@ -61,7 +61,7 @@ def _serve(line: _Line, parent: int, loader: Loader) -> None:
 def _loaded(line: _Line, start: Start, loader: Loader) -> Batches | None:
     began = time.monotonic()
     try:
-        batches, model = loader.load(start.location(), start.profile, start.spare)
+        batches, model = loader.load(start.location(), start.profile, start.free)
         try:
             message = packed(Ready(model, time.monotonic() - began))
         except (OverflowError, UnicodeError) as exc:
@@ -77,10 +77,14 @@ def _loaded(line: _Line, start: Start, loader: Loader) -> Batches | None:
 def _run(line: _Line, batches: Batches) -> None:
     """Step for ever; ConnectionError is the way out."""
     while True:
+        news = False
         for message in line.arrived(may_wait=batches.is_idle):
+            news = True
             trouble = _heeded(batches, message)
             if trouble is not None:
                 line.send(packed(trouble))
+        if news:  # a step that begins to read a prompt takes long
+            line.flush()
         if not batches.is_idle:
             step = batches.step()
             is_end = bool(step.errors) or any(row.ended is not None for row in step.steps)
@@ -140,6 +144,11 @@ class _Line:
         else:
             with self._sending:
                 self._told.append(data)
+
+    def flush(self) -> None:
+        """Send what is to go out. Raises ConnectionError."""
+        if self._told:
+            self.send(b"")
 
     def beat(self) -> None:
         """Give a sign of life. Raises ConnectionError."""

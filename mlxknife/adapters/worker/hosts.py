@@ -22,19 +22,19 @@ _DEFAULT_LIMITS = Limits()
 class WorkerHosts:
     """Starts processes; ``start`` is to be called on a loop that runs, and everything is told from that loop."""
 
-    def __init__(self, command: Sequence[str], spare: Callable[[], int], limits: Limits = _DEFAULT_LIMITS) -> None:
+    def __init__(self, command: Sequence[str], free: Callable[[], int], limits: Limits = _DEFAULT_LIMITS) -> None:
         """Take the command that runs ``child.serve``, and after which time a process hangs.
 
-        The numbers of a descriptor and of this process are put behind the command. ``spare`` tells, at each start, how
-        many bytes a process may take beside its model.
+        The numbers of a descriptor and of this process are put behind the command. ``free`` tells, at each start, how
+        many bytes a process may take with its model.
         """
         self.command = tuple(command)
-        self._spare = spare
+        self._free = free
         self._limits = limits
 
     def start(self, location: Location, profile: str, on_event: Callable[[HostEvent], None]) -> Host:
         """See ``Hosts.start``."""
-        start = packed(Start.of(location, profile, self._spare(), self._limits.beat))
+        start = packed(Start.of(location, profile, self._free(), self._limits.beat))
         try:
             ours, theirs = socket.socketpair()
         except OSError as exc:

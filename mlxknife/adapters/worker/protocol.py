@@ -29,15 +29,15 @@ class Start(Struct, tag="start", array_like=True, frozen=True):
     place: bytes
     bounds: tuple[bytes, ...]
     profile: str
-    spare: int
+    free: int
     beat: float
     """Seconds between two signs of life."""
 
     @classmethod
-    def of(cls, location: Location, profile: str, spare: int, beat: float) -> Start:
+    def of(cls, location: Location, profile: str, free: int, beat: float) -> Start:
         """Write a location down."""
         bounds = tuple(os.fsencode(bound) for bound in location.bounds)
-        return cls(os.fsencode(location.token), bounds, profile, spare, beat)
+        return cls(os.fsencode(location.token), bounds, profile, free, beat)
 
     def location(self) -> Location:
         """Return the location as it was."""

@@ -42,6 +42,8 @@ class FileFact:
     blob: str | None
     identity: tuple[int, int] | None
     """Device and inode, so that a blob with two names is counted once."""
+    changed: int | None = None
+    """When it was last written to or renamed, in nanoseconds, where that is known."""
 
 
 @attrs.frozen

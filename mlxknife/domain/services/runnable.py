@@ -31,7 +31,9 @@ class Runnable:
         """
         if self.info.cached:
             return self.location.token
-        files = frozenset((file.name, file.size, file.identity) for file in self.facts.files if _is_read(file))
+        files = frozenset(
+            (file.name, file.size, file.identity, file.changed) for file in self.facts.files if _is_read(file)
+        )
         return f"{self.location.token}#{hash(files):x}"
 
     @property

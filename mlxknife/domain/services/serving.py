@@ -154,8 +154,18 @@ class Serving:
         except ValidationError as exc:
             exc.param = exc.param or "model"
             raise
+        self._forget_before(served)
         self._found[spec] = now, served
         return served
+
+    def _forget_before(self, served: Served) -> None:
+        """Forget what was found in the same place before it changed, whatever it was called."""
+        known_ones = list(self._found.items())
+        self._found = {
+            name: (seen, one)
+            for name, (seen, one) in known_ones
+            if one.location != served.location or one.key == served.key
+        }
 
     def _look(self, own: _Own) -> Served:
         """Look at a model that the server was started with. Raises what ``find`` raises, without its path."""
