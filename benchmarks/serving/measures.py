@@ -21,7 +21,7 @@ TOKENS = 256
 PROMPT = 24
 LONG = 4096
 CHAT_PROMPT = 2048
-_FEW = 8
+FEW = 8
 _SHORTS = 4
 _ENDLESS = 4000
 _CLIENT = Path(__file__).parent / "client.py"
@@ -55,7 +55,7 @@ def starter_throughput(server: Server, clients: int, random: Random, count: Call
 
 def first_tokens(server: Server, random: Random) -> dict[str, float]:
     """Return the seconds until the first token of short requests: of an idle server, and beside a stream."""
-    shorts = [_order(server, tiny.text_of(random, PROMPT), _FEW) for _ in range(_SHORTS)]
+    shorts = [_order(server, tiny.text_of(random, PROMPT), FEW) for _ in range(_SHORTS)]
     alone = [one | {"behind": [number - 1] if number else []} for number, one in enumerate(shorts)]
     idle = [_first(one) for one in _asked(server, alone)]
     stream = _order(server, tiny.text_of(random, PROMPT), _ENDLESS)
@@ -83,12 +83,12 @@ def beside_a_long_prompt(server: Server, random: Random) -> dict[str, float]:
 def second_turn(server: Server, random: Random) -> dict[str, float]:
     """Return the seconds until the first token of a long chat's first and second turn."""
     turns = _turns(tiny.text_of(random, CHAT_PROMPT))
-    (first,) = _asked(server, [_chat_order(server, turns, 2 * _FEW)])
+    (first,) = _asked(server, [_chat_order(server, turns, 2 * FEW)])
     turns += [
         {"role": "assistant", "content": first["text"]},
-        {"role": "user", "content": tiny.text_of(random, _FEW)},
+        {"role": "user", "content": tiny.text_of(random, FEW)},
     ]
-    (second,) = _asked(server, [_chat_order(server, turns, _FEW)])
+    (second,) = _asked(server, [_chat_order(server, turns, FEW)])
     return {"cold": _first(first), "second": _first(second)}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import IO, Any
 
 from processes import say
 
@@ -60,7 +61,7 @@ def measure(servers: Sequence[Server], folder: Path, rounds: int, found: Found) 
                 what = f"at {size}"
                 bare, ours = list[float](), list[float]()
                 for again in range(_AGAIN if number else 1):
-                    bare.append(raw(questions, measures.TOKENS))
+                    bare.append(raw.speed(questions, measures.TOKENS))
                     for server in running if again == 0 else running[:1]:
                         _one(into, slow, server, what, _throughput(size), random)
                     ours.append(into.of(f"{what} speed", OURS)[number])
@@ -69,6 +70,9 @@ def measure(servers: Sequence[Server], folder: Path, rounds: int, found: Found) 
             for name, work in _OTHERS:
                 for server in running:
                     _one(into, slow, server, name, work, random)
+            turns = [tiny.text_of(random, count) for count in (measures.CHAT_PROMPT, measures.FEW)]
+            for name, seconds in zip(("cold", "second"), raw.first_tokens(turns, 2 * measures.FEW), strict=True):
+                into.add(f"turn {name}", RAW, seconds)
 
 
 def measure_starter(servers: Sequence[Server], folder: Path, rounds: int, found: Found) -> None:
@@ -92,7 +96,9 @@ def measure_starter(servers: Sequence[Server], folder: Path, rounds: int, found:
             into.round = number
             for size in measures.SIZES if number else measures.SIZES[:1]:
                 what = f"starter at {size}"
-                into.add(f"{what} speed", RAW, raw([starter.question(random) for _ in range(size)], starter.TOKENS))
+                into.add(
+                    f"{what} speed", RAW, raw.speed([starter.question(random) for _ in range(size)], starter.TOKENS)
+                )
                 for server in servers:
                     if server.is_there:
                         _one(into, slow, server, what, work_for(size), random)
@@ -129,24 +135,42 @@ def _one(found: Found, slow: set[tuple[str, str]], server: Server, what: str, wo
         found.add(f"{what} {name}", server.name, value)
 
 
+class _Raw:
+    """The bare generator."""
+
+    def __init__(self, asked: IO[str], said: IO[str]) -> None:
+        """Take the two ends of its process."""
+        self._asked = asked
+        self._said = said
+
+    def speed(self, questions: Sequence[str], tokens: int) -> float:
+        """Return tokens per second over answers that begin together."""
+        speed: float = self._answer({"questions": questions, "tokens": tokens})
+        return speed
+
+    def first_tokens(self, turns: Sequence[str], tokens: int) -> list[float]:
+        """Return the seconds until the first token of the two turns of a chat."""
+        seconds: list[float] = self._answer({"turns": turns, "tokens": tokens})
+        return seconds
+
+    def _answer(self, order: dict[str, Any]) -> Any:  # noqa: ANN401
+        print(json.dumps(order), file=self._asked, flush=True)
+        line = self._said.readline()
+        if not line:
+            sys.exit("benchmark stopped: the bare generator ended")
+        return json.loads(line)
+
+
 @contextmanager
-def _raw(folder: Path) -> Iterator[Callable[[Sequence[str], int], float]]:
+def _raw(folder: Path) -> Iterator[_Raw]:
     """Lend the bare generator, in a process that waits while others are measured."""
     script = Path(__file__).parent / "raw.py"
     command = [sys.executable, str(script), str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         asked, said = process.stdin, process.stdout
         assert asked is not None and said is not None  # noqa: S101, PT018 - for mypy
-
-        def speed(questions: Sequence[str], tokens: int) -> float:
-            print(json.dumps({"questions": questions, "tokens": tokens}), file=asked, flush=True)
-            line = said.readline()
-            if not line:
-                sys.exit("benchmark stopped: the bare generator ended")
-            return float(line)
-
         said.readline()
         try:
-            yield speed
+            yield _Raw(asked, said)
         finally:
             asked.close()

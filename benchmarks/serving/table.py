@@ -78,7 +78,7 @@ def _throughput(found: Found, key_of: str, model: str) -> Iterator[Row]:
 
 def _latency(found: Found) -> Iterator[Row]:
     def amounts(key: str) -> dict[str, float | None]:
-        return {who: _median(found.of(key, who), 1000) for who in (OURS, *PEERS)}
+        return {who: _median(found.of(key, who), 1000) for who in (OURS, RAW, *PEERS)}
 
     ratio = _ratio(found.of("first busy", OURS), found.of("first idle", OURS))
     what = "first token of an idle server, ms"
@@ -91,7 +91,7 @@ def _latency(found: Found) -> Iterator[Row]:
     ):
         ratio = _ratio(found.of(key, OURS), found.of(key, LM))
         yield Row(what, LM, amounts(key), ratio, target, is_floor=False, digits=1)
-    shares = {who: _ratio(found.of("turn second", who), found.of("turn cold", who)) for who in (OURS, *PEERS)}
+    shares = {who: _ratio(found.of("turn second", who), found.of("turn cold", who)) for who in (OURS, RAW, *PEERS)}
     for what, key in (("first", "turn cold"), ("second", "turn second")):
         row = f"first token of the {what} turn of a chat of {CHAT_PROMPT}, ms"
         yield Row(row, "", amounts(key), None, None, is_floor=False, digits=1)
