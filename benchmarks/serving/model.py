@@ -67,15 +67,21 @@ def text_of(random: Random, count: int) -> str:
 
 def write_model(hub: Path) -> Path:
     """Put the model into a cache as huggingface_hub lays it out; return its folder."""
-    repo = hub / f"models--{NAME.replace('/', '--')}"
-    folder = repo / "snapshots" / _COMMIT
-    folder.mkdir(parents=True)
-    (repo / "refs").mkdir()
-    (repo / "refs" / "main").write_text(_COMMIT)
+    folder = make_snapshot(hub, NAME, _COMMIT)
     (folder / "config.json").write_text(json.dumps(config(), indent=2))
     (folder / "README.md").write_text("---\nlibrary_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n---\n")
     _write_tokenizer(folder)
     _write_weights(folder)
+    return folder
+
+
+def make_snapshot(hub: Path, name: str, commit: str) -> Path:
+    """Make the folder of a model's only commit, which is its main branch."""
+    repo = hub / f"models--{name.replace('/', '--')}"
+    folder = repo / "snapshots" / commit
+    folder.mkdir(parents=True)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(commit)
     return folder
 
 

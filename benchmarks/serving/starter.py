@@ -15,6 +15,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from serving.model import make_snapshot
+
 NAME = "mlx-community/SmolLM2-135M-Instruct-float32"
 TOKENS = 24
 _COMMIT = "89abcdef0123456789abcdef0123456789abcdef"
@@ -31,11 +33,7 @@ def question(random: Random) -> str:
 
 def write_model(hub: Path) -> Path:
     """Bring the starter and put its copy into a cache as huggingface_hub lays it out; return the folder."""
-    repo = hub / f"models--{NAME.replace('/', '--')}"
-    folder = repo / "snapshots" / _COMMIT
-    folder.mkdir(parents=True)
-    (repo / "refs").mkdir()
-    (repo / "refs" / "main").write_text(_COMMIT)
+    folder = make_snapshot(hub, NAME, _COMMIT)
     workspaces = hub.parent / "workspaces"
     surroundings = {**os.environ, "MLXK_WORKSPACE_HOME": str(workspaces), "MLXK_WHEELS": str(_WHEELS)}
     command = [sys.executable, "-m", "mlxknife", "pull", "starter"]
