@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from mlxknife.domain.services.verifier import Verifier
-
 if TYPE_CHECKING:  # a command pays for the import of what it uses only, and these are only named
     from collections.abc import Callable
 
@@ -24,6 +22,7 @@ if TYPE_CHECKING:  # a command pays for the import of what it uses only, and the
     from mlxknife.domain.services.serving import Serving
     from mlxknife.domain.services.starting import Starting
     from mlxknife.domain.services.tee import Tee
+    from mlxknife.domain.services.verifier import Verifier
     from mlxknife.ports.disposal import Disposal
     from mlxknife.ports.engine import Engine
     from mlxknife.ports.hasher import Hasher
@@ -53,11 +52,12 @@ class App:
     settings: Settings
     finder: Finder
     inspector: Inspector
-    inventory: RuntimeInventory
     hasher: Hasher
     proofs: Proofs
     workers: Workers
-    disposal: Disposal
+    open_inventory: Callable[[], RuntimeInventory] = attrs.field(repr=False)
+    """Opens what knows the installed packages, which a transfer does not need."""
+    open_disposal: Callable[[], Disposal] = attrs.field(repr=False)
     open_hub: Callable[[], Hub] = attrs.field(repr=False)
     """Opens the Hub, which only a pull needs."""
     open_intake: Callable[[], Intake] = attrs.field(repr=False)
@@ -84,7 +84,12 @@ class App:
         """``list`` and ``show``."""
         from mlxknife.domain.services.catalog import Catalog  # noqa: PLC0415
 
-        return Catalog(self.finder, self.inspector, self.inventory, Verifier(self.hasher, self.proofs), self.workers)
+        return Catalog(self.finder, self.inspector, self.open_inventory(), self._verifier, self.workers)
+
+    @cached_property
+    def disposal(self) -> Disposal:
+        """What takes things out of the cache."""
+        return self.open_disposal()
 
     @cached_property
     def remover(self) -> Remover:
@@ -140,7 +145,7 @@ class App:
         """``health``."""
         from mlxknife.domain.services.health import Health  # noqa: PLC0415
 
-        return Health(self.finder, self.inspector, Verifier(self.hasher, self.proofs), self.workers)
+        return Health(self.finder, self.inspector, self._verifier, self.workers)
 
     @cached_property
     def tee(self) -> Tee:
@@ -148,3 +153,9 @@ class App:
         from mlxknife.domain.services.tee import Tee  # noqa: PLC0415
 
         return Tee(self.catalog, self.open_programs(), self.system, self.has_gpu)
+
+    @cached_property
+    def _verifier(self) -> Verifier:
+        from mlxknife.domain.services.verifier import Verifier  # noqa: PLC0415
+
+        return Verifier(self.hasher, self.proofs)

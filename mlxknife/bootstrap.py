@@ -12,10 +12,8 @@ import attrs
 
 from mlxknife.adapters.folder.hashing import ThreadedHasher
 from mlxknife.adapters.folder.reader import FolderReader
-from mlxknife.adapters.hfcache.disposal import CacheDisposal
 from mlxknife.adapters.hfcache.proofs import CacheProofs
 from mlxknife.adapters.hfcache.store import HfCache
-from mlxknife.adapters.packages.inventory import InstalledPackages
 from mlxknife.adapters.process.workers import ForkedWorkers, SerialWorkers
 from mlxknife.adapters.system.accelerator import has_gpu
 from mlxknife.adapters.system.machine import Machine
@@ -32,12 +30,14 @@ if TYPE_CHECKING:
     from mlxknife.domain.services.residents import Residents
     from mlxknife.domain.services.serving import Served, Serving
     from mlxknife.http.options import Options
+    from mlxknife.ports.disposal import Disposal
     from mlxknife.ports.engine import Engine
     from mlxknife.ports.hosts import Hosts
     from mlxknife.ports.hub import Hub
     from mlxknife.ports.importer import Importer
     from mlxknife.ports.intake import Intake
     from mlxknife.ports.programs import Programs
+    from mlxknife.ports.runtime_inventory import RuntimeInventory
     from mlxknife.ports.starters import StarterSource
     from mlxknife.ports.templates import Templates
     from mlxknife.ports.tokenizers import Tokenizers
@@ -73,11 +73,11 @@ def open_app(
             workspaces=LocalWorkspaces(settings.workspace_home),
         ),
         inspector=Inspector(reader=FolderReader()),
-        inventory=InstalledPackages(),
         hasher=ThreadedHasher(),
         proofs=CacheProofs(settings.hub_cache),
         workers=ForkedWorkers() if may_fork else SerialWorkers(),
-        disposal=CacheDisposal(settings.hub_cache),
+        open_inventory=_open_inventory,
+        open_disposal=partial(_open_disposal, settings),
         open_hub=partial(_open_hub, settings),
         open_intake=partial(_open_intake, settings),
         open_engine=_open_engine,
@@ -199,6 +199,18 @@ def _open_programs() -> Programs:
     from mlxknife.adapters.process.programs import LocalPrograms  # noqa: PLC0415 - only mlx-tee runs any
 
     return LocalPrograms()
+
+
+def _open_inventory() -> RuntimeInventory:
+    from mlxknife.adapters.packages.inventory import InstalledPackages  # noqa: PLC0415 - a transfer asks for no runtime
+
+    return InstalledPackages()
+
+
+def _open_disposal(settings: Settings) -> Disposal:
+    from mlxknife.adapters.hfcache.disposal import CacheDisposal  # noqa: PLC0415 - most commands remove nothing
+
+    return CacheDisposal(settings.hub_cache)
 
 
 def _open_hub(settings: Settings) -> Hub:

@@ -17,8 +17,9 @@ BROKEN_PIPE = 141
 UNWRITABLE = 3
 
 _KILLED = 128
-_SELDOM = 20_000
-"""How many new objects the garbage collector waits for; Python's own 700 have it search all imports again and again."""
+_SELDOM = 100_000
+"""How many new objects the garbage collector waits for: more than a command imports. With Python's own 700 it searches
+all that was imported again and again."""
 _SWITCHED_OFF = ("", "0", "false", "no", "off")
 
 

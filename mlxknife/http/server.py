@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -26,6 +27,8 @@ _SIGNALLED = 128
 _LAST_WORDS = 2.0
 """Seconds for what has been told to end."""
 _GLANCE = 0.02
+_YOUNG = 20_000
+"""How many new objects the garbage collector waits for: a search among so many is not felt."""
 
 
 def serve(
@@ -56,6 +59,8 @@ async def _serve(
     on_ready: Callable[[str], None] | None,
 ) -> int:
     app = create(options)
+    gc.freeze()  # it lives as long as the process: no search for garbage need go over it again and again
+    gc.set_threshold(_YOUNG)
     front: Front = app.state.front
     server = Server(_config(app, options), front, url(sockets), on_ready)
     try:

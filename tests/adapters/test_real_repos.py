@@ -23,7 +23,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> InstalledPackages:
 @pytest.mark.parametrize("repo", REPOS, ids=lambda repo: repo.name)
 def test_a_repo_is_told_for_what_it_is(stage: Stage, packages: InstalledPackages, repo: Repo) -> None:
     stage.model(repo.files, name=repo.name)
-    (info,) = attrs.evolve(stage.app(), inventory=packages).catalog.list()
+    (info,) = attrs.evolve(stage.app(), open_inventory=lambda: packages).catalog.list()
     told = Repo(
         name=info.name,
         files=repo.files,
@@ -40,7 +40,7 @@ def test_a_repo_is_told_for_what_it_is(stage: Stage, packages: InstalledPackages
 def test_every_repo_keeps_its_verdict_in_one_cache(stage: Stage, packages: InstalledPackages) -> None:
     for repo in REPOS:
         stage.model(repo.files, name=repo.name)
-    listed = {info.name: info for info in attrs.evolve(stage.app(), inventory=packages).catalog.list()}
+    listed = {info.name: info for info in attrs.evolve(stage.app(), open_inventory=lambda: packages).catalog.list()}
     assert listed.keys() == {repo.name for repo in REPOS}
     runs = {name for name, info in listed.items() if info.runtime_compatible}
     assert runs == {repo.name for repo in REPOS if repo.reason is None}

@@ -88,7 +88,7 @@ def test_the_scenarios_of_health_and_compatibility(desk: Desk, snippet: str, nam
 
 def opened_with_old_packages(desk: Desk) -> App:
     app = mlxknife.open_app(hub_cache=desk.machine.hub, workspace_home=desk.machine.home, environment={})
-    return attrs.evolve(app, inventory=InstalledPackages(folders=(str(desk.packages),)))
+    return attrs.evolve(app, open_inventory=lambda: InstalledPackages(folders=(str(desk.packages),)))
 
 
 def test_the_library_says_the_same_of_an_architecture_that_is_too_new(desk: Desk) -> None:

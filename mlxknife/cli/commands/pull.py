@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import attrs
@@ -27,8 +27,8 @@ class Options:
 
     model: str
     revision: str | None = None
-    include: tuple[str, ...] = attrs.field(default=(), converter=tuple)
-    exclude: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
     force: bool = False
     dry_run: bool = False
 
@@ -60,7 +60,7 @@ def run(app: App, options: Options, console: Console) -> Answer:
         name, _ = app.puller.name(options.model)
         if name != options.model.partition("@")[0]:
             console.say((f"{options.model} means {name}",))
-        request = PullRequest(options.revision, options.include, options.exclude, options.force)
+        request = PullRequest(options.revision, tuple(options.include), tuple(options.exclude), options.force)
         plan = app.puller.plan(options.model, request, console.progress)
         if not options.dry_run:
             app.puller.execute(plan, console.progress)
