@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import attrs
 
@@ -39,58 +38,38 @@ async def claimed(residents: Residents, served: Served) -> Claim:
 
 @attrs.define(eq=False)
 class Telling:
-    """What is told of the answers of one request, to be taken in heaps: whoever is late gets all at once.
-
-    A heap comes at once after a pause, and else at its end: no reader sees a difference of milliseconds, and what is
-    sent once instead of five times leaves the processor to the model. The pauses of all requests end together, so that
-    neither this process nor that of a client with many of them is woken for each.
-    """
+    """What is told of the answers of one request, to be taken in heaps: whoever is late gets all at once."""
 
     silence: float
     """After about how many seconds without anything an empty heap comes."""
-    pause: float = 0.0
-    """Seconds between the ends of pauses; a heap comes only then, but for the first and for the end of an answer."""
     _heap: list[tuple[int, Told | KnifeError]] = attrs.field(factory=list, init=False)
     _waiter: asyncio.Future[None] | None = attrs.field(default=None, init=False)
     _timer: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
     _quiet_halves: int = attrs.field(default=0, init=False)
-    _pausing: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
     def hear(self, index: int, told: Told | KnifeError) -> None:
         """Take what is told; called in the thread of the loop."""
         self._heap.append((index, told))
         self._quiet_halves = 0
-        if self._pausing is not None and (isinstance(told, KnifeError) or told.ended is not None):
-            self._pausing.cancel()
-            self._pausing = None
-        if self._pausing is None:
-            self._wake()
+        self._wake()
 
     async def heap(self) -> list[tuple[int, Told | KnifeError]]:
         """Return all that is there, at least one thing, or nothing after a silence."""
         if self._timer is None:
             self._watch()
-        if not self._heap or self._pausing is not None:
+        if not self._heap:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
         heap, self._heap = self._heap, []
-        if self.pause:
-            self._pausing = _at_next_tick(self.pause, self._resume)
         return heap
 
     def close(self) -> None:
         """Stop watching for silence."""
-        for timer in (self._timer, self._pausing):
-            if timer is not None:
-                timer.cancel()
-
-    def _resume(self) -> None:
-        self._pausing = None
-        if self._heap:
-            self._wake()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -106,8 +85,3 @@ class Telling:
             self._quiet_halves = 0
             self._wake()
         self._watch()
-
-
-def _at_next_tick(pause: float, wake: Callable[[], None]) -> asyncio.TimerHandle:
-    loop = asyncio.get_running_loop()
-    return loop.call_at((loop.time() // pause + 1) * pause, wake)

@@ -139,8 +139,7 @@ class Exchange:
             self._work.cancel()
 
     async def _answer(self) -> None:
-        options = self.front.options
-        telling = Telling(options.keep_alive_seconds, options.pause_seconds)
+        telling = Telling(self.front.options.keep_alive_seconds)
         try:
             await (self._streamed(telling) if self.order.is_stream else self._whole(telling))
         finally:

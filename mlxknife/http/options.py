@@ -43,8 +43,6 @@ class Options:
     """How long a client may leave its answer unread."""
     keep_alive_seconds: float = 10.0
     """How long a stream is silent at most."""
-    pause_seconds: float = 1 / 30
-    """How far the moments are apart at which streams are told what has come meanwhile, as one event."""
     grace_seconds: float = 10.0
     """How long a server that is to stop waits for what is running."""
 

@@ -78,43 +78,6 @@ def test_whoever_is_late_gets_everything_at_once() -> None:
     asyncio.run(listen())
 
 
-def test_what_comes_within_a_pause_is_one_heap() -> None:
-    async def listen() -> None:
-        telling = Telling(60.0, 3600.0)
-        telling.hear(0, Told())
-        assert await telling.heap() == [(0, Told())]
-        telling.hear(0, Told())
-        waiting = asyncio.create_task(telling.heap())
-        await asyncio.sleep(0.01)
-        assert not waiting.done()
-        over = Told(ended=FinishReason.STOP)
-        telling.hear(0, over)
-        assert await waiting == [(0, Told()), (0, over)]
-        telling.hear(0, Told())
-        late = asyncio.create_task(telling.heap())
-        await asyncio.sleep(0.01)
-        telling.hear(0, KnifeError("x"))
-        assert len(await late) == 2
-        telling.close()
-
-    asyncio.run(listen())
-
-
-def test_after_a_pause_it_goes_on() -> None:
-    async def listen() -> None:
-        telling = Telling(60.0, 0.001)
-        for _ in range(3):
-            telling.hear(0, Told())
-            assert await telling.heap() == [(0, Told())]
-            await asyncio.sleep(0.01)
-        telling.hear(0, Told())
-        telling.hear(1, Told())
-        assert len(await telling.heap()) == 2
-        telling.close()
-
-    asyncio.run(listen())
-
-
 def test_what_came_of_one_answer_is_joined() -> None:
     def said(text: str, kind: PieceKind = PieceKind.ANSWER, ended: FinishReason | None = None) -> Told:
         return Told((Piece(kind, text),), (TokenLikelihood(text, text.encode(), -1.0),), ended)

@@ -28,8 +28,8 @@ from mlxknife.ports.batches import Batches
 from mlxknife.ports.loaders import Loader
 
 _CHUNK = 256 * 1024
-_SOON = 0.004
-"""Seconds after which steps go out together: with a fast model, sending takes as long as a tenth of a step."""
+_PAUSE = 1 / 30
+"""Seconds after which steps go out together: no reader sees them pass, and the processor is left to a fast model."""
 
 
 def serve(descriptor: int, parent: int, loader: Loader) -> int:
@@ -75,11 +75,14 @@ def _loaded(line: _Line, start: Start, loader: Loader) -> Batches | None:
 
 
 def _run(line: _Line, batches: Batches) -> None:
-    """Step for ever; ConnectionError is the way out."""
+    """Step for ever; ConnectionError is the way out. The first and the last of a row do not wait for a pause to end."""
+    silent = set[int]()  # the rows of which nothing has been told
     while True:
         news = False
         for message in line.arrived(may_wait=batches.is_idle):
             news = True
+            if isinstance(message, Ask):
+                silent.add(message.row.id)
             trouble = _heeded(batches, message)
             if trouble is not None:
                 line.send(packed(trouble))
@@ -87,8 +90,10 @@ def _run(line: _Line, batches: Batches) -> None:
             line.flush()
         if not batches.is_idle:
             step = batches.step()
+            first = silent.intersection(row.row for row in step.steps) if silent else ()
+            silent.difference_update(first)
             is_end = bool(step.errors) or any(row.ended is not None for row in step.steps)
-            line.tell(packed(Stepped.of(step)), at_once=is_end or batches.is_idle)
+            line.tell(packed(Stepped.of(step)), at_once=bool(first) or is_end or batches.is_idle)
 
 
 def _heeded(batches: Batches, message: ToChild) -> Stepped | None:
@@ -110,8 +115,9 @@ def _heeded(batches: Batches, message: ToChild) -> Stepped | None:
 class _Line:
     """The child's end of the socket. Two threads send; one reads."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, pause: float = _PAUSE) -> None:
         self._connection = connection
+        self._pause = pause
         self._frames = Frames()
         self._sending = threading.Lock()
         self._beat = packed(Beat())
@@ -138,8 +144,8 @@ class _Line:
             self._sent = time.monotonic()
 
     def tell(self, data: bytes, *, at_once: bool) -> None:
-        """Send it soon: together with what follows, if that follows within milliseconds. Raises ConnectionError."""
-        if at_once or time.monotonic() - self._sent >= _SOON:
+        """Send it when the pause is over, together with what came in it. Raises ConnectionError."""
+        if at_once or time.monotonic() - self._sent >= self._pause:
             self.send(data)
         else:
             with self._sending:
