@@ -151,7 +151,9 @@ class Exchange:
     async def _begun(self, telling: Telling) -> list[tuple[int, Told | KnifeError]]:
         """Ask the model, once it is there for us; return the first that is told."""
         front = self.front
-        served = await front.in_thread(front.serving.find, self.order.model)
+        served: Served = front.serving.known(self.order.model)
+        if served is None:
+            served = await front.in_thread(front.serving.find, self.order.model)
         self.visit.model = served.info.name
         claim = self._claim = await claimed(front.residents, served)
         prepared = await self._prepared(served, claim.model)

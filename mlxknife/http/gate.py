@@ -17,7 +17,9 @@ from mlxknife.http.guards.keys import KeyGuard
 from mlxknife.http.guards.origins import OriginGuard
 from mlxknife.http.visit import Head, Visit, begin
 
-ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/ready", "/metrics", "/openapi.json")
+_ASKING = ("/v1/chat/completions", "/v1/completions")
+"""What asks a model, and needs a place."""
+ROUTES = (*_ASKING, "/v1/models", "/health", "/ready", "/metrics", "/openapi.json")
 _GONE = 499
 """As others note it: the client did not wait for the answer."""
 
@@ -63,6 +65,8 @@ class Gate:
                 return
             for guard in self.after_preflight:
                 guard(visit.head)
+            if visit.head.method == "POST" and visit.head.path.endswith(_ASKING):
+                self.front.check_place()  # here, and not where it is answered: refusing must cost little
             await self.app(scope, receive, exit_)
         except ClientGone:
             return

@@ -27,6 +27,10 @@ class Serving(Protocol):
         """Return what can run. Raises StorageError."""
         ...
 
+    def known(self, spec: str) -> Served | None:
+        """Return what ``find`` found a moment ago, or None. It takes no time; the thread of the loop calls it."""
+        ...
+
     def find(self, spec: str) -> Served:
         """Return the model of that name.
 

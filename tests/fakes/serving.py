@@ -59,11 +59,15 @@ class FakeServing:
     prepare_error: Exception | None = None
     prepare_seconds: float = 0.0
     listings: int = 0
+    found: dict[str, FakeServed] = attrs.field(factory=dict)
     requests: list[Request] = attrs.field(factory=list)
 
     def models(self) -> tuple[ModelInfo, ...]:
         self.listings += 1
         return tuple(map(info, self.names))
+
+    def known(self, spec: str) -> FakeServed | None:
+        return self.found.get(spec) if self.find_error is None else None
 
     def find(self, spec: str) -> FakeServed:
         if self.find_error is not None:
@@ -71,7 +75,7 @@ class FakeServing:
         if spec not in self.names:
             msg = f"No model '{spec}'"
             raise ModelNotFound(msg)
-        return FakeServed(info(spec))
+        return self.found.setdefault(spec, FakeServed(info(spec)))
 
     def prepare(self, served: FakeServed, model: HostedModel, request: Request) -> Request:
         assert isinstance(served, FakeServed)

@@ -178,12 +178,14 @@ def test_a_name_that_can_be_none_is_said_to_be_the_fault_of_the_field(spec: str)
 def test_a_look_at_the_disk_is_good_for_a_few_seconds() -> None:
     system = FakeSystem()
     serving = _serving(system=system)
+    assert serving.known("one") is None
     served, models = serving.find("one"), serving.models()
     assert isinstance(served, Served)
     system.time += 4
-    assert serving.find("one") is served
+    assert serving.find("one") is serving.known("one") is served
     assert serving.models() is models
     system.time += 2
+    assert serving.known("one") is None
     assert serving.find("one") is not served
     assert serving.find("one").key == served.key
     assert serving.models() is not models

@@ -25,7 +25,6 @@ class Generation:
         """Answer one request. Raises KnifeError where nothing has been sent yet."""
         visit = visit_of(scope)
         with self.front.bodies.counted() as account:
-            self.front.check_place()
             check_kind(visit.head)
             body = await account.read(receive)
             with self.front.place():  # only now: who sends slowly holds up nobody
