@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import IO, Any
@@ -24,7 +25,7 @@ Measure = Callable[[Server, Random], dict[str, float]]
 _ENOUGH = 15.0
 """A measure that took a server longer than so many seconds is made only once more."""
 _AGAIN = 5
-"""How often a round measures the bare generator and our server, in turns: a second is short for a ratio near one."""
+"""How often a round measures the bare generator and our server, in turns: one time is little for a ratio near one."""
 
 
 class Found:
@@ -58,18 +59,12 @@ def measure(servers: Sequence[Server], folder: Path, rounds: int, found: Found) 
             into.round = number
             for size in measures.SIZES:
                 questions = [tiny.text_of(random, measures.PROMPT) for _ in range(size)]
-                what = f"at {size}"
-                bare, ours = list[float](), list[float]()
-                for again in range(_AGAIN if number else 1):
-                    bare.append(raw.speed(questions, measures.TOKENS))
-                    for server in running if again == 0 else running[:1]:
-                        _one(into, slow, server, what, _throughput(size), random)
-                    ours.append(into.of(f"{what} speed", OURS)[number])
-                into.add(f"{what} speed", RAW, statistics.median(bare))
-                into.add(f"{what} speed", OURS, statistics.median(ours))
+                bare = partial(raw.speed, questions, measures.TOKENS)
+                one = partial(_one, into, slow, what=f"at {size}", work=_throughput(size), random=random)
+                _beside_raw(into, f"at {size}", bare, one, running)
             for name, work in _OTHERS:
                 for server in running:
-                    _one(into, slow, server, name, work, random)
+                    _one(into, slow, server, what=name, work=work, random=random)
             turns = [tiny.text_of(random, count) for count in (measures.CHAT_PROMPT, measures.FEW)]
             for name, seconds in zip(("cold", "second"), raw.first_tokens(turns, 2 * measures.FEW), strict=True):
                 into.add(f"turn {name}", RAW, seconds)
@@ -96,12 +91,23 @@ def measure_starter(servers: Sequence[Server], folder: Path, rounds: int, found:
             into.round = number
             for size in measures.SIZES if number else measures.SIZES[:1]:
                 what = f"starter at {size}"
-                into.add(
-                    f"{what} speed", RAW, raw.speed([starter.question(random) for _ in range(size)], starter.TOKENS)
-                )
-                for server in servers:
-                    if server.is_there:
-                        _one(into, slow, server, what, work_for(size), random)
+                bare = partial(raw.speed, [starter.question(random) for _ in range(size)], starter.TOKENS)
+                one = partial(_one, into, slow, what=what, work=work_for(size), random=random)
+                _beside_raw(into, what, bare, one, [server for server in servers if server.is_there])
+
+
+def _beside_raw(
+    found: Found, what: str, bare: Callable[[], float], one: Callable[[Server], None], servers: Sequence[Server]
+) -> None:
+    """Measure all servers once, and ours and the bare generator in turns several times; their medians count."""
+    speeds: dict[str, list[float]] = {RAW: [], OURS: []}
+    for again in range(_AGAIN if found.round else 1):
+        speeds[RAW].append(bare())
+        for server in servers if again == 0 else servers[:1]:
+            one(server)
+        speeds[OURS].append(found.of(f"{what} speed", OURS)[found.round])
+    for who, several in speeds.items():
+        found.add(f"{what} speed", who, statistics.median(several))
 
 
 def _throughput(size: int) -> Measure:
@@ -115,9 +121,9 @@ _OTHERS: tuple[tuple[str, Measure], ...] = (
 )
 
 
-def _one(found: Found, slow: set[tuple[str, str]], server: Server, what: str, work: Measure, random: Random) -> None:
+def _one(found: Found, slow: set[tuple[str, str]], server: Server, *, what: str, work: Measure, random: Random) -> None:
     """Measure one thing of one server; what went wrong takes the place of a value."""
-    if (what, server.name) in slow and found.values.get((f"{what} seconds", server.name)):
+    if (what, server.name) in slow and server.name != OURS and found.values.get((f"{what} seconds", server.name)):
         return
     began = time.monotonic()
     try:

@@ -26,9 +26,9 @@ _KEPT = ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "R
 
 
 def question(random: Random) -> str:
-    """Return something that takes more than a few words to answer."""
+    """Return something that takes more than a few words to answer, and that hardly anybody asked before."""
     first, second = random.sample(_THINGS.split("|"), 2)
-    return f"Write a long story about {first} and {second}."
+    return f"Write a long story about {first} and {second} in the year {random.randrange(1000, 3000)}."
 
 
 def write_model(hub: Path) -> Path:

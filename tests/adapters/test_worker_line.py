@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
+from typing import cast
 
 import attrs
 import pytest
 
 from mlxknife.adapters.worker.child import _Line, _run
 from mlxknife.adapters.worker.protocol import Ask, Frames, Stepped, for_parent, packed
-from mlxknife.domain.model.batching import BatchStep, Row, RowStep
+from mlxknife.domain.model.batching import Row, RowStep
 from tests.contracts.flock import END_TOKEN
 from tests.fakes.batches import FakeBatches
 
 _NEVER = 3600.0
 """The pause between what goes out by itself."""
-_MUST_COME = 20.0
 
 
 @pytest.fixture
@@ -62,52 +61,46 @@ def test_what_waits_can_be_sent_before_something_long(ends: tuple[_Line, socket.
 
 
 @attrs.define
-class _Listened(FakeBatches):
-    """Goes on behind a first token only when somebody has heard it."""
+class _Wire:
+    """Stands for a socket: it has what was said, hangs up where it would have to wait, and notes what is sent."""
 
-    heard: threading.Event = attrs.field(factory=threading.Event, init=False)
-    has_spoken: bool = attrs.field(default=False, init=False)
+    said: list[bytes]
+    sent: list[bytes] = attrs.field(factory=list, init=False)
 
-    def step(self) -> BatchStep:
-        if self.has_spoken:
-            self.heard.wait(_MUST_COME)
-        step = FakeBatches.step(self)
-        self.has_spoken = self.has_spoken or bool(step.steps)
-        return step
+    def recv(self, _size: int, flags: int) -> bytes:
+        if self.said:
+            return self.said.pop(0)
+        if flags & socket.MSG_DONTWAIT:
+            raise BlockingIOError
+        return b""
+
+    def sendall(self, data: bytes) -> None:
+        self.sent.append(data)
 
 
-def test_the_first_token_and_the_last_wait_for_nothing(ends: tuple[_Line, socket.socket]) -> None:
-    line, theirs = ends
-    theirs.settimeout(_MUST_COME / 2)
+def test_the_first_token_of_a_row_and_its_last_wait_for_nothing() -> None:
+    short, long = (1,), (2,) * 300  # the long one is read in two steps, while the other speaks
+    batches = FakeBatches({short: (5, 6, 7, 8, 9, END_TOKEN), (2,): (6, 7, 8, 9, 5, END_TOKEN)}, END_TOKEN)
+    wire = _Wire([packed(Ask(Row(0, short, 100))) + packed(Ask(Row(1, long, 100)))])
+    line = _Line(cast("socket.socket", wire), _NEVER)
     line.send(b"")
-    batches = _Listened({(1,): (5, 6, 7, 8, END_TOKEN)}, END_TOKEN)
-    running = threading.Thread(target=_until_hung_up, args=(line, batches))
-    running.start()
-    try:
-        theirs.sendall(packed(Ask(Row(0, (1,), 100))))
-        first = _heard(theirs)
-        batches.heard.set()
-        rest = _heard(theirs)
-    finally:
-        batches.heard.set()
-        theirs.close()
-        running.join()
-    assert [one.token for one in first] == [5]
-    assert [one.token for one in rest] == [6, 7, 8, END_TOKEN]
-
-
-def _until_hung_up(line: _Line, batches: FakeBatches) -> None:
     with pytest.raises(ConnectionError):
         _run(line, batches)
+    heaps = [[(one.row, one.token) for one in heap] for heap in map(_steps, wire.sent) if heap]
+    assert heaps == [
+        [(0, 5)],
+        [(0, 6), (1, 6)],
+        [(0, 7), (1, 7), (0, 8), (1, 8), (0, 9), (1, 9), (0, END_TOKEN), (1, 5)],
+        [(1, END_TOKEN)],
+    ]
 
 
-def _heard(end: socket.socket) -> list[RowStep]:
-    """Return the next heap that has a token."""
+def _steps(data: bytes) -> list[RowStep]:
+    """Return all that was told in what was sent at once."""
     frames, found = Frames(), list[RowStep]()
-    while not found:
-        frames.feed(end.recv(10_000))
-        while (frame := frames.next()) is not None:
-            message = for_parent(frame)
-            assert isinstance(message, Stepped)
-            found += message.steps
+    frames.feed(data)
+    while (frame := frames.next()) is not None:
+        message = for_parent(frame)
+        assert isinstance(message, Stepped)
+        found += message.steps
     return found

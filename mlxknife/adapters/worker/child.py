@@ -76,13 +76,11 @@ def _loaded(line: _Line, start: Start, loader: Loader) -> Batches | None:
 
 def _run(line: _Line, batches: Batches) -> None:
     """Step for ever; ConnectionError is the way out. The first and the last of a row do not wait for a pause to end."""
-    silent = set[int]()  # the rows of which nothing has been told
+    speaking = set[int]()  # the rows that the last step had tokens of
     while True:
         news = False
         for message in line.arrived(may_wait=batches.is_idle):
             news = True
-            if isinstance(message, Ask):
-                silent.add(message.row.id)
             trouble = _heeded(batches, message)
             if trouble is not None:
                 line.send(packed(trouble))
@@ -90,10 +88,10 @@ def _run(line: _Line, batches: Batches) -> None:
             line.flush()
         if not batches.is_idle:
             step = batches.step()
-            first = silent.intersection(row.row for row in step.steps) if silent else ()
-            silent.difference_update(first)
+            rows = {row.row for row in step.steps}
             is_end = bool(step.errors) or any(row.ended is not None for row in step.steps)
-            line.tell(packed(Stepped.of(step)), at_once=bool(first) or is_end or batches.is_idle)
+            line.tell(packed(Stepped.of(step)), at_once=is_end or not rows <= speaking or batches.is_idle)
+            speaking = rows or speaking
 
 
 def _heeded(batches: Batches, message: ToChild) -> Stepped | None:
