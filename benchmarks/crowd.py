@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from mlxknife.http.listening import allow_many_connections
 from tests.fake_server import FakeServer
 from tests.parrot import parrot_folder
 
@@ -84,6 +85,7 @@ class _Client:
 
 def main() -> None:
     """Let crowds come to both servers in turns, print and save."""
+    allow_many_connections()
     folder = parrot_folder()
     asked = {"model": folder.name, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 20}
     body = json.dumps(asked).encode()

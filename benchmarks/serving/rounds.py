@@ -23,7 +23,7 @@ from serving.servers import OURS, Server
 RAW = "raw"
 Measure = Callable[[Server, Random], dict[str, float]]
 _ENOUGH = 15.0
-"""A measure that took a server longer than so many seconds is made only once more."""
+"""A measure that took a peer longer than so many seconds is made only once more."""
 _AGAIN = 5
 """How often a round measures the bare generator and our server, in turns: one time is little for a ratio near one."""
 

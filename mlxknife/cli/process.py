@@ -18,8 +18,8 @@ UNWRITABLE = 3
 
 _KILLED = 128
 _SELDOM = 100_000
-"""How many new objects the garbage collector waits for: more than a command imports. With Python's own 700 it searches
-all that was imported again and again."""
+"""How many new objects the garbage collector waits for: more than a command without MLX imports. With Python's own 700
+it searches all that was imported again and again."""
 _SWITCHED_OFF = ("", "0", "false", "no", "off")
 
 

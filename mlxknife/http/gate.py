@@ -35,7 +35,8 @@ class Gate:
         self.origins = OriginGuard.of(options)
         self.secrets = (options.api_key,) if options.api_key else ()
         self.before_preflight: tuple[Callable[[Head], None], ...] = (HostGuard.of(options), self.origins)
-        self.after_preflight: tuple[Callable[[Head], None], ...] = (KeyGuard.of(options), BodyGuard.of(options))
+        self.keys = KeyGuard.of(options)
+        self.sizes = BodyGuard.of(options)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or say why not."""
@@ -63,10 +64,10 @@ class Gate:
             if preflight is not None:
                 await exit_.answer(204, b"", preflight)
                 return
-            for guard in self.after_preflight:
-                guard(visit.head)
-            if visit.head.method == "POST" and visit.head.path.endswith(_ASKING):
+            self.keys(visit.head)
+            if scope["method"] == "POST" and _path_within(scope) in _ASKING:
                 self.front.check_place()  # here, and not where it is answered: refusing must cost little
+            self.sizes(visit.head)
             await self.app(scope, receive, exit_)
         except ClientGone:
             return
@@ -108,6 +109,12 @@ class Exit:
         length = () if status == 204 else ((b"content-length", str(len(body)).encode()),)  # noqa: PLR2004
         await self({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
         await self({"type": "http.response.body", "body": body})
+
+
+def _path_within(scope: Scope) -> str:
+    """Return the path as our routes have it, wherever the application is mounted."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _route(path: str) -> str:

@@ -21,7 +21,7 @@ OnTold: TypeAlias = Callable[[int, Told | KnifeError], None]
 
 
 class Serving(Protocol):
-    """Finding models and preparing requests. It takes its time: it is called in a thread."""
+    """Finding models and preparing requests. All but ``known`` takes its time, and is called in a thread."""
 
     def models(self) -> tuple[ModelInfo, ...]:
         """Return what can run. Raises StorageError."""

@@ -15,7 +15,7 @@ from mlxknife.domain.model.batching import Row, RowStep
 from tests.contracts.flock import END_TOKEN
 from tests.fakes.batches import FakeBatches
 
-_NEVER = 3600.0
+_NEVER = 1e12
 """The pause between what goes out by itself."""
 
 
@@ -93,6 +93,22 @@ def test_the_first_token_of_a_row_and_its_last_wait_for_nothing() -> None:
         [(0, 7), (1, 7), (0, 8), (1, 8), (0, 9), (1, 9), (0, END_TOKEN), (1, 5)],
         [(1, END_TOKEN)],
     ]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "a_second"), [(1, 30), (7, 30), (17, 30), (25, 30), (32, 30), (40, 25), (250, 4)]
+)
+def test_steps_go_out_thirty_times_a_second_however_long_they_take(milliseconds: int, a_second: int) -> None:
+    wire, now = _Wire([]), 1000.0
+    line = _Line(cast("socket.socket", wire), 1 / 30, lambda: now)
+    line.send(b"")
+    steps = 60_000 // milliseconds
+    for _ in range(steps):
+        now += milliseconds / 1000
+        line.tell(b".", at_once=False)
+    assert len(wire.sent) - 1 == pytest.approx(a_second * 60, rel=0.02)
+    line.flush()
+    assert b"".join(wire.sent) == b"." * steps
 
 
 def _steps(data: bytes) -> list[RowStep]:

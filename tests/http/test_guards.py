@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from mlxknife.http.options import Options
@@ -253,7 +255,18 @@ def test_who_comes_when_it_is_full_is_refused_before_any_work(stage: Stage) -> N
     assert error_of(reply.json(), reply.headers["x-request-id"])["retryable"]
     assert stage.client.get("/health").status_code == 200
     assert stage.client.get("/ready").json()["status"] == "busy"
+    assert stage.client.post("/v1/models").status_code == 405
+    assert stage.client.post("/v1/models/v1/completions").status_code == 405
+    assert stage.client.post("/v2/v1/completions").status_code == 404
     assert "mlxknife_refused_total 1.0" in stage.client.get("/metrics").text
+
+
+def test_who_comes_when_it_is_full_is_refused_wherever_it_is_mounted(stage: Stage) -> None:
+    stage.options = Options(max_requests=0)
+    mounted = TestClient(Starlette(routes=[Mount("/llm", stage.app())]), base_url="http://localhost")
+    too_large = {"content-length": "999999999999"}
+    assert mounted.post("/llm/v1/completions", content=b"x", headers=too_large).status_code == 429
+    assert mounted.post("/llm/v1/other", content=b"x", headers=too_large).status_code == 413
 
 
 def test_all_bodies_together_have_a_limit_too(stage: Stage) -> None:

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mlxknife.adapters.worker.life import Heart, settle
 from mlxknife.adapters.worker.protocol import (
@@ -29,7 +29,7 @@ from mlxknife.ports.loaders import Loader
 
 _CHUNK = 256 * 1024
 _PAUSE = 1 / 30
-"""Seconds after which steps go out together: no reader sees them pass, and the processor is left to a fast model."""
+"""Seconds between the moments at which steps go out: no reader sees them pass, and a fast model has the processor."""
 
 
 def serve(descriptor: int, parent: int, loader: Loader) -> int:
@@ -75,8 +75,8 @@ def _loaded(line: _Line, start: Start, loader: Loader) -> Batches | None:
 
 
 def _run(line: _Line, batches: Batches) -> None:
-    """Step for ever; ConnectionError is the way out. The first and the last of a row do not wait for a pause to end."""
-    speaking = set[int]()  # the rows that the last step had tokens of
+    """Step for ever; ConnectionError is the way out. The first and the last token of a row wait for no pause."""
+    speaking = set[int]()  # the rows of the last step that had any
     while True:
         news = False
         for message in line.arrived(may_wait=batches.is_idle):
@@ -113,9 +113,12 @@ def _heeded(batches: Batches, message: ToChild) -> Stepped | None:
 class _Line:
     """The child's end of the socket. Two threads send; one reads."""
 
-    def __init__(self, connection: socket.socket, pause: float = _PAUSE) -> None:
+    def __init__(
+        self, connection: socket.socket, pause: float = _PAUSE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._connection = connection
         self._pause = pause
+        self._clock = clock
         self._frames = Frames()
         self._sending = threading.Lock()
         self._beat = packed(Beat())
@@ -139,11 +142,14 @@ class _Line:
         with self._sending:
             self._connection.sendall(b"".join((*self._told, data)))
             self._told.clear()
-            self._sent = time.monotonic()
+            self._sent = self._clock()
 
     def tell(self, data: bytes, *, at_once: bool) -> None:
-        """Send it when the pause is over, together with what came in it. Raises ConnectionError."""
-        if at_once or time.monotonic() - self._sent >= self._pause:
+        """Send it at the end of a pause, together with what came in it. Raises ConnectionError.
+
+        Pauses end at the same moments in all processes, whenever they began.
+        """
+        if at_once or self._clock() // self._pause > self._sent // self._pause:
             self.send(data)
         else:
             with self._sending:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import attrs
@@ -21,14 +21,18 @@ Status = Literal["success", "already_exists", "would_download"]
 _FOR_THE_HUB = ("revision", "include", "exclude", "force")
 
 
+def _patterns(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
 @attrs.frozen
 class Options:
     """Which model, which of its files, and how much of what is there is believed."""
 
     model: str
     revision: str | None = None
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
+    include: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
+    exclude: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     force: bool = False
     dry_run: bool = False
 
@@ -60,7 +64,7 @@ def run(app: App, options: Options, console: Console) -> Answer:
         name, _ = app.puller.name(options.model)
         if name != options.model.partition("@")[0]:
             console.say((f"{options.model} means {name}",))
-        request = PullRequest(options.revision, tuple(options.include), tuple(options.exclude), options.force)
+        request = PullRequest(options.revision, options.include, options.exclude, options.force)
         plan = app.puller.plan(options.model, request, console.progress)
         if not options.dry_run:
             app.puller.execute(plan, console.progress)

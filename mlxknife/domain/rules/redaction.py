@@ -19,8 +19,9 @@ _BEARER = re.compile(r"(?i)\b(bearer|basic)(\s+|%20|\+)(?!\[REDACTED_TOKEN\]|(?-
 """``Bearer KEY`` is how a header is explained, and no secret."""
 _USERS = rf"(?:Users|(?:(?:var|usr|export){_SLASH})?home){_SLASH}[^/\s:\"'<>|]+"
 _HOMES = re.compile(rf"(?:(?<![\w.~])|{_ENCODED}){_SLASH}(?:{_USERS}|(?:var{_SLASH})?root)(?![\w.-])")
-_SIGNS = ("bearer", "basic", "hf", "sk", "gh", "github", "glpat", "akia", "asia", "home", "users", "root")
-"""One of them is in every text in which the patterns above find anything: most lines of a log have none."""
+_SIGNS = ("bearer", "bas", "hf", "sk", "gh", "github", "glpat", "akia", "asia", "home", "users", "root")
+"""One of them is in every text in which the patterns above find anything, whatever stands for the ``i`` of ``basic``:
+most lines of a log have none."""
 _SHORTEST_SECRET = 4
 """A shorter one would be found in every other word."""
 

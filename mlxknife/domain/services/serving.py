@@ -82,7 +82,7 @@ class _Own:
 
 @attrs.define
 class Serving:
-    """Blocks: it reads files, renders templates and cuts texts."""
+    """Blocks, but for ``known``: it reads files, renders templates and cuts texts."""
 
     catalog: Catalog
     """What clients may name: it knows no paths."""
