@@ -4,8 +4,8 @@ Each run gets an empty cache. Ours hashes every byte, syncs it to the disk and p
 none of that. The fake Hub answers both in the same way: small files itself, large ones by a redirect to its CDN. Both
 use the same huggingface_hub, and no chunk store.
 
-A second pull, of what is there, is measured twice: against the requests for its metadata alone, so that starting Python
-and importing huggingface_hub count as ours, and against a process that only makes them.
+The peer of a transfer is ``hf download``. That of a second pull, of what is there, is a process that does nothing but
+import huggingface_hub and ask it for the same metadata: of both, what the requests themselves take is taken off.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _report(samples: dict[str, list[float]], peaks: dict[str, float]) -> None:
     most, idle = max(peaks["pull"], *(peaks[name] for name in _ALONE)), peaks[_SMALL]
     large, little = (peaks[name] for name in reversed(_ALONE))
     beyond = medians["second pull"] - medians["requests"]
-    beyond_process = medians["second pull"] - medians["metadata"]
+    asking = medians["metadata"] - medians["requests"]
     rows = (
         (
             f"rate over {len(_SIZES)} files, {total:.0f} MiB, in MiB/s",
@@ -163,21 +163,13 @@ def _report(samples: dict[str, list[float]], peaks: dict[str, float]) -> None:
         (
             "second pull, from the start of its process, beyond the requests for its metadata, s",
             f"{beyond:.3f}",
-            "",
-            "",
+            f"{asking:.3f}",
+            f"{beyond / asking:.2f}",
             "< 0.3",
             beyond < 0.3,  # noqa: PLR2004
         ),
-        (
-            "second pull beyond a process that only asks for its metadata, s",
-            f"{beyond_process:.3f}",
-            "",
-            "",
-            "< 0.3",
-            beyond_process < 0.3,  # noqa: PLR2004
-        ),
     )
-    lines = ["| what | ours | hf download | ratio | target | met |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = ["| what | ours | peer | ratio | target | met |", "| --- | --- | --- | --- | --- | --- |"]
     lines += [f"| {' | '.join(row[:5])} | {'yes' if row[5] else 'no'} |" for row in rows]
     table = "\n".join(lines)
     print(table)

@@ -1,0 +1,157 @@
+"""A full server: who comes is told so before any work, and nothing else is left out over it."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.http.servers import Process, chat, read_until, request, rest, serving
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+KEY = "a-key-for-this-test"
+SLOW = {"step_seconds": 0.05, "words": 10_000}
+
+
+@pytest.fixture(scope="module")
+def full() -> Iterator[Process]:
+    """Lend a server without a single place."""
+    options = {"max_requests": 0, "api_key": KEY, "cors_origins": ("https://page.example",)}
+    with serving(options) as process:
+        yield process
+
+
+def with_fields(data: bytes, *fields: str) -> bytes:
+    """Return a request with more fields in its head."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    return b"\r\n".join([head, *(field.encode() for field in (f"Authorization: Bearer {KEY}", *fields))]) + (
+        b"\r\n\r\n" + body
+    )
+
+
+def test_it_says_when_to_come_again_and_keeps_the_connection(full: Process) -> None:
+    with full.connect() as client:
+        for _ in range(3):
+            client.sendall(with_fields(chat(close=False), "X-Request-ID: mine-1"))
+            answer = one_answer(client).lower()
+            assert answer.startswith(b"http/1.1 429 too many requests\r\n")
+            for field in (b"retry-after: 1", b"x-request-id: mine-1", b"x-content-type-options: nosniff", b"date: "):
+                assert b"\r\n" + field in answer
+            assert b"connection: close" not in answer
+        client.sendall(with_fields(request("GET", "/health")))
+        assert rest(client).startswith(b"HTTP/1.1 200 ")
+
+
+def one_answer(client: socket.socket) -> bytes:
+    """Read one answer of a connection that stays."""
+    data = read_until(client, b"\r\n\r\n")
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    assert length is not None
+    while len(body) < int(length[1]):
+        body += client.recv(65_536)
+    return head + b"\r\n\r\n" + body
+
+
+def test_it_is_an_error_document_like_any_other(full: Process) -> None:
+    answer = full.ask(with_fields(chat()))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"\r\nconnection: close" in head.lower()
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    error = json.loads(body)["error"]
+    assert (error["type"], error["code"], error["retryable"]) == ("server_busy", "rate_limit_exceeded", True)
+    assert "0 requests wait or run already" in error["message"]
+
+
+def test_many_requests_in_advance_are_all_answered(full: Process) -> None:
+    many = with_fields(chat(close=False)) * 9 + with_fields(chat())
+    assert re.findall(rb"HTTP/1.1 (\d+)", full.ask(many)) == [b"429"] * 10
+
+
+def test_a_page_that_may_ask_can_read_it(full: Process) -> None:
+    answer = full.ask(with_fields(chat(), "Origin: https://page.example")).lower()
+    assert answer.startswith(b"http/1.1 429 ")
+    assert b"access-control-allow-origin: https://page.example\r\n" in answer
+    preflight = request("OPTIONS", "/v1/chat/completions").replace(
+        b"\r\n\r\n", b"\r\nOrigin: https://page.example\r\nAccess-Control-Request-Method: POST\r\n\r\n"
+    )
+    assert full.ask(preflight).startswith(b"HTTP/1.1 204 ")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (chat(), b"401"),
+        (with_fields(chat()).replace(KEY.encode(), b"another-key"), b"401"),
+        (with_fields(chat()).replace(b"Host: localhost", b"Host: evil.example"), b"403"),
+        (with_fields(chat()).replace(b"POST /v1", b"POST http://evil.example/v1"), b"403"),
+        (with_fields(chat(), "Origin: https://other.example"), b"403"),
+        (with_fields(chat()).replace(b"/chat/completions", b"/models"), b"405"),
+        (with_fields(chat()).replace(b"/v1/chat", b"/v2/chat"), b"404"),
+        (with_fields(request("GET", "/v1/models")), b"200"),
+    ],
+)
+def test_what_else_is_to_be_told_is_told_first(full: Process, data: bytes, status: bytes) -> None:
+    assert full.ask(data)[9:12] == status
+
+
+def test_a_body_that_comes_late_is_not_waited_for(full: Process) -> None:
+    head, _, body = with_fields(chat()).partition(b"\r\n\r\n")
+    with full.connect() as client:
+        client.sendall(head + b"\r\n\r\n" + body[:10])
+        assert read_until(client, b"\r\n\r\n").startswith(b"HTTP/1.1 429 ")
+    broken = with_fields(chat()).replace(b"Content-Length:", b"Transfer-Encoding: chunked\r\nX:")
+    assert full.ask(broken.replace(body, b"zz\r\n"))[9:12] in (b"400", b"429")
+
+
+def test_they_are_counted_and_logged() -> None:
+    with serving({"max_requests": 0}) as process:
+        for _ in range(3):
+            process.ask(chat())
+        assert process.metric("mlxknife_refused_total") == 3
+        assert process.metric('mlxknife_requests_total{route="/v1/chat/completions",status="429"}') == 3
+        process.end()
+        lines = [line for line in process.log().splitlines() if "POST /v1/chat/completions 429" in line]
+    assert len(lines) == 3
+    assert all("0 requests wait or run already" in line for line in lines)
+
+
+def test_of_those_who_come_at_once_as_many_are_taken_in_as_there_are_places() -> None:
+    """Nobody has taken a place yet when the last of them is there."""
+    with serving({"max_requests": 3}, {"step_seconds": 0.02, "words": 20}) as process:
+        for _ in range(2):
+            clients = [process.connect() for _ in range(12)]
+            for client in clients:
+                client.sendall(chat())
+            statuses = sorted(rest(client)[9:12] for client in clients)
+            assert statuses.count(b"200") >= 3
+            assert set(statuses) == {b"200", b"429"}
+            for client in clients:
+                client.close()
+        wait_for_nobody(process)
+        assert process.ask(chat()).startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_goes_away_leaves_the_place_to_others() -> None:
+    with serving({"max_requests": 1}, SLOW) as process:
+        for leaves_early in (False, True, False):
+            client = process.connect()
+            client.sendall(chat() if not leaves_early else chat()[:-1])
+            if not leaves_early:
+                assert read_until(client, b"data: ").startswith(b"HTTP/1.1 200 ")
+                assert process.ask(chat()).startswith(b"HTTP/1.1 429 ")
+            client.close()
+            wait_for_nobody(process)
+
+
+def wait_for_nobody(process: Process) -> None:
+    for _ in range(400):
+        if process.metric("mlxknife_requests_in_flight") == 0:
+            return
+        time.sleep(0.01)
+    pytest.fail("somebody stays")
