@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.crowd``, from the root of the project. Ours stands before an engine that takes its time; the peer
 is bare uvicorn, the server that ours is made of, with an application of three lines that refuses everybody with fixed
-bytes. What it takes is the floor of whatever runs in it. The clients are one process on bare sockets; the clock of each
+bytes. The clients are one process on bare sockets; the clock of each
 begins when its connection is there and ends with the last byte of its refusal.
 """
 

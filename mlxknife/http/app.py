@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mlxknife.http.door import Door
 from mlxknife.http.errors import failure
 from mlxknife.http.front import Front
 from mlxknife.http.gate import Gate
@@ -42,15 +43,16 @@ def create_app(serving: Serving, residents: Residents, options: Options | None =
     first request.
     """
     front = Front(serving, residents, options or Options())
+    door = Door(front)
     residents.on_event = front.note
     app = Starlette(
         routes=_routes(front),
-        middleware=[Middleware(Gate, front)],
+        middleware=[Middleware(Gate, door)],
         exception_handlers={HTTPException: _refused},
         lifespan=_lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.front = front
+    app.state.front, app.state.door = front, door
     return app
 
 

@@ -9,10 +9,12 @@ from typing import Any, ClassVar, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from mlxknife.http.door import Headers
 from mlxknife.http.errors import Failure, failure
+from mlxknife.http.front import Front
 from mlxknife.http.options import Options
-from mlxknife.http.refusals import BodyTooLarge, Full, HeadTooLarge, Refusal
-from mlxknife.http.visit import AUTHORITY
+from mlxknife.http.refusals import BodyTooLarge, HeadTooLarge, Refusal
+from mlxknife.http.visit import AUTHORITY, NEWCOMER
 
 _MAX_PIPELINE = 16
 _COST_OF_A_FIELD = 32
@@ -30,6 +32,11 @@ class Connection(HttpToolsProtocol):
     """One client. A head must be whole in time, and an answer must be read."""
 
     options: ClassVar[Options] = Options()
+    front: ClassVar[Front]
+    newcomer: object = None
+    """What it is known as to the front until its first request has a place."""
+    arrived: float | None = None
+    """When it came, by the clock of the loop, where that was before it was made."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         """Begin without any clock running."""
@@ -43,12 +50,9 @@ class Connection(HttpToolsProtocol):
         self._active: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Take a client in, unless there are too many."""
+        """Take a client in."""
         super().connection_made(transport)
-        if len(self.connections) > self.options.max_connections:
-            self._refuse(Full("There are too many connections"))
-            return
-        self._await_head()
+        self._await_head(self.arrived)
 
     def data_received(self, data: bytes) -> None:
         """Take what comes; the clock for a head is set by its first byte and by nothing else."""
@@ -84,6 +88,7 @@ class Connection(HttpToolsProtocol):
         self._is_in_body = self._is_head_in_packet = True
         if not self.url.startswith((b"/", b"*")):
             cast("dict[str, Any]", self.scope)[AUTHORITY] = httptools.parse_url(self.url).host
+        cast("dict[str, Any]", self.scope)[NEWCOMER] = self.newcomer
         super().on_headers_complete()
         self._head_bytes = 0
         self.flow.resume_reading()  # who asks in advance is listened to: else nobody would hear that they went away
@@ -125,6 +130,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that runs, also where others wait behind it."""
         self._stop_clocks()
+        self.front.forget(self.newcomer)
         super().connection_lost(exc)
         self.pipeline.clear()
         if self._active is not None and not self._active.response_complete:
@@ -136,9 +142,10 @@ class Connection(HttpToolsProtocol):
         cycle.transport = HeadWithBody(cycle.transport, self.loop)
         super()._start_asgi_task(cycle, app)
 
-    def _await_head(self) -> None:
+    def _await_head(self, since: float | None = None) -> None:
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.options.header_seconds, self._give_up)
+            began = self.loop.time() if since is None else since
+            self._head_timer = self.loop.call_at(began + self.options.header_seconds, self._give_up)
 
     def _weigh_wrapping(self) -> None:
         """Refuse a body in chunks that is mostly what its chunks say of themselves: the parser keeps no count."""
@@ -170,8 +177,8 @@ class Connection(HttpToolsProtocol):
             self._refuse(error)
 
     def _refuse(self, error: Refusal) -> None:
-        failed = failure(error, f"req_{uuid.uuid4().hex}")
-        self.transport.write(_raw(failed))
+        request_id = f"req_{uuid.uuid4().hex}"
+        self.transport.write(last_words(failure(error, request_id), ((b"x-request-id", request_id.encode()),)))
         self.transport.close()
 
 
@@ -213,23 +220,25 @@ class HeadWithBody(asyncio.Transport):
             self._transport.write(head)
 
 
-def connections(options: Options) -> type[Connection]:
-    """Return the protocol of a server with these options."""
+def connections(front: Front) -> type[Connection]:
+    """Return the protocol of a server with this front."""
 
     class Limited(Connection):
         """A connection of one server."""
 
-    Limited.options = options
+    Limited.options, Limited.front = front.options, front
     return Limited
 
 
-def _raw(failed: Failure) -> bytes:
+def last_words(failed: Failure, more: Headers) -> bytes:
+    """Return an error as the last answer of a connection."""
+    body = failed.body
     fields = (
         (b"content-type", b"application/json"),
-        (b"content-length", str(len(failed.body)).encode()),
-        (b"x-request-id", failed.document.request_id.encode()),
-        (b"connection", b"close"),
+        (b"content-length", str(len(body)).encode()),
         *failed.headers,
+        *more,
+        (b"connection", b"close"),
     )
     head = b"HTTP/1.1 %d %b\r\n" % (failed.status, _PHRASES.get(failed.status, b""))
-    return head + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n" + failed.body
+    return b"".join((head, *(b"%b: %b\r\n" % field for field in fields), b"\r\n", body))

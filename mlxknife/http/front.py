@@ -45,6 +45,7 @@ class Front:
     bodies: Bodies = attrs.field(init=False)
     _running: set[Stoppable] = attrs.field(factory=set, init=False)
     _places_taken: int = attrs.field(default=0, init=False)
+    _newcomers: set[object] = attrs.field(factory=set, init=False)
     _threads: ThreadPoolExecutor = attrs.field(init=False)
     _ticking: asyncio.Task[None] | None = attrs.field(default=None, init=False)
     _listing: asyncio.Task[tuple[ModelInfo, ...]] | None = attrs.field(default=None, init=False)
@@ -64,19 +65,36 @@ class Front:
         """Whether another request would be refused."""
         return self._places_taken >= self.options.max_requests
 
+    @property
+    def has_room_for_newcomers(self) -> bool:
+        """Whether there will be a place left when all who were let in have taken theirs."""
+        return self._places_taken + len(self._newcomers) < self.options.max_requests
+
+    def expect(self, newcomer: object) -> None:
+        """Count somebody whose request is there and has not taken its place yet."""
+        self._newcomers.add(newcomer)
+
+    def forget(self, newcomer: object) -> None:
+        """Count somebody no more, who has taken a place or needs none."""
+        self._newcomers.discard(newcomer)
+
     def check_place(self) -> None:
         """Raise Full or Stopping where a request could not be taken now."""
         if self.is_stopping:
             raise stopping()
         if self.is_full:
-            self.metrics.refused()
-            msg = f"{self.options.max_requests} requests wait or run already"
-            raise Full(msg, hint="Try again in a moment")
+            raise self.full()
+
+    def full(self) -> Full:
+        """Count a refusal; return the error that says it."""
+        self.metrics.refused()
+        return Full(f"{self.options.max_requests} requests wait or run already", hint="Try again in a moment")
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, newcomer: object = None) -> Iterator[None]:
         """Hold a place while a request waits or runs. Raises Full or Stopping at once, before any work."""
         self.check_place()
+        self.forget(newcomer)
         self._places_taken += 1
         try:
             yield

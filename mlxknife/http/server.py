@@ -16,8 +16,9 @@ import uvicorn
 from starlette.applications import Starlette
 
 from mlxknife.http import logs
-from mlxknife.http.connection import connections
-from mlxknife.http.front import Front
+from mlxknife.http.connection import Connection, connections
+from mlxknife.http.door import Door
+from mlxknife.http.doorman import Doorman
 from mlxknife.http.listening import allow_many_connections, listen, url
 from mlxknife.http.options import Options
 
@@ -61,19 +62,19 @@ async def _serve(
     app = create(options)
     gc.freeze()  # it lives as long as the process: no search for garbage need go over it again and again
     gc.set_threshold(_YOUNG)
-    front: Front = app.state.front
-    server = Server(_config(app, options), front, url(sockets), on_ready)
+    door: Door = app.state.door
+    server = Server(_config(app, door), door, url(sockets), on_ready)
     try:
         await server.serve(sockets=sockets)
     finally:
-        front.close()
+        door.front.close()
     return server.exit_code
 
 
-def _config(app: Starlette, options: Options) -> uvicorn.Config:
+def _config(app: Starlette, door: Door) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=connections(options),
+        http=connections(door.front),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -81,7 +82,7 @@ def _config(app: Starlette, options: Options) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
-        timeout_keep_alive=max(1, round(options.idle_seconds)),
+        timeout_keep_alive=max(1, round(door.front.options.idle_seconds)),
         timeout_graceful_shutdown=round(_LAST_WORDS),
     )
 
@@ -90,11 +91,12 @@ class Server(uvicorn.Server):
     """uvicorn's server, which ends as this product promises."""
 
     def __init__(
-        self, config: uvicorn.Config, front: Front, address: str, on_ready: Callable[[str], None] | None
+        self, config: uvicorn.Config, door: Door, address: str, on_ready: Callable[[str], None] | None
     ) -> None:
-        """Serve one front."""
+        """Serve what is behind one door."""
         super().__init__(config)
-        self.front = front
+        self.front = door.front
+        self.doorman = Doorman(door, self._connection, self.server_state, asyncio.get_running_loop())
         self.address = address
         self.on_ready = on_ready
         self.signals: list[int] = []
@@ -111,6 +113,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.should_exit:
             return
+        for listener in sockets or ():
+            self.doorman.stand_at(listener)
         options = self.front.options
         is_told = self.on_ready is not None and sys.stdout.isatty() and sys.stderr.isatty()
         logs.started(self.address, is_open=not options.is_local and options.api_key is None, is_told=is_told)
@@ -123,6 +127,7 @@ class Server(uvicorn.Server):
         self.front.stop_taking()
         for server in self.servers:
             server.close()
+        self.doorman.leave()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         await self._until_idle(self.front.options.grace_seconds)
@@ -149,6 +154,13 @@ class Server(uvicorn.Server):
         self.signals.append(sig)
         self.force_exit = self.should_exit
         self.should_exit = True
+
+    def _connection(self, newcomer: object, arrived: float) -> Connection:
+        """Return the protocol for one client, made as uvicorn does it."""
+        protocol: type[Connection] = self.config.http_protocol_class  # type: ignore[assignment]
+        made = protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        made.newcomer, made.arrived = newcomer, arrived
+        return made
 
     async def _until_idle(self, seconds: float) -> None:
         end = asyncio.get_running_loop().time() + seconds

@@ -14,6 +14,8 @@ from mlxknife.domain.rules.redaction import redacted
 _PLACE = "mlxknife.visit"
 AUTHORITY = "mlxknife.authority"
 """Where the connection leaves the host that an address names."""
+NEWCOMER = "mlxknife.newcomer"
+"""Where it leaves itself, for whoever counts those who have come and have no place yet."""
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -48,26 +50,38 @@ class Visit:
     model: str | None = None
     detail: str | None = None
     """What went wrong, for the log."""
+    ended: float | None = None
 
     @property
     def seconds(self) -> float:
         """How long it has lasted."""
-        return time.monotonic() - self.began
+        return (time.monotonic() if self.ended is None else self.ended) - self.began
+
+    def end(self) -> None:
+        """Let it last no longer: it is noted later than it ends."""
+        self.ended = time.monotonic()
 
 
-def begin(scope: Scope) -> Visit:
+def head_of(scope: Scope) -> Head:
+    """Return the head of a request."""
+    return Head(scope["method"], scope["path"], scope["headers"], scope.get(AUTHORITY))
+
+
+def begin(head: Head) -> Visit:
     """Begin a visit, under the id that the client chose where that is one."""
-    head = Head(scope["method"], scope["path"], scope["headers"], scope.get(AUTHORITY))
     given = head.one(b"x-request-id")
     is_sane = given is not None and _SANE_ID.fullmatch(given) is not None and not _tells(given.decode("ascii"))
-    visit = Visit(head, given.decode("ascii") if given is not None and is_sane else f"req_{uuid.uuid4().hex}")
-    scope[_PLACE] = visit
-    return visit
+    return Visit(head, given.decode("ascii") if given is not None and is_sane else f"req_{uuid.uuid4().hex}")
 
 
 def _tells(text: str) -> bool:
     """Tell whether a text has something in it that no log may show."""
     return redacted(text) != text
+
+
+def enter(scope: Scope, visit: Visit) -> None:
+    """Let the scope of a request know its visit."""
+    scope[_PLACE] = visit
 
 
 def visit_of(scope: Scope) -> Visit:

@@ -34,13 +34,25 @@ def with_fields(data: bytes, *fields: str) -> bytes:
     )
 
 
-def test_it_says_when_to_come_again_and_keeps_the_connection(full: Process) -> None:
+FIELDS = (b"retry-after: 1", b"x-request-id: mine-1", b"x-content-type-options: nosniff", b"date: ")
+
+
+def test_it_says_when_to_come_again(full: Process) -> None:
+    answer = full.ask(with_fields(chat(close=False), "X-Request-ID: mine-1")).lower()
+    assert answer.startswith(b"http/1.1 429 too many requests\r\n")
+    for field in (*FIELDS, b"connection: close"):
+        assert b"\r\n" + field in answer
+
+
+def test_a_connection_that_is_there_already_stays(full: Process) -> None:
     with full.connect() as client:
+        client.sendall(with_fields(request("GET", "/health", close=False)))
+        assert one_answer(client).startswith(b"HTTP/1.1 200 ")
         for _ in range(3):
             client.sendall(with_fields(chat(close=False), "X-Request-ID: mine-1"))
             answer = one_answer(client).lower()
             assert answer.startswith(b"http/1.1 429 too many requests\r\n")
-            for field in (b"retry-after: 1", b"x-request-id: mine-1", b"x-content-type-options: nosniff", b"date: "):
+            for field in FIELDS:
                 assert b"\r\n" + field in answer
             assert b"connection: close" not in answer
         client.sendall(with_fields(request("GET", "/health")))
@@ -147,6 +159,20 @@ def test_who_goes_away_leaves_the_place_to_others() -> None:
                 assert process.ask(chat()).startswith(b"HTTP/1.1 429 ")
             client.close()
             wait_for_nobody(process)
+
+
+def test_who_is_gone_at_once_leaves_the_place_to_others_too() -> None:
+    with serving({"max_requests": 2}) as process:
+        for _ in range(20):
+            client = process.connect()
+            client.sendall(chat())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # closes with a reset
+            client.close()
+        for _ in range(400):
+            if process.ask(chat()).startswith(b"HTTP/1.1 200 "):
+                return
+            time.sleep(0.01)
+        pytest.fail("somebody who is gone has a place")
 
 
 def wait_for_nobody(process: Process) -> None:

@@ -17,7 +17,9 @@ from tests.fakes.serving import NAME, FakeResidents, FakeServing
 from tests.http.conftest import BODY, TEXT
 
 _NUMBERS = st.one_of(
-    st.integers(), st.floats(allow_nan=False), st.sampled_from([2**31, 2**63, -(2**63), 10**30, 1e308])
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([2**31, 2**63, -(2**63), 10**30, 1e308]),
 )
 _SCALARS = st.one_of(st.none(), st.booleans(), _NUMBERS, st.text(max_size=8), st.just(NAME))
 _ANYTHING = st.recursive(

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from mlxknife.http.exchange import Exchange, Order
 from mlxknife.http.front import Front
 from mlxknife.http.guards.bodies import check_kind
-from mlxknife.http.visit import visit_of
+from mlxknife.http.visit import NEWCOMER, visit_of
 
 
 @attrs.frozen
@@ -27,7 +27,7 @@ class Generation:
         with self.front.bodies.counted() as account:
             check_kind(visit.head)
             body = await account.read(receive)
-            with self.front.place():  # only now: who sends slowly holds up nobody
+            with self.front.place(scope.get(NEWCOMER)):  # only now: who sends slowly holds up nobody
                 order = self.order(body)
                 del body
                 await Exchange(self.front, visit, order, account, send).run(receive)
