@@ -43,7 +43,11 @@ def main() -> None:
             (folder / "empty").mkdir(parents=True)
         found = Found()
         snapshot = model.write_model(home / "hub")
-        every = [servers.ours(home, model=model.NAME), *servers.peers(home, model.NAME, snapshot)]
+        every = [
+            servers.ours(home, model=model.NAME),
+            *servers.peers(home, model.NAME, snapshot),
+            servers.ours_without_blas(home, model=model.NAME, only="turn"),
+        ]
         with _running(every):
             measure(every, snapshot, rounds, found)
         snapshot = starter.write_model(home / "hub")

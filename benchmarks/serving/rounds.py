@@ -51,7 +51,7 @@ def measure(servers: Sequence[Server], folder: Path, rounds: int, found: Found) 
     """Measure all that runs, after one round that is not counted."""
     slow = set[tuple[str, str]]()
     random = Random(1)  # noqa: S311 - any words will do
-    running = [server for server in servers if server.is_there]
+    running = [server for server in servers if server.is_there and not server.only]
     with _raw(folder) as raw:
         for number in range(rounds + 1):
             say(f"round {number} of {rounds}" if number else "warming up")
@@ -63,7 +63,7 @@ def measure(servers: Sequence[Server], folder: Path, rounds: int, found: Found) 
                 one = partial(_one, into, slow, what=f"at {size}", work=_throughput(size), random=random)
                 _beside_raw(into, f"at {size}", bare, one, running)
             for name, work in _OTHERS:
-                for server in running:
+                for server in (one for one in servers if one.takes_part_in(name)):
                     _one(into, slow, server, what=name, work=work, random=random)
             turns = [tiny.text_of(random, count) for count in (measures.CHAT_PROMPT, measures.FEW)]
             for name, seconds in zip(("cold", "second"), raw.first_tokens(turns, 2 * measures.FEW), strict=True):

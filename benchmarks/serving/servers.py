@@ -18,6 +18,7 @@ from pathlib import Path
 from processes import make_environment, surroundings, versions
 
 OURS, LM, VLLM, KNIFE = "ours", "mlx_lm.server", "vllm-mlx", "mlx-knife"
+OURS_WITHOUT = "ours with MLX's BLAS"
 PEERS = (LM, VLLM, KNIFE)
 CHAT = "/v1/chat/completions"
 _BENCH = Path(__file__).resolve().parent.parent.parent / ".bench"
@@ -45,6 +46,14 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
     why_not: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    more: Mapping[str, str] = field(default_factory=dict)
+    """What surrounds it beside what surrounds all."""
+    only: str = ""
+    """What alone is measured of it."""
+
+    def takes_part_in(self, what: str) -> bool:
+        """Whether something is measured of it."""
+        return self.is_there and self.only in ("", what)
 
     @property
     def is_there(self) -> bool:
@@ -59,7 +68,7 @@ class Server:
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 self.command,
-                env=surroundings(self.home),
+                env={**surroundings(self.home), **self.more},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -126,6 +135,17 @@ def ours(home: Path, *, model: str | None) -> Server:
         model or "",
         versions=versions(Path(sys.executable), ("mlxknife", "mlx", "mlx-lm", "uvicorn", "starlette")),
     )
+
+
+def ours_without_blas(home: Path, *, model: str, only: str) -> Server:
+    """Return our server as it is without the faster BLAS that it installs with: with MLX's own, like the peers."""
+    server = ours(home, model=model)
+    hidden = home / "hidden"
+    for package in ("faiss", "cv2"):  # where a BLAS is looked for
+        (hidden / package).mkdir(parents=True)
+        (hidden / package / "__init__.py").touch()
+    server.name, server.only, server.more = OURS_WITHOUT, only, {"PYTHONPATH": str(hidden)}
+    return server
 
 
 def peers(home: Path, name_of_model: str, folder: Path) -> Iterator[Server]:

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from serving.front import MODELS
 from serving.measures import CHAT_PROMPT, LONG, SIZES
 from serving.rounds import RAW, Found
-from serving.servers import LM, OURS, PEERS
+from serving.servers import LM, OURS, OURS_WITHOUT, PEERS
 
 _OF_RAW = 0.85
+_OF_FIRST = 0.05
 _OF_BEST = {8: 1.25, 32: 1.1}
 _HEAD = ("what", "against", OURS, RAW, *PEERS, "ratio", "target", "met")
 
@@ -96,7 +97,10 @@ def _latency(found: Found) -> Iterator[Row]:
         row = f"first token of the {what} turn of a chat of {CHAT_PROMPT}, ms"
         yield Row(row, "", amounts(key), None, None, is_floor=False, digits=1)
     what = f"second turn of a chat of {CHAT_PROMPT}, of the first"
-    yield Row(what, "first turn", shares, shares[OURS], 0.05, is_floor=False, digits=3)
+    yield Row(what, "first turn", shares, shares[OURS], _OF_FIRST, is_floor=False, digits=3)
+    share = _ratio(found.of("turn second", OURS_WITHOUT), found.of("turn cold", OURS_WITHOUT))
+    alike: dict[str, float | None] = {**{who: shares[who] for who in PEERS}, OURS: share}
+    yield Row(f"{what}, all with MLX's BLAS", "first turn", alike, share, _OF_FIRST, is_floor=False, digits=3)
 
 
 def written(lines: Sequence[Row]) -> str:
