@@ -9,10 +9,8 @@ from typing import Any, ClassVar, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from mlxknife.http.door import Headers
-from mlxknife.http.errors import Failure, failure
+from mlxknife.http.errors import Failure, Headers, failure
 from mlxknife.http.front import Front
-from mlxknife.http.options import Options
 from mlxknife.http.refusals import BodyTooLarge, HeadTooLarge, Refusal
 from mlxknife.http.visit import AUTHORITY, NEWCOMER
 
@@ -31,7 +29,6 @@ _PHRASES = {
 class Connection(HttpToolsProtocol):
     """One client. A head must be whole in time, and an answer must be read."""
 
-    options: ClassVar[Options] = Options()
     front: ClassVar[Front]
     newcomer: object = None
     """What it is known as to the front until its first request has a place."""
@@ -64,7 +61,7 @@ class Connection(HttpToolsProtocol):
         self._weigh_wrapping()
         if self._head_timer is not None and not self._is_in_body:  # bodies that were refused already come to their end
             self._head_bytes += len(data)
-            if self._head_bytes > self.options.max_header_bytes and not self.transport.is_closing():
+            if self._head_bytes > self.front.options.max_header_bytes and not self.transport.is_closing():
                 self._refuse(HeadTooLarge("The head of the request is too large"))
 
     def on_url(self, url: bytes) -> None:
@@ -105,14 +102,14 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Say that this is no request; in the middle of an answer only the end of the connection can say it."""
-        is_large = self._head_bytes > self.options.max_header_bytes
+        is_large = self._head_bytes > self.front.options.max_header_bytes
         self._end_with(HeadTooLarge("The head of the request is too large") if is_large else Refusal(msg))
 
     def pause_writing(self) -> None:
         """Set a clock: the client does not read."""
         super().pause_writing()
         if self._stall_timer is None:
-            self._stall_timer = self.loop.call_later(self.options.stall_seconds, self.transport.abort)
+            self._stall_timer = self.loop.call_later(self.front.options.stall_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Stop the clock."""
@@ -125,7 +122,7 @@ class Connection(HttpToolsProtocol):
         """Close an idle connection, whatever of its last answer was not read."""
         super().timeout_keep_alive_handler()
         if self.transport.get_write_buffer_size():
-            self._stall_timer = self.loop.call_later(self.options.stall_seconds, self.transport.abort)
+            self._stall_timer = self.loop.call_later(self.front.options.stall_seconds, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that runs, also where others wait behind it."""
@@ -139,24 +136,26 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - uvicorn's own
         self._active = cycle
+        if self.front.is_stopping:
+            cycle.keep_alive = False  # nobody closes a connection that is made when all others are closed
         cycle.transport = HeadWithBody(cycle.transport, self.loop)
         super()._start_asgi_task(cycle, app)
 
     def _await_head(self, since: float | None = None) -> None:
         if self._head_timer is None:
             began = self.loop.time() if since is None else since
-            self._head_timer = self.loop.call_at(began + self.options.header_seconds, self._give_up)
+            self._head_timer = self.loop.call_at(began + self.front.options.header_seconds, self._give_up)
 
     def _weigh_wrapping(self) -> None:
         """Refuse a body in chunks that is mostly what its chunks say of themselves: the parser keeps no count."""
         if self._is_head_in_packet or not self._is_in_body:
             self._wrapping = 0
-        elif self._wrapping > self.options.max_header_bytes and not self.transport.is_closing():
+        elif self._wrapping > self.front.options.max_header_bytes and not self.transport.is_closing():
             self._end_with(BodyTooLarge("The chunks of the body take more than what is in them"))
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
-        if self._head_bytes > self.options.max_header_bytes:
+        if self._head_bytes > self.front.options.max_header_bytes:
             msg = "too large"
             raise ValueError(msg)  # the parser gives up, and send_400_response says why
 
@@ -221,12 +220,12 @@ class HeadWithBody(asyncio.Transport):
 
 
 def connections(front: Front) -> type[Connection]:
-    """Return the protocol of a server with this front."""
+    """Return the protocol of a server with a front."""
 
     class Limited(Connection):
         """A connection of one server."""
 
-    Limited.options, Limited.front = front.options, front
+    Limited.front = front
     return Limited
 
 

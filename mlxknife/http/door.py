@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from mlxknife.domain.errors import KnifeError
 from mlxknife.http import logs
-from mlxknife.http.errors import Failure, failure
+from mlxknife.http.errors import Failure, Headers, failure
 from mlxknife.http.front import Front
 from mlxknife.http.guards.bodies import BodyGuard
 from mlxknife.http.guards.hosts import HostGuard
 from mlxknife.http.guards.keys import KeyGuard
 from mlxknife.http.guards.origins import OriginGuard
-from mlxknife.http.refusals import Full
 from mlxknife.http.visit import Head, Visit
-
-Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 _ASKING = ("/v1/chat/completions", "/v1/completions")
 """What asks a model, and needs a place."""
@@ -40,31 +35,29 @@ class Door:
 
         ``path`` is that of the request as our routes have it. Raises Refusal, Stopping or Full.
         """
-        self._hosts(head)
-        self._origins(head)
-        preflight = self._origins.preflight(head)
+        preflight = self._passed(head)
         if preflight is not None:
             return preflight
-        self._keys(head)
         if asks_a_model(head, path):
             self.front.check_place()  # here, and not where it is answered: refusing must cost little
         self._sizes(head)
         return None
 
-    def refusal_of_newcomer(self, head: Head) -> Full | None:
-        """Return what a request is told that finds no place, or None where it may find one or is told something else.
-
-        Those who were led in and have not taken their place yet count as if they had.
-        """
-        if self.front.has_room_for_newcomers or self.front.is_stopping:
-            return None
+    def is_open_to(self, head: Head) -> bool:
+        """Tell whether a request may come in, if there is a place for it."""
         try:
-            self._hosts(head)
-            self._origins(head)
-            self._keys(head)
+            return self._passed(head) is None
         except KnifeError:
-            return None
-        return self.front.full()
+            return False
+
+    def _passed(self, head: Head) -> Headers | None:
+        """Let a request past the guards who look at whose it is."""
+        self._hosts(head)
+        self._origins(head)
+        preflight = self._origins.preflight(head)
+        if preflight is None:
+            self._keys(head)
+        return preflight
 
     def failure(self, error: Exception, visit: Visit) -> Failure:
         """Return what a client is told of an error."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from typing import TypeAlias
 
 import attrs
 import msgspec
@@ -16,6 +17,9 @@ from mlxknife.http.wire.documents import ErrorDocument, ErrorObject
 
 _MOMENT = 1.0
 """Seconds after which it is worth trying again, where nobody knows better."""
+
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 
 @attrs.frozen
@@ -64,7 +68,7 @@ class Failure:
 
     status: int
     document: ErrorDocument
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: Headers
 
     @property
     def body(self) -> bytes:
@@ -105,7 +109,7 @@ def _sentence(error: KnifeError, hint: str | None) -> str:
     return ends if not hint else f"{ends}. {hint}"
 
 
-def _headers(error: KnifeError, verdict: Verdict) -> tuple[tuple[bytes, bytes], ...]:
+def _headers(error: KnifeError, verdict: Verdict) -> Headers:
     if verdict.status == 401:  # noqa: PLR2004 - the number is the name
         return ((b"www-authenticate", b"Bearer"),)
     if not verdict.is_retryable:

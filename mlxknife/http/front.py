@@ -83,9 +83,9 @@ class Front:
         if self.is_stopping:
             raise stopping()
         if self.is_full:
-            raise self.full()
+            raise self.refuse()
 
-    def full(self) -> Full:
+    def refuse(self) -> Full:
         """Count a refusal; return the error that says it."""
         self.metrics.refused()
         return Full(f"{self.options.max_requests} requests wait or run already", hint="Try again in a moment")

@@ -7,8 +7,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mlxknife.domain.errors import KnifeError
 from mlxknife.http import logs
-from mlxknife.http.door import Door, Headers
-from mlxknife.http.errors import Failure
+from mlxknife.http.door import Door
+from mlxknife.http.errors import Failure, Headers
 from mlxknife.http.guards.bodies import ClientGone
 from mlxknife.http.visit import NEWCOMER, Visit, begin, enter, head_of
 

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 _LEVELS = {"CRITICAL": "ERROR", "WARNING": "WARN"}
 _MOST = 4_000
-"""Characters of a message; a traceback can be longer than is read."""
-"""Nothing that a client sends makes a longer line."""
+"""Characters of a message: a traceback can be longer than is read, and nothing that a client sends is."""
 _WORD = re.compile(r"""[^\s"=\\]+""")
 """What stands in a line of text as it is: nobody can take it for more than one word, or for a field."""
 
@@ -160,6 +159,11 @@ def _reason(error: KnifeError) -> str:
 def stopping(reason: str) -> None:
     """Say that the server ends."""
     _LOG.info("MLX Knife stops (%s)", reason)
+
+
+def exhausted(error: OSError, seconds: float) -> None:
+    """Say that the system has no connection left to give."""
+    _LOG.warning("Nobody can be let in for %g s: %s", seconds, error.strerror)
 
 
 def access(visit: Visit, status: int) -> None:

@@ -113,8 +113,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.should_exit:
             return
-        for listener in sockets or ():
-            self.doorman.stand_at(listener)
+        self.doorman.stand_at(sockets or ())
         options = self.front.options
         is_told = self.on_ready is not None and sys.stdout.isatty() and sys.stderr.isatty()
         logs.started(self.address, is_open=not options.is_local and options.api_key is None, is_told=is_told)

@@ -64,7 +64,8 @@ class Visit:
 
 def head_of(scope: Scope) -> Head:
     """Return the head of a request."""
-    return Head(scope["method"], scope["path"], scope["headers"], scope.get(AUTHORITY))
+    fields = [(name, value.strip(b" \t")) for name, value in scope["headers"]]  # of which the parser leaves the end
+    return Head(scope["method"], scope["path"], fields, scope.get(AUTHORITY))
 
 
 def begin(head: Head) -> Visit:

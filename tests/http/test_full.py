@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -9,7 +10,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from starlette.types import Message, Scope
 
+from mlxknife.http.app import create_app
+from mlxknife.http.front import Front
+from mlxknife.http.options import Options
+from mlxknife.http.visit import NEWCOMER
+from tests.fakes.serving import FakeResidents, FakeServing
+from tests.http.conftest import BODY
 from tests.http.servers import Process, chat, read_until, request, rest, serving
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -37,17 +45,8 @@ def with_fields(data: bytes, *fields: str) -> bytes:
 FIELDS = (b"retry-after: 1", b"x-request-id: mine-1", b"x-content-type-options: nosniff", b"date: ")
 
 
-def test_it_says_when_to_come_again(full: Process) -> None:
-    answer = full.ask(with_fields(chat(close=False), "X-Request-ID: mine-1")).lower()
-    assert answer.startswith(b"http/1.1 429 too many requests\r\n")
-    for field in (*FIELDS, b"connection: close"):
-        assert b"\r\n" + field in answer
-
-
-def test_a_connection_that_is_there_already_stays(full: Process) -> None:
+def test_it_says_when_to_come_again_and_keeps_the_connection(full: Process) -> None:
     with full.connect() as client:
-        client.sendall(with_fields(request("GET", "/health", close=False)))
-        assert one_answer(client).startswith(b"HTTP/1.1 200 ")
         for _ in range(3):
             client.sendall(with_fields(chat(close=False), "X-Request-ID: mine-1"))
             answer = one_answer(client).lower()
@@ -80,6 +79,21 @@ def test_it_is_an_error_document_like_any_other(full: Process) -> None:
     assert "0 requests wait or run already" in error["message"]
 
 
+def test_it_says_the_same_to_a_crowd_and_closes_the_connections(full: Process) -> None:
+    clients = [full.connect() for _ in range(60)]
+    for client in clients:
+        client.sendall(with_fields(chat(close=False), "X-Request-ID: mine-1"))
+    answers = [one_answer(client).lower() for client in clients]
+    for client in clients:
+        client.close()
+    for answer in answers:
+        assert answer.startswith(b"http/1.1 429 too many requests\r\n")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "rate_limit_exceeded"
+        for field in FIELDS:
+            assert b"\r\n" + field in answer
+    assert sum(b"\r\nconnection: close" in answer for answer in answers) > len(answers) // 2
+
+
 def test_many_requests_in_advance_are_all_answered(full: Process) -> None:
     many = with_fields(chat(close=False)) * 9 + with_fields(chat())
     assert re.findall(rb"HTTP/1.1 (\d+)", full.ask(many)) == [b"429"] * 10
@@ -110,6 +124,12 @@ def test_a_page_that_may_ask_can_read_it(full: Process) -> None:
 )
 def test_what_else_is_to_be_told_is_told_first(full: Process, data: bytes, status: bytes) -> None:
     assert full.ask(data)[9:12] == status
+    clients = [full.connect() for _ in range(20)]
+    for client in clients:
+        client.sendall(data)
+    assert {rest(client)[9:12] for client in clients} == {status}
+    for client in clients:
+        client.close()
 
 
 def test_a_body_that_comes_late_is_not_waited_for(full: Process) -> None:
@@ -123,13 +143,17 @@ def test_a_body_that_comes_late_is_not_waited_for(full: Process) -> None:
 
 def test_they_are_counted_and_logged() -> None:
     with serving({"max_requests": 0}) as process:
-        for _ in range(3):
-            process.ask(chat())
-        assert process.metric("mlxknife_refused_total") == 3
-        assert process.metric('mlxknife_requests_total{route="/v1/chat/completions",status="429"}') == 3
+        process.ask(chat())
+        clients = [process.connect() for _ in range(40)]
+        for client in clients:
+            client.sendall(chat())
+        for client in clients:
+            rest(client)
+            client.close()
+        assert process.metric("mlxknife_refused_total") == 41
         process.end()
         lines = [line for line in process.log().splitlines() if "POST /v1/chat/completions 429" in line]
-    assert len(lines) == 3
+    assert len(lines) == 41
     assert all("0 requests wait or run already" in line for line in lines)
 
 
@@ -173,6 +197,39 @@ def test_who_is_gone_at_once_leaves_the_place_to_others_too() -> None:
                 return
             time.sleep(0.01)
         pytest.fail("somebody who is gone has a place")
+
+
+@pytest.mark.parametrize("body", [b"{}", b"no json", json.dumps(BODY).encode()])
+def test_a_newcomer_is_forgotten_with_the_place_or_with_the_answer(body: bytes) -> None:
+    app = create_app(FakeServing(), FakeResidents(), Options(max_requests=2))
+    front: Front = app.state.front
+    newcomer, rooms = object(), list[bool]()
+    fields = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    path = "/v1/chat/completions"
+    scope: Scope = {"type": "http", "method": "POST", "path": path, "headers": fields, "query_string": b""}
+    said: list[Message] = [{"type": "http.request", "body": body}]
+
+    async def receive() -> Message:
+        if said:
+            return said.pop()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(_: Message) -> None:
+        rooms.append(front.has_room_for_newcomers)
+
+    async def play() -> None:
+        front.expect(newcomer)
+        assert front.has_room_for_newcomers
+        await app({**scope, NEWCOMER: newcomer}, receive, send)
+        front.expect(object())
+        assert front.has_room_for_newcomers
+        front.expect(object())
+        assert not front.has_room_for_newcomers
+        front.close()
+
+    asyncio.run(play())
+    assert all(rooms), "it counts once, also where it has a place"
 
 
 def wait_for_nobody(process: Process) -> None:

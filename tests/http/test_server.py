@@ -218,6 +218,16 @@ def test_there_are_never_more_connections_than_may_be() -> None:
         assert process.ask(request("GET", "/health")).startswith(b"HTTP/1.1 200")
 
 
+def test_nor_more_of_those_who_speak_at_once() -> None:
+    with serving({"max_connections": 10}) as process:
+        clients = [process.connect() for _ in range(60)]
+        for client in clients:
+            client.sendall(b"GET /health HTTP/1.1\r\n")
+        assert {rest(client)[:12] for client in clients[10:]} == {b"HTTP/1.1 429"}
+        for client in clients:
+            client.close()
+
+
 def test_a_client_that_does_not_read_is_left_behind() -> None:
     with serving({"stall_seconds": 0.3}, {"words": 200_000}) as process:
         client = socket.socket()

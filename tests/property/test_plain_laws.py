@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import httptools
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from mlxknife.http.plain import LARGEST, plain_post
-from mlxknife.http.visit import Head
+from mlxknife.http.plain import LARGEST, PlainPost, plain_post
+from mlxknife.http.visit import head_of
 
 _PATHS = st.sampled_from(["/v1/chat/completions", "/v1/completions"])
 _FIELDS = st.lists(
@@ -26,6 +27,12 @@ _INSERTS = st.one_of(
 )  # fmt: skip
 _CHANGES = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 2), _INSERTS), max_size=2)
 """Where, how many bytes go, and what comes in their place."""
+_LINES = [
+    b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity", b"Content-Length: 3", b"content-length: 0",
+    b"Expect: 100-continue", b"Upgrade: h2c", b"Trailer: X", b"TE: gzip", b" folded", b"\tfolded",
+    b"no colon", b"X : y",
+    b"X: a\rb", b"X: a\nContent-Length: 0", b"X: \0", b"X: \x7f", b"X\x80: y", b": no name", b"Content-Length:",
+]  # fmt: skip
 
 
 def _usual(path: str, fields: list[tuple[str, str]], body: bytes) -> bytes:
@@ -41,21 +48,40 @@ def test_what_is_taken_for_a_plain_request_is_the_same_to_the_parser(
     for place, size, inserted in changes:
         at = place % len(data)
         data = data[:at] + inserted + data[at + size :]
-    head = plain_post(data)
-    event("read in one go" if head is not None else "left to the parser")
-    if head is not None:
-        _check(head, data)
+    post = plain_post(data)
+    event("left to the parser" if post is None else "whole" if post.size == len(data) else "its rest is to come")
+    if post is not None:
+        _check(post, data)
 
 
 @given(path=_PATHS, fields=_FIELDS, body=_BODIES)
 def test_every_request_of_the_usual_form_is_read(path: str, fields: list[tuple[str, str]], body: bytes) -> None:
     data = _usual(path, fields, body)
-    head = plain_post(data)
-    assert head is not None
-    assert head.path == path
-    _check(head, data)
-    assert plain_post(data[:-1]) is None
+    whole = plain_post(data)
+    assert whole is not None
+    assert (whole.head.path, whole.size) == (path, len(data))
+    _check(whole, data)
+    for missing in {0, len(body) // 2, len(body)}:
+        assert plain_post(data[: len(data) - missing]) == whole
+    assert plain_post(data[: len(data) - len(body) - 1]) is None
     assert plain_post(data + b"x") is None
+
+
+@pytest.mark.parametrize("line", _LINES)
+@given(path=_PATHS, fields=_FIELDS, body=_BODIES, place=st.integers(0, 9))
+def test_what_changes_the_meaning_of_the_rest_is_left_to_the_parser(
+    line: bytes, path: str, fields: list[tuple[str, str]], body: bytes, place: int
+) -> None:
+    head, blank, rest = _usual(path, fields, body).partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    lines.insert(1 + place % len(lines), line)
+    assert plain_post(b"\r\n".join(lines) + blank + rest) is None
+
+
+def test_what_has_many_fields_is_left_to_the_parser() -> None:
+    usual = _usual("/v1/completions", [("X", "y")] * 50, b"x")
+    assert plain_post(usual) is not None
+    assert plain_post(usual.replace(b"X: y\r\n", b"X: y\r\nZ: y\r\n")) is None
 
 
 def test_what_is_large_is_left_to_the_parser() -> None:
@@ -83,15 +109,15 @@ class _Parsed:
         self.ends += 1
 
 
-def _check(head: Head, data: bytes) -> None:
-    """Fail unless the parser finds the same one request, which ends where the bytes end."""
+def _check(post: PlainPost, data: bytes) -> None:
+    """Fail unless the parser finds the same one request, which ends where it is said to end."""
     parsed = _Parsed()
     parser = httptools.HttpRequestParser(parsed)
-    parser.feed_data(data[:-1])
+    whole = data + b"x" * (post.size - len(data))
+    parser.feed_data(whole[:-1])
     assert parsed.ends == 0
-    parser.feed_data(data[-1:])
+    parser.feed_data(whole[-1:])
     assert parsed.ends == 1
     assert not parser.should_upgrade()
-    assert parser.get_method().decode() == head.method
-    assert parsed.url.decode() == head.path
-    assert [(name, value.strip(b" \t")) for name, value in parsed.fields] == head.headers
+    method, path = parser.get_method().decode(), parsed.url.decode()
+    assert head_of({"method": method, "path": path, "headers": parsed.fields}) == post.head
