@@ -9,12 +9,14 @@ from typing import Any
 
 import attrs
 
+from mlxknife.http.options import Options
 from tests.e2e.wire import Reply, get, post
 
 Json = dict[str, Any]
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 _REFUSALS = (400, 403, 404, 405, 408, 413, 415, 422, 429, 431, 503)
+_TOO_LARGE = 413
 _UNNAMED = ("The body", "The request has no body")
 """What is said where no field can be named, because there are none."""
 
@@ -100,6 +102,8 @@ def fault(shot: Shot, reply: Reply) -> str | None:
         return "no error document"
     if document["request_id"] != reply.header("x-request-id"):
         return "another request id"
+    if reply.status == _TOO_LARGE:
+        return None if len(shot.body) > Options().max_body_bytes else f"{len(shot.body)} bytes are no large body"
     is_named = bool(param) or (not shot.is_object and message.startswith(_UNNAMED)) or reply.status in (429, 503)
     return None if is_named else f"no field is named: {message}"
 
