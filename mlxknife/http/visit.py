@@ -15,7 +15,7 @@ _PLACE = "mlxknife.visit"
 AUTHORITY = "mlxknife.authority"
 """Where the connection leaves the host that an address names."""
 NEWCOMER = "mlxknife.newcomer"
-"""Where it leaves itself, for whoever counts those who have come and have no place yet."""
+"""Where it leaves what it is known as to whoever counts those who have come and have no place yet."""
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -51,6 +51,7 @@ class Visit:
     detail: str | None = None
     """What went wrong, for the log."""
     ended: float | None = None
+    """When it did, by the clock of ``began``, where that is said."""
 
     @property
     def seconds(self) -> float:

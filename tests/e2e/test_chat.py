@@ -225,8 +225,11 @@ def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird) -> None:
         said += rest.removesuffix("\nstopped\n")
         assert said.startswith("Once")
         assert len(said) < len(ANSWERS[LONG])
-        line = f"[assistant] {said}".rstrip()  # a blank that was said last is known, and not shown
+        line = f"[assistant] {said}".rstrip()  # lines are shown without the blanks behind them, but all is known
         assert terminal.enter("/show").endswith(f"[user] {LONG}\n{line}\n")
+        assert terminal.enter("/save stopped.json") == "saved in stopped.json\n"
+        kept = json.loads((bird.machine.root / "stopped.json").read_text())
+        assert kept["messages"][-1]["content"] == said
         terminal.press(_CTRL_C)
         assert terminal.told() == "Ctrl-D or /exit leaves\n"
         assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"

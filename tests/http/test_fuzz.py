@@ -17,9 +17,7 @@ from tests.fakes.serving import NAME, FakeResidents, FakeServing
 from tests.http.conftest import BODY, TEXT
 
 _NUMBERS = st.one_of(
-    st.integers(),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from([2**31, 2**63, -(2**63), 10**30, 1e308]),
+    st.integers(), st.floats(allow_nan=False), st.sampled_from([2**31, 2**63, -(2**63), 10**30, 1e308])
 )
 _SCALARS = st.one_of(st.none(), st.booleans(), _NUMBERS, st.text(max_size=8), st.just(NAME))
 _ANYTHING = st.recursive(
@@ -42,6 +40,15 @@ def client() -> Iterator[TestClient]:
         yield client
 
 
+def can_be_said(body: object) -> bool:
+    """Tell whether there is JSON for all of it, which has no word for what is infinite."""
+    try:
+        json.dumps(body, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
 @given(path=_PATHS, changes=_CHANGES, turns=st.one_of(st.none(), _TURNS))
 def test_a_changed_request_is_answered_or_refused_by_name(
     client: TestClient, path: str, changes: dict[str, object], turns: object
@@ -49,7 +56,11 @@ def test_a_changed_request_is_answered_or_refused_by_name(
     whole = {**BODY, **TEXT, **({} if turns is None else {"messages": turns}), **changes}
     reply = client.post(path, content=json.dumps(whole), headers={"content-type": "application/json"})
     assert reply.status_code in (200, 400, 404, 422), reply.text
-    if reply.status_code != 200 and "\\ud" not in json.dumps(whole):
+    if not can_be_said(whole):
+        assert reply.status_code == 400
+        error = reply.json()["error"]
+        assert error["param"] or "is not JSON" in error["message"], reply.text
+    elif reply.status_code != 200 and "\\ud" not in json.dumps(whole):
         assert reply.json()["error"]["param"], reply.text
 
 
