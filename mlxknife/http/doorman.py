@@ -146,7 +146,7 @@ class Doorman:
         elif again:
             self._lead_in(guest)
         else:
-            guest.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, post.size)
+            _wake_at(guest.socket, post.size)
             self._wait_for(guest, self._loop.time() + _PATIENCE, has_spoken=True)
 
     def _wait_for(self, guest: _Guest, until: float, *, has_spoken: bool) -> None:
@@ -232,7 +232,7 @@ class Doorman:
 
     def _lead_in(self, guest: _Guest) -> None:
         """Hand a client over to its connection."""
-        guest.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        _wake_at(guest.socket, 1)
         work = self._loop.connect_accepted_socket(lambda: self._connect(guest, guest.came), guest.socket)
         task: asyncio.Task[object] = asyncio.ensure_future(work, loop=self._loop)
         self._on_their_way[task] = guest
@@ -246,6 +246,12 @@ class Doorman:
             guest.socket.close()
         if error is not None and not isinstance(error, OSError):  # that one says that the client is gone already
             raise error
+
+
+def _wake_at(client: socket.socket, size: int) -> None:
+    """Let a client be heard only when so many bytes are there."""
+    with suppress(OSError):  # some systems say so where it is gone, which is heard anyhow
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
 
 def _said_by(client: socket.socket) -> bytes | None:
