@@ -19,9 +19,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from mlxknife.adapters.mlx.batching import MlxBatches
-from mlxknife.adapters.mlx.cpu import load_fast_blas
-from mlxknife.domain.model.batching import Row
+from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
+from mlxknife.adapters.mlx.text.scheduler import MlxBatches
+from mlxknife.domain.generation.values.rows import Row
 
 _ROUNDS = 15
 _LONG_ROUNDS = 7

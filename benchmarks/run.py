@@ -37,8 +37,8 @@ _RESULTS = Path(__file__).parent / "results"
 _DECODE = """
 import json, sys, time
 import mlxknife
-from mlxknife.domain.model.generation import Sampling, TokenRequest, Wish
-from mlxknife.domain.rules import prompts
+from mlxknife.domain.generation.values.generation import Sampling, TokenRequest, Wish
+from mlxknife.domain.generation.rules import prompts
 
 rounds, count, question, short = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 app = mlxknife.open_app()
@@ -85,8 +85,8 @@ with mlxknife.open_app().chat.open("starter"):
 _READ = """
 import sys
 import mlxknife
-from mlxknife.domain.model.generation import Sampling, TokenRequest
-from mlxknife.domain.rules import prompts
+from mlxknife.domain.generation.values.generation import Sampling, TokenRequest
+from mlxknife.domain.generation.rules import prompts
 
 with mlxknife.open_app().chat.open("starter") as session:
     model = session.model
@@ -98,7 +98,7 @@ with mlxknife.open_app().chat.open("starter") as session:
 _CHAT = """
 import json
 import mlxknife
-from mlxknife.domain.model.generation import Message, Sampling, Wish
+from mlxknife.domain.generation.values.generation import Message, Sampling, Wish
 
 questions = (
     "What is the capital of France?", "And of Spain?", "Name a river there.", "How long is it?", "What is 2+2?",

@@ -22,7 +22,7 @@ from serving import front, model, servers, starter, table
 from serving.rounds import Found, measure, measure_starter
 from serving.servers import Server
 
-from mlxknife.adapters.mlx.cpu import load_fast_blas
+from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
 
 _RESULTS = Path(__file__).parent / "results"
 _ROUNDS = 5

@@ -20,7 +20,6 @@ from mlxknife.version import __version__
 
 if TYPE_CHECKING:
     from mlxknife.app import App
-    from mlxknife.bootstrap import open_app
     from mlxknife.domain.errors import (
         AccessDenied,
         AmbiguousMatch,
@@ -46,7 +45,8 @@ if TYPE_CHECKING:
         WorkerLost,
         WrongBytes,
     )
-    from mlxknife.domain.model.generation import (
+    from mlxknife.domain.generation.services.session import Session
+    from mlxknife.domain.generation.values.generation import (
         CacheShape,
         FinishReason,
         Message,
@@ -56,11 +56,11 @@ if TYPE_CHECKING:
         Sampling,
         Wish,
     )
-    from mlxknife.domain.model.health import HealthEntry, HealthReport
-    from mlxknife.domain.model.info import ModelDetails, ModelInfo
-    from mlxknife.domain.model.transfer import PullPlan, PullRequest
-    from mlxknife.domain.model.verdict import Integrity
-    from mlxknife.domain.services.chat import Session
+    from mlxknife.domain.integrity.values import HealthEntry, HealthReport
+    from mlxknife.domain.models.values.info import ModelDetails, ModelInfo
+    from mlxknife.domain.models.values.verdict import Integrity
+    from mlxknife.domain.transfer.values import PullPlan, PullRequest
+    from mlxknife.wiring.app import open_app
 
 __all__ = [
     "AccessDenied",
@@ -109,23 +109,23 @@ __all__ = [
 
 _HOMES = {  # what is not here is an error
     "App": "mlxknife.app:App",
-    "CacheShape": "mlxknife.domain.model.generation:CacheShape",
-    "FinishReason": "mlxknife.domain.model.generation:FinishReason",
-    "HealthEntry": "mlxknife.domain.model.health:HealthEntry",
-    "HealthReport": "mlxknife.domain.model.health:HealthReport",
-    "Integrity": "mlxknife.domain.model.verdict:Integrity",
-    "Message": "mlxknife.domain.model.generation:Message",
-    "ModelDetails": "mlxknife.domain.model.info:ModelDetails",
-    "ModelInfo": "mlxknife.domain.model.info:ModelInfo",
-    "Outcome": "mlxknife.domain.model.generation:Outcome",
-    "Piece": "mlxknife.domain.model.generation:Piece",
-    "PieceKind": "mlxknife.domain.model.generation:PieceKind",
-    "PullPlan": "mlxknife.domain.model.transfer:PullPlan",
-    "PullRequest": "mlxknife.domain.model.transfer:PullRequest",
-    "Sampling": "mlxknife.domain.model.generation:Sampling",
-    "Session": "mlxknife.domain.services.chat:Session",
-    "Wish": "mlxknife.domain.model.generation:Wish",
-    "open_app": "mlxknife.bootstrap:open_app",
+    "CacheShape": "mlxknife.domain.generation.values.generation:CacheShape",
+    "FinishReason": "mlxknife.domain.generation.values.generation:FinishReason",
+    "HealthEntry": "mlxknife.domain.integrity.values:HealthEntry",
+    "HealthReport": "mlxknife.domain.integrity.values:HealthReport",
+    "Integrity": "mlxknife.domain.models.values.verdict:Integrity",
+    "Message": "mlxknife.domain.generation.values.generation:Message",
+    "ModelDetails": "mlxknife.domain.models.values.info:ModelDetails",
+    "ModelInfo": "mlxknife.domain.models.values.info:ModelInfo",
+    "Outcome": "mlxknife.domain.generation.values.generation:Outcome",
+    "Piece": "mlxknife.domain.generation.values.generation:Piece",
+    "PieceKind": "mlxknife.domain.generation.values.generation:PieceKind",
+    "PullPlan": "mlxknife.domain.transfer.values:PullPlan",
+    "PullRequest": "mlxknife.domain.transfer.values:PullRequest",
+    "Sampling": "mlxknife.domain.generation.values.generation:Sampling",
+    "Session": "mlxknife.domain.generation.services.session:Session",
+    "Wish": "mlxknife.domain.generation.values.generation:Wish",
+    "open_app": "mlxknife.wiring.app:open_app",
 }
 
 

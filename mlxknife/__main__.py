@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def main() -> int:
     """Run ``mlxk`` with the arguments of this process and return its exit code."""
     if sys.argv[1:2] == ["--worker-fd"]:  # the process of a model, which only our own server starts
-        from mlxknife.bootstrap import run_worker  # noqa: PLC0415 - --version and --help need none of it
+        from mlxknife.wiring.app import run_worker  # noqa: PLC0415 - --version and --help need none of it
 
         return run_worker(*map(int, sys.argv[2:4]))
     with process.collecting_seldom():
@@ -37,7 +37,7 @@ def main_tee() -> int:
 
 
 def _open_app() -> App:
-    from mlxknife.bootstrap import open_app  # noqa: PLC0415 - --version and --help need none of it
+    from mlxknife.wiring.app import open_app  # noqa: PLC0415 - --version and --help need none of it
 
     return open_app(may_fork=True)
 

@@ -10,35 +10,35 @@ import attrs
 if TYPE_CHECKING:  # a command pays for the import of what it uses only, and these are only named
     from collections.abc import Callable
 
-    from mlxknife.domain.model.settings import ServerSettings, Settings
-    from mlxknife.domain.services.catalog import Catalog
-    from mlxknife.domain.services.chat import Chat
-    from mlxknife.domain.services.finder import Finder
-    from mlxknife.domain.services.health import Health
-    from mlxknife.domain.services.inspector import Inspector
-    from mlxknife.domain.services.puller import Puller
-    from mlxknife.domain.services.remover import Remover
-    from mlxknife.domain.services.residents import Residents
-    from mlxknife.domain.services.serving import Serving
-    from mlxknife.domain.services.starting import Starting
-    from mlxknife.domain.services.tee import Tee
-    from mlxknife.domain.services.verifier import Verifier
-    from mlxknife.ports.disposal import Disposal
-    from mlxknife.ports.engine import Engine
-    from mlxknife.ports.hasher import Hasher
-    from mlxknife.ports.hosts import Hosts
-    from mlxknife.ports.hub import Hub
-    from mlxknife.ports.importer import Importer
-    from mlxknife.ports.intake import Intake
-    from mlxknife.ports.programs import Programs
-    from mlxknife.ports.proofs import Proofs
-    from mlxknife.ports.runtime_inventory import RuntimeInventory
-    from mlxknife.ports.starters import StarterSource
-    from mlxknife.ports.system import System
-    from mlxknife.ports.templates import Templates
-    from mlxknife.ports.tokenizers import Tokenizers
-    from mlxknife.ports.workers import Workers
-    from mlxknife.ports.workshop import Workshop
+    from mlxknife.domain.catalog.services.catalog import Catalog
+    from mlxknife.domain.generation.services.session import Chat
+    from mlxknife.domain.integrity.services.health import Health
+    from mlxknife.domain.integrity.services.inspector import Inspector
+    from mlxknife.domain.integrity.services.verifier import Verifier
+    from mlxknife.domain.names.services import Finder
+    from mlxknife.domain.removal.services import Remover
+    from mlxknife.domain.serving.services.model_pool import Residents
+    from mlxknife.domain.serving.services.servable_models import Serving
+    from mlxknife.domain.settings.values import ServerSettings, Settings
+    from mlxknife.domain.tee.services import Tee
+    from mlxknife.domain.transfer.services.puller import Puller
+    from mlxknife.domain.transfer.services.starter import StarterPuller
+    from mlxknife.ports.engines.engine import Engine
+    from mlxknife.ports.engines.hosts import Hosts
+    from mlxknife.ports.engines.templates import Templates
+    from mlxknife.ports.engines.tokenizers import Tokenizers
+    from mlxknife.ports.hub.hub import Hub
+    from mlxknife.ports.hub.starters import StarterSource
+    from mlxknife.ports.store.download_store import DownloadStore
+    from mlxknife.ports.store.hasher import Hasher
+    from mlxknife.ports.store.proofs import Proofs
+    from mlxknife.ports.store.removal_store import RemovalStore
+    from mlxknife.ports.system.programs import Programs
+    from mlxknife.ports.system.runtime_inventory import RuntimeInventory
+    from mlxknife.ports.system.system import System
+    from mlxknife.ports.system.workers import Workers
+    from mlxknife.ports.workspaces.importer import Importer
+    from mlxknife.ports.workspaces.workspace_builder import WorkspaceBuilder
 
 
 @attrs.frozen
@@ -57,16 +57,16 @@ class App:
     workers: Workers
     open_inventory: Callable[[], RuntimeInventory] = attrs.field(repr=False)
     """Opens what knows the installed packages, which a transfer does not need."""
-    open_disposal: Callable[[], Disposal] = attrs.field(repr=False)
+    open_removal_store: Callable[[], RemovalStore] = attrs.field(repr=False)
     open_hub: Callable[[], Hub] = attrs.field(repr=False)
     """Opens the Hub, which only a pull needs."""
-    open_intake: Callable[[], Intake] = attrs.field(repr=False)
+    open_download_store: Callable[[], DownloadStore] = attrs.field(repr=False)
     open_engine: Callable[[], Engine] = attrs.field(repr=False)
     """Opens the runtime, which only what runs a model needs."""
     open_templates: Callable[[], Templates] = attrs.field(repr=False)
     open_starters: Callable[[], StarterSource] = attrs.field(repr=False)
     open_importer: Callable[[], Importer] = attrs.field(repr=False)
-    open_workshop: Callable[[], Workshop] = attrs.field(repr=False)
+    open_workspace_builder: Callable[[], WorkspaceBuilder] = attrs.field(repr=False)
     system: System
     open_programs: Callable[[], Programs] = attrs.field(repr=False)
     """Opens what runs programs, which only ``mlx-tee`` does."""
@@ -82,32 +82,32 @@ class App:
     @cached_property
     def catalog(self) -> Catalog:
         """``list`` and ``show``."""
-        from mlxknife.domain.services.catalog import Catalog  # noqa: PLC0415
+        from mlxknife.domain.catalog.services.catalog import Catalog  # noqa: PLC0415
 
         return Catalog(self.finder, self.inspector, self.open_inventory(), self._verifier, self.workers)
 
     @cached_property
-    def disposal(self) -> Disposal:
+    def removal_store(self) -> RemovalStore:
         """What takes things out of the cache."""
-        return self.open_disposal()
+        return self.open_removal_store()
 
     @cached_property
     def remover(self) -> Remover:
         """``rm``."""
-        from mlxknife.domain.services.remover import Remover  # noqa: PLC0415
+        from mlxknife.domain.removal.services import Remover  # noqa: PLC0415
 
-        return Remover(self.finder, self.finder.store, self.disposal, self.finder.workspaces)
+        return Remover(self.finder, self.finder.store, self.removal_store, self.finder.workspaces)
 
     @cached_property
     def chat(self) -> Chat:
         """``run``."""
-        from mlxknife.domain.services.chat import Chat  # noqa: PLC0415
+        from mlxknife.domain.generation.services.session import Chat  # noqa: PLC0415
 
         return Chat(self.catalog, self.open_engine(), self.open_templates(), self.system)
 
     def open_serving(self, max_tokens: int | None = None) -> Serving:
         """Make what a server asks about models and requests; ``max_tokens`` holds where a client says nothing."""
-        from mlxknife.domain.services.serving import Serving  # noqa: PLC0415
+        from mlxknife.domain.serving.services.servable_models import Serving  # noqa: PLC0415
 
         for_clients = attrs.evolve(self.catalog, finder=attrs.evolve(self.finder, knows_paths=False))
         templates, tokenizers = self.open_templates(), self.open_tokenizers()
@@ -115,8 +115,8 @@ class App:
 
     def open_residents(self, settings: ServerSettings | None = None) -> Residents:
         """Make what loads models for a server, in the thread of its loop; close it in the end."""
-        from mlxknife.domain.rules.residency import Limits  # noqa: PLC0415
-        from mlxknife.domain.services.residents import Residents  # noqa: PLC0415
+        from mlxknife.domain.serving.rules.eviction import Limits  # noqa: PLC0415
+        from mlxknife.domain.serving.services.model_pool import Residents  # noqa: PLC0415
 
         settings = settings or self.server_settings()
         limits = Limits(self.system.memory_available_bytes(), settings.max_loaded)
@@ -127,35 +127,39 @@ class App:
     @cached_property
     def puller(self) -> Puller:
         """``pull``."""
-        from mlxknife.domain.services.puller import Puller  # noqa: PLC0415
+        from mlxknife.domain.transfer.services.puller import Puller  # noqa: PLC0415
 
-        return Puller(self.finder, self.inspector, self.open_hub(), self.open_intake(), self.hasher)
+        return Puller(self.finder, self.inspector, self.open_hub(), self.open_download_store(), self.hasher)
 
     @cached_property
-    def starting(self) -> Starting:
+    def starter_puller(self) -> StarterPuller:
         """``pull starter``."""
-        from mlxknife.domain.services.starting import Starting  # noqa: PLC0415
+        from mlxknife.domain.transfer.services.starter import StarterPuller  # noqa: PLC0415
 
-        return Starting(
-            self.finder.workspaces, self.inspector, self.open_starters(), self.open_importer(), self.open_workshop()
+        return StarterPuller(
+            self.finder.workspaces,
+            self.inspector,
+            self.open_starters(),
+            self.open_importer(),
+            self.open_workspace_builder(),
         )
 
     @cached_property
     def health(self) -> Health:
         """``health``."""
-        from mlxknife.domain.services.health import Health  # noqa: PLC0415
+        from mlxknife.domain.integrity.services.health import Health  # noqa: PLC0415
 
         return Health(self.finder, self.inspector, self._verifier, self.workers)
 
     @cached_property
     def tee(self) -> Tee:
         """``mlx-tee``."""
-        from mlxknife.domain.services.tee import Tee  # noqa: PLC0415
+        from mlxknife.domain.tee.services import Tee  # noqa: PLC0415
 
         return Tee(self.catalog, self.open_programs(), self.system, self.has_gpu)
 
     @cached_property
     def _verifier(self) -> Verifier:
-        from mlxknife.domain.services.verifier import Verifier  # noqa: PLC0415
+        from mlxknife.domain.integrity.services.verifier import Verifier  # noqa: PLC0415
 
         return Verifier(self.hasher, self.proofs)

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlxknife.adapters.mlx.cpu import load_fast_blas, spare_processors
+from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas, spare_processors
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from mlxknife.domain.rules import memory, wishes
+from mlxknife.domain.generation.rules import options as wishes
+from mlxknife.domain.memory import rules as memory
 
 _EPILOG = """\
 --in and --stop take every word behind them, up to the next option: write the prompt before

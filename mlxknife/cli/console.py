@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 from mlxknife.cli.render.text import Line, Span, Style, print_line, wants_motion
-from mlxknife.ports.progress import Progress
+from mlxknife.ports.system.progress import Progress
 
 
 class Console:

@@ -18,7 +18,7 @@ from mlxknife.version import __version__
 
 if TYPE_CHECKING:
     from mlxknife.app import App
-    from mlxknife.domain.model.tee import Job, Plan
+    from mlxknife.domain.tee.values import Job, Plan
 
 PROGRAM = "mlx-tee"
 
@@ -62,7 +62,7 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
     if options.version:
         sys.stdout.write(f"{PROGRAM} {__version__}\n")
         return 0
-    from mlxknife.domain.rules import commands  # noqa: PLC0415 - --version and --help need none of it
+    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415 - --version and --help need none of it
 
     jobs = [_with_models(job) for job in commands.jobs(options.commands, may_ssh=options.ssh)]
     app = open_app()
@@ -77,8 +77,8 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
 def _tell(app: App, plan: Plan, *, as_json: bool, with_headers: bool) -> int:
     """Run the commands and tell what they answer; return the worst of their exit codes."""
     from mlxknife.cli.render.turns import Pages, Records, Teller  # noqa: PLC0415
-    from mlxknife.domain.model.tee import Said, Turn  # noqa: PLC0415
-    from mlxknife.domain.rules import commands  # noqa: PLC0415
+    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415
+    from mlxknife.domain.tee.values import Said, Turn  # noqa: PLC0415
 
     teller: Teller = Records(sys.stdout) if as_json else Pages(sys.stdout, sys.stderr, with_headers=with_headers)
     statuses = []
@@ -100,7 +100,7 @@ def _show(plan: Plan, *, as_json: bool) -> int:
     from mlxknife.cli.render.speech import safe  # noqa: PLC0415
     from mlxknife.cli.render.turns import write_line  # noqa: PLC0415
     from mlxknife.cli.wire_tee import JobObject  # noqa: PLC0415
-    from mlxknife.domain.rules import commands  # noqa: PLC0415
+    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415
 
     for job in plan.jobs:
         argv = commands.arguments(job)
@@ -116,7 +116,7 @@ def _with_models(job: Job) -> Job:
     """Note the models that a command of our own loads; what it cannot understand, it says itself."""
     import attrs  # noqa: PLC0415
 
-    from mlxknife.domain.rules import commands  # noqa: PLC0415
+    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415
 
     own = commands.own_arguments(job.words)
     _, command, words = split_command(list(own or ()))

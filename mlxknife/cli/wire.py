@@ -13,8 +13,8 @@ import attrs
 from msgspec import UNSET, Struct, UnsetType
 
 if TYPE_CHECKING:
-    from mlxknife.domain.model.health import HealthEntry, HealthReport
-    from mlxknife.domain.model.info import Metadata, ModelInfo, Quantization
+    from mlxknife.domain.integrity.values import HealthEntry, HealthReport
+    from mlxknife.domain.models.values.info import Metadata, ModelInfo, Quantization
 
 JSON_API_SPEC_VERSION = "1.0.0"
 

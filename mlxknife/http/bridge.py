@@ -7,7 +7,7 @@ import asyncio
 import attrs
 
 from mlxknife.domain.errors import KnifeError
-from mlxknife.domain.model.serving import Told
+from mlxknife.domain.generation.values.requests import Told
 from mlxknife.http.needs import Claim, Residents, Served
 
 _HALVES = 2

@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from mlxknife.domain.errors import InternalError, KnifeError
-from mlxknife.domain.rules.redaction import redacted
+from mlxknife.domain.text.rules.redaction import redacted
 from mlxknife.http.refusals import Refusal
 from mlxknife.http.wire.documents import ErrorDocument, ErrorObject
 

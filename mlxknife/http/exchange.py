@@ -11,9 +11,9 @@ import msgspec
 from starlette.types import Receive, Send
 
 from mlxknife.domain.errors import ContextLengthExceeded, KnifeError, TemplateError
-from mlxknife.domain.model.generation import FinishReason, Piece, PieceKind, Usage
-from mlxknife.domain.model.hosting import HostedModel
-from mlxknife.domain.model.serving import ChatRequest, TokenLikelihood, Told
+from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind, Usage
+from mlxknife.domain.generation.values.requests import ChatRequest, TokenLikelihood, Told
+from mlxknife.domain.serving.values.processes import HostedModel
 from mlxknife.http import logs
 from mlxknife.http.bridge import Telling, claimed
 from mlxknife.http.errors import failure

@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 
 import attrs
 
-from mlxknife.domain.model.hosting import Fallen, ResidentEvent
-from mlxknife.domain.model.info import ModelInfo
+from mlxknife.domain.models.values.info import ModelInfo
+from mlxknife.domain.serving.values.processes import Fallen, ResidentEvent
 from mlxknife.http import logs
 from mlxknife.http.guards.bodies import Bodies
 from mlxknife.http.metrics import Metrics

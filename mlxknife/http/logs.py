@@ -15,9 +15,9 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from mlxknife.domain.errors import KnifeError
-from mlxknife.domain.model.hosting import Began, Fallen, LeftOut, Ready, ResidentEvent
-from mlxknife.domain.rules.display import visible
-from mlxknife.domain.rules.redaction import redacted
+from mlxknife.domain.serving.values.processes import Began, Fallen, LeftOut, Ready, ResidentEvent
+from mlxknife.domain.text.rules.display import visible
+from mlxknife.domain.text.rules.redaction import redacted
 
 if TYPE_CHECKING:
     from mlxknife.http.options import Options

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import attrs
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from mlxknife.domain.model.generation import Usage
+from mlxknife.domain.generation.values.generation import Usage
 from mlxknife.http.needs import Resident
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -7,9 +7,9 @@ from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from mlxknife.domain.errors import KnifeError
-from mlxknife.domain.model.hosting import HostedModel, ResidentEvent
-from mlxknife.domain.model.info import ModelInfo
-from mlxknife.domain.model.serving import ChatRequest, TextRequest, Told
+from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, Told
+from mlxknife.domain.models.values.info import ModelInfo
+from mlxknife.domain.serving.values.processes import HostedModel, ResidentEvent
 
 Request: TypeAlias = ChatRequest | TextRequest
 Served: TypeAlias = Any

@@ -6,7 +6,7 @@ import ipaddress
 
 import attrs
 
-from mlxknife.domain.rules.server_settings import check_key
+from mlxknife.domain.settings.rules import check_key
 
 _MB = 10**6
 

@@ -9,7 +9,7 @@ import uuid
 import attrs
 from starlette.types import Scope
 
-from mlxknife.domain.rules.redaction import redacted
+from mlxknife.domain.text.rules.redaction import redacted
 
 _PLACE = "mlxknife.visit"
 AUTHORITY = "mlxknife.authority"

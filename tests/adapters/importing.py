@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.adapters.mlx.gguf.importer import GgufImporter
+from mlxknife.adapters.gguf.importer import GgufImporter
 from mlxknife.domain.errors import ValidationError
 
 

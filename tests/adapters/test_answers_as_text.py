@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 
-from mlxknife.adapters.hf_tokenizers.tokenizers import HfTokenizer, HfTokenizers
-from mlxknife.adapters.mlx import vocabulary
-from mlxknife.adapters.mlx.cpu import load_fast_blas
-from mlxknife.adapters.mlx.joining import Joining
-from mlxknife.adapters.mlx.text import MlxEngine
-from mlxknife.domain.model.generation import Sampling, TokenRequest
-from mlxknife.domain.model.snapshot import Location
+from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
+from mlxknife.adapters.mlx.text import tokenizer as vocabulary
+from mlxknife.adapters.mlx.text.hf_tokenizer import HfTokenizer, HfTokenizers
+from mlxknife.adapters.mlx.text.joining import Joining
+from mlxknife.adapters.mlx.text.model import MlxEngine
+from mlxknife.domain.generation.values.generation import Sampling, TokenRequest
+from mlxknife.domain.models.values.snapshot import Location
 from tests.contracts.vocabularies import KINDS, written
 from tests.parrot import ANSWERS, parrot_folder
 from tests.parrot.answers import CAPITAL

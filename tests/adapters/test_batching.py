@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 import pytest
 
-from mlxknife.adapters.mlx.batching import MlxBatches
-from mlxknife.adapters.mlx.choosing import processors
-from mlxknife.domain.model.batching import Row
-from mlxknife.domain.model.generation import FinishReason, Sampling
+from mlxknife.adapters.mlx.text.sampling import processors
+from mlxknife.adapters.mlx.text.scheduler import MlxBatches
+from mlxknife.domain.generation.values.generation import FinishReason, Sampling
+from mlxknife.domain.generation.values.rows import Row
 from tests.contracts.flock import END_TOKEN, Told, Wrapped, answer, asked, mixed, parrot, run, tokens
 from tests.parrot import ANSWERS
 from tests.parrot.answers import CAPITAL, ECHO, GREETING, LONG

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from mlxknife.adapters.mlx.batching import MlxBatches
-from mlxknife.domain.model.batching import Row
+from mlxknife.adapters.mlx.text.scheduler import MlxBatches
+from mlxknife.domain.generation.values.rows import Row
 from tests.contracts.flock import END_TOKEN, POISON, Told, Wrapped, answer, asked, mixed, parrot, run, tokens
 from tests.parrot.answers import CAPITAL, ECHO, STOP
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.adapters.mlx.batching import MlxBatches
-from mlxknife.domain.model.batching import Row
+from mlxknife.adapters.mlx.text.scheduler import MlxBatches
+from mlxknife.domain.generation.values.rows import Row
 from tests.contracts.flock import END_TOKEN, Wrapped, asked, parrot
 from tests.parrot.answers import LONG
 

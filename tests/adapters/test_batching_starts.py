@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from mlxknife.adapters.mlx import batching
-from mlxknife.adapters.mlx.batching import MlxBatches
-from mlxknife.domain.model.batching import Row
-from mlxknife.domain.model.generation import Sampling
+from mlxknife.adapters.mlx.text import scheduler
+from mlxknife.adapters.mlx.text.scheduler import MlxBatches
+from mlxknife.domain.generation.values.generation import Sampling
+from mlxknife.domain.generation.values.rows import Row
 from tests.contracts.flock import END_TOKEN, Told, Wrapped, answer, asked, parrot, run, tokens
 from tests.parrot.answers import CAPITAL, ECHO, LONG
 
@@ -48,14 +48,14 @@ def _to_the_end(batches: MlxBatches, told: Told) -> None:
 def test_whatever_cannot_be_made_for_a_row_ends_that_row_only(
     batches: MlxBatches, part: str, failure: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = getattr(batching, part)
+    make = getattr(scheduler, part)
 
     def made(asked_for: Any, *more: Any) -> Any:  # noqa: ANN401 - whatever the part makes
         if getattr(asked_for, "sampling", asked_for).seed == _BAD_SEED:
             raise failure
         return make(asked_for, *more)
 
-    monkeypatch.setattr(batching, part, made)
+    monkeypatch.setattr(scheduler, part, made)
     told = _running(batches)
     batches.admit(Row(1, asked(CAPITAL), 500, Sampling(seed=_BAD_SEED)))
     batches.admit(Row(2, asked(CAPITAL), 500))
@@ -103,7 +103,7 @@ def test_a_row_that_cannot_begin_is_told_of_in_the_step_in_which_the_runtime_fai
     model = Wrapped(parrot())
     batches = MlxBatches(model, {END_TOKEN}, budget=2**26, places=8, piece=32)
     told = _running(batches)
-    monkeypatch.setattr(batching, "processors", refuse)
+    monkeypatch.setattr(scheduler, "processors", refuse)
     model.failure = RuntimeError("out of memory")
     batches.admit(Row(1, asked(CAPITAL), 500))
     told.add(batches.step())

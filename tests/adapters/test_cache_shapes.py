@@ -12,10 +12,10 @@ import pytest
 from mlx.utils import tree_flatten
 from tokenizers import Tokenizer, decoders, models
 
-from mlxknife.adapters.mlx.text import MlxEngine, MlxTextModel
+from mlxknife.adapters.mlx.text.model import MlxEngine, MlxTextModel
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.model.generation import CacheShape, Sampling, TokenRequest
-from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.generation.values.generation import CacheShape, Sampling, TokenRequest
+from mlxknife.domain.models.values.snapshot import Location
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -14,11 +14,11 @@ from huggingface_hub import close_session, constants
 from mlxknife.adapters.hub.chunks import Access, ChunkStore, ChunkStoreError
 from mlxknife.adapters.hub.download import Download
 from mlxknife.adapters.hub.hub import HuggingFaceHub
-from mlxknife.adapters.hub.patience import Patience
+from mlxknife.adapters.hub.retry import Patience
 from mlxknife.adapters.hub.web import Web
 from mlxknife.domain.errors import DownloadFailed
-from mlxknife.domain.model.transfer import RemoteCommit, RemoteFile
-from mlxknife.domain.model.verification import HashForm, RecordedHash
+from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from tests.builder import sha256
 from tests.fake_hub import READER, FakeHub, Headers, Status, web_page
 from tests.fakes.intake import MemorySink, MemorySinks

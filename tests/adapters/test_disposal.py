@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.adapters.hfcache.disposal import TRASH, CacheDisposal
+from mlxknife.adapters.hfcache.removal_store import TRASH, CacheRemovalStore
 from mlxknife.domain.errors import AccessDenied, LocksPresent, StorageError
-from mlxknife.domain.model.removal import Orphan, StoredBlob, Target
+from mlxknife.domain.removal.values import Orphan, StoredBlob, Target
 from tests.builder import BuiltModel, CacheBuilder, Layout, chat_files, commit_of
 from tests.contracts.permissions import open_place
 
@@ -94,7 +94,7 @@ def bury(hub: Path, note: str | None, links: tuple[str, ...] = ()) -> Path:
 @pytest.mark.parametrize("target", [_WHOLE, _ONE], ids=["whole", "one"])
 def test_a_cache_that_may_not_be_written_is_left_as_it_is(root: Path, target: Target) -> None:
     before = tree(root)
-    disposal = CacheDisposal(str(root))
+    disposal = CacheRemovalStore(str(root))
     with owner(root):
         root.chmod(0o555)
         with pytest.raises(AccessDenied), disposal.guarded(_FOLDER):
@@ -113,7 +113,7 @@ def test_a_snapshot_that_may_not_be_moved_keeps_its_refs(root: Path) -> None:
     with owner(root):
         (root / _FOLDER / "snapshots").chmod(0o555)
         with pytest.raises(AccessDenied):
-            CacheDisposal(str(root)).discard(_ONE)
+            CacheRemovalStore(str(root)).discard(_ONE)
         (root / _FOLDER / "snapshots").chmod(0o755)
     assert tree(root, TRASH) == before
 
@@ -127,7 +127,7 @@ def test_folders_of_any_mode_go_with_their_repo(root: Path, mode: int) -> None:
     with owner(root):
         for folder in (inner, inner.parent, root / _FOLDER / "blobs"):
             folder.chmod(mode)
-        CacheDisposal(str(root)).discard(_WHOLE)
+        CacheRemovalStore(str(root)).discard(_WHOLE)
         assert not (root / TRASH).exists()
     assert outside(root) == before
 
@@ -138,7 +138,7 @@ def test_the_lock_of_another_user_is_respected(root: Path) -> None:
     with lock.open("w") as file, owner(root):
         fcntl.flock(file, fcntl.LOCK_EX)
         lock.chmod(0o444)  # as one that another user made looks to us
-        with pytest.raises(LocksPresent), CacheDisposal(str(root)).guarded(_FOLDER):
+        with pytest.raises(LocksPresent), CacheRemovalStore(str(root)).guarded(_FOLDER):
             pytest.fail("it is not ours")
 
 
@@ -161,7 +161,7 @@ def test_whatever_a_note_says_nothing_else_is_touched(root: Path, note: str | No
     item = bury(root, None, tuple(f"../../blobs/{name}" for name in names))
     if note is not None:
         (item / "note.json").write_bytes(note.encode("utf-8", "surrogatepass"))
-    disposal = CacheDisposal(str(root))
+    disposal = CacheRemovalStore(str(root))
     assert len(disposal.trash()) == 1
     disposal.empty_trash()
     assert tree(root.parent, f"hub/{TRASH}", "hub/.locks") == before
@@ -178,7 +178,7 @@ def test_a_note_that_is_no_file_neither_hangs_nor_leads_outside(root: Path, kind
         (os.mkfifo if kind == "pipe" else os.mkdir)(note)
     else:
         note.symlink_to(secret if kind == "link" else root.parent / "pipe")
-    disposal = CacheDisposal(str(root))
+    disposal = CacheRemovalStore(str(root))
     assert [item.label for item in disposal.trash()] == ["unknown"]
     disposal.empty_trash()
     assert not (root / TRASH).exists()
@@ -190,7 +190,7 @@ def test_a_trash_item_that_is_no_folder_leads_nowhere(root: Path) -> None:
     (bury(root, None) / "blobs").symlink_to(root.parent / "precious")
     (root / TRASH / "link").symlink_to(root.parent / "precious")
     (root / TRASH / "file").write_text("x")
-    CacheDisposal(str(root)).empty_trash()
+    CacheRemovalStore(str(root)).empty_trash()
     assert outside(root) == before
 
 
@@ -204,7 +204,7 @@ def test_a_link_of_any_name_goes_and_takes_nothing_along(root: Path, target: str
     (root / _FOLDER / "snapshots" / _OLD / "hostile").symlink_to(target)
     kept = {} if removed is _WHOLE else files_of(root, _NEW)
     before = outside(root)
-    disposal = CacheDisposal(str(root))
+    disposal = CacheRemovalStore(str(root))
     disposal.blob_use(_FOLDER)
     disposal.discard(removed)
     assert (outside(root), files_of(root, _NEW), disposal.trash()) == (before, kept, ())
@@ -221,7 +221,7 @@ def test_the_blob_of_another_repo_survives(root: Path) -> None:
     for number, blob in enumerate(other.glob("blobs/*")):
         (root / _FOLDER / "snapshots" / _OLD / str(number)).symlink_to(f"../../../{other.name}/blobs/{blob.name}")
     before = outside(root)
-    CacheDisposal(str(root)).discard(_ONE)
+    CacheRemovalStore(str(root)).discard(_ONE)
     assert outside(root) == before
 
 
@@ -231,7 +231,7 @@ def test_a_blob_that_another_blob_leads_to_is_no_orphan(root: Path) -> None:
     blob = link.resolve()
     blob.rename(blobs / "real")
     blob.symlink_to("real")
-    disposal = CacheDisposal(str(root))
+    disposal = CacheRemovalStore(str(root))
     disposal.discard_orphan(Orphan(_NAME, _FOLDER, StoredBlob("real", 0)))
     assert link.exists()
 
@@ -240,7 +240,7 @@ def test_hardlinked_blobs_keep_their_other_names(root: Path) -> None:
     kept = {path.name: path.read_bytes() for path in (root / _FOLDER / "blobs").iterdir()}
     for name in kept:
         os.link(root / _FOLDER / "blobs" / name, root.parent / "precious" / name)
-    CacheDisposal(str(root)).discard(_WHOLE)
+    CacheRemovalStore(str(root)).discard(_WHOLE)
     assert {name: (root.parent / "precious" / name).read_bytes() for name in kept} == kept
 
 
@@ -250,7 +250,9 @@ def test_snapshots_of_other_layouts_go_alone(root: Path, layout: Layout) -> None
     for commit in (_OLD, _NEW):
         cache.model("org/third", chat_files(salt=commit), layout=layout, commit=commit, ref=None)
     before = tree(root, f"models--org--third/snapshots/{_OLD}", "models--org--third/blobs", ".locks")
-    CacheDisposal(str(root)).discard(Target(name="org/third", size_bytes=0, folder="models--org--third", commit=_OLD))
+    CacheRemovalStore(str(root)).discard(
+        Target(name="org/third", size_bytes=0, folder="models--org--third", commit=_OLD)
+    )
     assert tree(root, "models--org--third/blobs", ".locks") == before
     assert all(path.exists() for path in (root / "models--org--third/snapshots" / _NEW).iterdir())
 
@@ -260,8 +262,8 @@ def test_what_vanishes_meanwhile_is_a_storage_error(root: Path, gone: str) -> No
     (root / _FOLDER / gone).rename(root.parent / "moved")
     before = outside(root)
     with pytest.raises(StorageError):
-        CacheDisposal(str(root)).discard(_ONE)
-    assert (outside(root), CacheDisposal(str(root)).trash()) == (before, ())
+        CacheRemovalStore(str(root)).discard(_ONE)
+    assert (outside(root), CacheRemovalStore(str(root)).trash()) == (before, ())
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "folder", "repo link", "root link"])
@@ -280,7 +282,7 @@ def test_locks_that_are_no_files_neither_hang_nor_lead_outside_nor_block(root: P
         for name in names:
             make(locks / f"{name}.lock")
     before, kept = outside(root), files_of(root, _NEW)
-    disposal = CacheDisposal(str(root))
+    disposal = CacheRemovalStore(str(root))
     with contextlib.suppress(StorageError), disposal.guarded(_FOLDER):
         disposal.discard(_ONE)
     assert (outside(root), files_of(root, _NEW)) == (before, kept)
@@ -292,7 +294,7 @@ def test_locks_that_are_no_files_neither_hang_nor_lead_outside_nor_block(root: P
 def test_what_stands_behind_a_link_is_neither_told_nor_counted(root: Path, part: str) -> None:
     (root / _FOLDER / part).rename(root.parent / "moved")
     (root / _FOLDER / part).symlink_to(root.parent / "moved")
-    disposal = CacheDisposal(str(root))
+    disposal = CacheRemovalStore(str(root))
     counted = disposal.size_bytes(_FOLDER)
     assert counted == sum(path.lstat().st_size for path in (root / _FOLDER).rglob("blobs/*") if part == "snapshots")
     with contextlib.suppress(StorageError):

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from mlxknife.adapters.hfcache.disposal import TRASH, CacheDisposal
+from mlxknife.adapters.hfcache.removal_store import TRASH, CacheRemovalStore
 from mlxknife.adapters.hfcache.store import HfCache
 from mlxknife.adapters.workspaces.folders import LocalWorkspaces
 from mlxknife.domain.errors import LocksPresent, StorageError
-from mlxknife.domain.model.removal import Leftovers, Orphan, StoredBlob, Target
-from mlxknife.domain.services.finder import Finder
-from mlxknife.domain.services.remover import Remover
+from mlxknife.domain.names.services import Finder
+from mlxknife.domain.removal.services import Remover
+from mlxknife.domain.removal.values import Leftovers, Orphan, StoredBlob, Target
 from tests.builder import CacheBuilder, chat_files, commit_of
 
 _NAME, _FOLDER = "org/model", "models--org--model"
@@ -45,7 +45,7 @@ def files(hub: Path, commit: str) -> dict[str, bytes]:
 
 def remover(hub: Path) -> Remover:
     store, workspaces = HfCache(str(hub)), LocalWorkspaces(str(hub.parent / "home"))
-    return Remover(Finder(store, workspaces), store, CacheDisposal(str(hub)), workspaces)
+    return Remover(Finder(store, workspaces), store, CacheRemovalStore(str(hub)), workspaces)
 
 
 @contextmanager
@@ -83,7 +83,7 @@ def test_a_blob_stays_whatever_cannot_be_read_of_its_snapshot(
     orphan = Orphan(_NAME, _FOLDER, StoredBlob(blob.name, blob.stat().st_size))
     for at, copy in attempts(hub):
         with refused(monkeypatch, call, f"/snapshots/{_NEW}", at) as told:
-            assert not CacheDisposal(str(copy)).discard_orphan(orphan)
+            assert not CacheRemovalStore(str(copy)).discard_orphan(orphan)
         assert files(copy, _NEW) == kept
         if not told:
             break
@@ -108,7 +108,7 @@ def test_one_revision_goes_and_the_other_stays_whatever_cannot_be_read(
     for at, copy in attempts(hub):
         with refused(monkeypatch, call, "/", at) as told:
             try:
-                CacheDisposal(str(copy)).discard(_ONE)
+                CacheRemovalStore(str(copy)).discard(_ONE)
             except StorageError as error:
                 assert "says no" in error.message  # noqa: PT017 - it may as well go well
         assert files(copy, _NEW) == kept
@@ -127,7 +127,7 @@ def test_a_ref_that_does_not_go_keeps_its_snapshot_and_the_other_refs(
 ) -> None:
     kept = files(hub, _OLD)
     with refused(monkeypatch, "unlink", "/refs/", at) as told, pytest.raises(StorageError):
-        CacheDisposal(str(hub)).discard(_ONE)
+        CacheRemovalStore(str(hub)).discard(_ONE)
     assert told
     assert [(hub / _FOLDER / "refs" / name).read_text() for name in ("v1", "v2")] == [_OLD, _OLD]
     assert files(hub, _OLD) == kept
@@ -150,7 +150,7 @@ def test_what_cannot_be_emptied_out_of_the_trash_stays_reported_and_stops_nothin
     monkeypatch.setattr(os, "rmdir", rmdir)
     rest = remover(hub)
     rest.execute(rest.plan(f"{_NAME}@v1"))
-    assert [item.label for item in CacheDisposal(str(hub)).trash()] == ["stuck"]
+    assert [item.label for item in CacheRemovalStore(str(hub)).trash()] == ["stuck"]
     with pytest.raises(StorageError, match="trash"):
         rest.sweep(rest.leftovers())
 
@@ -172,7 +172,7 @@ def test_folders_deeper_than_a_path_go_with_their_repo(hub: Path) -> None:
     assert rest.leftovers() == Leftovers((), ())
     with pytest.raises(StorageError):
         rest.plan(f"{_NAME}@{_OLD}")  # which blobs it needs cannot be seen
-    CacheDisposal(str(hub)).discard(_ONE)
+    CacheRemovalStore(str(hub)).discard(_ONE)
     assert files(hub, _NEW) == kept
     assert not (hub / TRASH).exists()
     rest.sweep(rest.leftovers())
@@ -186,7 +186,7 @@ def test_the_listing_of_a_revision_goes_with_it(hub: Path) -> None:
     (hub / _FOLDER / "trees").mkdir()
     for commit in (_OLD, _NEW):
         (hub / _FOLDER / "trees" / f"{commit}.json").write_text("{}")
-    CacheDisposal(str(hub)).discard(_ONE)
+    CacheRemovalStore(str(hub)).discard(_ONE)
     assert [path.name for path in (hub / _FOLDER / "trees").iterdir()] == [f"{_NEW}.json"]
 
 
@@ -225,7 +225,7 @@ def test_a_download_that_began_afresh_meanwhile_is_told(hub: Path, monkeypatch: 
                 (repo / "blobs").mkdir(parents=True)
 
         monkeypatch.setattr(os, "rename", rename)
-        disposal = CacheDisposal(str(hub))
+        disposal = CacheRemovalStore(str(hub))
         with disposal.guarded(_FOLDER), pytest.raises(LocksPresent):
             disposal.discard(Target(name=_NAME, size_bytes=0, folder=_FOLDER))
     assert (repo / "blobs").is_dir()

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.adapters.hfcache import ground
-from mlxknife.adapters.hfcache.disposal import CacheDisposal
+from mlxknife.adapters.hfcache import safe_files
+from mlxknife.adapters.hfcache.removal_store import CacheRemovalStore
 from mlxknife.domain.errors import LocksPresent
-from mlxknife.domain.model.removal import Target
+from mlxknife.domain.removal.values import Target
 from tests.builder import CacheBuilder
 
 _OTHERS = """
 import fcntl, os, sys
-from mlxknife.adapters.hfcache.disposal import CacheDisposal
+from mlxknife.adapters.hfcache.removal_store import CacheRemovalStore
 hub, lock = sys.argv[1:]
-CacheDisposal(hub).empty_trash()
+CacheRemovalStore(hub).empty_trash()
 handle = os.open(lock, os.O_RDWR | os.O_CREAT)
 fcntl.flock(handle, fcntl.LOCK_EX)
 print("held", flush=True)
@@ -40,7 +40,7 @@ def test_a_folder_is_made_while_another_process_takes_it_away_again_and_again(tm
             assert remover.stdout is not None
             assert remover.stdout.readline() == "there\n"
             for _ in range(5000):
-                assert ground.make_folder(str(tmp_path), "folder") == str(tmp_path / "folder")
+                assert safe_files.make_folder(str(tmp_path), "folder") == str(tmp_path / "folder")
         finally:
             remover.kill()
 
@@ -64,7 +64,7 @@ def test_a_repo_comes_back_when_a_download_begins_while_another_removal_empties_
     sys.addaudithook(meanwhile)
     try:
         with pytest.raises(LocksPresent):
-            CacheDisposal(str(tmp_path)).discard(Target(name="org/model", size_bytes=0, folder=built.repo.name))
+            CacheRemovalStore(str(tmp_path)).discard(Target(name="org/model", size_bytes=0, folder=built.repo.name))
     finally:
         active = False
         for other in others:

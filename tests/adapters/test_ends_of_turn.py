@@ -11,8 +11,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 import mlxknife
-from mlxknife.adapters.mlx.vocabulary import ends_of_turn
-from mlxknife.domain.model.generation import FinishReason, Wish
+from mlxknife.adapters.mlx.text.tokenizer import ends_of_turn
+from mlxknife.domain.generation.values.generation import FinishReason, Wish
 
 pytestmark = pytest.mark.timeout(1200)
 

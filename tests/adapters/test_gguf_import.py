@@ -17,7 +17,7 @@ from mlx_lm.utils import load_model
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from mlxknife.adapters.mlx.gguf import blocks
+from mlxknife.adapters.gguf import blocks
 from tests.adapters.importing import imported
 from tests.gguf_models import SPECIAL, Tiny, config, sentencepiece
 from tests.gguf_writer import Stored, gguf, stored
@@ -114,7 +114,7 @@ def test_floats_stay_in_their_type_and_are_no_quantisation(tmp_path: Path) -> No
 def test_a_large_tensor_comes_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = imported(tmp_path, Tiny().file()) / "model.safetensors"
     (tmp_path / "parts").mkdir()
-    monkeypatch.setattr("mlxknife.adapters.mlx.gguf.transfer._AT_ONCE", 100)
+    monkeypatch.setattr("mlxknife.adapters.gguf.transfer._AT_ONCE", 100)
     assert (imported(tmp_path / "parts", Tiny().file()) / "model.safetensors").read_bytes() == whole.read_bytes()
 
 

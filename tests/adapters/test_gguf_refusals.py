@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from mlxknife.adapters.mlx.gguf import blocks
-from mlxknife.adapters.mlx.gguf.importer import GgufImporter
+from mlxknife.adapters.gguf import blocks
+from mlxknife.adapters.gguf.importer import GgufImporter
 from mlxknife.domain.errors import AccessDenied, StorageError, ValidationError
 from tests.adapters.importing import imported, refused
 from tests.contracts.permissions import forbidden, open_place

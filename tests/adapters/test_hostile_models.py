@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from mlxknife.adapters.mlx.cpu import load_fast_blas
-from mlxknife.adapters.mlx.failures import our_errors
-from mlxknife.adapters.mlx.text import MlxEngine, MlxTextModel
+from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
+from mlxknife.adapters.mlx.runtime.failures import our_errors
+from mlxknife.adapters.mlx.text.model import MlxEngine, MlxTextModel
 from mlxknife.domain.errors import EngineError, ValidationError
-from mlxknife.domain.model.generation import Sampling, TokenRequest
-from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.generation.values.generation import Sampling, TokenRequest
+from mlxknife.domain.models.values.snapshot import Location
 from tests.parrot import parrot_folder
 
 pytestmark = pytest.mark.timeout(1200)

@@ -12,7 +12,7 @@ import pytest
 
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import TemplateError
-from mlxknife.domain.model.generation import Message
+from mlxknife.domain.generation.values.generation import Message
 
 _MOST = 16 * 1024 * 1024
 _ASKED = (Message("user", "Who are you?"),)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mlxknife.adapters.hf_tokenizers.tokenizers import HfTokenizers
+from mlxknife.adapters.mlx.text.hf_tokenizer import HfTokenizers
 from mlxknife.domain.errors import EngineError
 from tests.contracts.vocabularies import written
 

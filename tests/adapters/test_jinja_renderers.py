@@ -17,7 +17,7 @@ import pytest
 
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import ServerBusy, TemplateError
-from mlxknife.domain.model.generation import Message
+from mlxknife.domain.generation.values.generation import Message
 
 _PLAIN = "{{ messages[0].content }}"
 _ASKED = (Message("user", "Who?"),)
@@ -268,7 +268,7 @@ def test_no_descriptor_of_ours_reaches_one(templates: JinjaTemplates) -> None:
 _ASKING = """
 import sys, threading
 from mlxknife.adapters.jinja.templates import JinjaTemplates
-from mlxknife.domain.model.generation import Message
+from mlxknife.domain.generation.values.generation import Message
 templates = JinjaTemplates(seconds=int(sys.argv[1]))
 templates.render("x", (), {})
 templates.prepare()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlxknife.adapters.mlx.prefixes import Prefix, Prefixes, common
+from mlxknife.adapters.mlx.text.prefix_cache import Prefix, Prefixes, common
 
 TOKENS = st.lists(st.integers(0, 2), max_size=8).map(tuple)
 PROMPTS = TOKENS.filter(bool)

@@ -7,9 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
-from mlxknife.adapters.hf_tokenizers import bounds
-from mlxknife.adapters.hf_tokenizers.failures import our_errors
-from mlxknife.adapters.hf_tokenizers.recall import Marks, Recall
+from mlxknife.adapters.mlx.text import tokenizer_bounds
+from mlxknife.adapters.mlx.text.token_cache import Marks, Recall
+from mlxknife.adapters.mlx.text.tokenizer_failures import our_errors
 from mlxknife.domain.errors import EngineError
 
 MARKS = ("<|im_start|>", "<|im_end|>", "<s>", "s>", "<|im", "[T]")
@@ -95,7 +95,7 @@ def opened(draw: st.DrawFn) -> tokenizers.Tokenizer:
 
 def not_refused(tokenizer: tokenizers.Tokenizer) -> bool:
     try:
-        bounds.check_marks(tokenizer)
+        tokenizer_bounds.check_marks(tokenizer)
     except EngineError:
         return False
     return True

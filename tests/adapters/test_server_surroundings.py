@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.adapters.system.surroundings import server_settings
+from mlxknife.adapters.system.environment import server_settings
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.model.settings import ServerSettings
+from mlxknife.domain.settings.values import ServerSettings
 
 
 def test_where_nothing_is_said_it_is_for_this_machine_only() -> None:

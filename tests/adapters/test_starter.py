@@ -14,12 +14,12 @@ import pytest
 from mlx_lm import load, stream_generate
 
 from mlxknife.adapters.folder.reader import FolderReader
-from mlxknife.adapters.mlx.gguf.importer import GgufImporter
+from mlxknife.adapters.gguf.importer import GgufImporter
 from mlxknife.adapters.starter.wheels import WheelStarters
 from mlxknife.adapters.workspaces.folders import LocalWorkspaces
-from mlxknife.adapters.workspaces.workshop import LocalWorkshop
-from mlxknife.domain.services.inspector import Inspector
-from mlxknife.domain.services.starting import Starting
+from mlxknife.adapters.workspaces.workspace_builder import LocalWorkspaceBuilder
+from mlxknife.domain.integrity.services.inspector import Inspector
+from mlxknife.domain.transfer.services.starter import StarterPuller
 
 WHEELS = Path(__file__).parents[2] / ".cache" / "wheels"
 
@@ -30,20 +30,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def starting(home: Path) -> Starting:
+def starting(home: Path) -> StarterPuller:
     """Return the service, having brought the starter."""
-    made = Starting(
+    made = StarterPuller(
         LocalWorkspaces(str(home)),
         Inspector(FolderReader()),
         WheelStarters(str(WHEELS)),
         GgufImporter(),
-        LocalWorkshop(str(home)),
+        LocalWorkspaceBuilder(str(home)),
     )
     made.execute(made.plan("starter"))
     return made
 
 
-def test_it_is_whole_and_nothing_else_is_there(starting: Starting, home: Path) -> None:
+def test_it_is_whole_and_nothing_else_is_there(starting: StarterPuller, home: Path) -> None:
     assert starting.plan("starter").is_in_place
     assert [path.name for path in home.iterdir()] == ["starter"]
     (workspace,) = starting.workspaces.at_home()

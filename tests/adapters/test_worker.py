@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from mlxknife.adapters.worker.hosts import WorkerHosts
-from mlxknife.adapters.worker.watch import Limits
+from mlxknife.adapters.worker.parent.heartbeat import Limits
+from mlxknife.adapters.worker.parent.hosts import WorkerHosts
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError, NotEnoughMemory, WorkerLost
-from mlxknife.domain.model.batching import Row
-from mlxknife.domain.model.hosting import Loaded
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.ports.hosts import Host
+from mlxknife.domain.generation.values.rows import Row
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.serving.values.processes import Loaded
+from mlxknife.ports.engines.hosts import Host
 from tests.contracts.ears import Ear, endless, gone
 from tests.contracts.flock import answer, asked
 from tests.fakes.loaders import COMMAND

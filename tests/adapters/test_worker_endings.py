@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.adapters.worker.hosts import WorkerHosts
-from mlxknife.domain.model.hosting import Loaded
-from mlxknife.ports.hosts import Host
+from mlxknife.adapters.worker.parent.hosts import WorkerHosts
+from mlxknife.domain.serving.values.processes import Loaded
+from mlxknife.ports.engines.hosts import Host
 from tests.adapters.test_worker import PARROT, play, start
 from tests.contracts.ears import Ear, gone
 from tests.contracts.test_hosts import REAL
@@ -100,10 +100,10 @@ def test_closing_after_the_loop_has_ended_ends_the_process_too() -> None:
 
 PARENT = """
 import asyncio, sys
-from mlxknife.adapters.worker.hosts import WorkerHosts
-from mlxknife.bootstrap import open_hosts
-from mlxknife.domain.model.hosting import Loaded
-from mlxknife.domain.model.snapshot import Location
+from mlxknife.adapters.worker.parent.hosts import WorkerHosts
+from mlxknife.wiring.app import open_hosts
+from mlxknife.domain.serving.values.processes import Loaded
+from mlxknife.domain.models.values.snapshot import Location
 from tests.contracts.ears import endless
 
 async def main(moment, place, *command):
@@ -149,7 +149,7 @@ def test_no_process_of_a_real_model_outlives_its_parent(moment: str) -> None:
 
 
 def test_the_hidden_entry_is_the_one_that_is_started() -> None:
-    from mlxknife import bootstrap  # noqa: PLC0415 - only here
+    from mlxknife.wiring import app as bootstrap  # noqa: PLC0415 - only here
 
     hosts = bootstrap.open_hosts()
     assert isinstance(hosts, WorkerHosts)

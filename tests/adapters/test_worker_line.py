@@ -9,9 +9,9 @@ from typing import cast
 import attrs
 import pytest
 
-from mlxknife.adapters.worker.child import _Line, _run
+from mlxknife.adapters.worker.child.loop import _Line, _run
 from mlxknife.adapters.worker.protocol import Ask, Frames, Stepped, for_parent, packed
-from mlxknife.domain.model.batching import Row, RowStep
+from mlxknife.domain.generation.values.rows import Row, RowStep
 from tests.contracts.flock import END_TOKEN
 from tests.fakes.batches import FakeBatches
 

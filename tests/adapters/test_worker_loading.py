@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from mlxknife.adapters.mlx.hosting import MlxLoader
-from mlxknife.adapters.mlx.text import MlxEngine, MlxTextModel
+from mlxknife.adapters.mlx.text.hosting import MlxLoader
+from mlxknife.adapters.mlx.text.model import MlxEngine, MlxTextModel
 from mlxknife.domain.errors import EngineError
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.ports.loaders import Loader
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.ports.engines.loaders import Loader
 from tests.contracts.flock import answer, mixed, run
 from tests.parrot import parrot_folder
 from tests.parrot.answers import CAPITAL

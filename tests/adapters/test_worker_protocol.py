@@ -24,10 +24,10 @@ from mlxknife.adapters.worker.protocol import (
 )
 from mlxknife.domain import errors
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError, ServerBusy, ValidationError, WorkerLost
-from mlxknife.domain.model.batching import BatchStep, Row, RowError, RowStep
-from mlxknife.domain.model.generation import FinishReason, Sampling
-from mlxknife.domain.model.hosting import HostedModel
-from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.generation.values.generation import FinishReason, Sampling
+from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError, RowStep
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.serving.values.processes import HostedModel
 
 _FINITE = st.floats(-100, 0)
 ROWS = st.builds(

@@ -15,7 +15,7 @@ from tests.e2e.processes import BIN
 
 PACKAGE = Path(mlxknife.__file__).parent
 CONFIG = PACKAGE.parent / "pyproject.toml"
-DATA_TABLES = {"domain/rules/architecture_versions.py"}
+DATA_TABLES = {"domain/compatibility/rules/architecture_versions.py"}
 MAX_LINES = 300
 VAGUE = {"utils.py", "util.py", "helpers.py", "common.py", "manager.py", "misc.py"}
 
@@ -49,13 +49,19 @@ def test_the_contracts_are_kept(copied: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
-        ("domain/rules/card.py", "import os", "hexagon-is-pure"),
-        ("domain/rules/card.py", "from mlxknife.ports import system", "hexagon"),
-        ("domain/model/info.py", "import msgspec", "hexagon-is-pure"),
-        ("domain/services/health.py", "import mlxknife.adapters.system.machine", "adapters-home"),
+        ("domain/catalog/rules/model_card.py", "import os", "hexagon-is-pure"),
+        ("domain/catalog/rules/model_card.py", "import mlxknife.domain.catalog.services.catalog", "subject-layers"),
+        ("domain/catalog/rules/model_card.py", "import mlxknife.domain.integrity.services.health", "rules-are-pure"),
+        ("domain/catalog/rules/model_card.py", "import mlxknife.ports.system.system", "rules-are-pure"),
+        ("domain/models/values/info.py", "import msgspec", "hexagon-is-pure"),
+        ("domain/models/values/info.py", "import mlxknife.domain.names.rules.naming", "values-are-plain"),
+        ("domain/removal/values.py", "import mlxknife.domain.removal.rules", "subject-layers"),
+        ("domain/errors.py", "import mlxknife.domain.models.values.info", "errors-at-the-bottom"),
+        ("ports/system/system.py", "import mlxknife.domain.names.rules.naming", "ports-are-plain"),
+        ("domain/integrity/services/health.py", "import mlxknife.adapters.system.machine", "adapters-home"),
         ("cli/commands/list.py", "import mlxknife.adapters.hfcache.store", "adapters-home"),
-        ("adapters/system/machine.py", "import mlxknife.adapters.hfcache.store", "adapters-are-strangers"),
-        ("adapters/system/machine.py", "import mlxknife.domain.rules.card", "adapters-see-ports-only"),
+        ("adapters/system/machine.py", "import mlxknife.adapters.hfcache.store", "adapters-are-independent"),
+        ("adapters/system/machine.py", "import mlxknife.domain.catalog.rules.model_card", "adapters-see-ports-only"),
         ("adapters/packages/inventory.py", "import mlx_lm", "mlx-home"),
     ],
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlxknife.adapters.hfcache.intake import CacheIntake
-from mlxknife.domain.model.transfer import Held, RemoteCommit, RemoteFile
-from mlxknife.ports.intake import Reception
-from mlxknife.ports.progress import Silence
+from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
+from mlxknife.domain.transfer.values import Held, RemoteCommit, RemoteFile
+from mlxknife.ports.store.download_store import SnapshotPublisher
+from mlxknife.ports.system.progress import Silence
 from tests.fakes.hub import RemoteShelf
 
 FOLDER = "models--org--name"
@@ -27,7 +27,7 @@ def never() -> bool:
     return False
 
 
-def bring(intake: CacheIntake, file: RemoteFile = WEIGHTS, reception: Reception | None = None) -> None:
+def bring(intake: CacheDownloadStore, file: RemoteFile = WEIGHTS, reception: SnapshotPublisher | None = None) -> None:
     reception = reception or intake.reception(FOLDER, Silence(), afresh=False)
     with reception.open(file, never) as sink:
         if sink is not None:
@@ -35,7 +35,7 @@ def bring(intake: CacheIntake, file: RemoteFile = WEIGHTS, reception: Reception 
             sink.finish()
 
 
-def take_in(intake: CacheIntake, commit: RemoteCommit = COMMIT) -> None:
+def take_in(intake: CacheDownloadStore, commit: RemoteCommit = COMMIT) -> None:
     with intake.guarded(FOLDER):
         reception = intake.reception(FOLDER, Silence(), afresh=False)
         for file in commit.files:
@@ -43,7 +43,7 @@ def take_in(intake: CacheIntake, commit: RemoteCommit = COMMIT) -> None:
         reception.publish(commit, intake.holdings(FOLDER, commit.commit, commit.files), "main")
 
 
-def publish(intake: CacheIntake) -> None:
+def publish(intake: CacheDownloadStore) -> None:
     """Bring what is missing, and publish; who holds the lock of a blob that is there is in nobody's way."""
     reception = intake.reception(FOLDER, Silence(), afresh=False)
     for file in COMMIT.files[1:]:
@@ -51,7 +51,7 @@ def publish(intake: CacheIntake) -> None:
     reception.publish(COMMIT, intake.holdings(FOLDER, COMMIT.commit, COMMIT.files), None)
 
 
-def held(intake: CacheIntake) -> list[Held]:
+def held(intake: CacheDownloadStore) -> list[Held]:
     return [holding.held for holding in intake.holdings(FOLDER, COMMIT.commit, COMMIT.files)]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from mlxknife.domain.model.batching import BatchStep, Row
-from mlxknife.domain.model.generation import Sampling
-from mlxknife.domain.model.hosting import Fell, HostEvent
-from mlxknife.ports.hosts import Host
+from mlxknife.domain.generation.values.generation import Sampling
+from mlxknife.domain.generation.values.rows import BatchStep, Row
+from mlxknife.domain.serving.values.processes import Fell, HostEvent
+from mlxknife.ports.engines.hosts import Host
 from tests.contracts.flock import END_TOKEN, Told, asked
 from tests.parrot.answers import LONG
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from mlxknife.adapters.mlx.cpu import load_fast_blas
-from mlxknife.domain.model.batching import BatchStep, Row, RowStep
-from mlxknife.domain.model.generation import FinishReason, Sampling
-from mlxknife.ports.batches import Batches
+from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
+from mlxknife.domain.generation.values.generation import FinishReason, Sampling
+from mlxknife.domain.generation.values.rows import BatchStep, Row, RowStep
+from mlxknife.ports.engines.batches import Batches
 from tests.parrot import ANSWERS, parrot_folder
 from tests.parrot.answers import CAPITAL, CODE, ECHO, GREETING, JSON, LONG, REASONING, STOP
 from tests.parrot.tokens import END, build_tokenizer

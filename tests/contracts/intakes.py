@@ -9,10 +9,10 @@ from pathlib import Path
 
 import attrs
 
-from mlxknife.adapters.hfcache.intake import CacheIntake
-from mlxknife.domain.model.transfer import Held, Holding, RemoteCommit, RemoteFile
-from mlxknife.ports.intake import Intake, Reception
-from mlxknife.ports.progress import Silence
+from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
+from mlxknife.domain.transfer.values import Held, Holding, RemoteCommit, RemoteFile
+from mlxknife.ports.store.download_store import DownloadStore, SnapshotPublisher
+from mlxknife.ports.system.progress import Silence
 from tests.contracts.permissions import forbidden
 from tests.fakes.hub import RemoteShelf
 from tests.fakes.intake import FakeIntake, blobs_of
@@ -35,19 +35,19 @@ def never() -> bool:
     return False
 
 
-def receive(intake: Intake, *, afresh: bool = False) -> Reception:
+def receive(intake: DownloadStore, *, afresh: bool = False) -> SnapshotPublisher:
     return intake.reception(FOLDER, Silence(), afresh=afresh)
 
 
-def held(intake: Intake, commit: RemoteCommit = COMMIT) -> dict[str, Held]:
+def held(intake: DownloadStore, commit: RemoteCommit = COMMIT) -> dict[str, Held]:
     return {holding.file.name: holding.held for holding in look(intake, commit)}
 
 
-def look(intake: Intake, commit: RemoteCommit = COMMIT) -> tuple[Holding, ...]:
+def look(intake: DownloadStore, commit: RemoteCommit = COMMIT) -> tuple[Holding, ...]:
     return intake.holdings(FOLDER, commit.commit, commit.files)
 
 
-def bring(reception: Reception, file: RemoteFile, data: bytes) -> None:
+def bring(reception: SnapshotPublisher, file: RemoteFile, data: bytes) -> None:
     with reception.open(file, never) as sink:
         assert sink is not None
         sink.write(data[sink.position :])
@@ -55,7 +55,7 @@ def bring(reception: Reception, file: RemoteFile, data: bytes) -> None:
 
 
 def take_in(
-    intake: Intake, files: dict[str, bytes] = FILES, commit: RemoteCommit = COMMIT, ref: str | None = "main"
+    intake: DownloadStore, files: dict[str, bytes] = FILES, commit: RemoteCommit = COMMIT, ref: str | None = "main"
 ) -> None:
     reception = receive(intake)
     holdings = look(intake, commit)
@@ -75,27 +75,27 @@ class Scene(ABC):
     """An intake, and what can be done to its cache and seen of it from outside."""
 
     @abstractmethod
-    def opened(self, place: Path) -> Intake:
+    def opened(self, place: Path) -> DownloadStore:
         """Return an intake of an empty cache."""
 
     @abstractmethod
-    def write(self, intake: Intake, place: Path, blob: str, data: bytes) -> None:
+    def write(self, intake: DownloadStore, place: Path, blob: str, data: bytes) -> None:
         """Write to a blob from outside."""
 
     @abstractmethod
-    def lose(self, intake: Intake, place: Path, commit: str, name: str | None) -> None:
+    def lose(self, intake: DownloadStore, place: Path, commit: str, name: str | None) -> None:
         """Remove the link of a snapshot, or all of it, from outside."""
 
     @abstractmethod
-    def shown(self, intake: Intake, place: Path, commit: str) -> dict[str, bytes]:
+    def shown(self, intake: DownloadStore, place: Path, commit: str) -> dict[str, bytes]:
         """Return what the files of a snapshot lead to."""
 
     @abstractmethod
-    def refs(self, intake: Intake, place: Path) -> dict[str, str]:
+    def refs(self, intake: DownloadStore, place: Path) -> dict[str, str]:
         """Return the refs of the repo."""
 
     @abstractmethod
-    def denying(self, intake: Intake, place: Path) -> AbstractContextManager[None]:
+    def denying(self, intake: DownloadStore, place: Path) -> AbstractContextManager[None]:
         """Take away the right to change the cache."""
 
 
@@ -104,12 +104,12 @@ class FakeScene(Scene):
         del place
         return FakeIntake()
 
-    def write(self, intake: Intake, place: Path, blob: str, data: bytes) -> None:
+    def write(self, intake: DownloadStore, place: Path, blob: str, data: bytes) -> None:
         del place
         assert isinstance(intake, FakeIntake)
         intake.write(FOLDER, blob, data)
 
-    def lose(self, intake: Intake, place: Path, commit: str, name: str | None) -> None:
+    def lose(self, intake: DownloadStore, place: Path, commit: str, name: str | None) -> None:
         del place
         assert isinstance(intake, FakeIntake)
         if name is None:
@@ -117,19 +117,19 @@ class FakeScene(Scene):
         else:
             del intake.snapshots[FOLDER][commit][name]
 
-    def shown(self, intake: Intake, place: Path, commit: str) -> dict[str, bytes]:
+    def shown(self, intake: DownloadStore, place: Path, commit: str) -> dict[str, bytes]:
         del place
         assert isinstance(intake, FakeIntake)
         links = intake.snapshots[FOLDER].get(commit, {})
         return {name: intake.disk[blobs_of(FOLDER), blob] for name, blob in links.items()}
 
-    def refs(self, intake: Intake, place: Path) -> dict[str, str]:
+    def refs(self, intake: DownloadStore, place: Path) -> dict[str, str]:
         del place
         assert isinstance(intake, FakeIntake)
         return intake.refs[FOLDER]
 
     @contextmanager
-    def denying(self, intake: Intake, place: Path) -> Iterator[None]:
+    def denying(self, intake: DownloadStore, place: Path) -> Iterator[None]:
         del place
         assert isinstance(intake, FakeIntake)
         intake.is_denied = True
@@ -138,17 +138,17 @@ class FakeScene(Scene):
 
 
 class RealScene(Scene):
-    def opened(self, place: Path) -> Intake:
+    def opened(self, place: Path) -> DownloadStore:
         (place / "hub").mkdir()
-        return CacheIntake(str(place / "hub"))
+        return CacheDownloadStore(str(place / "hub"))
 
-    def write(self, intake: Intake, place: Path, blob: str, data: bytes) -> None:
+    def write(self, intake: DownloadStore, place: Path, blob: str, data: bytes) -> None:
         del intake
         path = place / "hub" / FOLDER / "blobs" / blob
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
-    def lose(self, intake: Intake, place: Path, commit: str, name: str | None) -> None:
+    def lose(self, intake: DownloadStore, place: Path, commit: str, name: str | None) -> None:
         del intake
         snapshots = place / "hub" / FOLDER / "snapshots"
         if name is None:
@@ -156,16 +156,16 @@ class RealScene(Scene):
         else:
             (snapshots / commit / name).unlink()
 
-    def shown(self, intake: Intake, place: Path, commit: str) -> dict[str, bytes]:
+    def shown(self, intake: DownloadStore, place: Path, commit: str) -> dict[str, bytes]:
         del intake
         snapshot = place / "hub" / FOLDER / "snapshots" / commit
         return {str(path.relative_to(snapshot)): path.read_bytes() for path in snapshot.rglob("*") if path.is_file()}
 
-    def refs(self, intake: Intake, place: Path) -> dict[str, str]:
+    def refs(self, intake: DownloadStore, place: Path) -> dict[str, str]:
         del intake
         refs = place / "hub" / FOLDER / "refs"
         return {str(path.relative_to(refs)): path.read_text() for path in refs.rglob("*") if path.is_file()}
 
-    def denying(self, intake: Intake, place: Path) -> AbstractContextManager[None]:
+    def denying(self, intake: DownloadStore, place: Path) -> AbstractContextManager[None]:
         del intake
         return forbidden(place / "hub")

@@ -10,9 +10,9 @@ from typing import Protocol
 import attrs
 
 from mlxknife.adapters.folder.reader import FolderReader
-from mlxknife.domain.model.snapshot import Location, SnapshotFacts
-from mlxknife.domain.rules.filenames import READING_LIST
-from mlxknife.ports.snapshot_reader import SnapshotReader
+from mlxknife.domain.models.rules.filenames import READING_LIST
+from mlxknife.domain.models.values.snapshot import Location, SnapshotFacts
+from mlxknife.ports.store.snapshot_reader import SnapshotReader
 from tests.contracts.permissions import forbidden
 from tests.fakes.snapshot_reader import FakeReader, Link, Locked, Pipe, Thing
 

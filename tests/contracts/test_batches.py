@@ -7,11 +7,11 @@ from collections.abc import Callable, Generator
 import attrs
 import pytest
 
-from mlxknife.adapters.mlx.batching import MlxBatches
+from mlxknife.adapters.mlx.text.scheduler import MlxBatches
 from mlxknife.domain.errors import EngineError, ValidationError
-from mlxknife.domain.model.batching import Row
-from mlxknife.domain.model.generation import FinishReason, Sampling
-from mlxknife.ports.batches import Batches
+from mlxknife.domain.generation.values.generation import FinishReason, Sampling
+from mlxknife.domain.generation.values.rows import Row
+from mlxknife.ports.engines.batches import Batches
 from tests.contracts.flock import END_TOKEN, POISON, Told, Wrapped, answer, asked, mixed, parrot, run, tokens
 from tests.fakes.batches import FakeBatches
 from tests.parrot import ANSWERS

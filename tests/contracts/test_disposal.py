@@ -1,4 +1,4 @@
-"""What every ``Disposal`` promises."""
+"""What every ``RemovalStore`` promises."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.adapters.hfcache.disposal import TRASH, CacheDisposal
+from mlxknife.adapters.hfcache.removal_store import TRASH, CacheRemovalStore
 from mlxknife.domain.errors import AccessDenied, LocksPresent, StorageError
-from mlxknife.domain.model.removal import Orphan, StoredBlob, Target, TrashItem
-from mlxknife.ports.disposal import Disposal
+from mlxknife.domain.removal.values import Orphan, StoredBlob, Target, TrashItem
+from mlxknife.ports.store.removal_store import RemovalStore
 from tests.contracts.permissions import forbidden
 from tests.fakes.disposal import FakeDisposal, StoredRepo
 
@@ -32,7 +32,7 @@ _WHOLE = Target(name="org/name", size_bytes=0, folder=_FOLDER)
 _ONE = Target(name="org/name", size_bytes=0, folder=_FOLDER, commit=_OLD, refs=("v1", "pr/1"))
 
 
-def _blobs(disposal: Disposal, folder: str = _FOLDER) -> dict[str, int]:
+def _blobs(disposal: RemovalStore, folder: str = _FOLDER) -> dict[str, int]:
     return {blob.name: blob.size for blob in disposal.blob_use(folder).blobs}
 
 
@@ -42,23 +42,23 @@ def _orphan(name: str) -> Orphan:
 
 class Contract(ABC):
     @abstractmethod
-    def opened(self, scene: Mapping[str, StoredRepo], place: Path) -> Disposal:
+    def opened(self, scene: Mapping[str, StoredRepo], place: Path) -> RemovalStore:
         """Return a disposal over a scene."""
 
     @abstractmethod
-    def refs(self, disposal: Disposal, place: Path) -> set[str]:
+    def refs(self, disposal: RemovalStore, place: Path) -> set[str]:
         """Return the refs that the repo has."""
 
     @abstractmethod
-    def locking(self, disposal: Disposal, place: Path, folder: str, etag: str) -> AbstractContextManager[None]:
+    def locking(self, disposal: RemovalStore, place: Path, folder: str, etag: str) -> AbstractContextManager[None]:
         """Download a blob."""
 
     @abstractmethod
-    def denying(self, disposal: Disposal, place: Path) -> AbstractContextManager[None]:
+    def denying(self, disposal: RemovalStore, place: Path) -> AbstractContextManager[None]:
         """Take away the right to change the cache."""
 
     @abstractmethod
-    def interrupt(self, disposal: Disposal, place: Path) -> None:
+    def interrupt(self, disposal: RemovalStore, place: Path) -> None:
         """Leave a removal of ``org/gone`` and its 5 bytes behind."""
 
     def test_the_use_of_blobs_is_told(self, place: Path) -> None:
@@ -200,17 +200,17 @@ class Contract(ABC):
 
 
 class TestFake(Contract):
-    def opened(self, scene: Mapping[str, StoredRepo], place: Path) -> Disposal:
+    def opened(self, scene: Mapping[str, StoredRepo], place: Path) -> RemovalStore:
         del place
         return FakeDisposal(repos=dict(scene))
 
-    def refs(self, disposal: Disposal, place: Path) -> set[str]:
+    def refs(self, disposal: RemovalStore, place: Path) -> set[str]:
         del place
         assert isinstance(disposal, FakeDisposal)
         return set(disposal.repos[_FOLDER].refs)
 
     @contextmanager
-    def locking(self, disposal: Disposal, place: Path, folder: str, etag: str) -> Iterator[None]:
+    def locking(self, disposal: RemovalStore, place: Path, folder: str, etag: str) -> Iterator[None]:
         del place
         assert isinstance(disposal, FakeDisposal)
         disposal.locks.add((folder, etag))
@@ -218,32 +218,32 @@ class TestFake(Contract):
         disposal.locks.clear()
 
     @contextmanager
-    def denying(self, disposal: Disposal, place: Path) -> Iterator[None]:
+    def denying(self, disposal: RemovalStore, place: Path) -> Iterator[None]:
         del place
         assert isinstance(disposal, FakeDisposal)
         disposal.is_denied = True
         yield
         disposal.is_denied = False
 
-    def interrupt(self, disposal: Disposal, place: Path) -> None:
+    def interrupt(self, disposal: RemovalStore, place: Path) -> None:
         del place
         assert isinstance(disposal, FakeDisposal)
         disposal.interrupted.append(TrashItem("0", "org/gone", 5))
 
 
 class TestReal(Contract):
-    def opened(self, scene: Mapping[str, StoredRepo], place: Path) -> Disposal:
+    def opened(self, scene: Mapping[str, StoredRepo], place: Path) -> RemovalStore:
         for folder, repo in scene.items():
             _write(place / "hub" / folder, repo)
-        return CacheDisposal(str(place / "hub"))
+        return CacheRemovalStore(str(place / "hub"))
 
-    def refs(self, disposal: Disposal, place: Path) -> set[str]:
+    def refs(self, disposal: RemovalStore, place: Path) -> set[str]:
         del disposal
         refs = place / "hub" / _FOLDER / "refs"
         return {str(path.relative_to(refs)) for path in refs.rglob("*") if path.is_file()}
 
     @contextmanager
-    def locking(self, disposal: Disposal, place: Path, folder: str, etag: str) -> Iterator[None]:
+    def locking(self, disposal: RemovalStore, place: Path, folder: str, etag: str) -> Iterator[None]:
         del disposal
         lock = place / "hub/.locks" / folder / f"{etag}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -251,11 +251,11 @@ class TestReal(Contract):
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def denying(self, disposal: Disposal, place: Path) -> AbstractContextManager[None]:
+    def denying(self, disposal: RemovalStore, place: Path) -> AbstractContextManager[None]:
         del disposal
         return forbidden(place / "hub")
 
-    def interrupt(self, disposal: Disposal, place: Path) -> None:
+    def interrupt(self, disposal: RemovalStore, place: Path) -> None:
         del disposal
         item = place / "hub" / TRASH / "0123"
         (item / "content/snapshots").mkdir(parents=True)
@@ -271,7 +271,7 @@ class TestReal(Contract):
         assert os.listdir(place / "hub") == []
 
     def test_two_guards_exclude_one_another(self, place: Path) -> None:
-        disposal, other = self.opened(_SCENE, place), CacheDisposal(str(place / "hub"))
+        disposal, other = self.opened(_SCENE, place), CacheRemovalStore(str(place / "hub"))
         with disposal.guarded(_FOLDER), pytest.raises(LocksPresent), other.guarded(_FOLDER):
             pytest.fail("it is not ours")
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mlxknife.adapters.mlx.text import MlxEngine
+from mlxknife.adapters.mlx.text.model import MlxEngine
 from mlxknife.domain.errors import EngineError, ValidationError
-from mlxknife.domain.model.generation import FinishReason, Sampling, Step, TokenRequest
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.ports.engine import Engine, TextModel
+from mlxknife.domain.generation.values.generation import FinishReason, Sampling, Step, TokenRequest
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.ports.engines.engine import Engine, TextModel
 from tests.fakes.engine import FakeEngine, FakeModel
 from tests.parrot import ANSWERS, parrot_folder
 from tests.parrot.answers import CAPITAL, GREETING, UNICODE

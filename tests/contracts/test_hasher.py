@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from mlxknife.adapters.folder.hashing import ThreadedHasher
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.domain.model.verification import HashForm, HashJob, RecordedHash
-from mlxknife.ports.hasher import Hasher
+from mlxknife.domain.models.values.hashes import HashForm, HashJob, RecordedHash
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.ports.store.hasher import Hasher
 from tests.builder import git_sha1, sha256
 from tests.fakes.hasher import FakeHasher
 

@@ -14,14 +14,14 @@ import attrs
 import pytest
 from tokenizers import Tokenizer
 
-from mlxknife.adapters.worker.hosts import WorkerHosts
-from mlxknife.adapters.worker.watch import Limits
+from mlxknife.adapters.worker.parent.heartbeat import Limits
+from mlxknife.adapters.worker.parent.hosts import WorkerHosts
 from mlxknife.domain.errors import EngineError, ValidationError, WorkerLost
-from mlxknife.domain.model.batching import BatchStep, Row
-from mlxknife.domain.model.generation import FinishReason
-from mlxknife.domain.model.hosting import Fell, HostEvent, Loaded
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.ports.hosts import Host, Hosts
+from mlxknife.domain.generation.values.generation import FinishReason
+from mlxknife.domain.generation.values.rows import BatchStep, Row
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.serving.values.processes import Fell, HostEvent, Loaded
+from mlxknife.ports.engines.hosts import Host, Hosts
 from tests.contracts.ears import Ear, endless, gone
 from tests.contracts.flock import answer, asked, mixed
 from tests.fakes.hosts import FakeHost, FakeHostedModel, FakeHosts

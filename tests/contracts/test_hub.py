@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import close_session, constants
 
 from mlxknife.adapters.hub.hub import HuggingFaceHub
-from mlxknife.adapters.hub.patience import Patience
+from mlxknife.adapters.hub.retry import Patience
 from mlxknife.domain.errors import (
     DownloadFailed,
     HubAccessDenied,
@@ -19,9 +19,9 @@ from mlxknife.domain.errors import (
     StorageError,
     WrongBytes,
 )
-from mlxknife.domain.model.transfer import RemoteCommit, RemoteFile
-from mlxknife.domain.model.verification import HashForm, RecordedHash
-from mlxknife.ports.hub import Hub
+from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
+from mlxknife.ports.hub.hub import Hub
 from tests.builder import git_sha1, sha256
 from tests.fake_hub import READER, STRANGER, Cut, FakeHub, Fault, Flip, IgnoreRange, Status
 from tests.fakes.hub import Flaw, RemoteShelf

@@ -9,10 +9,10 @@ import pytest
 from huggingface_hub import close_session, constants
 
 from mlxknife.adapters.hub.hub import HuggingFaceHub
-from mlxknife.adapters.hub.patience import Patience
 from mlxknife.adapters.hub.refusals import TryAgain
+from mlxknife.adapters.hub.retry import Patience
 from mlxknife.domain.errors import DownloadFailed, KnifeError, NetworkError
-from mlxknife.domain.model.transfer import RemoteCommit
+from mlxknife.domain.transfer.values import RemoteCommit
 from tests.fake_hub import (
     Cut,
     FakeHub,

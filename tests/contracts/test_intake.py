@@ -1,4 +1,4 @@
-"""What every ``Intake`` promises, with its ``Reception``; what that promises of sinks is in ``test_sinks``."""
+"""What every ``DownloadStore`` promises, with its ``SnapshotPublisher``; sinks are in ``test_sinks``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlxknife.domain.errors import AccessDenied, DownloadFailed
-from mlxknife.domain.model.transfer import Held, Holding
+from mlxknife.domain.transfer.values import Held, Holding
 from tests.contracts.intakes import (
     COMMIT,
     FILES,

@@ -11,16 +11,16 @@ import pytest
 from filelock import FileLock
 from huggingface_hub import _tree_cache, scan_cache_dir
 
-from mlxknife.adapters.hfcache.intake import CacheIntake
+from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
 from mlxknife.domain.errors import DownloadFailed, StorageError
-from mlxknife.domain.model.transfer import Held, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import Held, RemoteCommit, RemoteFile
 from tests.contracts.arrivals import COMMIT, FILES, FOLDER, WEIGHTS, bring, held, publish, shown, take_in
 from tests.fakes.hub import RemoteShelf
 
 
 @pytest.fixture
-def intake(tmp_path: Path) -> CacheIntake:
-    return CacheIntake(str(tmp_path / "hub"))
+def intake(tmp_path: Path) -> CacheDownloadStore:
+    return CacheDownloadStore(str(tmp_path / "hub"))
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def partial(repo: Path) -> Path:
 # --- what others read
 
 
-def test_huggingface_hub_reads_the_listing(intake: CacheIntake, repo: Path) -> None:
+def test_huggingface_hub_reads_the_listing(intake: CacheDownloadStore, repo: Path) -> None:
     hub = RemoteShelf()
     commit = hub.commit("org/name", hub.add("org/name", FILES))
     large, *small = commit.files
@@ -55,7 +55,7 @@ def test_huggingface_hub_reads_the_listing(intake: CacheIntake, repo: Path) -> N
     }
 
 
-def test_huggingface_hub_finds_a_cache_as_it_would_have_made_it(intake: CacheIntake, hub: Path) -> None:
+def test_huggingface_hub_finds_a_cache_as_it_would_have_made_it(intake: CacheDownloadStore, hub: Path) -> None:
     take_in(intake)
     found = scan_cache_dir(hub)
     assert not found.warnings
@@ -68,13 +68,13 @@ def test_huggingface_hub_finds_a_cache_as_it_would_have_made_it(intake: CacheInt
     assert all(file.blob_path.parent.name == "blobs" for file in revision.files)
 
 
-def test_links_are_relative_so_that_a_cache_can_be_moved(intake: CacheIntake, hub: Path, tmp_path: Path) -> None:
+def test_links_are_relative_so_that_a_cache_can_be_moved(intake: CacheDownloadStore, hub: Path, tmp_path: Path) -> None:
     take_in(intake)
     hub.rename(tmp_path / "moved")
     assert shown(tmp_path / "moved" / FOLDER) == FILES
 
 
-def test_what_is_left_beside_the_model_is_only_what_is_remembered(intake: CacheIntake, repo: Path) -> None:
+def test_what_is_left_beside_the_model_is_only_what_is_remembered(intake: CacheDownloadStore, repo: Path) -> None:
     take_in(intake)
     files = {str(path.relative_to(repo)) for path in repo.rglob("*") if path.is_file()}
     blobs = {f"blobs/{file.hash.digest}" for file in COMMIT.files}
@@ -88,7 +88,7 @@ def test_what_is_left_beside_the_model_is_only_what_is_remembered(intake: CacheI
 
 @pytest.mark.parametrize("data", [b"first", b"", b"first weights", b"other bytes and more"])
 def test_a_partial_that_others_reach_is_not_written_to(
-    intake: CacheIntake, repo: Path, partial: Path, tmp_path: Path, data: bytes
+    intake: CacheDownloadStore, repo: Path, partial: Path, tmp_path: Path, data: bytes
 ) -> None:
     for make in (os.link, os.symlink):
         mine = tmp_path / make.__name__
@@ -100,19 +100,21 @@ def test_a_partial_that_others_reach_is_not_written_to(
         (repo / "blobs" / WEIGHTS.hash.digest).unlink()
 
 
-def test_a_partial_that_leads_nowhere_makes_nothing_there(intake: CacheIntake, partial: Path, tmp_path: Path) -> None:
+def test_a_partial_that_leads_nowhere_makes_nothing_there(
+    intake: CacheDownloadStore, partial: Path, tmp_path: Path
+) -> None:
     partial.symlink_to(tmp_path / "elsewhere")
     bring(intake)
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_pipe_in_the_place_of_a_partial_goes(intake: CacheIntake, repo: Path, partial: Path) -> None:
+def test_a_pipe_in_the_place_of_a_partial_goes(intake: CacheDownloadStore, repo: Path, partial: Path) -> None:
     os.mkfifo(partial)
     bring(intake)
     assert (repo / "blobs" / WEIGHTS.hash.digest).read_bytes() == FILES[WEIGHTS.name]
 
 
-def test_a_folder_in_the_place_of_a_partial_is_an_error(intake: CacheIntake, partial: Path) -> None:
+def test_a_folder_in_the_place_of_a_partial_is_an_error(intake: CacheDownloadStore, partial: Path) -> None:
     partial.mkdir()
     (partial / "mine").touch()
     with pytest.raises(StorageError):
@@ -124,7 +126,7 @@ def test_a_folder_in_the_place_of_a_partial_is_an_error(intake: CacheIntake, par
 
 
 @pytest.mark.parametrize("data", [b"wrong", b"first weights and more", bytes(13)])
-def test_a_partial_of_nonsense_does_no_harm(intake: CacheIntake, repo: Path, partial: Path, data: bytes) -> None:
+def test_a_partial_of_nonsense_does_no_harm(intake: CacheDownloadStore, repo: Path, partial: Path, data: bytes) -> None:
     partial.write_bytes(data)
     with suppress(DownloadFailed):
         bring(intake)
@@ -132,7 +134,7 @@ def test_a_partial_of_nonsense_does_no_harm(intake: CacheIntake, repo: Path, par
     assert (repo / "blobs" / WEIGHTS.hash.digest).read_bytes() == FILES[WEIGHTS.name]
 
 
-def test_what_other_programs_left_of_a_blob_goes_with_it(intake: CacheIntake, repo: Path, partial: Path) -> None:
+def test_what_other_programs_left_of_a_blob_goes_with_it(intake: CacheDownloadStore, repo: Path, partial: Path) -> None:
     theirs, others = partial.with_name(f"{WEIGHTS.hash.digest}.0a1b2c3d.incomplete"), partial.with_name("x.incomplete")
     theirs.touch()
     others.touch()
@@ -150,7 +152,7 @@ def test_what_other_programs_left_of_a_blob_goes_with_it(intake: CacheIntake, re
 
 @pytest.mark.parametrize("place", ["blobs", "snapshots", "refs", "trees", ".mlxk", f"snapshots/{COMMIT.commit}"])
 def test_a_folder_that_is_a_link_is_not_written_into(
-    intake: CacheIntake, repo: Path, tmp_path: Path, place: str
+    intake: CacheDownloadStore, repo: Path, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "mine").mkdir()
     (repo / place).parent.mkdir(parents=True)
@@ -160,7 +162,7 @@ def test_a_folder_that_is_a_link_is_not_written_into(
     assert list((tmp_path / "mine").iterdir()) == []
 
 
-def test_a_repo_that_is_a_link_is_not_written_into(intake: CacheIntake, hub: Path, tmp_path: Path) -> None:
+def test_a_repo_that_is_a_link_is_not_written_into(intake: CacheDownloadStore, hub: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     hub.mkdir()
     (hub / FOLDER).symlink_to(tmp_path / "mine")
@@ -171,7 +173,7 @@ def test_a_repo_that_is_a_link_is_not_written_into(intake: CacheIntake, hub: Pat
 
 @pytest.mark.parametrize("target", ["/etc/hostname", "../../../mine", "no/such", "config.json", "."])
 def test_a_link_that_leads_elsewhere_is_damage_and_is_put_right(
-    intake: CacheIntake, repo: Path, tmp_path: Path, target: str
+    intake: CacheDownloadStore, repo: Path, tmp_path: Path, target: str
 ) -> None:
     (tmp_path / "mine").write_bytes(b"{}")
     take_in(intake)
@@ -184,7 +186,7 @@ def test_a_link_that_leads_elsewhere_is_damage_and_is_put_right(
     assert (shown(repo), (tmp_path / "mine").read_bytes()) == (FILES, b"{}")
 
 
-def test_a_plain_file_of_a_snapshot_is_held(intake: CacheIntake, repo: Path) -> None:
+def test_a_plain_file_of_a_snapshot_is_held(intake: CacheDownloadStore, repo: Path) -> None:
     take_in(intake)
     link = repo / "snapshots" / COMMIT.commit / "config.json"
     blob = link.resolve()
@@ -195,7 +197,7 @@ def test_a_plain_file_of_a_snapshot_is_held(intake: CacheIntake, repo: Path) -> 
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"x": 1}', "\ud800", "[" * 100_000])
-def test_stamps_of_nonsense_are_none(intake: CacheIntake, repo: Path, text: str) -> None:
+def test_stamps_of_nonsense_are_none(intake: CacheDownloadStore, repo: Path, text: str) -> None:
     take_in(intake)
     (repo / ".mlxk/stamps.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     assert held(intake) == [Held.UNPROVEN] * 3
@@ -203,7 +205,7 @@ def test_stamps_of_nonsense_are_none(intake: CacheIntake, repo: Path, text: str)
     assert held(intake) == [Held.TRUSTED] * 3
 
 
-def test_what_is_in_the_way_of_a_file_gives_way(intake: CacheIntake, repo: Path, tmp_path: Path) -> None:
+def test_what_is_in_the_way_of_a_file_gives_way(intake: CacheDownloadStore, repo: Path, tmp_path: Path) -> None:
     take_in(intake)
     snapshot, outside = repo / "snapshots" / COMMIT.commit, tmp_path / "outside"
     outside.mkdir()
@@ -221,14 +223,14 @@ def test_what_is_in_the_way_of_a_file_gives_way(intake: CacheIntake, repo: Path,
     assert (outside / "x.txt").read_text() == "mine"
 
 
-def test_a_folder_in_the_place_of_a_ref_gives_way(intake: CacheIntake, repo: Path) -> None:
+def test_a_folder_in_the_place_of_a_ref_gives_way(intake: CacheDownloadStore, repo: Path) -> None:
     (repo / "refs" / "main" / "deeper").mkdir(parents=True)
     take_in(intake)
     assert (repo / "refs" / "main").read_text() == COMMIT.commit
 
 
 def test_a_model_that_is_kept_on_another_disk_is_held_and_not_changed(
-    intake: CacheIntake, repo: Path, tmp_path: Path
+    intake: CacheDownloadStore, repo: Path, tmp_path: Path
 ) -> None:
     take_in(intake)
     repo.rename(tmp_path / "elsewhere")
@@ -254,7 +256,7 @@ def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_links")
-def test_a_disk_without_links_gets_the_files_themselves(intake: CacheIntake, repo: Path) -> None:
+def test_a_disk_without_links_gets_the_files_themselves(intake: CacheDownloadStore, repo: Path) -> None:
     take_in(intake)
     assert shown(repo) == FILES
     assert not [path for path in (repo / "snapshots").rglob("*") if path.is_symlink()]
@@ -266,7 +268,7 @@ def test_a_disk_without_links_gets_the_files_themselves(intake: CacheIntake, rep
 @pytest.mark.usefixtures("no_links")
 @pytest.mark.parametrize("files", [0, 1, 2])
 def test_who_is_stopped_there_loses_no_file(
-    intake: CacheIntake, repo: Path, monkeypatch: pytest.MonkeyPatch, files: int
+    intake: CacheDownloadStore, repo: Path, monkeypatch: pytest.MonkeyPatch, files: int
 ) -> None:
     """Let the disk refuse the next file that is to move, for ever: as a kill there, nothing after it happens."""
     rename, moved = os.rename, list[str]()

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.adapters.hfcache.disposal import CacheDisposal
-from mlxknife.adapters.hfcache.intake import CacheIntake
+from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
+from mlxknife.adapters.hfcache.removal_store import CacheRemovalStore
 from mlxknife.domain.errors import LocksPresent, StorageError
-from mlxknife.domain.model.removal import Orphan, StoredBlob
-from mlxknife.ports.progress import Silence
+from mlxknife.domain.removal.values import Orphan, StoredBlob
+from mlxknife.ports.system.progress import Silence
 from tests.contracts.arrivals import FILES, FOLDER, WEIGHTS, never, take_in
 
 
 @pytest.fixture
-def intake(tmp_path: Path) -> CacheIntake:
-    return CacheIntake(str(tmp_path / "hub"))
+def intake(tmp_path: Path) -> CacheDownloadStore:
+    return CacheDownloadStore(str(tmp_path / "hub"))
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def repo(hub: Path) -> Path:
     return hub / FOLDER
 
 
-def test_a_guard_keeps_removals_away(intake: CacheIntake, hub: Path) -> None:
+def test_a_guard_keeps_removals_away(intake: CacheDownloadStore, hub: Path) -> None:
     take_in(intake)
-    disposal = CacheDisposal(str(hub))
+    disposal = CacheRemovalStore(str(hub))
     orphan = Orphan("org/name", FOLDER, StoredBlob("x", 1, unfinished=False))
     (hub / FOLDER / "blobs/x").touch()
     with intake.guarded(FOLDER):
@@ -49,7 +49,7 @@ def test_a_guard_keeps_removals_away(intake: CacheIntake, hub: Path) -> None:
     assert disposal.discard_orphan(orphan)
 
 
-def test_a_guard_waits_for_a_removal(intake: CacheIntake, hub: Path) -> None:
+def test_a_guard_waits_for_a_removal(intake: CacheDownloadStore, hub: Path) -> None:
     hub.mkdir()
     entered = threading.Event()
 
@@ -58,16 +58,16 @@ def test_a_guard_waits_for_a_removal(intake: CacheIntake, hub: Path) -> None:
             entered.set()
 
     thread = threading.Thread(target=take_in)
-    with CacheDisposal(str(hub)).guarded(FOLDER):
+    with CacheRemovalStore(str(hub)).guarded(FOLDER):
         thread.start()
         assert not entered.wait(0.2)
     thread.join(10)
     assert entered.is_set()
 
 
-def test_who_does_not_want_to_wait_is_refused(intake: CacheIntake, hub: Path) -> None:
+def test_who_does_not_want_to_wait_is_refused(intake: CacheDownloadStore, hub: Path) -> None:
     hub.mkdir()
-    with CacheDisposal(str(hub)).guarded(FOLDER):
+    with CacheRemovalStore(str(hub)).guarded(FOLDER):
         with pytest.raises(LocksPresent), intake.guarded(FOLDER, waits=False):
             pytest.fail("it is not ours")
         assert list(hub.rglob("mlxk.lock"))
@@ -75,7 +75,7 @@ def test_who_does_not_want_to_wait_is_refused(intake: CacheIntake, hub: Path) ->
         pass
 
 
-def test_who_waits_long_is_told_once(intake: CacheIntake, hub: Path) -> None:
+def test_who_waits_long_is_told_once(intake: CacheDownloadStore, hub: Path) -> None:
     hub.mkdir()
     heard, told = threading.Event(), list[str]()
 
@@ -89,7 +89,7 @@ def test_who_waits_long_is_told_once(intake: CacheIntake, hub: Path) -> None:
             pass
 
     thread = threading.Thread(target=take_in)
-    with CacheDisposal(str(hub)).guarded(FOLDER):
+    with CacheRemovalStore(str(hub)).guarded(FOLDER):
         thread.start()
         assert heard.wait(30)
         assert thread.is_alive()
@@ -97,7 +97,7 @@ def test_who_waits_long_is_told_once(intake: CacheIntake, hub: Path) -> None:
     assert told == ["waiting for another process that works on this model"]
 
 
-def test_others_of_the_group_can_take_our_locks(intake: CacheIntake, hub: Path) -> None:
+def test_others_of_the_group_can_take_our_locks(intake: CacheDownloadStore, hub: Path) -> None:
     before = os.umask(0o077)
     try:
         take_in(intake)
@@ -108,7 +108,7 @@ def test_others_of_the_group_can_take_our_locks(intake: CacheIntake, hub: Path) 
     assert {stat.S_IMODE(path.stat().st_mode) for path in locks} == {0o664}
 
 
-def test_a_disk_without_locks_is_told(intake: CacheIntake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_without_locks_is_told(intake: CacheDownloadStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_locks(handle: int, kind: int) -> None:
         raise OSError(errno.ENOLCK, f"{handle} {kind}")
 
@@ -118,7 +118,7 @@ def test_a_disk_without_locks_is_told(intake: CacheIntake, monkeypatch: pytest.M
     assert "HF_HUB_CACHE" in (caught.value.hint or "")
 
 
-def test_no_lock_of_ours_stays(intake: CacheIntake, hub: Path) -> None:
+def test_no_lock_of_ours_stays(intake: CacheDownloadStore, hub: Path) -> None:
     with intake.guarded(FOLDER):
         with intake.guarded(FOLDER):
             assert list(hub.rglob("mlxk.lock"))
@@ -129,7 +129,7 @@ def test_no_lock_of_ours_stays(intake: CacheIntake, hub: Path) -> None:
 
 
 def test_what_a_publisher_left_who_was_stopped_is_noticed_and_cleared_by_the_next(
-    intake: CacheIntake, repo: Path
+    intake: CacheDownloadStore, repo: Path
 ) -> None:
     take_in(intake)
     assert not intake.is_untidy(FOLDER)
@@ -139,7 +139,7 @@ def test_what_a_publisher_left_who_was_stopped_is_noticed_and_cleared_by_the_nex
     assert not intake.is_untidy(FOLDER)
 
 
-def test_a_pull_that_brought_nothing_leaves_no_model(intake: CacheIntake, hub: Path) -> None:
+def test_a_pull_that_brought_nothing_leaves_no_model(intake: CacheDownloadStore, hub: Path) -> None:
     with intake.guarded(FOLDER):
         reception = intake.reception(FOLDER, Silence(), afresh=False)
         with reception.open(WEIGHTS, never) as sink:

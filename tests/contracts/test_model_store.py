@@ -14,9 +14,9 @@ import pytest
 
 from mlxknife.adapters.hfcache.store import HfCache
 from mlxknife.domain.errors import AccessDenied, StorageError
-from mlxknife.domain.model.catalog import CachedRepo
-from mlxknife.domain.model.verification import HashForm, RecordedFile, RecordedHash
-from mlxknife.ports.model_store import ModelStore
+from mlxknife.domain.models.values.entries import CachedRepo
+from mlxknife.domain.models.values.hashes import HashForm, RecordedFile, RecordedHash
+from mlxknife.ports.store.model_store import ModelStore
 from tests.contracts.permissions import forbidden
 from tests.fakes.model_store import FakeStore
 

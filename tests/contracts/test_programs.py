@@ -16,8 +16,8 @@ import pytest
 
 from mlxknife.adapters.process.programs import LocalPrograms
 from mlxknife.domain.errors import StorageError
-from mlxknife.domain.model.tee import Ended, Heard, Said
-from mlxknife.ports.programs import Programs
+from mlxknife.domain.tee.values import Ended, Heard, Said
+from mlxknife.ports.system.programs import Programs
 from tests.fakes.programs import FakePrograms
 
 CAT = ("cat",)

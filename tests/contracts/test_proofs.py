@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.adapters.hfcache.intake import CacheIntake
+from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
 from mlxknife.adapters.hfcache.proofs import CacheProofs
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.domain.model.transfer import Held
-from mlxknife.domain.model.verification import HashJob
-from mlxknife.ports.proofs import Proofs
+from mlxknife.domain.models.values.hashes import HashJob
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.transfer.values import Held
+from mlxknife.ports.store.proofs import Proofs
 from tests.contracts.arrivals import COMMIT, FOLDER, WEIGHTS, take_in
 from tests.contracts.permissions import forbidden, open_place
 from tests.fakes.proofs import FakeProofs
@@ -66,12 +66,12 @@ class TestCache(Base):
     """The stamps of a real cache."""
 
     def proven(self, place: Path) -> tuple[Proofs, Sequence[HashJob]]:
-        take_in(CacheIntake(str(place / "hub")))
+        take_in(CacheDownloadStore(str(place / "hub")))
         return CacheProofs(str(place / "hub")), _jobs(place)
 
     def known(self, proofs: Proofs, place: Path) -> set[str]:
         del proofs
-        holdings = CacheIntake(str(place / "hub")).holdings(FOLDER, COMMIT.commit, COMMIT.files)
+        holdings = CacheDownloadStore(str(place / "hub")).holdings(FOLDER, COMMIT.commit, COMMIT.files)
         return {holding.file.name for holding in holdings if holding.held is Held.TRUSTED}
 
     def test_who_may_not_write_changes_nothing(self) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlxknife.adapters.packages.inventory import InstalledPackages
-from mlxknife.domain.model.runtime import Runtime, RuntimePackage
-from mlxknife.ports.runtime_inventory import RuntimeInventory
+from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
+from mlxknife.ports.system.runtime_inventory import RuntimeInventory
 from tests.fakes.runtime_inventory import FakeInventory
 
 _LM = RuntimePackage(

@@ -1,4 +1,4 @@
-"""What every ``Sink`` promises, and ``Sinks``, as a ``Reception`` opens them."""
+"""What every ``Sink`` promises, and ``Sinks``, as a ``SnapshotPublisher`` opens them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import WrongBytes
-from mlxknife.domain.model.transfer import Held
+from mlxknife.domain.transfer.values import Held
 from tests.contracts.intakes import (
     COMMIT,
     FILES,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.domain.model.snapshot import Document, SnapshotFacts, TensorEntry, WeightFormat
+from mlxknife.domain.models.values.snapshot import Document, SnapshotFacts, TensorEntry, WeightFormat
 from tests.builder import json_bytes, raw_safetensors, safetensors
 from tests.contracts.readings import Opener, openers
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.domain.model.snapshot import FileState
+from mlxknife.domain.models.values.snapshot import FileState
 from tests.contracts.readings import Opened, Opener, openers
 from tests.fakes.snapshot_reader import Link, Locked, Pipe, Thing
 

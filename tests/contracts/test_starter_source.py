@@ -16,9 +16,9 @@ import pytest
 from mlxknife.adapters.starter.installers import Installers
 from mlxknife.adapters.starter.wheels import WheelStarters
 from mlxknife.domain.errors import AccessDenied, DownloadFailed, HubOffline, NetworkError, StorageError, WrongBytes
-from mlxknife.domain.model.starter import Starter
-from mlxknife.ports.progress import Silence
-from mlxknife.ports.starters import StarterSource
+from mlxknife.domain.models.values.starter import Starter
+from mlxknife.ports.hub.starters import StarterSource
+from mlxknife.ports.system.progress import Silence
 from tests.contracts.permissions import forbidden
 from tests.fakes.starters import FakeStarters
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mlxknife.adapters.system.machine import Machine
-from mlxknife.ports.system import System
+from mlxknife.ports.system.system import System
 from tests.fakes.system import FakeSystem
 
 _YEAR_2024 = 1_704_067_200

@@ -12,8 +12,8 @@ import pytest
 
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import TemplateError
-from mlxknife.domain.model.generation import Message
-from mlxknife.ports.templates import Templates
+from mlxknife.domain.generation.values.generation import Message
+from mlxknife.ports.engines.templates import Templates
 from tests.fakes.templates import FakeTemplates
 
 _CHATML = (

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mlxknife.adapters.hf_tokenizers.tokenizers import HfTokenizers
+from mlxknife.adapters.mlx.text.hf_tokenizer import HfTokenizers
 from mlxknife.domain.errors import EngineError
-from mlxknife.ports.tokenizers import Tokenizer, Tokenizers
+from mlxknife.ports.engines.tokenizers import Tokenizer, Tokenizers
 from tests.contracts.vocabularies import KINDS, LOSSLESS, written
 from tests.fakes.tokenizers import FakeTokenizers
 

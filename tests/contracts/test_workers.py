@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from mlxknife.adapters.process.workers import ForkedWorkers, SerialWorkers
-from mlxknife.ports.workers import Workers
+from mlxknife.ports.system.workers import Workers
 
 MANY = range(1000)
 

@@ -1,4 +1,4 @@
-"""What every ``Workshop`` promises."""
+"""What every ``WorkspaceBuilder`` promises."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from mlxknife.adapters.workspaces.folders import SENTINEL, LocalWorkspaces
-from mlxknife.adapters.workspaces.workshop import LocalWorkshop
+from mlxknife.adapters.workspaces.workspace_builder import LocalWorkspaceBuilder
 from mlxknife.domain.errors import AccessDenied, StorageError, ValidationError
-from mlxknife.domain.model.workspace import Origin
-from mlxknife.ports.workshop import Workshop
+from mlxknife.domain.workspaces.values import Origin
+from mlxknife.ports.workspaces.workspace_builder import WorkspaceBuilder
 from tests.contracts.permissions import forbidden
 from tests.fakes.workshop import FakeWorkshop
 
@@ -40,22 +40,22 @@ def write(folder: str) -> None:
 class Contract(ABC):
     @pytest.fixture
     @abstractmethod
-    def workshop(self, place: Path) -> Workshop:
+    def workshop(self, place: Path) -> WorkspaceBuilder:
         """Return a workshop whose home is not there yet."""
 
     @abstractmethod
-    def made(self, workshop: Workshop) -> dict[str, dict[str, bytes]]:
+    def made(self, workshop: WorkspaceBuilder) -> dict[str, dict[str, bytes]]:
         """Return the files of every workspace, without sentinels."""
 
     @abstractmethod
-    def traces(self, workshop: Workshop) -> list[str]:
+    def traces(self, workshop: WorkspaceBuilder) -> list[str]:
         """Return what is there besides workspaces."""
 
     @abstractmethod
-    def denying(self, workshop: Workshop) -> AbstractContextManager[None]:
+    def denying(self, workshop: WorkspaceBuilder) -> AbstractContextManager[None]:
         """Take away the right to make anything."""
 
-    def test_a_folder_becomes_a_workspace_when_the_block_ends(self, workshop: Workshop) -> None:
+    def test_a_folder_becomes_a_workspace_when_the_block_ends(self, workshop: WorkspaceBuilder) -> None:
         with workshop.making("model", ORIGIN) as folder:
             assert os.listdir(folder) == []
             write(folder)
@@ -64,21 +64,21 @@ class Contract(ABC):
         assert self.traces(workshop) == []
         assert not os.path.exists(folder)
 
-    def test_nothing_is_left_when_the_block_raises(self, workshop: Workshop) -> None:
+    def test_nothing_is_left_when_the_block_raises(self, workshop: WorkspaceBuilder) -> None:
         with suppress(Mishap), workshop.making("model", ORIGIN) as folder:
             write(folder)
             raise Mishap
         assert self.made(workshop) == {}
         assert self.traces(workshop) == []
 
-    def test_a_name_that_is_taken_is_refused_before_the_work(self, workshop: Workshop) -> None:
+    def test_a_name_that_is_taken_is_refused_before_the_work(self, workshop: WorkspaceBuilder) -> None:
         with workshop.making("model", ORIGIN) as folder:
             write(folder)
         with pytest.raises(ValidationError), workshop.making("model", ORIGIN):
             pytest.fail("it began")
         assert self.made(workshop) == {"model": FILES}
 
-    def test_a_name_that_is_taken_meanwhile_is_refused_after_it(self, workshop: Workshop) -> None:
+    def test_a_name_that_is_taken_meanwhile_is_refused_after_it(self, workshop: WorkspaceBuilder) -> None:
         slower = workshop.making("model", ORIGIN)
         Path(slower.__enter__(), "other").write_bytes(b"")
         with workshop.making("model", ORIGIN) as faster:
@@ -91,11 +91,11 @@ class Contract(ABC):
     @pytest.mark.parametrize(
         "name", ["", ".", "..", ".hidden", "a/b", "/a", "a\0b", "a\nb", "\ud800", "x" * 256, "ä" * 128]
     )
-    def test_what_can_be_no_name_is_refused(self, workshop: Workshop, name: str) -> None:
+    def test_what_can_be_no_name_is_refused(self, workshop: WorkspaceBuilder, name: str) -> None:
         with pytest.raises(ValidationError), workshop.making(name, ORIGIN):
             pytest.fail("it began")
 
-    def test_scratch_is_gone_at_the_end_whatever_happens(self, workshop: Workshop) -> None:
+    def test_scratch_is_gone_at_the_end_whatever_happens(self, workshop: WorkspaceBuilder) -> None:
         with workshop.scratch() as folder:
             assert os.listdir(folder) == []
             write(folder)
@@ -106,7 +106,7 @@ class Contract(ABC):
         assert not os.path.exists(folder)
         assert self.traces(workshop) == []
 
-    def test_two_at_a_time_do_not_disturb_each_other(self, workshop: Workshop) -> None:
+    def test_two_at_a_time_do_not_disturb_each_other(self, workshop: WorkspaceBuilder) -> None:
         with (
             workshop.scratch() as scratch,
             workshop.making("one", ORIGIN) as one,
@@ -117,27 +117,27 @@ class Contract(ABC):
             write(two)
         assert self.made(workshop) == {"one": FILES, "two": FILES}
 
-    def test_a_home_that_may_not_be_written_to_is_denied(self, workshop: Workshop) -> None:
+    def test_a_home_that_may_not_be_written_to_is_denied(self, workshop: WorkspaceBuilder) -> None:
         with self.denying(workshop), pytest.raises(AccessDenied), workshop.making("model", ORIGIN):
             pytest.fail("it began")
 
 
 class TestFake(Contract):
     @pytest.fixture
-    def workshop(self, place: Path) -> Workshop:
+    def workshop(self, place: Path) -> WorkspaceBuilder:
         del place
         return FakeWorkshop()
 
-    def made(self, workshop: Workshop) -> dict[str, dict[str, bytes]]:
+    def made(self, workshop: WorkspaceBuilder) -> dict[str, dict[str, bytes]]:
         assert isinstance(workshop, FakeWorkshop)
         return {name: files for name, (_, files) in workshop.made.items()}
 
-    def traces(self, workshop: Workshop) -> list[str]:
+    def traces(self, workshop: WorkspaceBuilder) -> list[str]:
         assert isinstance(workshop, FakeWorkshop)
         return workshop.given
 
     @contextmanager
-    def denying(self, workshop: Workshop) -> Iterator[None]:
+    def denying(self, workshop: WorkspaceBuilder) -> Iterator[None]:
         assert isinstance(workshop, FakeWorkshop)
         workshop.is_denied = True
         yield
@@ -149,27 +149,27 @@ class TestReal(Contract):
         return place / "folder" / "home"
 
     @pytest.fixture
-    def workshop(self, home: Path) -> Workshop:
-        return LocalWorkshop(str(home), now=lambda: 86_400.0)
+    def workshop(self, home: Path) -> WorkspaceBuilder:
+        return LocalWorkspaceBuilder(str(home), now=lambda: 86_400.0)
 
-    def made(self, workshop: Workshop) -> dict[str, dict[str, bytes]]:
+    def made(self, workshop: WorkspaceBuilder) -> dict[str, dict[str, bytes]]:
         home = self._home(workshop)
         found = (path for path in home.iterdir() if not path.name.startswith("."))
         return {path.name: _files(path) for path in found}
 
-    def traces(self, workshop: Workshop) -> list[str]:
+    def traces(self, workshop: WorkspaceBuilder) -> list[str]:
         return [path.name for path in self._home(workshop).iterdir() if path.name.startswith(".")]
 
-    def denying(self, workshop: Workshop) -> AbstractContextManager[None]:
+    def denying(self, workshop: WorkspaceBuilder) -> AbstractContextManager[None]:
         home = self._home(workshop)
         home.mkdir(parents=True)
         return forbidden(home)
 
-    def _home(self, workshop: Workshop) -> Path:
-        assert isinstance(workshop, LocalWorkshop)
+    def _home(self, workshop: WorkspaceBuilder) -> Path:
+        assert isinstance(workshop, LocalWorkspaceBuilder)
         return Path(workshop._home)  # noqa: SLF001 - a contract is asked about a home that only the adapter has
 
-    def test_the_sentinel_records_origin_and_content(self, workshop: Workshop, home: Path) -> None:
+    def test_the_sentinel_records_origin_and_content(self, workshop: WorkspaceBuilder, home: Path) -> None:
         with workshop.making("model", ORIGIN) as folder:
             write(folder)
         said = json.loads((home / "model" / SENTINEL).read_text())
@@ -187,13 +187,13 @@ class TestReal(Contract):
         (workspace,) = LocalWorkspaces(str(home)).at_home()
         assert (workspace.folder, workspace.is_managed, workspace.origin) == ("model", True, "org/model")
 
-    def test_an_unfinished_one_is_not_listed(self, workshop: Workshop, home: Path) -> None:
+    def test_an_unfinished_one_is_not_listed(self, workshop: WorkspaceBuilder, home: Path) -> None:
         with workshop.making("model", ORIGIN) as folder:
             write(folder)
             assert LocalWorkspaces(str(home)).at_home() == ()
 
     @pytest.mark.parametrize("kind", ["file", "folder", "link"])
-    def test_whatever_has_the_name_stays(self, workshop: Workshop, home: Path, kind: str) -> None:
+    def test_whatever_has_the_name_stays(self, workshop: WorkspaceBuilder, home: Path, kind: str) -> None:
         home.mkdir(parents=True)
         {
             "file": lambda path: path.write_bytes(b"x"),
@@ -205,12 +205,12 @@ class TestReal(Contract):
         assert os.listdir(home) == ["model"]
 
     def test_what_somebody_left_who_was_killed_goes_and_what_is_in_use_stays(
-        self, workshop: Workshop, home: Path
+        self, workshop: WorkspaceBuilder, home: Path
     ) -> None:
         program = (
             "import os, signal, sys\n"
-            "from mlxknife.adapters.workspaces.workshop import LocalWorkshop\n"
-            "with LocalWorkshop(sys.argv[1]).scratch() as folder:\n"
+            "from mlxknife.adapters.workspaces.workspace_builder import LocalWorkspaceBuilder\n"
+            "with LocalWorkspaceBuilder(sys.argv[1]).scratch() as folder:\n"
             "    open(folder + '/part', 'w').close()\n"
             "    os.kill(os.getpid(), signal.SIGKILL)\n"
         )
@@ -221,7 +221,9 @@ class TestReal(Contract):
             assert left not in os.listdir(home)
         assert os.listdir(home) == []
 
-    def test_what_looks_like_ours_and_is_no_folder_of_ours_does_no_harm(self, workshop: Workshop, home: Path) -> None:
+    def test_what_looks_like_ours_and_is_no_folder_of_ours_does_no_harm(
+        self, workshop: WorkspaceBuilder, home: Path
+    ) -> None:
         home.mkdir(parents=True)
         (home / "outside").mkdir()
         (home / "outside" / "file").write_bytes(b"")
@@ -231,7 +233,7 @@ class TestReal(Contract):
             write(folder)
         assert (home / "outside" / "file").exists()
 
-    def test_a_home_that_is_a_file_is_a_storage_error(self, workshop: Workshop, home: Path) -> None:
+    def test_a_home_that_is_a_file_is_a_storage_error(self, workshop: WorkspaceBuilder, home: Path) -> None:
         home.parent.mkdir()
         home.write_bytes(b"")
         with pytest.raises(StorageError), workshop.scratch():

@@ -15,7 +15,7 @@ import pytest
 
 from mlxknife.adapters.workspaces.folders import SENTINEL, LocalWorkspaces
 from mlxknife.domain.errors import AccessDenied, ModelNotFound, StorageError, ValidationError
-from mlxknife.ports.workspaces import Workspaces
+from mlxknife.ports.workspaces.workspaces import Workspaces
 from tests.contracts.permissions import forbidden
 from tests.fakes.workspaces import FakeWorkspaces
 

@@ -16,13 +16,13 @@ import attrs
 from starlette.applications import Starlette
 
 import mlxknife
-from mlxknife.domain.model.batching import BatchStep, Row
-from mlxknife.domain.model.hosting import HostEvent
-from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.generation.values.rows import BatchStep, Row
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.serving.values.processes import HostEvent
 from mlxknife.http.app import create_app
 from mlxknife.http.options import Options
 from mlxknife.http.server import serve
-from mlxknife.ports.hosts import Host, Hosts
+from mlxknife.ports.engines.hosts import Host, Hosts
 
 
 @attrs.frozen

@@ -34,8 +34,15 @@ IS_ROOT = os.geteuid() == 0
 _NOBODY = 65534
 _NEEDED = (
     *(f"mlxknife.cli.commands.{name}" for name in "pull rm health list show".split()),
-    *(f"mlxknife.domain.services.{name}" for name in "catalog health puller remover".split()),
-    *(f"mlxknife.{name}" for name in "__main__ bootstrap cli.errors adapters.hub.hub adapters.hfcache.intake".split()),
+    "mlxknife.domain.removal.services",
+    *(
+        f"mlxknife.domain.{name}"
+        for name in "catalog.services.catalog integrity.services.health transfer.services.puller".split()
+    ),
+    *(
+        f"mlxknife.{name}"
+        for name in "__main__ wiring.app cli.errors adapters.hub.hub adapters.hfcache.download_store".split()
+    ),
     *"httpx2 shutil concurrent.futures.thread encodings.idna traceback".split(),
 )
 """What commands import late: somebody without rights may not read where it is installed."""

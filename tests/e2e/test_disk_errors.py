@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mlxknife.domain.model.removal import Leftovers
+from mlxknife.domain.removal.values import Leftovers
 from tests.contracts.permissions import open_place
 from tests.e2e.processes import Machine
 from tests.e2e.sabotage import IS_ROOT, Order, Ran, Refusal, filled, give_away, mount, only

@@ -39,8 +39,8 @@ _NURSERY = """
 import json, os, signal, sys, traceback
 from huggingface_hub import snapshot_download
 from mlxknife.__main__ import main
-import mlxknife.bootstrap, mlxknife.cli.commands.pull, mlxknife.cli.commands.rm, mlxknife.cli.commands.health
-import mlxknife.adapters.hub.hub, mlxknife.adapters.hfcache.intake
+import mlxknife.wiring.app, mlxknife.cli.commands.pull, mlxknife.cli.commands.rm, mlxknife.cli.commands.health
+import mlxknife.adapters.hub.hub, mlxknife.adapters.hfcache.download_store
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 answers = os.dup(1)
 for line in sys.stdin:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import mlxknife
-from mlxknife.domain.model.generation import Sampling, Wish
-from mlxknife.domain.model.info import Framework, ModelType
+from mlxknife.domain.generation.values.generation import Sampling, Wish
+from mlxknife.domain.models.values.info import Framework, ModelType
 from tests.parrot import ANSWERS, STOP_STRING, TOOL_RESULT, answer_of, parrot_4bit_folder, parrot_folder
 from tests.parrot.answers import CAPITAL, LONG, REASONING, STOP, TOOL, UNICODE
 from tests.parrot.folders import made

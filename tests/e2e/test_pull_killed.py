@@ -19,7 +19,7 @@ import attrs
 import pytest
 
 import mlxknife
-from mlxknife.domain.model.removal import Leftovers
+from mlxknife.domain.removal.values import Leftovers
 from tests.builder import chat_files, json_bytes, raw_safetensors, sharded_files
 from tests.e2e.processes import Machine
 from tests.e2e.sabotage import Order, Stage

@@ -41,7 +41,7 @@ def opened(machine: Machine) -> mlxknife.App:
 def told(machine: Machine) -> tuple[list[str], list[str]]:
     """Return what is listed and what is reported as trash."""
     app = opened(machine)
-    return [model.name for model in app.catalog.list()], [item.label for item in app.disposal.trash()]
+    return [model.name for model in app.catalog.list()], [item.label for item in app.removal_store.trash()]
 
 
 def test_a_whole_repo(machine: Machine, stage: Stage) -> None:

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from mlxknife.bootstrap import open_app
+from mlxknife.wiring.app import open_app
 from tests.e2e.processes import Machine
 from tests.e2e.serving import eventually, serving
 from tests.parrot import ANSWERS, answers, parrot_folder

@@ -20,7 +20,7 @@ from huggingface_hub import constants
 import mlxknife
 from mlxknife import App, Integrity
 from mlxknife.adapters.hub.hub import HuggingFaceHub
-from mlxknife.adapters.hub.patience import Patience
+from mlxknife.adapters.hub.retry import Patience
 from mlxknife.cli.main import run_command_line
 from tests.builder import chat_files, write_workspace
 from tests.e2e.processes import Machine, Outcome

@@ -13,10 +13,10 @@ import sys
 import attrs
 from starlette.applications import Starlette
 
-from mlxknife.bootstrap import open_app
 from mlxknife.http.app import create_app
 from mlxknife.http.options import Options
 from mlxknife.http.server import serve
+from mlxknife.wiring.app import open_app
 from tests.fake_server.engine import slow_hosts
 
 

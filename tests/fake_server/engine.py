@@ -9,7 +9,7 @@ from typing import TextIO
 import attrs
 import msgspec
 
-from mlxknife.domain.model.batching import BatchStep, Row
+from mlxknife.domain.generation.values.rows import BatchStep, Row
 from tests.contracts.flock import END_TOKEN, answer, asked
 from tests.fakes.batches import FakeBatches
 from tests.fakes.hosts import FakeHostedModel, FakeHosts

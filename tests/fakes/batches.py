@@ -8,8 +8,8 @@ from random import Random
 import attrs
 
 from mlxknife.domain.errors import EngineError, ValidationError
-from mlxknife.domain.model.batching import BatchStep, Row, RowError, RowStep
-from mlxknife.domain.model.generation import FinishReason
+from mlxknife.domain.generation.values.generation import FinishReason
+from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError, RowStep
 
 Tokens = tuple[int, ...]
 

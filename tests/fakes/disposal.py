@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import attrs
 
 from mlxknife.domain.errors import AccessDenied, LocksPresent, StorageError
-from mlxknife.domain.model.removal import BlobUse, Orphan, StoredBlob, Target, TrashItem
+from mlxknife.domain.removal.values import BlobUse, Orphan, StoredBlob, Target, TrashItem
 
 _UNFINISHED = ".incomplete"
 

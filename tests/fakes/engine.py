@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import attrs
 
 from mlxknife.domain.errors import EngineError, KnifeError, ValidationError
-from mlxknife.domain.model.generation import FinishReason, Step, TokenRequest
-from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.generation.values.generation import FinishReason, Step, TokenRequest
+from mlxknife.domain.models.values.snapshot import Location
 from tests.fakes.system import FakeSystem
 
 _BEGIN = 1

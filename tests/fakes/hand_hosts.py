@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import attrs
 
-from mlxknife.domain.model.batching import Row
-from mlxknife.domain.model.hosting import Fell, HostedModel, HostEvent, Loaded
-from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.generation.values.rows import Row
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.serving.values.processes import Fell, HostedModel, HostEvent, Loaded
 
 
 @attrs.define(eq=False)

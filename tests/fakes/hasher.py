@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
 
-from mlxknife.domain.model.verification import HashForm, HashJob, HashOutcome
+from mlxknife.domain.models.values.hashes import HashForm, HashJob, HashOutcome
 
 
 @attrs.frozen

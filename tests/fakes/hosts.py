@@ -9,10 +9,10 @@ from itertools import count
 import attrs
 
 from mlxknife.domain.errors import EngineError, KnifeError, WorkerLost
-from mlxknife.domain.model.batching import BatchStep, Row, RowError
-from mlxknife.domain.model.hosting import Fell, HostedModel, HostEvent, Loaded
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.ports.batches import Batches
+from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.serving.values.processes import Fell, HostedModel, HostEvent, Loaded
+from mlxknife.ports.engines.batches import Batches
 
 _NUMBERS = count(2**30)
 """No process of any system has a number so high, should somebody try to kill it."""

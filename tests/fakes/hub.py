@@ -17,9 +17,9 @@ from mlxknife.domain.errors import (
     NetworkError,
     WrongBytes,
 )
-from mlxknife.domain.model.transfer import RemoteCommit, RemoteFile
-from mlxknife.domain.model.verification import HashForm, RecordedHash
-from mlxknife.ports.sinks import Sink, Sinks
+from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
+from mlxknife.ports.store.sinks import Sink, Sinks
 from tests.builder import git_sha1, sha256
 from tests.fake_hub import LFS_SUFFIXES, READER, STRANGER
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import attrs
 
 from mlxknife.domain.errors import AccessDenied, DownloadFailed, KnifeError, WrongBytes
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.domain.model.transfer import Held, Holding, RemoteCommit, RemoteFile
-from mlxknife.domain.model.verification import HashForm
-from mlxknife.ports.progress import Progress
+from mlxknife.domain.models.values.hashes import HashForm
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.transfer.values import Held, Holding, RemoteCommit, RemoteFile
+from mlxknife.ports.system.progress import Progress
 from tests.builder import git_sha1, sha256
 from tests.fakes.model_store import FakeStore
 
@@ -181,7 +181,7 @@ class FakeIntake:
 
 @attrs.define
 class FakeReception:
-    """Fulfils ``ports.intake.Reception``."""
+    """Fulfils ``ports.intake.SnapshotPublisher``."""
 
     intake: FakeIntake
     folder: str

@@ -11,12 +11,12 @@ import time
 
 import attrs
 
-from mlxknife.adapters.worker.child import serve
+from mlxknife.adapters.worker.child.loop import serve
 from mlxknife.domain.errors import EngineError, NotEnoughMemory
-from mlxknife.domain.model.batching import BatchStep
-from mlxknife.domain.model.hosting import HostedModel
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.ports.batches import Batches
+from mlxknife.domain.generation.values.rows import BatchStep
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.serving.values.processes import HostedModel
+from mlxknife.ports.engines.batches import Batches
 from tests.contracts.flock import END_TOKEN, answer, asked
 from tests.fakes.batches import FakeBatches
 from tests.parrot import ANSWERS

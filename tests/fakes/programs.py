@@ -9,7 +9,7 @@ from typing import IO
 import attrs
 
 from mlxknife.domain.errors import StorageError
-from mlxknife.domain.model.tee import Ended, Heard, Said
+from mlxknife.domain.tee.values import Ended, Heard, Said
 
 Script = Callable[[bytes], tuple[bytes, bytes, int]]
 """What a program makes of its input: stdout, stderr, status."""

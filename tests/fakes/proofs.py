@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from mlxknife.domain.model.verification import HashJob
+from mlxknife.domain.models.values.hashes import HashJob
 
 
 @attrs.define

@@ -10,11 +10,11 @@ from enum import Enum
 import attrs
 
 from mlxknife.domain.errors import KnifeError, ModelNotFound
-from mlxknife.domain.model.generation import FinishReason, Piece, PieceKind, Usage
-from mlxknife.domain.model.hosting import HostedModel, ResidentEvent
-from mlxknife.domain.model.info import Framework, ModelInfo, ModelType, Traits
-from mlxknife.domain.model.serving import ChatRequest, TextRequest, TokenLikelihood, Told
-from mlxknife.domain.model.verdict import Integrity
+from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind, Usage
+from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, TokenLikelihood, Told
+from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelType, Traits
+from mlxknife.domain.models.values.verdict import Integrity
+from mlxknife.domain.serving.values.processes import HostedModel, ResidentEvent
 
 NAME = "org/model"
 MODEL = HostedModel(tokenizer="{}", vocabulary_size=100)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from mlxknife.domain.model.snapshot import (
+from mlxknife.domain.models.values.snapshot import (
     Document,
     FileFact,
     FileState,

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import attrs
 
 from mlxknife.domain.errors import DownloadFailed, HubOffline, KnifeError, WrongBytes
-from mlxknife.domain.model.starter import Starter
-from mlxknife.ports.progress import Progress
+from mlxknife.domain.models.values.starter import Starter
+from mlxknife.ports.system.progress import Progress
 
 
 @attrs.define

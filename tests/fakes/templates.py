@@ -14,7 +14,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mlxknife.domain.errors import TemplateError
-from mlxknife.domain.model.generation import Message
+from mlxknife.domain.generation.values.generation import Message
 
 
 class _Marked(Extension):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 import attrs
 
 from mlxknife.domain.errors import EngineError
-from mlxknife.ports.tokenizers import Joining
+from mlxknife.ports.engines.tokenizers import Joining
 
 _BYTES = 256
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from mlxknife.domain.errors import AccessDenied, ValidationError
-from mlxknife.domain.model.workspace import Origin
+from mlxknife.domain.workspaces.values import Origin
 
 
 @attrs.define

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from mlxknife.domain.errors import KnifeError, NotEnoughMemory
-from mlxknife.domain.model.generation import FinishReason, Piece, PieceKind
-from mlxknife.domain.model.serving import TokenLikelihood, Told
+from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind
+from mlxknife.domain.generation.values.requests import TokenLikelihood, Told
 from mlxknife.http.bridge import Telling, claimed
 from mlxknife.http.exchange import joined
 from tests.fakes.serving import NAME, FakeResidents, FakeServed, info

@@ -24,7 +24,7 @@ from mlxknife.domain.errors import (
     ValidationError,
     WorkerLost,
 )
-from mlxknife.domain.model.generation import Message
+from mlxknife.domain.generation.values.generation import Message
 from mlxknife.http.options import Options
 from tests.fakes.serving import NAME, answer
 from tests.http.conftest import BODY, Stage, error_of

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from mlxknife.domain.errors import NotEnoughMemory, WorkerLost
-from mlxknife.domain.model.hosting import Began, Fallen, LeftOut, Ready, ResidentEvent, Unloaded
+from mlxknife.domain.serving.values.processes import Began, Fallen, LeftOut, Ready, ResidentEvent, Unloaded
 from mlxknife.http import logs
 from mlxknife.http.front import Front
 from mlxknife.http.logs import Lines

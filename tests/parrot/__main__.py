@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mlxknife.adapters.mlx.cpu import load_fast_blas
+from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-from mlxknife.adapters.mlx.cpu import load_fast_blas
+from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
 
 
 def main() -> None:

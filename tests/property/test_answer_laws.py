@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlxknife.cli.render.speech import safe
-from mlxknife.domain.model.generation import Markers, PieceKind
-from mlxknife.domain.rules.display import is_unprintable
-from mlxknife.domain.rules.reasoning import Splitter, markers
-from mlxknife.domain.rules.stop import StopWatch
+from mlxknife.domain.generation.rules.reasoning import Splitter, markers
+from mlxknife.domain.generation.rules.stop_strings import StopWatch
+from mlxknife.domain.generation.values.generation import Markers, PieceKind
+from mlxknife.domain.text.rules.display import is_unprintable
 
 _THINK = Markers(("<think>",), "</think>")
 _CHANNELS = markers(("<|channel|>", "<|message|>", "<|end|>", "<|start|>"), "", "")

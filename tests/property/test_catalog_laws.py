@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlxknife import App, open_app
-from mlxknife.domain.model.info import ModelInfo
-from mlxknife.domain.rules.naming import repo_name
+from mlxknife.domain.models.values.info import ModelInfo
+from mlxknife.domain.names.rules.naming import repo_name
 from tests.builder import CacheBuilder
 from tests.property import damage, strategies
 from tests.property.damage import Damage

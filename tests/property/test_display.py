@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from mlxknife.cli.render import units
 from mlxknife.cli.render.table import table
 from mlxknife.cli.render.text import Line, Span, Style, paint, wrapped
-from mlxknife.domain.rules import display
-from mlxknife.domain.rules.display import visible, width
+from mlxknife.domain.text.rules import display
+from mlxknife.domain.text.rules.display import visible, width
 from tests.property.strategies import strange_text
 
 _BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 
-from mlxknife.adapters.hf_tokenizers.tokenizers import HfTokenizer, HfTokenizers
+from mlxknife.adapters.mlx.text.hf_tokenizer import HfTokenizer, HfTokenizers
 from tests.contracts.vocabularies import KINDS, SPELT, written
 
 _HALF = "\ufffd"

@@ -11,9 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlxknife.domain.errors import AmbiguousMatch, DownloadFailed, KnifeError, ValidationError
-from mlxknife.domain.model.transfer import RemoteCommit, RemoteFile
-from mlxknife.domain.model.verification import HashForm, RecordedHash
-from mlxknife.domain.rules import listings, naming
+from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.names.rules import naming
+from mlxknife.domain.transfer import rules as listings
+from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from tests.fake_hub import HOSTILE_NAMES
 from tests.property.strategies import file_names, repo_folders, repo_ids, strange_text
 

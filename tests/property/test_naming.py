@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.rules import naming
+from mlxknife.domain.names.rules import naming
 from tests.property.strategies import file_names, repo_folders, repo_ids, strange_text
 
 _names = st.frozensets(repo_ids(), max_size=6)

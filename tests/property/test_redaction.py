@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlxknife.domain.rules.redaction import HOME, MARK, redacted
+from mlxknife.domain.text.rules.redaction import HOME, MARK, redacted
 from tests.property.strategies import strange_text
 
 _TAILS = st.text(string.ascii_letters + string.digits, min_size=8, max_size=40)

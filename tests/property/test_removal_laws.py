@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlxknife import App, open_app
-from mlxknife.domain.model.removal import BlobUse, StoredBlob
-from mlxknife.domain.rules import removal
+from mlxknife.domain.removal import rules as removal
+from mlxknife.domain.removal.values import BlobUse, StoredBlob
 from tests.builder import CacheBuilder, Layout, commit_of
 
 _NAMES = ("a", "b", "c", "d", "e", "f.incomplete")
@@ -137,7 +137,7 @@ def test_a_removal_leaves_every_other_snapshot_as_it_was(plans: list[_Plan], dat
         assert _orphaned(app) == {key for key in orphaned if not (is_whole and key[0] == folder)}
         if plans[number].layout is not Layout.SHARED:
             assert size - _bytes(root) == plan.size_bytes
-        assert app.disposal.trash() == ()
+        assert app.removal_store.trash() == ()
 
 
 @settings(max_examples=50)
@@ -154,4 +154,4 @@ def test_a_sweep_frees_every_leftover_and_touches_no_snapshot(plans: list[_Plan]
         }
         assert app.remover.sweep(found) == found
         assert (_contents(root), _refs(root), _bytes(root)) == (contents, refs, size - found.size_bytes)
-        assert (_orphaned(app), app.disposal.trash()) == (set(), ())
+        assert (_orphaned(app), app.removal_store.trash()) == (set(), ())

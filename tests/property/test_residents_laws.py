@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mlxknife.domain.errors import EngineError, KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
-from mlxknife.domain.model.hosting import Began, Fallen, Fell, LeftOut, Ready, ResidentEvent, Unloaded
-from mlxknife.domain.model.serving import Told
-from mlxknife.domain.rules.residency import Limits
-from mlxknife.domain.services.resident import Claim
-from mlxknife.domain.services.residents import Residents
+from mlxknife.domain.generation.values.requests import Told
+from mlxknife.domain.serving.rules.eviction import Limits
+from mlxknife.domain.serving.services.loaded_model import Claim
+from mlxknife.domain.serving.services.model_pool import Residents
+from mlxknife.domain.serving.values.processes import Began, Fallen, Fell, LeftOut, Ready, ResidentEvent, Unloaded
 from tests.fakes.hand_hosts import HandHost, HandHosts
 from tests.fakes.system import FakeSystem
 from tests.unit.serving_stage import UNIT, over, prepared, said, served

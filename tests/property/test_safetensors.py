@@ -14,9 +14,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from mlxknife.adapters.folder.reader import FolderReader
-from mlxknife.domain.model.snapshot import Location, WeightFormat
-from mlxknife.domain.rules import filenames
-from mlxknife.domain.rules import safetensors as rule
+from mlxknife.domain.integrity.rules import safetensors as rule
+from mlxknife.domain.models.rules import filenames
+from mlxknife.domain.models.values.snapshot import Location, WeightFormat
 from tests.builder import json_bytes, raw_safetensors
 from tests.property.reference import read_by_the_reference
 

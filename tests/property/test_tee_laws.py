@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.model.tee import Ended, Heard, Said, Turn
-from mlxknife.domain.rules import commands
-from mlxknife.domain.rules.turns import InTurn
+from mlxknife.domain.tee.rules import commands
+from mlxknife.domain.tee.rules.ordering import InTurn
+from mlxknife.domain.tee.values import Ended, Heard, Said, Turn
 
 _WORDS = st.lists(
     st.text(st.characters(exclude_characters="\0"), max_size=8) | st.text("'\"\\ |&;<>$`\n@:-"), min_size=1

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from mlxknife.adapters.process.workers import SerialWorkers
-from mlxknife.domain.model.generation import Outcome, Piece, PieceKind
-from mlxknife.domain.model.runtime import Runtime, RuntimePackage
-from mlxknife.domain.services.catalog import Catalog
-from mlxknife.domain.services.chat import Chat, Session
-from mlxknife.domain.services.finder import Finder
-from mlxknife.domain.services.inspector import Inspector
-from mlxknife.domain.services.verifier import Verifier
+from mlxknife.domain.catalog.services.catalog import Catalog
+from mlxknife.domain.generation.services.session import Chat, Session
+from mlxknife.domain.generation.values.generation import Outcome, Piece, PieceKind
+from mlxknife.domain.integrity.services.inspector import Inspector
+from mlxknife.domain.integrity.services.verifier import Verifier
+from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
+from mlxknife.domain.names.services import Finder
 from tests.builder import Files, chat_files
 from tests.fakes.engine import FakeEngine, FakeModel
 from tests.fakes.hasher import FakeHasher

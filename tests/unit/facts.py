@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mlxknife.domain.model.info import Card, Traits
-from mlxknife.domain.model.snapshot import Location, SnapshotFacts
-from mlxknife.domain.rules import capabilities, card, filenames
+from mlxknife.domain.catalog.rules import capabilities, model_card
+from mlxknife.domain.models.rules import filenames
+from mlxknife.domain.models.values.info import Card, Traits
+from mlxknife.domain.models.values.snapshot import Location, SnapshotFacts
 from tests.builder import Files, chat_files, json_bytes
 from tests.fakes.snapshot_reader import FakeReader
 
@@ -17,7 +18,7 @@ def facts_of(files: Files) -> SnapshotFacts:
 
 def traits_of(files: Files, name: str = "org/name") -> Traits:
     """Describe files as the catalog would."""
-    parsed = card.parse(files[filenames.CARD].decode()) if filenames.CARD in files else Card()
+    parsed = model_card.parse(files[filenames.CARD].decode()) if filenames.CARD in files else Card()
     return capabilities.detect(name, facts_of(files), parsed)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from mlxknife.domain.model.transfer import PullPlan, PullRequest
-from mlxknife.domain.services.finder import Finder
-from mlxknife.domain.services.inspector import Inspector
-from mlxknife.domain.services.puller import Puller
+from mlxknife.domain.integrity.services.inspector import Inspector
+from mlxknife.domain.names.services import Finder
+from mlxknife.domain.transfer.services.puller import Puller
+from mlxknife.domain.transfer.values import PullPlan, PullRequest
 from tests.fakes.hasher import FakeHasher
 from tests.fakes.hub import RemoteShelf
 from tests.fakes.intake import FakeIntake, blobs_of

@@ -6,12 +6,12 @@ from functools import cache
 
 import attrs
 
-from mlxknife.domain.model.batching import BatchStep, Row, RowStep
-from mlxknife.domain.model.generation import FinishReason
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.domain.services.narration import Narration
-from mlxknife.domain.services.runnable import Runnable, runnable
-from mlxknife.domain.services.serving import Prepared, Served
+from mlxknife.domain.catalog.services.runnable import Runnable, runnable
+from mlxknife.domain.generation.services.answer_stream import Narration
+from mlxknife.domain.generation.values.generation import FinishReason
+from mlxknife.domain.generation.values.rows import BatchStep, Row, RowStep
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.serving.services.servable_models import Prepared, Served
 from tests.builder import json_bytes, safetensors
 from tests.fakes.engine import FakeEngine, FakeModel
 from tests.fakes.tokenizers import FakeTokenizer

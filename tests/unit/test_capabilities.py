@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.domain.model.info import Capability, Card, Framework, ModelType, Quantization
-from mlxknife.domain.rules import capabilities
+from mlxknife.domain.catalog.rules import capabilities
+from mlxknife.domain.models.values.info import Capability, Card, Framework, ModelType, Quantization
 from tests.builder import (
     Files,
     chat_files,

@@ -16,7 +16,7 @@ from mlxknife.domain.errors import (
     TemplateError,
     ValidationError,
 )
-from mlxknife.domain.model.generation import (
+from mlxknife.domain.generation.values.generation import (
     CacheShape,
     FinishReason,
     Message,
@@ -26,7 +26,7 @@ from mlxknife.domain.model.generation import (
     Usage,
     Wish,
 )
-from mlxknife.domain.model.runtime import Runtime
+from mlxknife.domain.models.values.runtime import Runtime
 from tests.builder import Files, chat_files, embedding_files, json_bytes, pytorch_files, speech_files
 from tests.fakes.engine import FakeEngine, FakeModel
 from tests.fakes.system import FakeSystem

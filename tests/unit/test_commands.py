@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.model.tee import Job
-from mlxknife.domain.rules import commands
+from mlxknife.domain.tee.rules import commands
+from mlxknife.domain.tee.values import Job
 
 
 def refusal(*texts: str, may_ssh: bool = True) -> ValidationError:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from mlxknife.domain.model.runtime import Runtime, RuntimePackage
-from mlxknife.domain.rules import compatibility
-from mlxknife.domain.rules.architecture_versions import first_encoder_version, first_version
+from mlxknife.domain.compatibility.rules import compatibility
+from mlxknife.domain.compatibility.rules.architecture_versions import first_encoder_version, first_version
+from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
 from tests.builder import (
     Files,
     chat_files,

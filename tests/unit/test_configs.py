@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.domain.rules import configs
+from mlxknife.domain.models.rules import configs
 from tests.builder import chat_files, json_bytes
 from tests.unit.facts import facts_of, with_config
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.domain.rules import filenames
+from mlxknife.domain.models.rules import filenames
 
 _ST, _BIN = "model-{:05d}-of-{:05d}.safetensors", "pytorch_model-{:05d}-of-{:05d}.bin"
 

@@ -4,10 +4,10 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import AccessDenied, AmbiguousMatch, ModelNotFound, ValidationError
-from mlxknife.domain.model.catalog import Entry
-from mlxknife.domain.model.verdict import Finding, Integrity
-from mlxknife.domain.model.verification import RecordedFile
-from mlxknife.domain.services.finder import Finder
+from mlxknife.domain.models.values.entries import Entry
+from mlxknife.domain.models.values.hashes import RecordedFile
+from mlxknife.domain.models.values.verdict import Finding, Integrity
+from mlxknife.domain.names.services import Finder
 from tests.fakes.model_store import FakeStore
 from tests.fakes.workspaces import FakeWorkspaces
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from mlxknife.domain.model.snapshot import FileFact, FileState, SnapshotFacts
-from mlxknife.domain.model.verdict import Integrity
-from mlxknife.domain.model.verification import RecordedFile
-from mlxknife.domain.rules import configs, integrity
+from mlxknife.domain.integrity.rules import integrity
+from mlxknife.domain.models.rules import configs
+from mlxknife.domain.models.values.hashes import RecordedFile
+from mlxknife.domain.models.values.snapshot import FileFact, FileState, SnapshotFacts
+from mlxknife.domain.models.values.verdict import Integrity
 from tests.builder import (
     Files,
     chat_files,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.domain.model.verdict import Integrity
-from mlxknife.domain.model.verification import HashForm, RecordedFile, RecordedHash
-from mlxknife.domain.rules import configs, integrity
+from mlxknife.domain.integrity.rules import integrity
+from mlxknife.domain.models.rules import configs
+from mlxknife.domain.models.values.hashes import HashForm, RecordedFile, RecordedHash
+from mlxknife.domain.models.values.verdict import Integrity
 from tests.builder import (
     Files,
     chat_files,

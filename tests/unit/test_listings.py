@@ -4,9 +4,9 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import DownloadFailed, ValidationError
-from mlxknife.domain.model.transfer import RemoteCommit, RemoteFile
-from mlxknife.domain.model.verification import HashForm, RecordedHash
-from mlxknife.domain.rules import listings
+from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.transfer import rules as listings
+from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from tests.fake_hub import HOSTILE_NAMES
 
 

@@ -19,9 +19,9 @@ from mlxknife.cli.chat.state import Conversation, load, save
 from mlxknife.cli.listener import ListenerGone
 from mlxknife.cli.render.speech import Speech
 from mlxknife.domain.errors import EngineError, ValidationError
-from mlxknife.domain.model.generation import Message, PieceKind, Step, TokenRequest, Wish
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.domain.services.chat import Chat
+from mlxknife.domain.generation.services.session import Chat
+from mlxknife.domain.generation.values.generation import Message, PieceKind, Step, TokenRequest, Wish
+from mlxknife.domain.models.values.snapshot import Location
 from tests.fakes.engine import FakeEngine, FakeModel
 from tests.fakes.system import FakeSystem
 from tests.unit.chatting import chat

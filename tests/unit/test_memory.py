@@ -5,9 +5,9 @@ from math import prod
 
 import pytest
 
-from mlxknife.domain.model.snapshot import SnapshotFacts
-from mlxknife.domain.rules import memory
-from mlxknife.domain.rules.memory import Need
+from mlxknife.domain.memory import rules as memory
+from mlxknife.domain.memory.rules import Need
+from mlxknife.domain.models.values.snapshot import SnapshotFacts
 from tests.builder import chat_files, gguf_files, json_bytes, safetensors
 from tests.unit.facts import facts_of
 

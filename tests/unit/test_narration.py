@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlxknife.domain.errors import EngineError
-from mlxknife.domain.model.batching import RowStep
-from mlxknife.domain.model.generation import FinishReason, Markers, Piece, PieceKind, Usage
-from mlxknife.domain.model.serving import TokenLikelihood, Told
-from mlxknife.domain.services.narration import Narration
+from mlxknife.domain.generation.services.answer_stream import Narration
+from mlxknife.domain.generation.values.generation import FinishReason, Markers, Piece, PieceKind, Usage
+from mlxknife.domain.generation.values.requests import TokenLikelihood, Told
+from mlxknife.domain.generation.values.rows import RowStep
 from tests.fakes.tokenizers import FakeTokenizer
 
 _TOKENIZER = FakeTokenizer(("<think>", "</think>"), "")

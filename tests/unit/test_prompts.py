@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.model.generation import Message
-from mlxknife.domain.rules import prompts
+from mlxknife.domain.generation.rules import prompts
+from mlxknife.domain.generation.values.generation import Message
 
 
 @pytest.mark.parametrize("words", [(), ("",), (" ", "\n\t"), ("\u2003",)])

@@ -9,7 +9,7 @@ from mlxknife.domain.errors import (
     StorageError,
     ValidationError,
 )
-from mlxknife.domain.model.transfer import Action, PullPlan, PullRequest
+from mlxknife.domain.transfer.values import Action, PullPlan, PullRequest
 from tests.builder import sha256
 from tests.fakes.hub import Flaw
 from tests.unit.pulling import FILES, FOLDER, MORE, NAME, SIZE, Bench

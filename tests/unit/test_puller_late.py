@@ -7,7 +7,7 @@ import pytest
 from mlxknife.domain.errors import (
     HubOffline,
 )
-from mlxknife.domain.model.transfer import PullRequest
+from mlxknife.domain.transfer.values import PullRequest
 from tests.builder import chat_files, git_sha1, sha256
 from tests.unit.pulling import FILES, FOLDER, MORE, NAME, Bench
 

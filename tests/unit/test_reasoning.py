@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.domain.model.generation import Markers, PieceKind
-from mlxknife.domain.rules.reasoning import Splitter, markers
+from mlxknife.domain.generation.rules.reasoning import Splitter, markers
+from mlxknife.domain.generation.values.generation import Markers, PieceKind
 
 _CHANNELS = ("<|channel|>", "<|message|>", "<|end|>", "<|start|>")
 _NEXT = "<|end|><|start|>assistant"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from mlxknife.domain.model.removal import BlobUse, Leftovers, Orphan, RemovalPlan, StoredBlob, Target, TrashItem
-from mlxknife.domain.rules import removal
+from mlxknife.domain.removal import rules as removal
+from mlxknife.domain.removal.values import BlobUse, Leftovers, Orphan, RemovalPlan, StoredBlob, Target, TrashItem
 
 _USE = BlobUse(
     folder="models--org--name",

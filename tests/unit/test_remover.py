@@ -10,9 +10,9 @@ from mlxknife.domain.errors import (
     StorageError,
     ValidationError,
 )
-from mlxknife.domain.model.removal import RemovalPlan, TrashItem
-from mlxknife.domain.services.finder import Finder
-from mlxknife.domain.services.remover import Remover
+from mlxknife.domain.names.services import Finder
+from mlxknife.domain.removal.services import Remover
+from mlxknife.domain.removal.values import RemovalPlan, TrashItem
 from tests.fakes.disposal import FakeDisposal, StoredRepo
 from tests.fakes.model_store import FakeStore
 from tests.fakes.workspaces import FakeWorkspaces

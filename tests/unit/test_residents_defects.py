@@ -8,11 +8,11 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import InternalError, KnifeError, WorkerLost
-from mlxknife.domain.model.hosting import Began, Fallen, Fell, HostEvent, LeftOut, ResidentEvent
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.domain.rules.residency import Limits
-from mlxknife.domain.services.resident import Claim
-from mlxknife.domain.services.residents import Residents
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.serving.rules.eviction import Limits
+from mlxknife.domain.serving.services.loaded_model import Claim
+from mlxknife.domain.serving.services.model_pool import Residents
+from mlxknife.domain.serving.values.processes import Began, Fallen, Fell, HostEvent, LeftOut, ResidentEvent
 from tests.fakes.hand_hosts import HandHost, HandHosts
 from tests.fakes.system import FakeSystem
 from tests.unit.serving_stage import UNIT, served

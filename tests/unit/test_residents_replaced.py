@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 
 from mlxknife.domain.errors import KnifeError
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.domain.services.resident import Claim
-from mlxknife.domain.services.residents import Residents
-from mlxknife.domain.services.serving import Served
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.serving.services.loaded_model import Claim
+from mlxknife.domain.serving.services.model_pool import Residents
+from mlxknife.domain.serving.services.servable_models import Served
 from tests.fakes.hand_hosts import HandHosts
 from tests.fakes.system import FakeSystem
 from tests.unit.serving_stage import served

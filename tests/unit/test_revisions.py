@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Ref
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.domain.model.verdict import Finding, Integrity
-from mlxknife.domain.rules import revisions
+from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Ref
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.models.values.verdict import Finding, Integrity
+from mlxknife.domain.names.rules import revisions
 
 _OLD, _NEW, _GONE = "0abc" + "0" * 36, "0abd" + "0" * 36, "f" * 40
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.model.batching import Row
-from mlxknife.domain.model.generation import Sampling
+from mlxknife.domain.generation.values.generation import Sampling
+from mlxknife.domain.generation.values.rows import Row
 
 
 @pytest.mark.parametrize(

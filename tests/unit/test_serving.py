@@ -14,10 +14,10 @@ from mlxknife.domain.errors import (
     TemplateError,
     ValidationError,
 )
-from mlxknife.domain.model.generation import Message, Sampling
-from mlxknife.domain.model.hosting import HostedModel
-from mlxknife.domain.model.serving import ChatRequest, TextRequest, Wanted
-from mlxknife.domain.services.serving import Prepared, Served, Serving
+from mlxknife.domain.generation.values.generation import Message, Sampling
+from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, Wanted
+from mlxknife.domain.serving.services.servable_models import Prepared, Served, Serving
+from mlxknife.domain.serving.values.processes import HostedModel
 from tests.builder import Files, chat_files, embedding_files, json_bytes, safetensors
 from tests.fakes.engine import FakeEngine, FakeModel
 from tests.fakes.model_store import FakeStore

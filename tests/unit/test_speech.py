@@ -7,7 +7,7 @@ import pytest
 
 from mlxknife.cli.listener import ListenerGone
 from mlxknife.cli.render.speech import Speech, safe, statistics
-from mlxknife.domain.model.generation import FinishReason, Outcome, Piece, PieceKind, Timings, Usage
+from mlxknife.domain.generation.values.generation import FinishReason, Outcome, Piece, PieceKind, Timings, Usage
 
 _REASONING, _ANSWER = PieceKind.REASONING, PieceKind.ANSWER
 _BOTH = (_REASONING, _ANSWER)

@@ -8,11 +8,11 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import ModelNotFound, NetworkError, ValidationError
-from mlxknife.domain.model.starter import Starter
-from mlxknife.domain.model.workspace import Origin
-from mlxknife.domain.rules import starters
-from mlxknife.domain.services.inspector import Inspector
-from mlxknife.domain.services.starting import Starting
+from mlxknife.domain.integrity.services.inspector import Inspector
+from mlxknife.domain.models.values.starter import Starter
+from mlxknife.domain.names.rules import starters
+from mlxknife.domain.transfer.services.starter import StarterPuller
+from mlxknife.domain.workspaces.values import Origin
 from tests.builder import Files, chat_files
 from tests.fakes.importer import FakeImporter
 from tests.fakes.snapshot_reader import FakeReader
@@ -43,7 +43,7 @@ def _only_a_tiny_one(monkeypatch: pytest.MonkeyPatch) -> None:
 class Scene:
     """A service, and what it works on."""
 
-    starting: Starting
+    starting: StarterPuller
     workspaces: FakeWorkspaces
     source: FakeStarters
     workshop: FakeWorkshop
@@ -57,7 +57,9 @@ def scene(there: Files | None = None, origin: str | None = TINY.origin, *, is_of
     index = FakeStarters({TINY.requirement: {TINY.member: DATA}}, is_offline=is_offline)
     workshop = FakeWorkshop()
     reader = FakeReader({f"{PLACE}/{name}": data for name, data in (there or {}).items()})
-    return Scene(Starting(workspaces, Inspector(reader), index, FakeImporter(), workshop), workspaces, index, workshop)
+    return Scene(
+        StarterPuller(workspaces, Inspector(reader), index, FakeImporter(), workshop), workspaces, index, workshop
+    )
 
 
 def test_a_starter_becomes_a_workspace() -> None:

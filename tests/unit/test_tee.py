@@ -4,10 +4,10 @@ from io import BytesIO
 
 import pytest
 
-from mlxknife.domain.model.tee import Ended, Heard, Job, Plan, Said, Turn
-from mlxknife.domain.rules import memory
-from mlxknife.domain.rules.memory import Need
-from mlxknife.domain.services.tee import Tee
+from mlxknife.domain.memory import rules as memory
+from mlxknife.domain.memory.rules import Need
+from mlxknife.domain.tee.services import Tee
+from mlxknife.domain.tee.values import Ended, Heard, Job, Plan, Said, Turn
 from tests.builder import Files, chat_files, safetensors
 from tests.fakes.engine import FakeEngine
 from tests.fakes.programs import FakePrograms

@@ -6,9 +6,9 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import ContextLengthExceeded, ValidationError
-from mlxknife.domain.model.generation import CacheShape, Sampling, Wish
-from mlxknife.domain.rules import wishes
-from mlxknife.domain.rules.wishes import MAX_TOKENS
+from mlxknife.domain.generation.rules import options as wishes
+from mlxknife.domain.generation.rules.options import MAX_TOKENS
+from mlxknife.domain.generation.values.generation import CacheShape, Sampling, Wish
 
 _TOKENS = (5, 6, 7)
 _NOTHING: dict[str, object] = {}

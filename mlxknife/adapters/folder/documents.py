@@ -10,7 +10,7 @@ import msgspec
 
 from mlxknife.adapters.folder.nesting import depth_exceeds
 from mlxknife.adapters.folder.opening import LFS_MARK, read_file
-from mlxknife.domain.model.snapshot import Document
+from mlxknife.domain.models.values.snapshot import Document
 
 _MAX_PARSED = 64 * 1024 * 1024
 _MAX_CHECKED = 512 * 1024 * 1024

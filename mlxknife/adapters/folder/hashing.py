@@ -8,8 +8,8 @@ from itertools import islice
 
 from mlxknife.adapters.folder.links import LinkFollower
 from mlxknife.adapters.folder.opening import FLAGS
-from mlxknife.domain.model.snapshot import FileState
-from mlxknife.domain.model.verification import HashForm, HashJob, HashOutcome
+from mlxknife.domain.models.values.hashes import HashForm, HashJob, HashOutcome
+from mlxknife.domain.models.values.snapshot import FileState
 
 _BUFFER = 1024 * 1024
 _WAITING_PER_WORKER = 4

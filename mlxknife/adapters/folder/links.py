@@ -8,7 +8,7 @@ import stat
 
 import attrs
 
-from mlxknife.domain.model.snapshot import FileState, Location
+from mlxknife.domain.models.values.snapshot import FileState, Location
 
 _MAX_HOPS = 40
 _NO_NAMES = ("", ".", "..")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from mlxknife.adapters.folder import documents, weights
 from mlxknife.adapters.folder.links import LinkFollower, state_of
 from mlxknife.adapters.folder.opening import read_file
-from mlxknife.domain.model.snapshot import (
+from mlxknife.domain.models.values.snapshot import (
     Document,
     FileFact,
     FileState,

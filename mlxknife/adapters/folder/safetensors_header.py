@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from mlxknife.adapters.folder.nesting import depth_exceeds
-from mlxknife.domain.model.snapshot import TensorEntry
+from mlxknife.domain.models.values.snapshot import TensorEntry
 
 _METADATA = "__metadata__"
 _METADATA_FIRST = re.compile(rb'(?<=\{)\s*"__metadata__"\s*:\s*(\{[^{}]*\})\s*,')

@@ -7,7 +7,7 @@ import struct
 
 from mlxknife.adapters.folder import safetensors_header
 from mlxknife.adapters.folder.opening import FLAGS, LFS_MARK
-from mlxknife.domain.model.snapshot import WeightFormat, WeightHead
+from mlxknife.domain.models.values.snapshot import WeightFormat, WeightHead
 
 _FIRST_READ = 64 * 1024
 _MAX_HEADER = 100_000_000

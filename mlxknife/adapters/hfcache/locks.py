@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from mlxknife.adapters.hfcache import ground
+from mlxknife.adapters.hfcache import safe_files
 from mlxknife.domain.errors import KnifeError, LocksPresent, StorageError
-from mlxknife.ports.progress import Progress, Silence
+from mlxknife.ports.system.progress import Progress, Silence
 
 LOCKS = ".locks"
 
@@ -119,7 +119,7 @@ class RepoLocks:
             for folder in (os.path.dirname(self._folder), self._folder):
                 with suppress(FileExistsError):
                     os.mkdir(folder)
-                ground.refuse_link(folder)
+                safe_files.refuse_link(folder)
             with suppress(FileNotFoundError):  # another process of ours just cleared the folder away
                 return _opened(f"{self._folder}/{name}")
 

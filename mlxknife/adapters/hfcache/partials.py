@@ -7,14 +7,14 @@ import os
 import stat
 from contextlib import suppress
 
-from mlxknife.adapters.hfcache import ground
-from mlxknife.adapters.hfcache.ground import our_errors
+from mlxknife.adapters.hfcache import safe_files
 from mlxknife.adapters.hfcache.layout import INCOMPLETE, blob_of_partial
+from mlxknife.adapters.hfcache.safe_files import our_errors
 from mlxknife.adapters.hfcache.stamps import Identity, identity
 from mlxknife.domain.errors import WrongBytes
-from mlxknife.domain.model.transfer import RemoteFile
-from mlxknife.domain.model.verification import HashForm, RecordedHash
-from mlxknife.ports.progress import Progress
+from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.transfer.values import RemoteFile
+from mlxknife.ports.system.progress import Progress
 
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE = 0o666
@@ -84,7 +84,7 @@ class PartialBlob:
             raise WrongBytes(msg, hint="Nothing of them was kept. Repeat it, or tell the owner of the model")
         with our_errors("stored"):
             os.fsync(self._handle)
-            ground.replace(self._path, self._blob)
+            safe_files.replace(self._path, self._blob)
             self.proof = identity(os.fstat(self._handle))
 
     def _take_over(self) -> None:

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 
-from mlxknife.adapters.hfcache import ground, stamps
+from mlxknife.adapters.hfcache import safe_files, stamps
 from mlxknife.adapters.hfcache.stamps import OWN, STAMPS
-from mlxknife.domain.model.verification import HashJob
+from mlxknife.domain.models.values.hashes import HashJob
 
 
 class CacheProofs:
@@ -29,7 +29,7 @@ class CacheProofs:
             if places.isdisjoint(kept):
                 continue
             with suppress(OSError):  # who may not change it is told of pull --force by the docs
-                own = ground.real_folder(repo, OWN)
+                own = safe_files.real_folder(repo, OWN)
                 new = f"{own}/{STAMPS}.{os.getpid()}"
                 with open(new, "xb") as file:
                     file.write(stamps.encode({place: stamp for place, stamp in kept.items() if place not in places}))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import attrs
 import msgspec
 
-from mlxknife.adapters.hfcache.ground import read_small
+from mlxknife.adapters.hfcache.safe_files import read_small
 
 OWN = ".mlxk"
 """The folder of ours in a repo."""

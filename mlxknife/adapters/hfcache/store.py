@@ -9,12 +9,12 @@ import stat
 from collections.abc import Iterator, Mapping
 
 from mlxknife.adapters.hfcache import trees
-from mlxknife.adapters.hfcache.ground import read_small
 from mlxknife.adapters.hfcache.layout import BLOBS, REFS, REPO_PREFIX, SHARED_STORE, SNAPSHOTS, TREES, blob_of_partial
+from mlxknife.adapters.hfcache.safe_files import read_small
 from mlxknife.domain.errors import AccessDenied, StorageError
-from mlxknife.domain.model.catalog import CachedRepo, CachedSnapshot, Ref
-from mlxknife.domain.model.snapshot import Location
-from mlxknife.domain.model.verification import RecordedFile
+from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Ref
+from mlxknife.domain.models.values.hashes import RecordedFile
+from mlxknife.domain.models.values.snapshot import Location
 
 _COMMIT = re.compile(rb"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _MAIN = "main"

@@ -8,10 +8,10 @@ import os
 import stat
 from collections.abc import Iterator
 
-from mlxknife.adapters.hfcache import ground
+from mlxknife.adapters.hfcache import safe_files
 from mlxknife.adapters.hfcache.layout import BLOBS, REPO_PREFIX
 from mlxknife.adapters.hfcache.locks import take
-from mlxknife.domain.model.removal import TrashItem
+from mlxknife.domain.removal.values import TrashItem
 
 NOTE = "note.json"
 CONTENT = "content"
@@ -82,7 +82,7 @@ def _pass_over(exc: OSError) -> None:
 def _size(path: str) -> int:
     """Return the bytes of the plain files below a folder; what links lead to is counted where it stands."""
     total = 0
-    for folder, names in ground.walk(path, _pass_over):
+    for folder, names in safe_files.walk(path, _pass_over):
         for name in names:
             with contextlib.suppress(OSError):
                 status = os.lstat(f"{folder}/{name}")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from mlxknife.domain.model.transfer import RemoteCommit, RemoteFile
-from mlxknife.domain.model.verification import HashForm, RecordedFile, RecordedHash
+from mlxknife.domain.models.values.hashes import HashForm, RecordedFile, RecordedHash
+from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 
 _VERSION = 1
 

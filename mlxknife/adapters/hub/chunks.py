@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from mlxknife.domain.model.transfer import RemoteFile
+from mlxknife.domain.transfer.values import RemoteFile
 
 _SCHEMES = ("https://", "http://")
 _MANNERS = {

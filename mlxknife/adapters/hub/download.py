@@ -10,12 +10,12 @@ from urllib.parse import quote
 import attrs
 
 from mlxknife.adapters.hub.chunks import ChunkStore, ChunkStoreError
-from mlxknife.adapters.hub.patience import Patience
 from mlxknife.adapters.hub.refusals import TryAgain
+from mlxknife.adapters.hub.retry import Patience
 from mlxknife.adapters.hub.web import Web
 from mlxknife.domain.errors import NetworkError, WrongBytes
-from mlxknife.domain.model.transfer import RemoteCommit, RemoteFile
-from mlxknife.ports.sinks import Sink
+from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
+from mlxknife.ports.store.sinks import Sink
 
 _MAX_BREAKS = 100
 """How often one file may break off, even if every try brings a little more."""

@@ -12,11 +12,11 @@ from mlxknife.adapters.hub import listing
 from mlxknife.adapters.hub.chunks import Access, ChunkStore
 from mlxknife.adapters.hub.crew import work_together
 from mlxknife.adapters.hub.download import Download
-from mlxknife.adapters.hub.patience import Patience
+from mlxknife.adapters.hub.retry import Patience
 from mlxknife.adapters.hub.web import Web
 from mlxknife.domain.errors import DownloadFailed, HubOffline
-from mlxknife.domain.model.transfer import RemoteCommit, RemoteFile
-from mlxknife.ports.sinks import Sinks
+from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
+from mlxknife.ports.store.sinks import Sinks
 
 _FILES_AT_A_TIME = 8
 _MAX_PAGES = 1_000

@@ -8,8 +8,8 @@ from typing import Literal, TypeVar
 import msgspec
 
 from mlxknife.domain.errors import DownloadFailed
-from mlxknife.domain.model.transfer import RemoteFile
-from mlxknife.domain.model.verification import HashForm, RecordedHash
+from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.transfer.values import RemoteFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _GIT_SHA1 = re.compile(r"[0-9a-f]{40}")

@@ -16,7 +16,7 @@ import attrs
 from mlxknife.adapters.jinja.crew import Crew
 from mlxknife.adapters.jinja.renderer import BrokenRendererError, SlowRendererError
 from mlxknife.domain.errors import TemplateError
-from mlxknife.domain.model.generation import Message
+from mlxknife.domain.generation.values.generation import Message
 
 _SECONDS = 10.0
 _MOST = 8

@@ -11,7 +11,7 @@ from typing import IO
 
 from mlxknife.adapters.process.children import Child, undisturbed
 from mlxknife.adapters.process.feed import Feed
-from mlxknife.domain.model.tee import Ended, Heard, Said
+from mlxknife.domain.tee.values import Ended, Heard, Said
 
 _GRACE = 3.0
 """Seconds that a program has to end when it is asked to."""

@@ -15,8 +15,8 @@ from typing import IO
 
 from mlxknife.adapters.starter.installers import Installers
 from mlxknife.domain.errors import AccessDenied, DownloadFailed, HubOffline, StorageError, WrongBytes
-from mlxknife.domain.model.starter import Starter
-from mlxknife.ports.progress import Progress
+from mlxknife.domain.models.values.starter import Starter
+from mlxknife.ports.system.progress import Progress
 
 _BLOCK = 1 << 20
 _DOWNLOADS = "download"

@@ -14,9 +14,9 @@ from typing import TypeAlias
 from msgspec import MsgspecError, Struct, msgpack
 
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError
-from mlxknife.domain.model.batching import BatchStep, Row, RowError, RowStep
-from mlxknife.domain.model.hosting import HostedModel
-from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError, RowStep
+from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.serving.values.processes import HostedModel
 
 MAX_FRAME = 128 * 1024 * 1024
 """Bytes of the longest message; the tokenizers of the largest vocabularies take a third of it."""

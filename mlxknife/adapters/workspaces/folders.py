@@ -9,8 +9,8 @@ import stat
 from collections.abc import Iterator
 
 from mlxknife.domain.errors import AccessDenied, ModelNotFound, StorageError, ValidationError
-from mlxknife.domain.model.catalog import Workspace
-from mlxknife.domain.model.snapshot import Location
+from mlxknife.domain.models.values.entries import Workspace
+from mlxknife.domain.models.values.snapshot import Location
 
 SENTINEL = ".mlxk_workspace.json"
 

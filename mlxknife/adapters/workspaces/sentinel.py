@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from mlxknife.adapters.workspaces.folders import SENTINEL
-from mlxknife.domain.model.workspace import Origin
+from mlxknife.domain.workspaces.values import Origin
 from mlxknife.version import __version__
 
 _FORM = "sha256-of-files"

@@ -16,8 +16,8 @@ from mlxknife.cli.help_text import filled, terminal_width
 from mlxknife.cli.render import speech
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.domain.errors import KnifeError, ValidationError
-from mlxknife.domain.model.generation import Outcome, PieceKind
-from mlxknife.domain.services.chat import Session
+from mlxknife.domain.generation.services.session import Session
+from mlxknife.domain.generation.values.generation import Outcome, PieceKind
 
 _PROMPT, _MORE = ">>> ", "... "
 _HELP = (

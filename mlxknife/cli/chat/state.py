@@ -12,8 +12,9 @@ import attrs
 import msgspec
 
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.model.generation import Message, Sampling, Wish
-from mlxknife.domain.rules import prompts, wishes
+from mlxknife.domain.generation.rules import options as wishes
+from mlxknife.domain.generation.rules import prompts
+from mlxknife.domain.generation.values.generation import Message, Sampling, Wish
 
 _MAX_FILE = 100 * 1000 * 1000
 _VERSION = 1

@@ -12,8 +12,8 @@ from mlxknife.cli.answer import Answer
 from mlxknife.cli.console import Console
 from mlxknife.cli.render.text import Line, Span, Style, folded
 from mlxknife.cli.wire import health_data
-from mlxknife.domain.model.health import HealthReport
-from mlxknife.domain.model.verdict import Integrity
+from mlxknife.domain.integrity.values import HealthReport
+from mlxknife.domain.models.values.verdict import Integrity
 
 _UNHEALTHY = 1
 _COLUMN = 11

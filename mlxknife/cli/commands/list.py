@@ -50,7 +50,7 @@ def run(app: App, options: Options, console: Console) -> Answer:
     """List the models; JSON is never filtered but for the pattern."""
     del console
     models = app.catalog.list(options.pattern)
-    trash = app.disposal.trash()
+    trash = app.removal_store.trash()
     now = app.system.now()
     view = listing.View(show_all=options.all, verbose=options.verbose, health=options.health, pattern=options.pattern)
     return Answer(

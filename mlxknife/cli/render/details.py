@@ -11,8 +11,8 @@ from mlxknife.cli.render import units
 from mlxknife.cli.render.listing import health_cell
 from mlxknife.cli.render.table import Cell, table
 from mlxknife.cli.render.text import Line, Span, Style, folded
-from mlxknife.domain.model.info import Metadata, ModelDetails, ModelFile, ModelInfo
-from mlxknife.domain.rules import display
+from mlxknife.domain.models.values.info import Metadata, ModelDetails, ModelFile, ModelInfo
+from mlxknife.domain.text.rules import display
 
 _HASH_LENGTH = 12
 _LABEL_WIDTH = 15

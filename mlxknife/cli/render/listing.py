@@ -10,10 +10,10 @@ import attrs
 from mlxknife.cli.render import units
 from mlxknife.cli.render.table import Cell, table
 from mlxknife.cli.render.text import Line, Span, Style
-from mlxknife.domain.model.info import Framework, ModelInfo, ModelType
-from mlxknife.domain.model.removal import TrashItem
-from mlxknife.domain.rules import display
-from mlxknife.domain.rules.naming import DEFAULT_OWNER, last_part
+from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelType
+from mlxknife.domain.names.rules.naming import DEFAULT_OWNER, last_part
+from mlxknife.domain.removal.values import TrashItem
+from mlxknife.domain.text.rules import display
 
 _HASH_LENGTH = 7
 

@@ -8,8 +8,8 @@ import time
 from typing import TextIO
 
 from mlxknife.cli.render import units
-from mlxknife.domain.rules import display
-from mlxknife.ports.progress import Silence
+from mlxknife.domain.text.rules import display
+from mlxknife.ports.system.progress import Silence
 
 _REDRAW_SECONDS = 0.1
 _WIDTH = 24

@@ -6,8 +6,8 @@ from typing import TextIO
 
 from mlxknife.cli.listener import listened_to
 from mlxknife.cli.render.text import Style, wants_colour
-from mlxknife.domain.model.generation import Outcome, Piece, PieceKind
-from mlxknife.domain.rules.display import is_unprintable, visible
+from mlxknife.domain.generation.values.generation import Outcome, Piece, PieceKind
+from mlxknife.domain.text.rules.display import is_unprintable, visible
 
 _LAYOUT = "\n\t"
 

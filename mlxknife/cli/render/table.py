@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mlxknife.cli.render.text import Line, Span, folded, plain, styled_as, wrapped
-from mlxknife.domain.rules.display import width
+from mlxknife.domain.text.rules.display import width
 
 Cell = str | Span
 

@@ -11,7 +11,7 @@ from typing import TextIO
 import attrs
 
 from mlxknife.cli.help_text import told_columns
-from mlxknife.domain.rules.display import visible, width
+from mlxknife.domain.text.rules.display import visible, width
 
 _USUAL = 80
 """How wide a terminal is that does not say it."""

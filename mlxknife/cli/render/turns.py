@@ -14,7 +14,7 @@ import msgspec
 from mlxknife.cli.render.speech import safe
 from mlxknife.cli.render.text import Span, Style, paint, wants_colour
 from mlxknife.cli.wire_tee import AnswerObject
-from mlxknife.domain.model.tee import Ended, Job, Said
+from mlxknife.domain.tee.values import Ended, Job, Said
 
 
 class Teller(Protocol):

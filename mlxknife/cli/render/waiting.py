@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from mlxknife.cli.render.text import room_on
-from mlxknife.domain.rules import display
+from mlxknife.domain.text.rules import display
 
 _PATIENCE = 1.0
 """Seconds after which somebody wonders."""

@@ -8,8 +8,8 @@ import attrs
 import msgspec
 from msgspec import UNSET
 
-from mlxknife.domain.model.generation import FinishReason, Usage
-from mlxknife.domain.model.serving import TokenLikelihood, Told
+from mlxknife.domain.generation.values.generation import FinishReason, Usage
+from mlxknife.domain.generation.values.requests import TokenLikelihood, Told
 from mlxknife.http.exchange import Order, Whole
 from mlxknife.http.wire.documents import TextChoice, TextCompletion, TextLogprobs
 from mlxknife.http.wire.reading import read

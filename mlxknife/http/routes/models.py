@@ -6,7 +6,7 @@ import attrs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mlxknife.domain.model.info import ModelInfo
+from mlxknife.domain.models.values.info import ModelInfo
 from mlxknife.http.front import Front
 from mlxknife.http.routes.answering import json_response
 from mlxknife.http.wire.documents import ModelCard, ModelList

@@ -6,8 +6,8 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Raw, Struct, field
 
-from mlxknife.domain.model.generation import Sampling
-from mlxknife.domain.model.serving import Wanted
+from mlxknife.domain.generation.values.generation import Sampling
+from mlxknife.domain.generation.values.requests import Wanted
 from mlxknife.http.refusals import Refusal
 from mlxknife.http.wire.reading import nothing
 

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Raw, Struct, field
 
-from mlxknife.domain.model.batching import MAX_TOP_LOGPROBS
-from mlxknife.domain.model.generation import Message
-from mlxknife.domain.model.serving import ChatRequest
+from mlxknife.domain.generation.values.generation import Message
+from mlxknife.domain.generation.values.requests import ChatRequest
+from mlxknife.domain.generation.values.rows import MAX_TOP_LOGPROBS
 from mlxknife.http.refusals import Incapable, Refusal
 from mlxknife.http.wire.asking import Asking, Count, check_stream, wanted
 from mlxknife.http.wire.reading import nothing, refuse_what_does_not_work

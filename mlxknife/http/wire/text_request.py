@@ -6,8 +6,8 @@ from typing import Annotated, cast
 
 from msgspec import Meta, Raw, field
 
-from mlxknife.domain.model.batching import MAX_TOP_LOGPROBS
-from mlxknife.domain.model.serving import TextRequest
+from mlxknife.domain.generation.values.requests import TextRequest
+from mlxknife.domain.generation.values.rows import MAX_TOP_LOGPROBS
 from mlxknife.http.refusals import Refusal
 from mlxknife.http.wire.asking import Asking, check_stream, wanted
 from mlxknife.http.wire.reading import nothing, refuse_what_does_not_work

@@ -8,7 +8,7 @@ from typing import cast
 
 import attrs
 
-from mlxknife.domain.model.generation import FinishReason, Usage
+from mlxknife.domain.generation.values.generation import FinishReason, Usage
 from mlxknife.http.wire.documents import Ended, PromptDetails, UsageObject
 
 

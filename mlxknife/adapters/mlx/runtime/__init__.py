@@ -1,0 +1,1 @@
+"""The MLX runtime: device, dtype, BLAS and errors."""

@@ -1,0 +1,1 @@
+"""The catalog: every stored model, and everything known about one of them."""

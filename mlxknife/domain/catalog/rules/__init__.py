@@ -1,0 +1,1 @@
+"""Pure rules: what a model is and what it can do."""

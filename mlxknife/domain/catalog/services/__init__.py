@@ -1,0 +1,1 @@
+"""The services behind list, show and every command that needs a runnable model."""

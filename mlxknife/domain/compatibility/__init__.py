@@ -1,0 +1,1 @@
+"""Runtime compatibility: whether the installed packages can run a model."""

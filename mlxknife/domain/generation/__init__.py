@@ -1,0 +1,1 @@
+"""Generating text: requests, options, deltas, and the rules between them."""

@@ -1,0 +1,1 @@
+"""Integrity: whether the files of a model are complete, consistent and verified."""

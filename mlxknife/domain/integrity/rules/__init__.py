@@ -1,0 +1,1 @@
+"""Pure rules of integrity: structure, safetensors headers, hashes."""

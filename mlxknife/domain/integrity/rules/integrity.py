@@ -1,0 +1,241 @@
+"""Integrity: whether the files of a model are all there and fit together (the contract's seven rules, in order)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from mlxknife.domain.integrity.rules import safetensors
+from mlxknife.domain.models.rules import filenames
+from mlxknife.domain.models.values.hashes import RecordedFile
+from mlxknife.domain.models.values.snapshot import (
+    FileFact,
+    FileState,
+    SnapshotFacts,
+    WeightFormat,
+    WeightHead,
+)
+from mlxknife.domain.models.values.verdict import Finding, Integrity
+
+_NAMED_AT_MOST = 3
+_NO_HEAD = WeightHead(WeightFormat.OTHER)
+
+
+def findings(
+    facts: SnapshotFacts,
+    *,
+    speaks_text: bool,
+    needs_processor: bool,
+    unfinished: frozenset[str] = frozenset(),
+    manifest: Mapping[str, RecordedFile] | None = None,
+) -> Iterator[Finding]:
+    """Yield what is wrong, most telling first; nothing for a model that is whole.
+
+    ``unfinished`` are blob names with a download under way; ``manifest`` is what the Hub listed for this commit.
+    """
+    if facts.problem is not None:
+        yield _incomplete(facts.problem)
+    yield from _config(facts)
+    yield from _links(facts, unfinished)
+    yield from _unlinked(facts, unfinished, manifest or {})
+    yield from _shards(facts)
+    yield from _presence(facts, unfinished)
+    yield from _weight_files(facts)
+    yield from _text_and_images(facts, speaks_text=speaks_text, needs_processor=needs_processor)
+    yield from _sizes(facts, manifest or {})
+
+
+def _incomplete(reason: str) -> Finding:
+    return Finding(Integrity.INCOMPLETE, reason)
+
+
+def _corrupt(reason: str) -> Finding:
+    return Finding(Integrity.CORRUPT, reason)
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _NAMED_AT_MOST
+    return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _weights(facts: SnapshotFacts) -> list[FileFact]:
+    return [file for file in facts.files if filenames.is_weight(file.name)]
+
+
+def is_gguf_only(facts: SnapshotFacts) -> bool:
+    """Tell whether all weights are GGUF files, which bring config and tokenizer with them."""
+    weights = _weights(facts)
+    return bool(weights) and all(file.name.endswith(filenames.GGUF) for file in weights)
+
+
+def _config(facts: SnapshotFacts) -> Iterator[Finding]:
+    document = facts.documents.get(filenames.CONFIG)
+    if document is None:
+        state = next(
+            (file.state for file in facts.files if file.name == filenames.CONFIG),
+            FileState.OK,
+        )
+        if state is not FileState.OK:
+            yield _state_finding(state, filenames.CONFIG)
+        elif not is_gguf_only(facts):
+            yield _incomplete("config.json missing")
+    elif document.problem is not None:
+        yield _corrupt(f"config.json {document.problem}")
+    elif not isinstance(document.value, Mapping):
+        yield _corrupt("config.json is not a JSON object")
+    elif not document.value:
+        yield _corrupt("config.json is empty")
+
+
+def _state_finding(state: FileState, name: str) -> Finding:
+    lost = state in (FileState.DANGLING, FileState.UNREADABLE)
+    return (_incomplete if lost else _corrupt)(f"{state.value}: {name}")
+
+
+def _links(facts: SnapshotFacts, unfinished: frozenset[str]) -> Iterator[Finding]:
+    for file in facts.files:
+        if file.blob is not None and file.blob in unfinished:
+            yield _incomplete(f"download not finished: {file.name}")
+    for file in facts.files:
+        if file.state is not FileState.OK:
+            yield _state_finding(file.state, file.name)
+    for file in facts.files:
+        if filenames.is_unfinished_weight(file.name):
+            yield _incomplete(f"download not finished: {file.name}")
+
+
+def _unlinked(
+    facts: SnapshotFacts, unfinished: frozenset[str], manifest: Mapping[str, RecordedFile]
+) -> Iterator[Finding]:
+    """Find files that a loader would want, whose download has begun, and that no link leads to yet."""
+    there = facts.names()
+    for name, listed in manifest.items():
+        if (
+            name not in there
+            and listed.hash is not None
+            and listed.hash.digest in unfinished
+            and _is_wanted(name, there)
+        ):
+            yield _incomplete(f"download not finished: {name}")
+
+
+def _is_wanted(name: str, there: frozenset[str]) -> bool:
+    """Tell whether a listed file belongs to the model, and is not another form of it or an extra in a folder."""
+    if name.endswith(filenames.SAFETENSORS):
+        return True
+    is_other_form = filenames.is_weight(name) and any(file.endswith(filenames.SAFETENSORS) for file in there)
+    is_part = filenames.is_weight(name) or filenames.kind(name) in ("tokenizer", "config", "index")
+    return "/" not in name and is_part and not is_other_form
+
+
+def _ruling_indexes(facts: SnapshotFacts) -> list[str]:
+    """Return the indexes that say which shards there must be: those of safetensors, of PyTorch only without them."""
+    indexes = [name for name in sorted(facts.documents) if name.endswith(filenames.INDEX_SUFFIX)]
+    ruling = [name for name in indexes if filenames.SAFETENSORS in name]
+    if ruling or any(file.name.endswith(filenames.SAFETENSORS) for file in facts.files):
+        return ruling
+    return [name for name in indexes if ".bin" in name]
+
+
+def _shards(facts: SnapshotFacts) -> Iterator[Finding]:
+    ruling = _ruling_indexes(facts)
+    for index in ruling:
+        yield from _index(facts, index, facts.names())
+    if not ruling:
+        missing = list(islice(filenames.missing_shards(file.name for file in _weights(facts)), _NAMED_AT_MOST))
+        if missing:
+            yield _incomplete(f"missing weight shards: {', '.join(missing)}")
+
+
+def _presence(facts: SnapshotFacts, unfinished: frozenset[str]) -> Iterator[Finding]:
+    """Ask for weights where a loader looks for them: beside config.json, or where an index there says."""
+    weights = _weights(facts)
+    has_index = any("/" not in name for name in _ruling_indexes(facts))
+    if is_gguf_only(facts) or has_index or any("/" not in file.name for file in weights):
+        return
+    where = " beside config.json" if weights else ""
+    begun = ", a download has begun" if unfinished else ""
+    yield _incomplete(f"no weight files{where}{begun}")
+
+
+def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[Finding]:
+    document = facts.documents[index]
+    if document.problem is not None:
+        yield _corrupt(f"{index} {document.problem}")
+        return
+    if not isinstance(document.value, Mapping):
+        yield _corrupt(f"{index} is not a JSON object")
+        return
+    weight_map = document.value.get("weight_map")
+    if not isinstance(weight_map, Mapping) or not weight_map:
+        yield _corrupt(f"{index} has no weight_map")
+        return
+    shards = set(weight_map.values()) if all(isinstance(shard, str) for shard in weight_map.values()) else None
+    if shards is None or not all(map(filenames.is_weight, shards)):
+        yield _corrupt(f"{index}: weight_map names something that is no weight file")
+        return
+    folder = index.rpartition("/")[0]
+    missing = sorted(shard for shard in shards if (f"{folder}/{shard}" if folder else shard) not in names)
+    if missing:
+        yield _incomplete(f"missing weight shards: {_listed(missing)}")
+    yield from _misplaced(facts, index, {name: f"{folder}/{shard}".lstrip("/") for name, shard in weight_map.items()})
+
+
+def _misplaced(facts: SnapshotFacts, index: str, homes: Mapping[str, str]) -> Iterator[Finding]:
+    """Find a tensor that is in another shard than its index says, as when two files were swapped.
+
+    A tensor that is nowhere does not count: an index may be older than whole weights beside it.
+    """
+    found_in = {tensor: name for name, head in facts.weights.items() for tensor in head.tensors}
+    for tensor, home in homes.items():
+        if found_in.get(tensor, home) != home and tensor not in facts.weights.get(home, _NO_HEAD).tensors:
+            yield _corrupt(f"{index} expects tensor {tensor!r} in {home}, it is in {found_in[tensor]}")
+            return
+
+
+def _weight_files(facts: SnapshotFacts) -> Iterator[Finding]:
+    for file in _weights(facts):
+        if file.state is FileState.OK and file.size == 0:
+            yield _corrupt(f"empty weight file: {file.name}")
+    pointers = [
+        name
+        for name, head in facts.weights.items()
+        if head.format is WeightFormat.LFS_POINTER
+        and (filenames.is_weight(name) or filenames.kind(name) == "tokenizer")
+    ]
+    if pointers:
+        yield _corrupt(f"LFS pointers instead of files: {_listed(sorted(pointers))}")
+    for name, head in facts.weights.items():
+        if head.problem is not None and filenames.is_weight(name):
+            yield _corrupt(f"{name}: {head.problem}")
+        elif head.format is WeightFormat.SAFETENSORS:
+            fault = safetensors.problem(head) or (None if head.tensors else "holds no tensors")
+            if fault is not None:
+                yield _corrupt(f"{name}: {fault}")
+
+
+def _text_and_images(facts: SnapshotFacts, *, speaks_text: bool, needs_processor: bool) -> Iterator[Finding]:
+    if is_gguf_only(facts):
+        return
+    names = facts.names()
+    if speaks_text and not filenames.has_tokenizer(names):
+        yield _incomplete("tokenizer missing")
+    for file in facts.files:
+        if file.state is FileState.OK and not file.size and filenames.kind(file.name) == "tokenizer":
+            yield _corrupt(f"empty tokenizer file: {file.name}")
+    if needs_processor and names.isdisjoint(filenames.PROCESSOR_CONFIGS):
+        yield _incomplete("processor config missing: processor_config.json or preprocessor_config.json")
+    for name, document in facts.documents.items():
+        if name == filenames.CONFIG or name.endswith(filenames.INDEX_SUFFIX):
+            continue
+        if document.problem is not None:
+            yield _corrupt(f"{name} {document.problem}")
+        elif document.value is not None and not isinstance(document.value, Mapping):
+            yield _corrupt(f"{name} is not a JSON object")
+
+
+def _sizes(facts: SnapshotFacts, manifest: Mapping[str, RecordedFile]) -> Iterator[Finding]:
+    for file in facts.files:
+        listed = manifest.get(file.name)
+        if listed is not None and file.state is FileState.OK and file.size != listed.size:
+            yield _corrupt(f"{file.name} has {file.size} bytes, the Hub has {listed.size}")

@@ -1,0 +1,51 @@
+"""safetensors: the rules that the reference reader holds a header to, and MLX's loader does not."""
+
+from __future__ import annotations
+
+from math import prod
+
+from mlxknife.domain.models.values.snapshot import WeightHead
+
+BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
+    "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
+    "U32": 32, "I32": 32, "F32": 32,
+    "U64": 64, "I64": 64, "F64": 64, "C64": 64,
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}  # fmt: skip
+
+_MAX_COUNT = 2**64 - 1
+
+
+def problem(head: WeightHead) -> str | None:
+    """Return what makes a header and its data disagree, or None.
+
+    The tensors must lie one behind the other, without overlap or hole, and fill the data to the last byte.
+    """
+    end = 0
+    for (start, stop), name, entry in sorted((entry.data_offsets, name, entry) for name, entry in head.tensors.items()):
+        if start != end:
+            return f"tensor {name!r} overlaps its neighbour" if start < end else f"hole before tensor {name!r}"
+        bits = BITS.get(entry.dtype)
+        if bits is None:
+            return f"tensor {name!r} has the unknown type {entry.dtype!r}"
+        if prod(entry.shape) * bits != (stop - start) * 8 or not _is_countable(entry.shape):
+            return f"tensor {name!r} does not fit its place"
+        end = stop
+    if end > head.data_size:
+        return f"truncated: {end - head.data_size} bytes of weights missing"
+    if end < head.data_size:
+        return f"{head.data_size - end} bytes behind the last tensor"
+    return None
+
+
+def _is_countable(shape: tuple[int, ...]) -> bool:
+    """Tell whether a reader that multiplies side by side in 64 bits gets to the end."""
+    if not shape or min(shape) > 0:
+        return True  # then the product is the size of data that is there
+    product = 1
+    for side in shape:
+        product *= side
+        if side < 0 or product > _MAX_COUNT:
+            return False
+    return True

@@ -1,0 +1,75 @@
+"""Verification: which hash a file must have, and what the outcome says of the model."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from mlxknife.domain.models.values.entries import Entry
+from mlxknife.domain.models.values.hashes import HashForm, HashJob, HashOutcome, RecordedFile, RecordedHash
+from mlxknife.domain.models.values.snapshot import FileFact, FileState, SnapshotFacts
+from mlxknife.domain.models.values.verdict import Finding, Integrity
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
+
+Manifest = Mapping[str, RecordedFile]
+
+
+def recorded_hash(file: FileFact, manifest: Manifest) -> RecordedHash | None:
+    """Return the hash that a file must have: the listing's where there is one, else the name of its blob."""
+    listed = manifest.get(file.name)
+    if listed is not None and listed.hash is not None:
+        return listed.hash
+    blob = file.blob or ""
+    if _SHA256.fullmatch(blob):
+        return RecordedHash(HashForm.SHA256, blob)
+    if _GIT_SHA1.fullmatch(blob):
+        return RecordedHash(HashForm.GIT_SHA1, blob)
+    return None
+
+
+def jobs(entry: Entry, facts: SnapshotFacts, manifest: Manifest) -> Iterator[HashJob]:
+    """Yield the files of a model that can be checked."""
+    for file in facts.files:
+        recorded = recorded_hash(file, manifest)
+        if entry.location is not None and recorded is not None and file.state is FileState.OK:
+            yield HashJob(entry.name, entry.location, file.name, file.size, recorded)
+
+
+def file_integrity(outcome: HashOutcome) -> Integrity:
+    """Say what hashing a file told."""
+    if outcome.problem is not None:
+        return Integrity.INCOMPLETE
+    return Integrity.VERIFIED if outcome.matches else Integrity.CORRUPT
+
+
+def finding(outcomes: Iterable[HashOutcome]) -> Finding | None:
+    """Return the first file, by name, that is not what was recorded, or None."""
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.job.name):
+        if outcome.problem is not None:
+            return Finding(Integrity.INCOMPLETE, f"{outcome.job.name}: {outcome.problem}")
+        if not outcome.matches:
+            return Finding(Integrity.CORRUPT, f"hash mismatch: {outcome.job.name}")
+    return None
+
+
+def left_open(integrity: Integrity, *, hashed: int) -> str | None:
+    """Say why a model that nothing is wrong with was not proven; ``hashed`` counts the files that were."""
+    if integrity is not Integrity.STRUCTURAL:
+        return None
+    return "nothing recorded to compare with" if not hashed else "not everything is recorded"
+
+
+def is_decided(facts: SnapshotFacts, manifest: Manifest) -> bool:
+    """Tell whether right hashes prove the whole model.
+
+    They do when every file has a recorded hash. Without a listing a link to the wrong blob is right in itself, so files
+    of different names that share a blob leave the model ``structural``.
+    """
+    if not all(recorded_hash(file, manifest) for file in facts.files):
+        return False
+    unlisted = [file for file in facts.files if file.name not in manifest]
+    names = {(file.blob, file.name.rpartition("/")[2]) for file in unlisted}
+    return all(uses == 1 for uses in Counter(blob for blob, _ in names).values())

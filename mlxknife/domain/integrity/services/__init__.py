@@ -1,0 +1,1 @@
+"""The services that inspect and verify model files."""

@@ -1,0 +1,38 @@
+"""Looking into a model: the facts of its files, and the verdict on them."""
+
+from __future__ import annotations
+
+import attrs
+
+from mlxknife.domain.integrity.rules import integrity
+from mlxknife.domain.models.rules import configs, filenames
+from mlxknife.domain.models.values.entries import Entry
+from mlxknife.domain.models.values.snapshot import ReadingList, SnapshotFacts
+from mlxknife.domain.models.values.verdict import Finding
+from mlxknife.ports.store.snapshot_reader import SnapshotReader
+
+
+@attrs.frozen
+class Inspector:
+    """Reads a model once and judges its files."""
+
+    reader: SnapshotReader
+
+    def facts(self, entry: Entry, wanted: ReadingList = filenames.READING_LIST) -> SnapshotFacts:
+        """Return what is in the folder of a model; nothing where it has none. Raises nothing."""
+        if entry.location is None:
+            return SnapshotFacts()
+        return self.reader.read(entry.location, wanted)
+
+    def finding(self, entry: Entry, facts: SnapshotFacts) -> Finding | None:
+        """Return the first thing that is wrong with the files, or None when they are whole. Raises nothing."""
+        if entry.finding is not None:
+            return entry.finding
+        found = integrity.findings(
+            facts,
+            speaks_text=configs.speaks_text(entry.origin or entry.name, facts),
+            needs_processor=configs.needs_image_processor(facts),
+            unfinished=entry.unfinished,
+            manifest=entry.manifest,
+        )
+        return next(found, None)

@@ -1,1 +1,0 @@
-"""Frozen values that travel between the floors: no paths, no handles, no behaviour beyond themselves."""

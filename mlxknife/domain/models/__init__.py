@@ -1,0 +1,1 @@
+"""Values that several subjects share, and the rules that read file names and configs."""

@@ -1,0 +1,110 @@
+"""Configs: what a config.json says about a model, whatever else it holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from mlxknife.domain.models.rules import filenames
+from mlxknife.domain.models.values.snapshot import JsonObject, SnapshotFacts
+
+SPEECH_TYPES = frozenset(
+    "whisper wav2vec2 hubert moonshine parakeet speecht5 seamless_m4t seamless_m4t_v2 vits bark musicgen kokoro csm "
+    "encodec wavlm unispeech clap speech_to_text canary dia wav2vec2-bert qwen3_asr snac".split()
+)
+_SPEECH_NAME = re.compile(r"(?:^|[-_./])(?:whisper|parakeet|kokoro|snac|asr|tts)(?:$|[-_.])", re.IGNORECASE)
+_SIGHT_ONLY_TYPES = frozenset(
+    "vit deit beit swin swinv2 convnext dinov2 dinov2_with_registers dinov3_vit depth_pro depth_anything sam sam2 sam3 "
+    "resnet yolos detr rt_detr segformer".split()
+)
+_LISTENING_TYPES = frozenset("qwen2_audio qwen2_5_omni qwen3_omni_moe ultravox voxtral granite_speech phi4mm".split())
+_SEEING_TYPES = frozenset(
+    "llava llava_next llava_onevision mllama idefics2 idefics3 smolvlm paligemma pixtral internvl_chat molmo molmo2 "
+    "florence2 qwen2_vl qwen2_5_vl qwen3_vl qwen3_vl_moe deepseek_vl_v2 kimi_vl fastvlm moondream2 phi3_v aya_vision "
+    "glm4v glm4v_moe minicpmv minicpmo siglip clip".split()
+)
+_TEXT_CONFIGS = ("text_config", "llm_config", "language_config", "thinker_config")
+_NEMO_SPEECH = "nemo.collections.asr"
+
+
+def architecture(config: JsonObject) -> str | None:
+    """Return the ``model_type`` that a config declares."""
+    declared = config.get("model_type")
+    return declared if isinstance(declared, str) and declared else None
+
+
+def class_names(config: JsonObject) -> tuple[str, ...]:
+    """Return the class names that a config declares as its architectures."""
+    declared = config.get("architectures")
+    names = declared if isinstance(declared, list | tuple) else [declared]
+    return tuple(name for name in names if isinstance(name, str))
+
+
+def count(config: JsonObject, *keys: str) -> int | None:
+    """Return the first positive integer under any of the keys, at the top or in the part that describes the text."""
+    for part in (config, *(config.get(key) for key in _TEXT_CONFIGS)):
+        if isinstance(part, Mapping):
+            for key in keys:
+                value = positive_int(part.get(key))
+                if value is not None:
+                    return value
+    return None
+
+
+def positive_int(value: object) -> int | None:
+    """Return a JSON value if it is a positive integer; true is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def sees_images(facts: SnapshotFacts) -> bool:
+    """Tell whether a model takes images, by its config."""
+    config = facts.json_object(filenames.CONFIG)
+    kind = architecture(config)
+    if has_part(config, "vision_config") or kind in _SEEING_TYPES:
+        return True
+    processor = facts.json_object("preprocessor_config.json")
+    hears_only = "feature_extractor_type" in processor and "image_processor_type" not in processor
+    return "preprocessor_config.json" in facts.names() and not hears_only and not hears_sound(config)
+
+
+def needs_image_processor(facts: SnapshotFacts) -> bool:
+    """Tell whether a model cannot work without a processor; one that was converted for text only has lost its eyes."""
+    return has_part(facts.json_object(filenames.CONFIG), "vision_config")
+
+
+def has_part(config: JsonObject, part: str) -> bool:
+    """Tell whether a config describes a part of a model, at the top or in the part that thinks."""
+    thinker = config.get("thinker_config")
+    return any(isinstance(place.get(part), Mapping) for place in (config, thinker) if isinstance(place, Mapping))
+
+
+def is_speech(name: str, config: JsonObject) -> bool:
+    """Tell whether a model is for speech: by its config, and by its name where the config says nothing."""
+    kind = architecture(config)
+    if kind is not None:
+        return kind in SPEECH_TYPES
+    target = config.get("target")
+    by_target = isinstance(target, str) and target.startswith(_NEMO_SPEECH)
+    return by_target or (bool(config) and not class_names(config) and _SPEECH_NAME.search(name) is not None)
+
+
+def hears_sound(config: JsonObject) -> bool:
+    """Tell whether a model takes sound, by its config."""
+    kind = architecture(config)
+    return has_part(config, "audio_config") or kind in SPEECH_TYPES or kind in _LISTENING_TYPES
+
+
+def speaks_text(name: str, facts: SnapshotFacts) -> bool:
+    """Tell whether a model cannot work without a tokenizer; speech models bring their own, some only look."""
+    config = facts.json_object(filenames.CONFIG)
+    return not is_speech(name, config) and not only_sees(config) and not _is_byte_level(facts)
+
+
+def only_sees(config: JsonObject) -> bool:
+    """Tell whether a model takes images and gives no text."""
+    return architecture(config) in _SIGHT_ONLY_TYPES
+
+
+def _is_byte_level(facts: SnapshotFacts) -> bool:
+    """Tell whether the tokenizer is code without a vocabulary, as ByT5's."""
+    return str(facts.json_object(filenames.TOKENIZER_CONFIG).get("tokenizer_class", "")).startswith("ByT5")

@@ -1,0 +1,1 @@
+"""Model names: which are allowed, and which model a name means."""

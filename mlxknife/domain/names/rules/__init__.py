@@ -1,0 +1,1 @@
+"""Pure rules of names and revisions."""

@@ -1,0 +1,205 @@
+"""Names: which ones are allowed, what a cache folder is called, and which model a spec means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from mlxknife.domain.errors import AmbiguousMatch, ValidationError
+from mlxknife.domain.models.values.entries import ModelSpec
+from mlxknife.domain.text.rules.display import is_unprintable
+
+MAX_NAME = 96
+MAX_REVISION = 255
+MIN_COMMIT_PREFIX = 3
+DEFAULT_OWNER = "mlx-community"
+REPO_FOLDER_PREFIX = "models--"
+
+_REPO_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]*/)*[A-Za-z0-9_][\w.-]*", re.ASCII)
+_HUB_WORD = r"[A-Za-z0-9_](?:[A-Za-z0-9_]|-(?!-)|\.(?!\.))*(?<![.-])"
+_HUB_ID = re.compile(rf"(?:{_HUB_WORD}/)?{_HUB_WORD}")
+_ADDRESS = re.compile(rf"https?://(?:[^/]*/((?!datasets/|spaces/){_HUB_WORD}/{_HUB_WORD})(?=[/?#]|$))?")
+_PATH_STARTS = ("./", "../", "/", "~")
+_SUGGESTIONS = 3
+
+
+def parse_spec(text: str) -> ModelSpec:
+    """Take a user's words for a model apart.
+
+    Raises ValidationError for what can be no name, before anything is looked up.
+    """
+    if "\0" in text:
+        msg = "A model name cannot contain a NUL character"
+        raise ValidationError(msg)
+    if text in (".", "..") or text.startswith(_PATH_STARTS):
+        return ModelSpec(name=text, is_path=True)
+    address = _ADDRESS.match(text)
+    if address is not None:
+        msg = "The address of a page is not the name of a model"
+        raise ValidationError(msg, hint=f"Write {address[1] or 'ORG/MODEL'}")
+    name, at, revision = text.partition("@")
+    _check_words(name, "Model name", MAX_NAME)
+    if at:
+        _check_words(revision, "Revision", MAX_REVISION)
+    return ModelSpec(name=name, revision=revision if at else None)
+
+
+def _check_words(text: str, what: str, limit: int) -> None:
+    if not text.strip():
+        msg = f"{what} is empty"
+        raise ValidationError(msg, hint="Write ORG/MODEL, the last part of a name, or ORG/MODEL@REVISION")
+    if len(text) > limit:
+        msg = f"{what} too long: {len(text)}/{limit} characters"
+        raise ValidationError(msg)
+    if any(map(is_unprintable, text)):
+        msg = f"{what} contains a control character: {text!a}"
+        raise ValidationError(msg)
+    if ".." in text or "//" in text or "\\" in text or text.startswith("/") or text.endswith("/"):
+        msg = f"{what} is not allowed: {text!r} contains '..', '//', a backslash or a slash at an end"
+        hint = "To name a folder, start with ./, ../, / or ~" if limit == MAX_NAME else None
+        raise ValidationError(msg, hint=hint)
+
+
+def _is_repo_id(name: str) -> bool:
+    return _HUB_ID.fullmatch(name) is not None and len(name) <= MAX_NAME and not name.endswith(".git")
+
+
+def check_repo_id(name: str) -> None:
+    """Raise ValidationError for a name that no model on the Hub can have."""
+    if not _is_repo_id(name):
+        msg = f"No model on the Hub can be called {name!r}"
+        raise ValidationError(msg, hint="A name is ORG/MODEL, of letters, digits, '-', '_' and single '.'")
+
+
+def check_revision(text: str) -> None:
+    """Raise ValidationError for what can be no branch, tag or commit."""
+    _check_words(text, "Revision", MAX_REVISION)
+    if any(part.startswith(".") or part.endswith((".", " ")) for part in text.split("/")):
+        msg = f"Revision is not allowed: {text!r} has a part that begins or ends with a dot"
+        raise ValidationError(msg)
+
+
+def repo_folder(name: str) -> str:
+    """Return the folder of the cache that a model of the Hub has."""
+    return REPO_FOLDER_PREFIX + name.replace("/", "--")
+
+
+def name_on_hub(word: str, cached: Iterable[str]) -> str:
+    """Return the full name of the model that somebody wants to bring.
+
+    A word without an owner is the cached model that it names exactly, else one of ``mlx-community``.
+
+    Raises AmbiguousMatch when several cached models have that name, ValidationError for what can be no name.
+    """
+    names = frozenset(filter(_is_repo_id, cached))
+    if "/" not in word and word not in names:
+        found = sorted(name for name in names if last_part(name) == word)
+        preferred = f"{DEFAULT_OWNER}/{word}"
+        if len(found) > 1 and preferred not in found:
+            msg = f"Multiple models match '{word}'"
+            raise AmbiguousMatch(msg, matches=tuple(found), hint="Use one of the full names")
+        word = found[0] if len(found) == 1 else preferred
+    check_repo_id(word)
+    return word
+
+
+def repo_name(folder: str) -> str:
+    """Return the name of a cached repo from its folder, as huggingface_hub maps it.
+
+    A folder that huggingface_hub would not have made keeps its folder name, quoted where it must be, so that every
+    folder has exactly one name and every name means one folder.
+    """
+    name = folder.removeprefix(REPO_FOLDER_PREFIX).replace("--", "/")
+    plain = _REPO_ID.fullmatch(name) and ".." not in name and len(name) <= MAX_NAME
+    if plain and REPO_FOLDER_PREFIX + name.replace("/", "--") == folder:
+        return name
+    return quoted_name(folder)
+
+
+def quoted_name(folder: str) -> str:
+    """Return a folder name as a word that ``parse_spec`` lets through, another one for every folder."""
+    quoted = "".join(char if _stands_for_itself(char) else _quoted(char) for char in folder).replace("..", "%2E%2E")
+    if quoted[:1] in ("~", ".", "-", " "):
+        quoted = _quoted(quoted[0]) + quoted[1:]
+    if quoted[-1:] == " ":
+        quoted = quoted[:-1] + _quoted(" ")
+    if len(quoted) <= MAX_NAME:
+        return quoted
+    import hashlib  # noqa: PLC0415 - hardly ever needed
+
+    digest = hashlib.sha256(folder.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return f"{quoted[: MAX_NAME - len(digest) - 2]}%_{digest}"
+
+
+def _stands_for_itself(char: str) -> bool:
+    return char == " " or not (char in "%@/\\" or char.isspace() or is_unprintable(char))
+
+
+def _quoted(char: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogateescape"))
+
+
+def last_part(name: str) -> str:
+    """Return what stands behind the owner."""
+    return name.rpartition("/")[2]
+
+
+def candidates(word: str, cached: Iterable[str], at_home: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that a word means, by the first rule that any name fits.
+
+    One name is a match; several are ambiguous; none is not found. The order of the inputs does not matter.
+    """
+    cached_names, home_names = frozenset(cached), frozenset(at_home)
+    if word in cached_names or word in home_names:
+        return (word,)
+    by_last_part = sorted(name for name in cached_names if last_part(name) == word)
+    preferred = f"{DEFAULT_OWNER}/{word}"
+    if preferred in by_last_part:
+        return (preferred,)
+    if by_last_part:
+        return tuple(by_last_part)
+    return matching(word, cached_names | home_names)
+
+
+def matching(pattern: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that contain a pattern, whatever its case, sorted."""
+    folded = pattern.casefold()
+    return tuple(sorted({name for name in names if folded in name.casefold()}))
+
+
+def is_owner(pattern: str) -> bool:
+    """Tell whether a pattern is an owner with its slash, ``org/``, which no single model can be called."""
+    return re.fullmatch(r"[\w.-]*[\w-]/", pattern, re.ASCII) is not None
+
+
+def is_exact(word: str, name: str) -> bool:
+    """Tell whether a word is a name, or all that stands behind its owner."""
+    return word in (name, last_part(name))
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Tell whether a name, or its last part, fits a pattern with ``*`` for any characters, in any case."""
+    form = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL | re.IGNORECASE)
+    return any(form.fullmatch(candidate) for candidate in (name, last_part(name)))
+
+
+def nearest(word: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the few names that look most like a word, best first."""
+    import difflib  # noqa: PLC0415 - only after a miss
+
+    by_form: dict[str, str] = {}
+    for name in sorted(names):
+        by_form.setdefault(name.casefold(), name)
+        by_form.setdefault(last_part(name).casefold(), name)
+    close = difflib.get_close_matches(word.casefold(), by_form, n=2 * _SUGGESTIONS)
+    return tuple(dict.fromkeys(by_form[form] for form in close))[:_SUGGESTIONS]
+
+
+def matching_commits(revision: str, commits: Sequence[str]) -> tuple[str, ...]:
+    """Return the commits that a prefix of at least three characters means; an exact one wins."""
+    if revision in commits:
+        return (revision,)
+    if len(revision) < MIN_COMMIT_PREFIX:
+        return ()
+    prefix = revision.lower()
+    return tuple(sorted(commit for commit in commits if commit.lower().startswith(prefix)))

@@ -1,0 +1,1 @@
+"""Removing models from the cache."""

@@ -1,1 +1,0 @@
-"""Use cases: fetch facts through ports, apply rules, act through ports."""

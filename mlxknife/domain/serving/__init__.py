@@ -1,0 +1,1 @@
+"""Serving models to many clients: the model pool and the models it may load."""

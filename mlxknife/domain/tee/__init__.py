@@ -1,0 +1,1 @@
+"""The same input for several commands."""

@@ -1,0 +1,1 @@
+"""Text for people: sizes, control characters, redaction."""

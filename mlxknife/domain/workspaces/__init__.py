@@ -1,0 +1,1 @@
+"""Workspaces: plain folders with a model."""
