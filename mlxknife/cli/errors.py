@@ -9,12 +9,14 @@ from msgspec import UNSET
 
 from mlxknife.cli.answer import Failed
 from mlxknife.cli.arguments import UsageError
+from mlxknife.cli.hints import hint_text
 from mlxknife.cli.interrupts import Interrupted
 from mlxknife.cli.output import print_error
 from mlxknife.cli.process import INTERRUPTED
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.cli.wire import ErrorObject
 from mlxknife.domain.errors import AccessDenied, InternalError, KnifeError, StorageError, ValidationError
+from mlxknife.domain.hints import HintCode
 
 GENERAL = 1
 EXIT_CODES = {
@@ -30,14 +32,16 @@ EXIT_CODES = {
 
 def report(exc: Exception, *, command: str | None, as_json: bool, debug: bool) -> int:
     """Tell the user about an error and return the exit code of the process."""
-    error = _known(exc.error if isinstance(exc, Failed) else exc)
+    cause = exc.error if isinstance(exc, Failed) else exc
+    error = _known(cause)
+    hint = cause.hint if isinstance(cause, UsageError) else hint_text(error.hint)
     if debug:
         traceback.print_exception(exc, file=sys.stderr)
     if as_json:
         data = exc.data if isinstance(exc, Failed) else None
-        print_error(_error_object(error), command=command, data=data)
+        print_error(_error_object(error, hint), command=command, data=data)
     else:
-        _print_sentences(error)
+        _print_sentences(error, hint)
     return EXIT_CODES.get(error.code, GENERAL)
 
 
@@ -52,30 +56,27 @@ def _known(exc: Exception) -> KnifeError:
     if isinstance(exc, KnifeError):
         return exc
     if isinstance(exc, UsageError):
-        return ValidationError(exc.message, hint=exc.hint)
+        return ValidationError(exc.message)
     if isinstance(exc, OSError):
         kind = AccessDenied if isinstance(exc, PermissionError) else StorageError
         return kind(f"{exc.strerror or exc}" + (f": {exc.filename}" if exc.filename else ""))
-    return InternalError(
-        f"{type(exc).__name__}: {exc}",
-        hint="This is a defect; --debug shows where it happened",
-    )
+    return InternalError(f"{type(exc).__name__}: {exc}", hint=HintCode.REPORT_DEFECT)
 
 
-def _error_object(error: KnifeError) -> ErrorObject:
+def _error_object(error: KnifeError, hint: str | None) -> ErrorObject:
     return ErrorObject(
         type=error.code,
         message=error.message,
         matches=UNSET if error.matches is None else error.matches,
         available_hashes=UNSET if error.available_hashes is None else error.available_hashes,
         suggestions=UNSET if error.suggestions is None else error.suggestions,
-        hint=UNSET if error.hint is None else error.hint,
+        hint=UNSET if hint is None else hint,
     )
 
 
-def _print_sentences(error: KnifeError) -> None:
+def _print_sentences(error: KnifeError, hint: str | None) -> None:
     print_line((Span("error: ", Style.BAD), error.message), sys.stderr)
     for choice in error.matches or error.available_hashes or error.lock_files or ():
         print_line(("  ", choice), sys.stderr)
-    if error.hint:
-        print_line((Span("hint: ", Style.FAINT), error.hint), sys.stderr)
+    if hint:
+        print_line((Span("hint: ", Style.FAINT), hint), sys.stderr)

@@ -6,6 +6,7 @@ import sys
 from typing import BinaryIO
 
 from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.hints import HintCode
 
 _MAX_BYTES = 100 * 1000 * 1000
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
@@ -16,7 +17,7 @@ def from_stdin() -> str:
     text = _decoded(_stdin().read(_MAX_BYTES + 1), "stdin")
     if not text.strip():
         msg = "stdin is empty"
-        raise ValidationError(msg, hint="Pipe a text into it: echo 'Hello' | mlxk run MODEL -")
+        raise ValidationError(msg, hint=HintCode.PIPE_TEXT)
     return text
 
 
@@ -64,7 +65,7 @@ def _unescaped_pair(char: str) -> str:
 def _decoded(data: bytes, what: str) -> str:
     if len(data) > _MAX_BYTES:
         msg = f"{what} is longer than 100MB"
-        raise ValidationError(msg, hint="It is held in memory: give the part that matters")
+        raise ValidationError(msg, hint=HintCode.SHORTEN_TEXT)
     if b"\0" in data:
         msg = f"{what} is binary, not text"
         raise ValidationError(msg)
@@ -72,4 +73,4 @@ def _decoded(data: bytes, what: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         msg = f"{what} is not UTF-8 text"
-        raise ValidationError(msg, hint="Convert it, for example with iconv") from exc
+        raise ValidationError(msg, hint=HintCode.CONVERT_TEXT) from exc

@@ -33,6 +33,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from mlxknife.domain.hints import Hint, HintCode
+
 
 class KnifeError(Exception):
     """What every error of the product has: a code of the contract, a sentence, and where known the next step."""
@@ -43,7 +45,7 @@ class KnifeError(Exception):
         self,
         message: str,
         *,
-        hint: str | None = None,
+        hint: Hint | HintCode | None = None,
         param: str | None = None,
         matches: tuple[str, ...] | None = None,
         suggestions: tuple[str, ...] | None = None,
@@ -54,7 +56,7 @@ class KnifeError(Exception):
         """Hold the sentence for the user and the fields that the contract lets an error carry."""
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = Hint(hint) if isinstance(hint, HintCode) else hint
         self.param = param
         """The field or option that is wrong, where it is one."""
         self.matches = matches
@@ -124,7 +126,7 @@ class ServerBusy(KnifeError):
 
     code = "server_busy"
 
-    def __init__(self, message: str, *, retry_after: float, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float, hint: Hint | HintCode | None = None) -> None:
         """Hold the sentence, and when it is worth another try."""
         super().__init__(message, hint=hint, retry_after=retry_after)
 

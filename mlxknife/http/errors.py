@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from typing import TypeAlias
 
 import attrs
 import msgspec
 
 from mlxknife.domain.errors import InternalError, KnifeError
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.text.rules.redaction import redacted
+from mlxknife.http.hints import hint_text
 from mlxknife.http.refusals import Refusal
 from mlxknife.http.wire.documents import ErrorDocument, ErrorObject
 
@@ -49,14 +50,12 @@ VERDICTS = {
 }
 """What becomes of each error type; the types below it in the tree share its fate unless they stand here too."""
 
-_HINTS = {
+_MODEL_HINTS = {
     "model_not_found": "GET /v1/models lists what is there",
     "model_not_runnable": "GET /v1/models lists what can run here",
     "ValidationError": "GET /v1/models lists the names that can be asked for",
 }
-"""What is said about a model in the place of a hint that a client can do nothing with."""
-_FOR_THE_MACHINE = re.compile(r"\bmlxk|(?<!\S)--[a-z]|(?<!\S)\./|\b(?:HF|MLXK2?)_[A-Z]")
-"""Commands, options, paths and variables: whoever sits at the machine can use them, and nobody else."""
+"""The hint for an error about a model, where a client cannot act on the hint of the error."""
 
 _DEFECT = Verdict(500, "server_error")
 _RETRYABLE = (408, 429, 503)
@@ -98,9 +97,10 @@ def _verdict(error: KnifeError) -> Verdict:
 
 
 def _hint(error: KnifeError, verdict: Verdict) -> str | None:
-    if error.hint is None or isinstance(error, Refusal) or _FOR_THE_MACHINE.search(error.hint) is None:
-        return error.hint
-    return _HINTS.get(error.code) if (error.param or verdict.param) == "model" else None
+    text = hint_text(error.hint)
+    if text is not None or error.hint is None:
+        return text
+    return _MODEL_HINTS.get(error.code) if (error.param or verdict.param) == "model" else None
 
 
 def _sentence(error: KnifeError, hint: str | None) -> str:
@@ -119,4 +119,4 @@ def _headers(error: KnifeError, verdict: Verdict) -> Headers:
 
 
 def _defect() -> InternalError:
-    return InternalError("Something failed inside the server", hint="Its log says what, under the request_id")
+    return InternalError("Something failed inside the server", hint=HintCode.SERVER_LOG)

@@ -9,6 +9,7 @@ import socket
 from typing import Any, TypeAlias
 
 from mlxknife.domain.errors import AccessDenied, KnifeError, StorageError, ValidationError
+from mlxknife.domain.hints import HintCode
 
 Address: TypeAlias = tuple[Any, ...]
 
@@ -23,7 +24,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     """
     if not 0 <= port <= _MAX_PORT:
         msg = f"{port} is no port"
-        raise ValidationError(msg, hint=f"Choose one between 1 and {_MAX_PORT}; 0 lets the system choose")
+        raise ValidationError(msg, hint=HintCode.PORT_RANGE)
     bound: list[socket.socket] = []
     refused: list[OSError] = []
     for family, address in _addresses(host, port):
@@ -58,7 +59,7 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Address
         found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:
         msg = f"'{host}' is not a host of this machine"
-        raise ValidationError(msg, hint="127.0.0.1 serves this machine only, 0.0.0.0 its network too") from exc
+        raise ValidationError(msg, hint=HintCode.LISTEN_ADDRESSES) from exc
     return list(dict.fromkeys((family, address) for family, *_, address in found))
 
 
@@ -83,10 +84,10 @@ def _port_of(bound: list[socket.socket]) -> int | None:
 def _error(exc: OSError, host: str, port: int) -> KnifeError:
     if exc.errno == errno.EADDRINUSE:
         msg = f"Port {port} of {host} is in use"
-        return ValidationError(msg, hint="Choose another with --port, or end what uses it")
+        return ValidationError(msg, hint=HintCode.OTHER_PORT)
     if exc.errno in (errno.EACCES, errno.EPERM):
-        return AccessDenied(f"This user may not use port {port}", hint="Choose one above 1023 with --port")
+        return AccessDenied(f"This user may not use port {port}", hint=HintCode.UNPRIVILEGED_PORT)
     if exc.errno == errno.EADDRNOTAVAIL:
         msg = f"{host} is not an address of this machine"
-        return ValidationError(msg, hint="127.0.0.1 serves this machine only, 0.0.0.0 its network too")
+        return ValidationError(msg, hint=HintCode.LISTEN_ADDRESSES)
     return StorageError(f"Port {port} of {host} cannot be used: {exc.strerror or exc}")

@@ -18,6 +18,7 @@ from mlxknife.domain.errors import KnifeError
 from mlxknife.domain.serving.values.processes import Began, Fallen, LeftOut, Ready, ResidentEvent
 from mlxknife.domain.text.rules.display import visible
 from mlxknife.domain.text.rules.redaction import redacted
+from mlxknife.http.hints import log_text
 
 if TYPE_CHECKING:
     from mlxknife.http.options import Options
@@ -152,7 +153,7 @@ def resident(event: ResidentEvent) -> None:
 
 def _reason(error: KnifeError) -> str:
     """Return all that is known of an error: this log is read by whoever can do something."""
-    words = (error.message, error.hint, *getattr(error, "__notes__", ()))
+    words = (error.message, log_text(error.hint), *getattr(error, "__notes__", ()))
     return ". ".join(word for word in words if word)
 
 

@@ -35,8 +35,8 @@ class Refusal(KnifeError):
     def __init__(
         self, message: str, *, param: str | None = None, hint: str | None = None, retry_after: float | None = None
     ) -> None:
-        """Hold the sentence and what the answer says beside it."""
-        super().__init__(message, hint=hint, param=param, retry_after=retry_after)
+        """Hold the message, worded for clients: the hint is a sentence of it, not a code."""
+        super().__init__(f"{message}. {hint}" if hint else message, param=param, retry_after=retry_after)
 
 
 class Incapable(Refusal):

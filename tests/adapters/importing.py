@@ -22,4 +22,5 @@ def imported(folder: Path, data: bytes) -> Path:
 def refused(folder: Path, data: bytes) -> str:
     with pytest.raises(ValidationError) as caught:
         imported(folder, data)
-    return f"{caught.value.message} {caught.value.hint or ''}"
+    hint = caught.value.hint
+    return " ".join((caught.value.message, *(() if hint is None else (hint.code, *hint.fields.values()))))

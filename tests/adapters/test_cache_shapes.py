@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models
 from mlxknife.adapters.mlx.text.model import MlxEngine, MlxTextModel
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.values.generation import CacheShape, Sampling, TokenRequest
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.snapshot import Location
 
 pytestmark = pytest.mark.timeout(1200)
@@ -102,16 +103,16 @@ def test_it_remembers_in_few_bits(tmp_path: Path, bits: int) -> None:
 @pytest.mark.parametrize(
     ("config", "size", "hint"),
     [
-        (_LLAMA, 128, "It can be 32 or 64"),
-        ({**_LLAMA, "head_dim": 48}, 32, "no group size goes with it"),
-        ({**_LLAMA, "head_dim": 96}, 64, "It can be 32"),
+        (_LLAMA, 128, Hint(HintCode.CHOICES, values="32, 64")),
+        ({**_LLAMA, "head_dim": 48}, 32, Hint(HintCode.OMIT, name="kv_bits")),
+        ({**_LLAMA, "head_dim": 96}, 64, Hint(HintCode.CHOICES, values="32")),
     ],
 )
-def test_groups_that_do_not_fit_are_refused(tmp_path: Path, config: dict[str, Any], size: int, hint: str) -> None:
+def test_groups_that_do_not_fit_are_refused(tmp_path: Path, config: dict[str, Any], size: int, hint: Hint) -> None:
     one = loaded(tmp_path, config)
     with pytest.raises(ValidationError, match=f"^kv_group_size {size} .* {config['head_dim']} numbers") as caught:
         said(one, CacheShape(8, size, quantized_from=1000))
-    assert hint in (caught.value.hint or "")
+    assert caught.value.hint == hint
     assert said(one)[0]
 
 

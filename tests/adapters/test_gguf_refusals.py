@@ -96,7 +96,7 @@ def test_forms_that_nobody_knows_are_named_with_the_extra(tmp_path: Path, monkey
     six_bits = Stored(14, (64, 256), bytes(64 * 210), np.zeros((64, 256), np.float32))
     said = refused(tmp_path, gguf(tiny.metadata(), tiny.tensors() | {"blk.1.ffn_down.weight": six_bits}))
     assert "Q6_K" in said
-    assert "mlxknife[gguf]" in said
+    assert "install_gguf" in said
 
 
 def test_files_that_are_no_gguf_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from mlxknife.adapters.worker.parent.heartbeat import Limits
 from mlxknife.adapters.worker.parent.hosts import WorkerHosts
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError, NotEnoughMemory, WorkerLost
 from mlxknife.domain.generation.values.rows import Row
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.domain.serving.values.processes import Loaded
 from mlxknife.ports.engines.hosts import Host
@@ -60,7 +61,7 @@ def why(place: str = PARROT, command: Sequence[str] = COMMAND, limits: Limits = 
 def test_an_error_of_loading_keeps_its_kind_and_its_hint() -> None:
     error = why("parrot large")
     assert type(error) is NotEnoughMemory
-    assert (error.message, error.hint, error.param) == ("It does not fit", "Take a smaller one", "model")
+    assert (error.message, error.hint, error.param) == ("It does not fit", Hint(HintCode.FREE_MEMORY), "model")
 
 
 def test_text_that_cannot_be_passed_on_is_an_error_of_loading() -> None:

@@ -26,6 +26,7 @@ from mlxknife.domain import errors
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError, ServerBusy, ValidationError, WorkerLost
 from mlxknife.domain.generation.values.generation import FinishReason, Sampling
 from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError, RowStep
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.domain.serving.values.processes import HostedModel
 
@@ -132,10 +133,10 @@ def kinds() -> list[type[KnifeError]]:
 
 @pytest.mark.parametrize("kind", kinds())
 def test_an_error_arrives_with_its_code_and_all_it_says(kind: type[KnifeError]) -> None:
-    error = Trouble.of(kind("It \udcff failed", hint="Try again", param="seed")).error()
+    error = Trouble.of(kind("It \udcff failed", hint=Hint(HintCode.PULL_MODEL, name="m\udcff"), param="seed")).error()
     assert error.code == kind.code
     assert issubclass(kind, type(error))
-    assert (error.message, error.hint, error.param) == ("It ? failed", "Try again", "seed")
+    assert (error.message, error.hint, error.param) == ("It ? failed", Hint(HintCode.PULL_MODEL, name="m?"), "seed")
 
 
 def test_the_errors_of_rows_keep_their_kinds() -> None:

@@ -13,6 +13,7 @@ import pytest
 from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
 from mlxknife.adapters.hfcache.removal_store import CacheRemovalStore
 from mlxknife.domain.errors import LocksPresent, StorageError
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.removal.values import Orphan, StoredBlob
 from mlxknife.ports.system.progress import Silence
 from tests.contracts.arrivals import FILES, FOLDER, WEIGHTS, never, take_in
@@ -115,7 +116,7 @@ def test_a_disk_without_locks_is_told(intake: CacheDownloadStore, monkeypatch: p
     monkeypatch.setattr("fcntl.flock", no_locks)
     with pytest.raises(StorageError, match="file locks") as caught, intake.guarded(FOLDER):
         pytest.fail("nothing is held")
-    assert "HF_HUB_CACHE" in (caught.value.hint or "")
+    assert caught.value.hint == Hint(HintCode.OTHER_DISK)
 
 
 def test_no_lock_of_ours_stays(intake: CacheDownloadStore, hub: Path) -> None:

@@ -175,7 +175,7 @@ def test_commands_shape_the_conversation(bird: Bird, terminal: Terminal) -> None
     assert terminal.enter("/set max-tokens 12") == "max-tokens: 12\n"
     assert terminal.enter("/set temperature warm") == "error: temperature must be a number, not 'warm'\n"
     assert terminal.enter("/set top_p 7") == "error: top_p must be between 0.0 and 1.0, not 7.0\n"
-    assert terminal.enter("/set colour red").startswith("error: There is no setting 'colour'\nhint: There are ")
+    assert terminal.enter("/set colour red").startswith("error: There is no setting 'colour'\nhint: Possible values: ")
     assert terminal.enter("/system Be kind.") == "system text set\n"
     assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL][:12]}\n"
     assert stats(terminal) == (rendered(CAPITAL, "Be kind."), 0, 12)

@@ -58,7 +58,7 @@ def test_what_cannot_be_saved_leaves_nothing_behind(bird: Bird) -> None:
     assert (outcome.code, outcome.out) == (0, "")
     assert outcome.err.splitlines() == [
         "error: folder is a folder",
-        "hint: Name a file in a folder that is there",
+        "hint: Name a file in a folder that exists",
         "error: No such file or directory: none/kept",
         "saved in folder/kept",
     ]

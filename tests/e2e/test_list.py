@@ -140,7 +140,7 @@ def test_a_starter_that_is_not_there_can_be_brought(machine: Machine) -> None:
     for words in (("show",), ("rm",), ("health",), ("run", "--temperature", "0"), ("serve", "--model")):
         outcome = machine.run(*words, "starter")
         assert (outcome.code, outcome.out) == (1, "")
-        assert outcome.err == "error: No model found matching 'starter'\nhint: Bring it with: mlxk pull starter\n"
+        assert outcome.err == "error: No model found matching 'starter'\nhint: Download it with: mlxk pull starter\n"
 
 
 def test_a_short_name_that_means_something_else_stays_long(machine: Machine) -> None:

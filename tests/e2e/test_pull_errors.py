@@ -136,7 +136,7 @@ def test_plain_http_brings_what_the_chunk_store_cannot(site: Site, place: str | 
     ("words", "token", "kind", "said"),
     [
         ("org/gated", None, "access_denied", "HF_TOKEN"),
-        ("org/gated", STRANGER, "access_denied", "Ask for access"),
+        ("org/gated", STRANGER, "access_denied", "Request access"),
         ("org/private", None, "download_failed", "HF_TOKEN"),
         ("org/private", STRANGER, "download_failed", "repository not found"),
         ("org/disabled", None, "access_denied", "out of service"),

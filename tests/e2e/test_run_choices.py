@@ -115,5 +115,5 @@ def test_a_group_that_is_no_part_of_a_head_is_refused_with_those_that_are(wide: 
     told = wide.refusal(CAPITAL, "--kv-bits", "4", "--kv-group-size", "128")
     assert told == (
         "error: kv_group_size 128 does not go with this model: its heads remember 64 numbers\n"
-        "hint: It can be 32 or 64\n"
+        "hint: Possible values: 32, 64\n"
     )

@@ -123,7 +123,7 @@ def test_an_option_that_took_the_question_says_so(bird: Bird, words: tuple[str, 
     assert (outcome.code, outcome.out) == (code, "")
     first, hint = outcome.err.splitlines()
     assert told in first
-    assert "Write the prompt before it, or behind a --" in hint
+    assert "Write the prompt before it, or after a --" in hint
 
 
 def test_a_chat_may_begin_with_a_question(bird: Bird, tmp_path: Path) -> None:

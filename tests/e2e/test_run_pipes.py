@@ -170,7 +170,7 @@ def test_a_conversation_on_stdin(bird: Bird) -> None:
         "max_tokens: 40",
         *["forgotten"] * 3,
         "error: There is no command /unknown",
-        "hint: /help names them all",
+        "hint: /help lists the commands",
         f"model: {bird.folder}",
         "system: -",
         "temperature: 1.5",

@@ -41,7 +41,7 @@ def test_a_model_that_is_not_there_says_so_under_its_name_and_the_others_answer(
     assert outcome.out == f"==> mlxk run nothere - <==\n\n==> mlxk run starter - <==\n{ANSWERS[CAPITAL]}\n"
     assert outcome.err == (
         "==> mlxk run nothere - <==\n"
-        "error: No model found matching 'nothere'\nhint: See what is there: mlxk list --all\n"
+        "error: No model found matching 'nothere'\nhint: List the models with: mlxk list --all\n"
     )
 
 

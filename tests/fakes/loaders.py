@@ -14,6 +14,7 @@ import attrs
 from mlxknife.adapters.worker.child.loop import serve
 from mlxknife.domain.errors import EngineError, NotEnoughMemory
 from mlxknife.domain.generation.values.rows import BatchStep
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.domain.serving.values.processes import HostedModel
 from mlxknife.ports.engines.batches import Batches
@@ -55,10 +56,10 @@ class FakeLoader:
         words = location.token.split()
         if words[0] != "parrot":
             msg = f"The model could not be loaded: {location.token} is none"
-            raise EngineError(msg, hint="Take another")
+            raise EngineError(msg, hint=HintCode.OTHER_DISK)
         if "large" in words:
             msg = "It does not fit"
-            raise NotEnoughMemory(msg, hint="Take a smaller one", param="model")
+            raise NotEnoughMemory(msg, hint=HintCode.FREE_MEMORY, param="model")
         if "broken" in words:
             msg = "something that nobody thought of"
             raise ZeroDivisionError(msg)

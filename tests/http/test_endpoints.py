@@ -18,6 +18,7 @@ from mlxknife.domain.errors import (
     ValidationError,
     WorkerLost,
 )
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.version import __version__
 from tests.fakes.serving import NAME
 from tests.http.conftest import BODY, TEXT, Json, Stage, error_of
@@ -51,19 +52,25 @@ def test_a_name_that_several_models_answer_to_is_refused_with_their_names(stage:
 
 
 HINTS: list[tuple[KnifeError, str]] = [
-    (ModelNotFound("None", hint="See what is there: mlxk list --all"), "None. GET /v1/models lists what is there"),
-    (ModelNotFound("None", hint="Bring it with: mlxk pull x"), "None. GET /v1/models lists what is there"),
-    (ModelNotFound("None", suggestions=("a/x",), hint="Did you mean a/x?"), "None (a/x). Did you mean a/x?"),
-    (ModelNotFound("None", hint="Use the name of a model, not a path"), "None. Use the name of a model, not a path"),
-    (ModelNotRunnable("No", hint="Bring it with: mlxk pull a/x"), "No. GET /v1/models lists what can run here"),
+    (ModelNotFound("None", hint=HintCode.LIST_MODELS), "None. GET /v1/models lists what is there"),
+    (ModelNotFound("None", hint=Hint(HintCode.PULL_MODEL, name="x")), "None. GET /v1/models lists what is there"),
     (
-        ValidationError("Not allowed", hint="To name a folder, start with ./, ../, / or ~", param="model"),
+        ModelNotFound("None", suggestions=("a/x",), hint=Hint(HintCode.DID_YOU_MEAN, name="a/x")),
+        "None (a/x). Did you mean a/x?",
+    ),
+    (ModelNotFound("None", hint=HintCode.NAME_NOT_PATH), "None. Use the name of a model, not a path"),
+    (
+        ModelNotRunnable("No", hint=Hint(HintCode.PULL_MISSING_FILES, name="a/x")),
+        "No. GET /v1/models lists what can run here",
+    ),
+    (
+        ValidationError("Not allowed", hint=HintCode.FOLDER_FORMS, param="model"),
         "Not allowed. GET /v1/models lists the names that can be asked for",
     ),
-    (ValidationError("Not so", hint="Say --parallel"), "Not so"),
-    (WorkerLost("It fell", retry_after=1.0, hint="mlxk health --verify tells whether it is whole"), "It fell"),
-    (KnifeError("No cache", hint="Check HF_HOME"), "No cache"),
-    (KnifeError("No", hint="Look it up"), "No. Look it up"),
+    (ValidationError("Not so", hint=HintCode.ALLOW_SSH), "Not so"),
+    (WorkerLost("It fell", retry_after=1.0, hint=HintCode.VERIFY_FILES), "It fell"),
+    (KnifeError("No cache", hint=HintCode.CACHE_SETTINGS), "No cache"),
+    (KnifeError("No", hint=Hint(HintCode.OMIT, name="seed")), "No. Leave out seed"),
 ]
 
 

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from mlxknife.domain.errors import NotEnoughMemory, WorkerLost
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.serving.values.processes import Began, Fallen, LeftOut, Ready, ResidentEvent, Unloaded
 from mlxknife.http import logs
 from mlxknife.http.front import Front
@@ -107,7 +108,7 @@ def test_a_traceback_stays_within_its_line() -> None:
 
 
 def _lost() -> WorkerLost:
-    error = WorkerLost("It was killed", hint="The next request starts another one")
+    error = WorkerLost("It was killed", hint=HintCode.RETRY_STARTS_PROCESS)
     error.add_note("its last words")
     return error
 
@@ -116,7 +117,7 @@ EVENTS: list[tuple[ResidentEvent, str, str, str | None]] = [
     (Began("m"), "INFO", "loading m", None),
     (Ready("m", 1.26), "INFO", "m is ready (1.3 s)", None),
     (Unloaded("m"), "INFO", "m was unloaded", None),
-    (Fallen("m", _lost()), "WARNING", "m fell", "It was killed. The next request starts another one. its last words"),
+    (Fallen("m", _lost()), "WARNING", "m fell", "It was killed. The next request starts a new process. its last words"),
     (LeftOut("m", NotEnoughMemory("Too large")), "WARNING", "m is not loaded", "Too large"),
 ]
 

@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import AccessDenied, AmbiguousMatch, ModelNotFound, ValidationError
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.entries import Entry
 from mlxknife.domain.models.values.hashes import RecordedFile
 from mlxknife.domain.models.values.verdict import Finding, Integrity
@@ -102,7 +103,7 @@ def test_nothing_found_suggests_what_looks_alike() -> None:
     with pytest.raises(ModelNotFound) as caught:
         finder.find("Phi-3-mino")
     assert caught.value.suggestions == ("mlx-community/Phi-3-mini",)
-    assert caught.value.hint == "Did you mean mlx-community/Phi-3-mini?"
+    assert caught.value.hint == Hint(HintCode.DID_YOU_MEAN, name="mlx-community/Phi-3-mini")
     with pytest.raises(ModelNotFound) as caught:
         _finder().find("x")
     assert caught.value.suggestions == ()
@@ -112,25 +113,26 @@ def test_a_starter_that_is_not_there_can_be_brought_even_if_something_looks_alik
     for finder in (_finder(), _finder("org/started")):
         with pytest.raises(ModelNotFound) as caught:
             finder.find("starter")
-        assert caught.value.hint == "Bring it with: mlxk pull starter"
+        assert caught.value.hint == Hint(HintCode.PULL_MODEL, name="starter")
 
 
 @pytest.mark.parametrize(
-    ("address", "hint"),
+    ("address", "name"),
     [
-        ("https://huggingface.co/org/model", "Write org/model"),
-        ("http://hf.co/org/model.v1/tree/main?x=1", "Write org/model.v1"),
-        ("https://user@hub.example:8080/org/model#top", "Write org/model"),
-        ("https://huggingface.co/org", "Write ORG/MODEL"),
-        ("https://huggingface.co/datasets/org/set", "Write ORG/MODEL"),
-        ("https://", "Write ORG/MODEL"),
-        (f"https://hub/org/model?{'x' * 200}", "Write org/model"),
+        ("https://huggingface.co/org/model", "org/model"),
+        ("http://hf.co/org/model.v1/tree/main?x=1", "org/model.v1"),
+        ("https://user@hub.example:8080/org/model#top", "org/model"),
+        ("https://huggingface.co/org", "ORG/MODEL"),
+        ("https://huggingface.co/datasets/org/set", "ORG/MODEL"),
+        ("https://", "ORG/MODEL"),
+        (f"https://hub/org/model?{'x' * 200}", "org/model"),
     ],
 )
-def test_an_address_is_answered_with_the_name_in_it(address: str, hint: str) -> None:
+def test_an_address_is_answered_with_the_name_in_it(address: str, name: str) -> None:
     with pytest.raises(ValidationError) as caught:
         _finder().find(address)
-    assert (caught.value.message, caught.value.hint) == ("The address of a page is not the name of a model", hint)
+    assert caught.value.message == "The address of a page is not the name of a model"
+    assert caught.value.hint == Hint(HintCode.WRITE, text=name)
 
 
 @pytest.mark.parametrize(

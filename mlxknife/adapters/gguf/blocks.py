@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.hints import HintCode
 
 Raw = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
@@ -126,5 +127,5 @@ def _dequantised(form: str, raw: Raw) -> Array:
 def cannot_read(names: set[str]) -> ValidationError:
     """Return what to say of forms that nobody here knows."""
     msg = f"The weights are in a form that cannot be read here: {', '.join(sorted(names))}"
-    hint = None if knows_others() else "Install what knows more forms: pip install 'mlxknife[gguf]'"
+    hint = None if knows_others() else HintCode.INSTALL_GGUF
     return ValidationError(msg, hint=hint)

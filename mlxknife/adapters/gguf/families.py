@@ -9,6 +9,7 @@ import attrs
 from mlxknife.adapters.gguf.header import NotValid
 from mlxknife.adapters.gguf.metadata import Metadata
 from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.hints import Hint, HintCode
 
 
 @attrs.frozen
@@ -58,7 +59,7 @@ def of(metadata: Metadata) -> Family:
     family = _FAMILIES.get(metadata.architecture)
     if family is None:
         msg = f"Models of the kind {metadata.architecture[:50]!a} cannot be taken over from GGUF yet"
-        raise ValidationError(msg, hint=f"What can be: {', '.join(_FAMILIES)}")
+        raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=", ".join(_FAMILIES)))
     for key in _STRANGE:
         if metadata.values.get(metadata.of_model(key)):
             msg = f"A {family.model_type} model with {key} cannot be taken over from GGUF"

@@ -11,6 +11,7 @@ from mlxknife.adapters.gguf.metadata import Metadata
 from mlxknife.adapters.gguf.pieces import merges_by_score
 from mlxknife.adapters.gguf.vocabulary import Kind, Vocabulary
 from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.hints import Hint, HintCode
 
 _KEY = "tokenizer.ggml"
 _SPACE = "▁"
@@ -28,7 +29,9 @@ def tokenizer(metadata: Metadata, vocabulary: Vocabulary) -> str:
     kind = metadata.text(f"{_KEY}.model")
     if kind not in ("gpt2", "llama"):
         msg = f"A tokenizer of the kind {kind!a} cannot be taken over from GGUF"
-        raise ValidationError(msg, hint="What can be: gpt2 (byte-level BPE) and llama (SentencePiece)")
+        raise ValidationError(
+            msg, hint=Hint(HintCode.CHOICES, values="gpt2 (byte-level BPE) and llama (SentencePiece)")
+        )
     try:
         made = _byte_level(metadata, vocabulary) if kind == "gpt2" else _sentencepiece(metadata, vocabulary)
         for token, is_special in vocabulary.added():
@@ -73,7 +76,7 @@ def _splitting(way: str) -> PreTokenizer:
     patterns = {"llama-bpe": _LLAMA3, "llama3": _LLAMA3, "qwen2": _QWEN2}
     if way not in patterns:
         msg = f"A tokenizer that splits texts the way of {way[:50]!a} cannot be taken over from GGUF yet"
-        raise ValidationError(msg, hint=f"What can be: default, gpt-2, smollm, {', '.join(patterns)}")
+        raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=f"default, gpt-2, smollm, {', '.join(patterns)}"))
     words = pre_tokenizers.Split(Regex(patterns[way]), behavior="isolated")
     return pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 

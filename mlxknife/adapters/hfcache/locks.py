@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 from mlxknife.adapters.hfcache import safe_files
 from mlxknife.domain.errors import KnifeError, LocksPresent, StorageError
+from mlxknife.domain.hints import HintCode
 from mlxknife.ports.system.progress import Progress, Silence
 
 LOCKS = ".locks"
@@ -183,10 +184,10 @@ def take(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
         if exc.errno not in _NO_LOCKS:
             raise
         msg = "The disk of the cache knows no file locks, so that nothing in it can be changed safely"
-        raise StorageError(msg, hint="Set HF_HUB_CACHE to a folder of another disk") from exc
+        raise StorageError(msg, hint=HintCode.OTHER_DISK) from exc
     return True
 
 
 def _present(live: list[str]) -> LocksPresent:
     msg = "Another process is working on this model"
-    return LocksPresent(msg, lock_files=tuple(live), hint="Wait until it is done; a live lock is never overridden")
+    return LocksPresent(msg, lock_files=tuple(live), hint=HintCode.WAIT_FOR_LOCK)

@@ -12,6 +12,7 @@ from mlxknife.adapters.hfcache.layout import INCOMPLETE, blob_of_partial
 from mlxknife.adapters.hfcache.safe_files import our_errors
 from mlxknife.adapters.hfcache.stamps import Identity, identity
 from mlxknife.domain.errors import WrongBytes
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
 from mlxknife.domain.transfer.values import RemoteFile
 from mlxknife.ports.system.progress import Progress
@@ -80,8 +81,8 @@ class PartialBlob:
         digest = self._hashing.hexdigest()
         if self.position != self._file.size or digest != self._file.hash.digest:
             self.restart()
-            msg = f"{self._file.name}: the bytes that came are not those that the Hub listed"
-            raise WrongBytes(msg, hint="Nothing of them was kept. Repeat it, or tell the owner of the model")
+            msg = f"{self._file.name}: the bytes that came are not those that the Hub listed; none were kept"
+            raise WrongBytes(msg, hint=HintCode.REPORT_TO_OWNER)
         with our_errors("stored"):
             os.fsync(self._handle)
             safe_files.replace(self._path, self._blob)

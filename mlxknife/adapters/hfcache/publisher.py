@@ -15,6 +15,7 @@ from mlxknife.adapters.hfcache.partials import PartialBlob, stale_partials
 from mlxknife.adapters.hfcache.safe_files import delete, our_errors
 from mlxknife.adapters.hfcache.stamps import OWN, STAMPS, Identity, Stamp
 from mlxknife.domain.errors import DownloadFailed, StorageError
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.transfer.values import Holding, RemoteCommit, RemoteFile
 from mlxknife.ports.system.progress import Progress
 
@@ -152,7 +153,7 @@ class CachePublisher:
         blob = self._moved.get(file.hash.digest, f"{self._repo}/{BLOBS}/{file.hash.digest}")
         if not os.path.lexists(blob):
             msg = f"{file.name} vanished from the cache while it was published"
-            raise DownloadFailed(msg, hint="Another program removed it: repeat it")
+            raise DownloadFailed(msg, hint=HintCode.REPEAT_DOWNLOAD)
         up = "../" * (2 + len(folders))
         new = f"{staging}/link"
         try:

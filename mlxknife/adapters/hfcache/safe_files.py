@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from mlxknife.domain.errors import AccessDenied, StorageError
+from mlxknife.domain.hints import HintCode
 
 NO_NAMES = ("", ".", "..")
 FULL = (errno.ENOSPC, errno.EDQUOT)
-_HINTS = dict.fromkeys(FULL, "Make room, for example with mlxk rm, or mlxk rm --orphans") | {
-    errno.ELOOP: "Nothing is changed through links: put the folder itself in its place"
-}
+_HINTS = dict.fromkeys(FULL, HintCode.FREE_DISK_SPACE) | {errno.ELOOP: HintCode.REPLACE_LINK}
 MAX_SMALL_FILE = 64 * 1024 * 1024
 
 
@@ -138,7 +137,7 @@ def our_errors(done: str) -> Iterator[None]:
         yield
     except PermissionError as exc:
         msg = f"Permission denied: the model could not be {done}"
-        raise AccessDenied(msg, hint="Check the permissions of the cache") from exc
+        raise AccessDenied(msg, hint=HintCode.CACHE_PERMISSIONS) from exc
     except OSError as exc:
         msg = f"The model could not be {done}: {exc.strerror}"
         raise StorageError(msg, hint=_HINTS.get(exc.errno or 0)) from exc

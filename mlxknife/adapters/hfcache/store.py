@@ -12,6 +12,7 @@ from mlxknife.adapters.hfcache import trees
 from mlxknife.adapters.hfcache.layout import BLOBS, REFS, REPO_PREFIX, SHARED_STORE, SNAPSHOTS, TREES, blob_of_partial
 from mlxknife.adapters.hfcache.safe_files import read_small
 from mlxknife.domain.errors import AccessDenied, StorageError
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.models.values.hashes import RecordedFile
 from mlxknife.domain.models.values.snapshot import Location
@@ -39,10 +40,10 @@ class HfCache:
             return ()
         except NotADirectoryError as exc:
             msg = f"The model cache is not a folder: {self._root}"
-            raise StorageError(msg, hint="Check HF_HOME and HF_HUB_CACHE") from exc
+            raise StorageError(msg, hint=HintCode.CACHE_SETTINGS) from exc
         except PermissionError as exc:
             msg = f"The model cache may not be read: {self._root}"
-            raise AccessDenied(msg, hint="Check its permissions, or HF_HOME and HF_HUB_CACHE") from exc
+            raise AccessDenied(msg, hint=HintCode.CACHE_PERMISSIONS_OR_SETTINGS) from exc
         except OSError as exc:
             msg = f"The model cache cannot be read: {exc.strerror}"
             raise StorageError(msg) from exc

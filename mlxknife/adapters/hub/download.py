@@ -14,6 +14,7 @@ from mlxknife.adapters.hub.refusals import TryAgain
 from mlxknife.adapters.hub.retry import Patience
 from mlxknife.adapters.hub.web import Web
 from mlxknife.domain.errors import NetworkError, WrongBytes
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from mlxknife.ports.store.sinks import Sink
 
@@ -68,7 +69,7 @@ class Download:
                 sink.write(chunk)
         if sink.position < self.file.size:
             msg = f"{self._what}: the connection broke off"
-            raise TryAgain(NetworkError(msg, hint="Repeat it: what came so far is kept"))
+            raise TryAgain(NetworkError(msg, hint=HintCode.RESUME_DOWNLOAD))
 
     @contextmanager
     def _source(self, sink: Sink) -> Iterator[Iterator[bytes]]:

@@ -15,6 +15,7 @@ from mlxknife.adapters.hub.download import Download
 from mlxknife.adapters.hub.retry import Patience
 from mlxknife.adapters.hub.web import Web
 from mlxknife.domain.errors import DownloadFailed, HubOffline
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from mlxknife.ports.store.sinks import Sinks
 
@@ -83,4 +84,4 @@ class HuggingFaceHub:
     def _be_online(self) -> None:
         if self._is_offline:
             msg = "Offline mode is on"
-            raise HubOffline(msg, hint="Unset HF_HUB_OFFLINE")
+            raise HubOffline(msg, hint=HintCode.UNSET_OFFLINE)

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from mlxknife.domain.errors import DownloadFailed
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
 from mlxknife.domain.transfer.values import RemoteFile
 
@@ -47,7 +48,7 @@ def decode(data: bytes, form: type[_Type]) -> _Type:
         return msgspec.json.decode(data, type=form)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         msg = f"The Hub's answer cannot be understood: {exc}"
-        raise DownloadFailed(msg, hint="Is that a Hub, or the login page of a network? See HF_ENDPOINT") from exc
+        raise DownloadFailed(msg, hint=HintCode.CHECK_ENDPOINT) from exc
 
 
 def checked_commit(text: str) -> str:

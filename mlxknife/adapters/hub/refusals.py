@@ -8,12 +8,12 @@ from contextlib import contextmanager
 import httpx2
 
 from mlxknife.domain.errors import DownloadFailed, HubAccessDenied, HubAuthError, KnifeError, NetworkError
+from mlxknife.domain.hints import HintCode
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND, _RATE_LIMITED = 401, 403, 404, 429
 _BAD_TOKEN = "Invalid credentials"  # noqa: S105 - what the Hub says of one, not one
 _DISABLED = "Access to this resource is disabled."
-_LOG_IN = "set HF_TOKEN, or log in with: hf auth login"
 
 
 class TryAgain(Exception):
@@ -33,14 +33,13 @@ def our_errors(what: str) -> Iterator[None]:
         yield
     except httpx2.TimeoutException as exc:
         msg = f"{what}: the Hub does not answer"
-        raise TryAgain(NetworkError(msg, hint="Check the network, and repeat it: what came so far is kept")) from exc
+        raise TryAgain(NetworkError(msg, hint=HintCode.CHECK_NETWORK)) from exc
     except (httpx2.UnsupportedProtocol, httpx2.TooManyRedirects, httpx2.InvalidURL) as exc:
         msg = f"{what}: the Hub leads nowhere ({exc})"
         raise DownloadFailed(msg) from exc
     except httpx2.HTTPError as exc:
         msg = f"{what}: the connection failed ({exc or type(exc).__name__})"
-        hint = "Check the network and HF_ENDPOINT, and repeat it: what came so far is kept"
-        raise TryAgain(NetworkError(msg, hint=hint)) from exc
+        raise TryAgain(NetworkError(msg, hint=HintCode.CHECK_NETWORK)) from exc
 
 
 def check(response: httpx2.Response, what: str, *, has_token: bool) -> None:
@@ -55,7 +54,7 @@ def check(response: httpx2.Response, what: str, *, has_token: bool) -> None:
         raise TryAgain(DownloadFailed(msg))
     if response.history and not code and status == _NOT_FOUND:
         msg = f"{what}: the file store does not have it"
-        raise DownloadFailed(msg, hint="Repeat it later, or tell the owner of the model")
+        raise DownloadFailed(msg, hint=HintCode.REPORT_TO_OWNER)
     if status in _TRANSIENT:
         raise TryAgain(_passing(status, what), _seconds(response))
     raise _final(status, code, said, what, has_token=has_token)
@@ -63,30 +62,27 @@ def check(response: httpx2.Response, what: str, *, has_token: bool) -> None:
 
 def _passing(status: int, what: str) -> DownloadFailed:
     if status == _RATE_LIMITED:
-        return DownloadFailed(
-            f"{what}: the Hub has had too many requests (429)", hint="Wait a while; who is logged in may ask more"
-        )
-    return DownloadFailed(f"{what}: the Hub has trouble ({status})", hint="Try again later: what came so far is kept")
+        return DownloadFailed(f"{what}: the Hub has had too many requests (429)", hint=HintCode.RATE_LIMIT)
+    return DownloadFailed(f"{what}: the Hub has trouble ({status})", hint=HintCode.RESUME_DOWNLOAD)
 
 
 def _final(status: int, code: str, said: str, what: str, *, has_token: bool) -> KnifeError:
     """Return the error for an answer that will not change; ``code`` and ``said`` are what its headers add."""
-    log_in = "" if has_token else f", and {_LOG_IN}"
-    private = "" if has_token else f"; if it is private, {_LOG_IN}"
     error: KnifeError = DownloadFailed(f"{what}: the Hub answered {status}")
     if code == "GatedRepo":
-        hint = f"Ask for access on its page at the Hub{log_in}"
+        hint = HintCode.REQUEST_ACCESS if has_token else HintCode.REQUEST_ACCESS_AND_LOG_IN
         error = HubAccessDenied(f"{what}: access is restricted by its authors", hint=hint)
     elif status == _UNAUTHORISED and _BAD_TOKEN in said:
-        error = HubAuthError(f"{what}: the Hub does not accept the token", hint="Check HF_TOKEN, or: hf auth login")
+        error = HubAuthError(f"{what}: the Hub does not accept the token", hint=HintCode.CHECK_TOKEN)
     elif said == _DISABLED:
         error = HubAccessDenied(f"{what}: the Hub has taken it out of service")
     elif code == "RevisionNotFound":
-        error = DownloadFailed(f"{what}: no such revision", hint="A revision is a branch, a tag or a commit")
+        error = DownloadFailed(f"{what}: no such revision", hint=HintCode.REVISION_FORMS)
     elif code == "EntryNotFound":
         error = DownloadFailed(f"{what}: the Hub lists that file and does not have it")
     elif code == "RepoNotFound" or status in (_UNAUTHORISED, _NOT_FOUND):
-        error = DownloadFailed(f"{what}: repository not found", hint=f"Check the name{private}")
+        hint = HintCode.CHECK_NAME if has_token else HintCode.CHECK_NAME_OR_LOG_IN
+        error = DownloadFailed(f"{what}: repository not found", hint=hint)
     elif status == _FORBIDDEN:
         error = HubAccessDenied(f"{what}: the Hub refuses it" + (f" ({said[:200]})" if said else ""))
     return error

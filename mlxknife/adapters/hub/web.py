@@ -14,6 +14,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 from mlxknife.adapters.hub import refusals
 from mlxknife.adapters.hub.chunks import Access
 from mlxknife.domain.errors import DownloadFailed, HubAuthError
+from mlxknife.domain.hints import HintCode
 from mlxknife.version import __version__
 
 _MAX_ANSWER = 64 * 1024 * 1024
@@ -92,7 +93,7 @@ class Web:
         )
         if not all(_HEADER.fullmatch(value) for value in headers.values()):
             msg = "The token holds characters that no token has"  # it is shown to nobody
-            raise HubAuthError(msg, hint="Check HF_TOKEN, or: hf auth login")
+            raise HubAuthError(msg, hint=HintCode.CHECK_TOKEN)
         return headers
 
     @contextmanager

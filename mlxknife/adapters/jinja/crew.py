@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from mlxknife.adapters.jinja.renderer import Renderer
 from mlxknife.domain.errors import ServerBusy, TemplateError
+from mlxknife.domain.hints import HintCode
 
 _JOBS = 1000
 """After how many a renderer is replaced, so that what it may gather in its memory goes with it."""
@@ -65,7 +66,7 @@ class Crew:
         with self._changed:
             if not self._changed.wait_for(lambda: self._is_closed or self._is_free(template), self._seconds):
                 msg = f"The chat template of the model was not free for {self._seconds:g} seconds"
-                raise ServerBusy(msg, retry_after=self._seconds, hint="Others use it; try again")
+                raise ServerBusy(msg, retry_after=self._seconds, hint=HintCode.TRY_AGAIN)
             if self._is_closed:
                 msg = "The renderers of templates are closed"
                 raise TemplateError(msg)

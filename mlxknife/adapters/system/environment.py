@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import attrs
 
 from mlxknife.domain.errors import StorageError, ValidationError
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.settings.values import ServerSettings, Settings
 
 _ADDRESS = re.compile(r"https?://[^/\s:?#]+(:\d{1,5})?(/\S*)?", re.ASCII)
@@ -116,7 +117,7 @@ def checked_endpoint(endpoint: str | None) -> str | None:
     """Return where the Hub is said to be. Raises ValidationError for what is no address."""
     if endpoint is not None and not _ADDRESS.fullmatch(endpoint):
         msg = f"HF_ENDPOINT is no address of a Hub: {endpoint!a}"
-        raise ValidationError(msg, hint="It begins with https:// or http://")
+        raise ValidationError(msg, hint=HintCode.URL_SCHEMES)
     return endpoint
 
 
@@ -155,4 +156,4 @@ def _config_file(environment: Mapping[str, str]) -> ConfigFile:
         return parse(data, ConfigFile)
     except ValueError as exc:
         msg = f"The config file is wrong: {path}: {exc}"
-        raise ValidationError(msg, hint="Its keys are hub_cache and workspace_home, both strings") from exc
+        raise ValidationError(msg, hint=HintCode.CONFIG_FILE_KEYS) from exc

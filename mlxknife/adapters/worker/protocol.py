@@ -15,6 +15,7 @@ from msgspec import MsgspecError, Struct, msgpack
 
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError
 from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError, RowStep
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.domain.serving.values.processes import HostedModel
 
@@ -65,19 +66,22 @@ class Trouble(Struct, array_like=True, frozen=True):
 
     code: str
     message: str
-    hint: str | None
+    hint: HintCode | None
+    hint_fields: dict[str, str]
     param: str | None
 
     @classmethod
     def of(cls, error: KnifeError) -> Trouble:
         """Write an error down."""
-        hint = None if error.hint is None else _clean(error.hint)
-        return cls(error.code, _clean(error.message), hint, error.param)
+        code = None if error.hint is None else error.hint.code
+        fields = {} if error.hint is None else {name: _clean(text) for name, text in error.hint.fields.items()}
+        return cls(error.code, _clean(error.message), code, fields, error.param)
 
     def error(self) -> KnifeError:
         """Return the error again, of the class that its code belongs to."""
         kind = _KINDS.get(self.code, EngineError)
-        return kind(self.message, hint=self.hint, param=self.param)
+        hint = None if self.hint is None else Hint(self.hint, **self.hint_fields)
+        return kind(self.message, hint=hint, param=self.param)
 
 
 class Ready(Struct, tag="ready", array_like=True, frozen=True):

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 
 from mlxknife.domain.errors import AccessDenied, ModelNotFound, StorageError, ValidationError
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.models.values.entries import Workspace
 from mlxknife.domain.models.values.snapshot import Location
 
@@ -45,7 +46,7 @@ class LocalWorkspaces:
             status = os.stat(full)
             if not stat.S_ISDIR(status.st_mode):
                 msg = f"Not a model folder but a file: {path}"
-                raise StorageError(msg, hint="Name the folder that holds config.json")
+                raise StorageError(msg, hint=HintCode.MODEL_FOLDER)
             os.listdir(full)
         except (FileNotFoundError, NotADirectoryError) as exc:
             msg = f"No model folder at {path}"
@@ -149,7 +150,7 @@ def _origin(sentinel: dict[str, object]) -> str | None:
 
 def _storage_error(exc: OSError, what: str, path: str) -> StorageError:
     if isinstance(exc, PermissionError):
-        return AccessDenied(f"{what} may not be read: {path}", hint="Check its permissions")
+        return AccessDenied(f"{what} may not be read: {path}", hint=HintCode.FOLDER_PERMISSIONS)
     if isinstance(exc, NotADirectoryError):
         return StorageError(f"{what} is not a folder: {path}")
     return StorageError(f"{what} cannot be read: {path}: {exc.strerror}")

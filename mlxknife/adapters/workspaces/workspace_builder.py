@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from mlxknife.adapters.workspaces import sentinel
 from mlxknife.adapters.workspaces.folders import SENTINEL
 from mlxknife.domain.errors import AccessDenied, StorageError, ValidationError
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.workspaces.values import Origin
 
 _MAKING = ".mlxk-making-"
@@ -61,7 +62,7 @@ class LocalWorkspaceBuilder:
     def _check(self, name: str, place: str) -> None:
         if name in ("", ".", "..") or name.startswith(".") or not name.isprintable() or "/" in name:
             msg = f"No workspace can be called {name!a}"
-            raise ValidationError(msg, hint="A name has no '/' and does not begin with '.'")
+            raise ValidationError(msg, hint=HintCode.WORKSPACE_NAME_FORM)
         if len(os.fsencode(name)) > _MAX_NAME:
             msg = f"The name of a workspace has {_MAX_NAME} bytes at most"
             raise ValidationError(msg)
@@ -112,7 +113,7 @@ def _become(made: str, place: str, name: str) -> None:
 
 def _taken(name: str) -> ValidationError:
     msg = f"There is something called '{name}' among the workspaces already"
-    return ValidationError(msg, hint=f"Choose another name, or remove it: mlxk rm {name} --force")
+    return ValidationError(msg, hint=Hint(HintCode.RENAME_OR_REMOVE, name=name))
 
 
 def _sync(folder: str) -> None:
@@ -137,7 +138,7 @@ def _our_errors(done: str) -> Iterator[None]:
         yield
     except PermissionError as exc:
         msg = f"Permission denied: the workspace could not be {done}"
-        raise AccessDenied(msg, hint="Check the permissions of the workspace home") from exc
+        raise AccessDenied(msg, hint=HintCode.WORKSPACE_PERMISSIONS) from exc
     except OSError as exc:
         msg = f"The workspace could not be {done}: {exc.strerror}"
         raise StorageError(msg) from exc

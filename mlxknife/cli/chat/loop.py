@@ -13,11 +13,13 @@ from mlxknife.cli.chat.lines import Lines, read_question
 from mlxknife.cli.chat.state import Conversation
 from mlxknife.cli.chat.stopping import noted_interrupts
 from mlxknife.cli.help_text import filled, terminal_width
+from mlxknife.cli.hints import hint_text
 from mlxknife.cli.render import speech
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.domain.errors import KnifeError, ValidationError
 from mlxknife.domain.generation.services.session import Session
 from mlxknife.domain.generation.values.generation import Outcome, PieceKind
+from mlxknife.domain.hints import HintCode
 
 _PROMPT, _MORE = ">>> ", "... "
 _HELP = (
@@ -133,7 +135,7 @@ class Loop:
         command = self._commands.get(word[1:])
         if command is None:
             msg = f"There is no command {word}"
-            raise ValidationError(msg, hint="/help names them all")
+            raise ValidationError(msg, hint=HintCode.CHAT_COMMANDS)
         command(rest.strip())
 
     def _answer(self, question: str) -> None:
@@ -226,7 +228,7 @@ class Loop:
     def _complain(self, error: KnifeError | OSError) -> None:
         text = error.message if isinstance(error, KnifeError) else f"{error.strerror}: {error.filename}"
         print_line((Span("error: ", Style.BAD), text), sys.stderr)
-        hint = error.hint if isinstance(error, KnifeError) else None
+        hint = hint_text(error.hint) if isinstance(error, KnifeError) else None
         if hint:
             print_line((Span("hint: ", Style.FAINT), hint), sys.stderr)
 

@@ -15,6 +15,7 @@ from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.rules import options as wishes
 from mlxknife.domain.generation.rules import prompts
 from mlxknife.domain.generation.values.generation import Message, Sampling, Wish
+from mlxknife.domain.hints import Hint, HintCode
 
 _MAX_FILE = 100 * 1000 * 1000
 _VERSION = 1
@@ -67,7 +68,7 @@ class Conversation:
         key = name.replace("-", "_")
         if key not in SETTINGS:
             msg = f"There is no setting '{name}'" if name else "No setting was named"
-            raise ValidationError(msg, hint=f"There are {', '.join(SETTINGS)}")
+            raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=", ".join(SETTINGS)))
         if key == "stop":
             wish = attrs.evolve(self.wish, stops=(value,) if value else ())
         elif key == "max_tokens":
@@ -93,7 +94,7 @@ def save(path: str, model: str, conversation: Conversation) -> None:
     place = _place(path)
     if os.path.exists(place) and not os.path.isfile(place):
         msg = f"{path} is {'a folder' if os.path.isdir(place) else 'no file'}"
-        raise ValidationError(msg, hint="Name a file in a folder that is there")
+        raise ValidationError(msg, hint=HintCode.FILE_IN_FOLDER)
     messages = [SavedTurn(message.role, _encodable(message.content)) for message in conversation.messages]
     system = None if conversation.system is None else _encodable(conversation.system)
     saved = Saved(_VERSION, _encodable(model), system, messages)

@@ -10,6 +10,7 @@ import attrs
 
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer, Failed
+from mlxknife.cli.arguments import UsageError
 from mlxknife.cli.console import Console
 from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.cli.wire_work import PullData, PulledFile
@@ -116,7 +117,7 @@ def _check_start(options: Options) -> None:
     hint = f"For a model of the Hub write ORG/{name}"
     if given == ["force"]:
         hint = f"mlxk pull {name} mends a damaged one; for a new one in the place of a sound one, first: mlxk rm {name}"
-    raise ValidationError(msg, hint=hint)
+    raise UsageError(msg, hint=hint)
 
 
 def _status(plan: PullPlan) -> Status:

@@ -9,6 +9,7 @@ import attrs
 
 from mlxknife.app import App
 from mlxknife.cli.answer import Answer, Failed
+from mlxknife.cli.arguments import UsageError
 from mlxknife.cli.console import Console
 from mlxknife.cli.wire_work import LocksData, MatchesData, NamedData, RemovedObject, RmData
 from mlxknife.domain.errors import (
@@ -17,8 +18,8 @@ from mlxknife.domain.errors import (
     KnifeError,
     LocksPresent,
     StorageError,
-    ValidationError,
 )
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.removal.values import Leftovers, RemovalPlan
 from mlxknife.domain.text.rules import display
 
@@ -52,7 +53,7 @@ def run(app: App, options: Options, console: Console) -> Answer:
     """Remove, after asking where there is doubt."""
     if (options.model is None) is not options.orphans:
         msg = "A model and --orphans do not go together" if options.orphans else "Name a model, or say --orphans"
-        raise ValidationError(msg, hint="See mlxk rm --help")
+        raise UsageError(msg, hint="See mlxk rm --help")
     try:
         return _sweep(app, options, console) if options.model is None else _remove(app, options.model, options, console)
     except KnifeError as error:
@@ -78,10 +79,10 @@ def _is_confirmed(plan: RemovalPlan, labels: tuple[str, ...], console: Console) 
     doubt = plan.doubt or ""
     if plan.needs_force:
         msg = f"Nothing removed: {doubt}"
-        raise ConfirmationRequired(msg, matches=labels, hint="To remove it all the same, repeat with --force")
+        raise ConfirmationRequired(msg, matches=labels, hint=HintCode.FORCE)
     if not console.can_ask:
         msg = f"Nothing removed, this needs a yes: {doubt}"
-        raise ConfirmationRequired(msg, matches=labels, hint="Repeat with --force, or with the full name")
+        raise ConfirmationRequired(msg, matches=labels, hint=HintCode.FORCE_OR_FULL_NAME)
     lines = ((f"  {target.label} ({display.size(target.size_bytes)})",) for target in plan.targets)
     models = "this model" if len(labels) == 1 else f"these {len(labels)} models"
     return console.confirms(lines, f"Remove {models}? {doubt[:1].upper()}{doubt[1:]}.")
@@ -96,7 +97,7 @@ def _sweep(app: App, options: Options, console: Console) -> Answer:
         if not console.can_ask:
             msg = f"Nothing removed, this needs a yes: leftovers of {display.size(found.size_bytes)}"
             names = tuple(f"{one.name}: {one.revision}" for one in removed)
-            raise ConfirmationRequired(msg, matches=names, hint="Repeat with --force")
+            raise ConfirmationRequired(msg, matches=names, hint=HintCode.FORCE)
         lines = ((f"  {one.name}: {one.revision} ({display.size(one.size_bytes)})",) for one in removed)
         if not console.confirms(lines, f"Remove {display.size(found.size_bytes)}?"):
             return _answer(None, "kept", "Nothing deleted", ())

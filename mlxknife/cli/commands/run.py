@@ -14,6 +14,7 @@ from mlxknife.app import App
 from mlxknife.cli import texts
 from mlxknife.cli.answer import Answer
 from mlxknife.cli.answer_file import AnswerFile
+from mlxknife.cli.arguments import UsageError
 from mlxknife.cli.asking import add_arguments
 from mlxknife.cli.console import Console
 from mlxknife.cli.interrupts import Interrupted, heeded_interrupts
@@ -25,11 +26,11 @@ from mlxknife.domain.generation.rules import options as wishes
 from mlxknife.domain.generation.rules import prompts
 from mlxknife.domain.generation.services.session import Session
 from mlxknife.domain.generation.values.generation import CacheShape, Message, Outcome, Piece, PieceKind, Sampling, Wish
+from mlxknife.domain.hints import HintCode
 
 __all__ = ["Options", "add_arguments", "run"]
 
 _STDIN = "-"
-_GREEDY = "Write the prompt before it, or behind a --"
 
 
 def _words(values: Iterable[str]) -> tuple[str, ...]:
@@ -148,10 +149,10 @@ def _talk(app: App, options: Options, console: Console, wish: Wish) -> Answer:
 def _check_talk(options: Options, console: Console) -> None:
     if console.is_for_program or options.out is not None or options.no_chat_template:
         msg = "A chat has no --json, --out or --no-chat-template"
-        raise ValidationError(msg, hint="Write a question behind the model")
+        raise UsageError(msg, hint="Write a question after the model")
     if not options.chat and any(len(stops) > 1 for stops in options.stop[-1:]):
         msg = f"Nothing is asked: --stop took all of {', '.join(map(repr, options.stop[-1]))}"
-        raise ValidationError(msg, hint=f"{_GREEDY}; -c begins a chat")
+        raise UsageError(msg, hint="Write the prompt before it, or after a --; -c starts a chat")
 
 
 def _system_text(options: Options) -> str | None:
@@ -172,7 +173,7 @@ def _messages(options: Options, *, has_pipes: bool) -> tuple[Message, ...]:
     if words[:1] == [_STDIN]:
         if not has_pipes:
             msg = "Reading from stdin is switched off"
-            raise FeatureDisabled(msg, hint="Set MLXK_ENABLE_PIPES to 1, or unset it")
+            raise FeatureDisabled(msg, hint=HintCode.ENABLE_PIPES)
         further = " ".join(words[1:])
         separator = texts.unescaped(options.separator)
         question = texts.from_stdin().rstrip("\n") + (separator + further if further else "")
@@ -184,7 +185,7 @@ def _context(name: str, *, has_prompt: bool) -> str:
         return texts.from_file(name)
     except FileNotFoundError as exc:
         msg = f"{exc.strerror}: {name}"
-        raise StorageError(msg, hint=None if has_prompt else f"--in takes every word behind it. {_GREEDY}") from exc
+        raise StorageError(msg, hint=None if has_prompt else HintCode.IN_TAKES_EVERY_WORD) from exc
 
 
 def _heard(

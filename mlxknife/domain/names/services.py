@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import attrs
 
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Entry, Workspace
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import naming, revisions, starters
@@ -65,7 +66,7 @@ class Finder:
         spec = naming.parse_spec(text)
         if spec.is_path and not self.knows_paths:
             msg = f"No model found matching '{text}'"
-            raise ModelNotFound(msg, hint="Use the name of a model, not a path")
+            raise ModelNotFound(msg, hint=HintCode.NAME_NOT_PATH)
         if spec.is_path or (self.knows_paths and self.workspaces.holds_model(text)):
             workspace = self.workspaces.at_path(text)
             return Place(self._name_of(workspace), workspace), None
@@ -76,7 +77,7 @@ class Finder:
             return Place(name, folders[name]), spec.revision
         if spec.revision is not None:
             msg = f"Workspace '{name}' has no revisions"
-            raise ModelNotFound(msg, hint=f"Use the plain name: {name}")
+            raise ModelNotFound(msg, hint=Hint(HintCode.PLAIN_NAME, name=name))
         return Place(name, homes[name]), None
 
     def _cached(self) -> dict[str, str]:
@@ -140,14 +141,14 @@ def _only_candidate(word: str, cached: Collection[str], at_home: Collection[str]
         raise ModelNotFound(msg, suggestions=suggestions, hint=_after_a_miss(word, suggestions))
     if len(found) > 1:
         msg = f"Multiple models match '{word}'"
-        raise AmbiguousMatch(msg, matches=found, hint="Use one of the full names")
+        raise AmbiguousMatch(msg, matches=found, hint=HintCode.FULL_NAMES)
     return found[0]
 
 
-def _after_a_miss(word: str, suggestions: Sequence[str]) -> str:
+def _after_a_miss(word: str, suggestions: Sequence[str]) -> Hint:
     if starters.named(word) is not None:
-        return f"Bring it with: mlxk pull {word}"
-    return f"Did you mean {suggestions[0]}?" if suggestions else "See what is there: mlxk list --all"
+        return Hint(HintCode.PULL_MODEL, name=word)
+    return Hint(HintCode.DID_YOU_MEAN, name=suggestions[0]) if suggestions else Hint(HintCode.LIST_MODELS)
 
 
 def workspace_entry(name: str, workspace: Workspace) -> Entry:

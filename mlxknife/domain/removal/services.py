@@ -8,6 +8,7 @@ from contextlib import suppress
 import attrs
 
 from mlxknife.domain.errors import LocksPresent, ModelNotFound, StorageError, ValidationError
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.models.values.entries import CachedRepo, Workspace
 from mlxknife.domain.names.rules import naming, revisions
 from mlxknife.domain.names.services import Finder, Place
@@ -46,7 +47,7 @@ class Remover:
         if not isinstance(place.folder, str):
             if not (place.folder.at_home or place.folder.is_managed):
                 msg = f"Not a workspace of mlxk: {place.folder.path}"
-                raise ValidationError(msg, hint="Only folders of the workspace home, or made by mlxk, are removed")
+                raise ValidationError(msg, hint=HintCode.REMOVABLE_FOLDERS)
             return RemovalPlan((self._target(place),), doubt="a workspace may be the only copy", needs_force=True)
         word = naming.parse_spec(spec).name
         doubt = None if naming.is_exact(word, place.name) else f"'{word}' is only a part of the name"
@@ -74,7 +75,7 @@ class Remover:
             there = {snapshot.commit for snapshot in self.store.repo(target.folder or "").snapshots}
             if there - {target.last_commit}:
                 msg = f"Another revision of '{target.name}' arrived meanwhile"
-                raise LocksPresent(msg, hint="Look again, and repeat it")
+                raise LocksPresent(msg, hint=HintCode.CHECK_AND_REPEAT)
 
     def leftovers(self) -> Leftovers:
         """Find what nobody needs. Raises StorageError, AccessDenied."""

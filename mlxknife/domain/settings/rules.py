@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.memory import rules as memory
 from mlxknife.domain.settings.values import ServerSettings
 
@@ -31,10 +32,10 @@ def check(settings: ServerSettings) -> None:
     for origin in settings.cors_origins:
         if _ORIGIN.fullmatch(origin) is None:
             msg = f"cors must be an origin such as https://app.example:3000, null, or *, not {origin!a}"
-            raise ValidationError(msg, hint="null stands for pages that are opened from a file", param="cors")
+            raise ValidationError(msg, hint=HintCode.NULL_ORIGIN, param="cors")
     if not settings.host.strip():
         msg = "host is empty"
-        raise ValidationError(msg, hint="127.0.0.1 is this machine only, 0.0.0.0 every address of it", param="host")
+        raise ValidationError(msg, hint=HintCode.LISTEN_ADDRESSES, param="host")
     check_key(settings.api_key)
     if settings.max_loaded is not None and len(set(settings.models)) > settings.max_loaded:
         msg = f"max_loaded is {settings.max_loaded}, and {len(set(settings.models))} models are to be kept"
@@ -45,7 +46,7 @@ def check_key(key: str | None) -> None:
     """Raise ValidationError for a key that would let everybody in, or nobody."""
     if key is not None and (not key.isascii() or not key.isprintable() or not key or key != key.strip()):
         msg = "api_key must be of visible ASCII characters, without spaces around: it travels in a header"
-        raise ValidationError(msg, hint="Leave it out to let everybody in who reaches the server", param="api_key")
+        raise ValidationError(msg, hint=HintCode.OMIT_API_KEY, param="api_key")
 
 
 def _within(name: str, value: float | None, low: int, high: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from mlxknife.domain.errors import DownloadFailed, ValidationError
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.text.rules.display import is_unprintable
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 
@@ -55,8 +56,8 @@ def wanted(files: Iterable[RemoteFile], include: Sequence[str], exclude: Sequenc
     )
     if files and not chosen:
         msg = "No file fits --include and --exclude"
-        more = ", ..." if len(files) > _NAMED else ""
-        raise ValidationError(msg, hint=f"There are {', '.join(file.name for file in files[:_NAMED])}{more}")
+        names = [file.name for file in files[:_NAMED]] + (["..."] if len(files) > _NAMED else [])
+        raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=", ".join(names)))
     return chosen
 
 

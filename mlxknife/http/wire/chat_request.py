@@ -109,7 +109,7 @@ def _message(turn: TurnBody, place: str) -> Message:
         refuse_what_does_not_work(turn, NOT_IN_MESSAGES)
     except Refusal as exc:
         msg = f"{place}.{exc.message}"
-        raise Refusal(msg, param=f"{place}.{exc.param}", hint=exc.hint) from exc
+        raise Refusal(msg, param=f"{place}.{exc.param}") from exc
     role = "system" if turn.role == "developer" else turn.role
     return Message(role, _content(turn, place), turn.name, turn.tool_call_id, turn.reasoning_content)
 

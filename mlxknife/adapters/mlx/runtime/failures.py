@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlxknife.domain.errors import EngineError, KnifeError
+from mlxknife.domain.hints import HintCode
 
 _RUST = "pyo3_runtime"
 """Where a panic of the tokenizers comes from, which is no Exception."""
-_HINT = "--debug shows where; mlxk health --verify tells whether its files are right"
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def our_errors(done: str) -> Iterator[None]:
         if not isinstance(exc, (Exception, SystemExit)) and type(exc).__module__ != _RUST:
             raise
         msg = f"The model could not be {done}: {_reason(exc)}"
-        raise EngineError(msg, hint=_HINT) from exc
+        raise EngineError(msg, hint=HintCode.DEBUG_OR_VERIFY) from exc
 
 
 def _reason(exc: BaseException) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.values.generation import GROUP_SIZES, CacheShape
+from mlxknife.domain.hints import Hint, HintCode
 
 _KEPT = 4
 """How many tokens at the head of a text are never forgotten, because attention leans on them; mlx-lm keeps as many."""
@@ -44,14 +45,14 @@ def check_guessing(model: Any, draft: Any) -> None:  # noqa: ANN401
         kinds = _kinds(one)
         if kinds != {"KVCache"}:
             msg = f"draft_model cannot be used here: {name} could not take back a wrong guess ({_listed(kinds)})"
-            raise ValidationError(msg, hint="Leave the draft model out")
+            raise ValidationError(msg, hint=Hint(HintCode.OMIT, name="draft_model"))
 
 
 def _check_bounded(model: Any) -> None:  # noqa: ANN401
     kinds = _kinds(model)
     if not kinds <= {"KVCache", "RotatingKVCache"}:
         msg = f"max_kv_size does not go with this model: its memory cannot be bounded ({_listed(kinds)})"
-        raise ValidationError(msg, hint="Leave max_kv_size out")
+        raise ValidationError(msg, hint=Hint(HintCode.OMIT, name="max_kv_size"))
 
 
 def _check_quantised(model: Any, group_size: int, bits: int) -> None:  # noqa: ANN401
@@ -62,7 +63,7 @@ def _check_quantised(model: Any, group_size: int, bits: int) -> None:  # noqa: A
     kinds = _kinds(model)
     if "KVCache" not in kinds or "RotatingKVCache" in kinds:
         msg = f"kv_bits does not go with this model: its memory cannot be quantised ({_listed(kinds)})"
-        raise ValidationError(msg, hint="Leave kv_bits out")
+        raise ValidationError(msg, hint=Hint(HintCode.OMIT, name="kv_bits"))
     layers = made(model, CacheShape())
     token = mx.array([[0]])
     mx.eval(model(token, cache=layers))
@@ -76,14 +77,14 @@ def _check_quantised(model: Any, group_size: int, bits: int) -> None:  # noqa: A
         mx.eval(model(token, cache=layers))
     except (ValueError, TypeError, RuntimeError, AttributeError) as exc:
         msg = f"kv_bits does not go with this model: {exc}"
-        raise ValidationError(msg, hint="Leave kv_bits out") from exc
+        raise ValidationError(msg, hint=Hint(HintCode.OMIT, name="kv_bits")) from exc
 
 
-def _better_size(widths: list[int]) -> str:
+def _better_size(widths: list[int]) -> Hint:
     sizes = [size for size in GROUP_SIZES if not any(width % size for width in widths)]
     if not sizes:
-        return "Leave kv_bits out: no group size goes with it"
-    return f"It can be {' or '.join(map(str, sizes))}"
+        return Hint(HintCode.OMIT, name="kv_bits")
+    return Hint(HintCode.CHOICES, values=", ".join(map(str, sizes)))
 
 
 def _kinds(model: Any) -> set[str]:  # noqa: ANN401

@@ -18,6 +18,7 @@ from mlxknife.adapters.mlx.text.scheduler import MlxBatches
 from mlxknife.adapters.mlx.text.turns import Turn
 from mlxknife.domain.errors import EngineError, ValidationError
 from mlxknife.domain.generation.values.generation import FinishReason, Step, TokenRequest
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.models.values.snapshot import Location
 
 
@@ -38,7 +39,7 @@ class MlxEngine:
                 tokenizer = vocabulary.tokenizer(place)
                 if guessing is not None and vocabulary.tokenizer(guessing).get_vocab() != tokenizer.get_vocab():
                     msg = "draft_model has other tokens than the model"
-                    raise ValidationError(msg, hint="Take a smaller model of the same family")
+                    raise ValidationError(msg, hint=HintCode.SMALLER_DRAFT)
                 models = [_model(path, None if has_gpu else profile) for path in (place, guessing) if path is not None]
             if guessing is not None:
                 kv_cache.check_guessing(*models)
@@ -93,7 +94,7 @@ class MlxTextModel:
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
         if backend is None:
             msg = "The tokenizer of this model cannot be served yet: it is not of the library 'tokenizers'"
-            raise EngineError(msg, hint="mlxk run answers with it")
+            raise EngineError(msg, hint=HintCode.USE_RUN)
         with our_errors("loaded"):
             return str(backend.to_str())
 
@@ -107,10 +108,10 @@ class MlxTextModel:
             models = self._models
             if not models:
                 msg = "The model is closed"
-                raise EngineError(msg, hint="Open it again")
+                raise EngineError(msg, hint=HintCode.REOPEN_MODEL)
             if not request.tokens:
                 msg = "prompt is empty"
-                raise ValidationError(msg, hint="This model needs something to go on from")
+                raise ValidationError(msg, hint=HintCode.NONEMPTY_PROMPT)
             memory, made = self._memory, list[int]()
             start = memory.prepare(request.tokens, request.cache)
             try:

@@ -18,6 +18,7 @@ from mlxknife.adapters.mlx.text.sampling import processors, sampler
 from mlxknife.adapters.mlx.text.sequential_runner import OneByOne
 from mlxknife.domain.errors import EngineError, ValidationError
 from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError, RowStep
+from mlxknife.domain.hints import HintCode
 
 _FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError)
 """What MLX and mlx-lm raise in the middle of their work."""
@@ -86,7 +87,7 @@ class MlxBatches:
         self._open_runner()
         if row.id in self._waiting or row.id in self._running:
             msg = f"id {row.id} belongs to a row that has not ended"
-            raise ValidationError(msg, hint="Give each row an id of its own")
+            raise ValidationError(msg, hint=HintCode.UNIQUE_ROW)
         row.check_vocabulary(self._vocabulary)
         self._waiting[row.id] = row
 
@@ -135,7 +136,7 @@ class MlxBatches:
     def _open_runner(self) -> Runner:
         if self._runner is None:
             msg = "The model is closed"
-            raise EngineError(msg, hint="Open it again")
+            raise EngineError(msg, hint=HintCode.REOPEN_MODEL)
         return self._runner
 
     def _new_runner(self) -> Runner:
@@ -267,10 +268,10 @@ def _can_be_cut(layer: Any) -> bool:  # noqa: ANN401
 
 def _no_numbers() -> EngineError:
     msg = "The model could not be run: it gave no numbers to choose a token by"
-    return EngineError(msg, hint="mlxk health --verify tells whether its files are right")
+    return EngineError(msg, hint=HintCode.VERIFY_FILES)
 
 
 def _gave_up(exc: BaseException) -> EngineError:
-    error = EngineError(f"The model could not be run: {exc}", hint="--debug shows where")
+    error = EngineError(f"The model could not be run: {exc}", hint=HintCode.DEBUG)
     error.__cause__ = exc
     return error

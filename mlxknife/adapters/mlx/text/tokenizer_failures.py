@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlxknife.domain.errors import EngineError, KnifeError
+from mlxknife.domain.hints import HintCode
 
 _RUST = "pyo3_runtime"
 """Where a panic of the library comes from, which is no Exception."""
-_HINT = "--debug shows where; mlxk health --verify tells whether its files are right"
 
 
 @contextmanager
@@ -23,4 +23,4 @@ def our_errors(done: str) -> Iterator[None]:
         if not isinstance(exc, Exception) and type(exc).__module__ != _RUST:
             raise
         msg = f"The tokenizer of the model could not {done}: {str(exc) or type(exc).__name__}"
-        raise EngineError(msg, hint=_HINT) from exc
+        raise EngineError(msg, hint=HintCode.DEBUG_OR_VERIFY) from exc

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlxknife.domain.errors import EngineError
+from mlxknife.domain.hints import HintCode
 
 
 class Turn:
@@ -23,7 +24,7 @@ class Turn:
         if not self._lock.acquire(blocking=False):
             if self._owner == threading.get_ident():
                 msg = "An answer of this model is still open in this thread"
-                raise EngineError(msg, hint="Read it to its end, or close it")
+                raise EngineError(msg, hint=HintCode.FINISH_ANSWER)
             self._lock.acquire()
         self._owner = threading.get_ident()
         try:

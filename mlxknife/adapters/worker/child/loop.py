@@ -24,6 +24,7 @@ from mlxknife.adapters.worker.protocol import (
     packed,
 )
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError
+from mlxknife.domain.hints import HintCode
 from mlxknife.ports.engines.batches import Batches
 from mlxknife.ports.engines.loaders import Loader
 
@@ -66,7 +67,7 @@ def _loaded(line: _Line, start: Start, loader: Loader) -> Batches | None:
             message = packed(Ready(model, time.monotonic() - began))
         except (OverflowError, UnicodeError) as exc:
             msg = f"The tokenizer or the template of this model cannot be served: {exc}"
-            raise EngineError(msg, hint="mlxk run answers with it") from exc
+            raise EngineError(msg, hint=HintCode.USE_RUN) from exc
     except KnifeError as exc:
         line.send(packed(Failed(Trouble.of(exc))))
         return None

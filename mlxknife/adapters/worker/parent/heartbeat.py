@@ -8,6 +8,7 @@ from collections.abc import Callable
 import attrs
 
 from mlxknife.domain.errors import WorkerLost
+from mlxknife.domain.hints import HintCode
 
 _BEATS = 8
 """Signs of life that may be missed."""
@@ -88,4 +89,4 @@ class Watch:
     def _hang(self, how: str) -> None:
         self.close()
         msg = f"The process of the model hung: {how}"
-        self._on_hang(WorkerLost(msg, hint="The next request starts another one"))
+        self._on_hang(WorkerLost(msg, hint=HintCode.RETRY_STARTS_PROCESS))

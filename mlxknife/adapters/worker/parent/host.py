@@ -13,6 +13,7 @@ from mlxknife.adapters.worker.parent.process import ModelProcess, ending
 from mlxknife.adapters.worker.protocol import Ask, Beat, Drop, Failed, Ready, Stepped, ToParent, packed
 from mlxknife.domain.errors import KnifeError, ValidationError, WorkerLost
 from mlxknife.domain.generation.values.rows import BatchStep, Row
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.serving.values.processes import Fell, HostEvent, Loaded
 
 _LARGEST = 2**63
@@ -140,9 +141,9 @@ class WorkerHost:
             last = last[-_MAX_WORDS:].partition(" ")[2]
         if last:
             msg += f"; it last wrote: {last}"
-        hint = "The next request starts another one"
+        hint = HintCode.RETRY_STARTS_PROCESS
         if status == -signal.SIGKILL:
-            hint = "The system does so where memory runs out; a smaller model takes less"
+            hint = HintCode.KILLED_FOR_MEMORY
         error = WorkerLost(msg, hint=hint)
         if words:
             error.add_note(words)

@@ -12,6 +12,7 @@ from mlxknife.adapters.worker.parent.process import ModelProcess
 from mlxknife.adapters.worker.protocol import Start, packed
 from mlxknife.domain.errors import EngineError
 from mlxknife.domain.generation.values.rows import Row
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.domain.serving.values.processes import Fell, HostEvent
 from mlxknife.ports.engines.hosts import Host
@@ -55,7 +56,7 @@ class _NeverStarted:
 
     def __init__(self, reason: OSError, on_event: Callable[[HostEvent], None]) -> None:
         msg = f"No process could be started for the model: {reason.strerror or reason}"
-        error = EngineError(msg, hint="The system allows no more processes or open files; close some")
+        error = EngineError(msg, hint=HintCode.PROCESS_LIMIT)
         error.__cause__ = reason
         self._telling = asyncio.get_running_loop().call_soon(on_event, Fell(error))
 

@@ -8,11 +8,12 @@ import attrs
 
 from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.errors import ModelNotRunnable
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.info import ModelInfo, ModelType
 from mlxknife.domain.models.values.snapshot import FileFact, Location, SnapshotFacts
 
-_OTHER_WORK = {ModelType.EMBEDDING: "It makes embeddings", ModelType.AUDIO: "It is a speech model"}
+_OTHER_WORK = {ModelType.EMBEDDING: HintCode.EMBEDDING_MODEL, ModelType.AUDIO: HintCode.SPEECH_MODEL}
 
 
 @attrs.frozen
@@ -60,8 +61,8 @@ def runnable(catalog: Catalog, spec: str, called: str | None = None) -> Runnable
         info = attrs.evolve(info, name=called)
     if not info.integrity.healthy or location is None:
         msg = f"'{info.name}' cannot be run: {info.reason}"
-        hint = f"Bring what is missing with: mlxk pull {info.name}" if info.cached else f"See mlxk show {info.name}"
-        raise ModelNotRunnable(msg, hint=hint)
+        hint = HintCode.PULL_MISSING_FILES if info.cached else HintCode.SHOW_MODEL
+        raise ModelNotRunnable(msg, hint=Hint(hint, name=info.name))
     if info.traits.model_type in _OTHER_WORK:
         msg = f"'{info.name}' does not generate text"
         raise ModelNotRunnable(msg, hint=_OTHER_WORK[info.traits.model_type])

@@ -8,13 +8,13 @@ import attrs
 
 from mlxknife.domain.errors import ContextLengthExceeded, ValidationError
 from mlxknife.domain.generation.values.generation import GROUP_SIZES, CacheShape, Message, Sampling, TokenRequest, Wish
+from mlxknife.domain.hints import Hint, HintCode
 
 MAX_TOKENS = 4096
 """How long an answer may get where nobody said."""
 
 _OURS = Sampling(temperature=0.7, top_p=0.95, top_k=0, min_p=0.0, repetition_penalty=1.0)
 _KV_BITS = (2, 3, 4, 5, 6, 8)
-_SHORTER = "Shorten the prompt or its context, or take a model with a longer window"
 _MAX_SEED = 2**63 - 1
 
 
@@ -34,7 +34,7 @@ def check(wish: Wish, *, has_draft: bool = False) -> None:
         raise ValidationError(msg, param="stops")
     if any(not stop for stop in wish.stops):
         msg = "stop is empty"
-        raise ValidationError(msg, hint="Leave it out, or name a text", param="stop")
+        raise ValidationError(msg, hint=HintCode.NONEMPTY_STOP, param="stop")
 
 
 def _check_cache(cache: CacheShape, *, has_draft: bool) -> None:
@@ -48,7 +48,7 @@ def _check_cache(cache: CacheShape, *, has_draft: bool) -> None:
     if has_draft and (cache.bits is not None or cache.window is not None):
         name = "kv_bits" if cache.bits is not None else "max_kv_size"
         msg = f"{name} and draft_model do not go together: a guess that was wrong could not be taken back"
-        raise ValidationError(msg, hint=f"Leave one of them out: {name} saves memory, draft_model time")
+        raise ValidationError(msg, hint=Hint(HintCode.OMIT_ONE, name=name, other="draft_model"))
 
 
 def declared(generation_config: Mapping[str, object]) -> Sampling:
@@ -77,7 +77,7 @@ def check_length(messages: Sequence[Message], vocabulary: Collection[str], windo
         return
     if length >= window * max(map(len, vocabulary), default=length):
         msg = f"The prompt has {length} characters, and the model reads at most {window} tokens in all"
-        raise ContextLengthExceeded(msg, hint=_SHORTER)
+        raise ContextLengthExceeded(msg, hint=HintCode.SHORTEN_PROMPT)
 
 
 def settled(
@@ -89,7 +89,7 @@ def settled(
     """
     if window is not None and len(tokens) >= window:
         msg = f"The prompt has {len(tokens)} tokens, and the model reads at most {window} in all"
-        raise ContextLengthExceeded(msg, hint=_SHORTER)
+        raise ContextLengthExceeded(msg, hint=HintCode.SHORTEN_PROMPT)
     theirs = declared(generation_config)
     values = {
         field.name: next(

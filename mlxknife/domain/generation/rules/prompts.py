@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.values.generation import Message
+from mlxknife.domain.hints import HintCode
 
 _BREAK = "\n\n"
 
@@ -20,7 +21,7 @@ def assembled(
     parts = [text for text in words if text.strip()]
     if not parts and not context:
         msg = "The prompt is empty"
-        raise ValidationError(msg, hint="Write what you want to know, or - to read it from stdin")
+        raise ValidationError(msg, hint=HintCode.WRITE_PROMPT)
     files = [f"{name}:\n{_BREAK[0]}{text.rstrip()}" for name, text in context]
     question = Message("user", _BREAK.join([*files, *(part.rstrip("\n") for part in parts)]))
     return (*instructed(system), question)
@@ -31,7 +32,7 @@ def check(messages: Sequence[Message]) -> None:
     for message in messages:
         if not isinstance(message, Message):
             msg = f"A conversation is made of Message values, not of {type(message).__name__}"
-            raise ValidationError(msg, hint='Write mlxknife.Message("user", "What is ...?")')
+            raise ValidationError(msg, hint=HintCode.WRITE_MESSAGE)
     if not messages:
         msg = "The conversation is empty"
         raise ValidationError(msg)

@@ -24,6 +24,7 @@ from mlxknife.domain.generation.values.generation import (
     Usage,
     Wish,
 )
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.memory import rules as memory
 from mlxknife.domain.models.values.info import ModelInfo
 from mlxknife.domain.text.rules import display
@@ -146,7 +147,7 @@ class Chat:
         """
         if profile is not None and profile not in memory.PROFILES:
             msg = f"There is no CPU profile '{profile}'"
-            raise ValidationError(msg, hint=f"There are {', '.join(memory.PROFILES)}")
+            raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=", ".join(memory.PROFILES)))
         found = runnable(self.catalog, spec)
         guessing = None if draft is None else runnable(self.catalog, draft)
         chosen = self._fitting([found] if guessing is None else [found, guessing], profile, window)
@@ -179,7 +180,7 @@ class Chat:
             names = " and ".join(f"'{found.info.name}'" for found in models)
             verb = "needs" if len(models) == 1 else "need"
             msg = f"{names} {verb} {display.size(least)} of memory, and {display.size(free)} are free"
-            raise NotEnoughMemory(msg, hint="Close what you do not need, or take a smaller or more quantised model")
+            raise NotEnoughMemory(msg, hint=HintCode.FREE_MEMORY)
         return wanted or memory.profile(need, free)
 
 

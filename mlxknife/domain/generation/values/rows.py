@@ -6,6 +6,7 @@ import attrs
 
 from mlxknife.domain.errors import KnifeError, ValidationError
 from mlxknife.domain.generation.values.generation import FinishReason, Sampling
+from mlxknife.domain.hints import HintCode
 
 MAX_TOP_LOGPROBS = 20
 """How many likely tokens can be told for each place; as many as OpenAI tells."""
@@ -35,7 +36,7 @@ class Row:
         """Raise ValidationError for a value that can mean nothing, naming it."""
         if not self.prompt:
             msg = "prompt is empty"
-            raise ValidationError(msg, hint="An answer needs at least one token to go on from", param="prompt")
+            raise ValidationError(msg, hint=HintCode.NONEMPTY_PROMPT, param="prompt")
         _within("max_tokens", self.max_tokens, 1, _MAX_INT)
         sampling = self.sampling
         _within("temperature", sampling.temperature, 0.0, 100.0)
@@ -59,7 +60,7 @@ class Row:
             strange = next((token for token in tokens if not 0 <= token < size), None)
             if strange is not None:
                 msg = f"{name} has token {strange}, and the model knows 0 to {size - 1}"
-                raise ValidationError(msg, hint="Take the tokens of this model's own tokenizer", param=name)
+                raise ValidationError(msg, hint=HintCode.MODEL_TOKENS, param=name)
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mlxknife.domain.errors import AmbiguousMatch, ValidationError
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.entries import ModelSpec
 from mlxknife.domain.text.rules.display import is_unprintable
 
@@ -36,7 +37,7 @@ def parse_spec(text: str) -> ModelSpec:
     address = _ADDRESS.match(text)
     if address is not None:
         msg = "The address of a page is not the name of a model"
-        raise ValidationError(msg, hint=f"Write {address[1] or 'ORG/MODEL'}")
+        raise ValidationError(msg, hint=Hint(HintCode.WRITE, text=address[1] or "ORG/MODEL"))
     name, at, revision = text.partition("@")
     _check_words(name, "Model name", MAX_NAME)
     if at:
@@ -47,7 +48,7 @@ def parse_spec(text: str) -> ModelSpec:
 def _check_words(text: str, what: str, limit: int) -> None:
     if not text.strip():
         msg = f"{what} is empty"
-        raise ValidationError(msg, hint="Write ORG/MODEL, the last part of a name, or ORG/MODEL@REVISION")
+        raise ValidationError(msg, hint=HintCode.NAME_FORMS)
     if len(text) > limit:
         msg = f"{what} too long: {len(text)}/{limit} characters"
         raise ValidationError(msg)
@@ -56,7 +57,7 @@ def _check_words(text: str, what: str, limit: int) -> None:
         raise ValidationError(msg)
     if ".." in text or "//" in text or "\\" in text or text.startswith("/") or text.endswith("/"):
         msg = f"{what} is not allowed: {text!r} contains '..', '//', a backslash or a slash at an end"
-        hint = "To name a folder, start with ./, ../, / or ~" if limit == MAX_NAME else None
+        hint = HintCode.FOLDER_FORMS if limit == MAX_NAME else None
         raise ValidationError(msg, hint=hint)
 
 
@@ -68,7 +69,7 @@ def check_repo_id(name: str) -> None:
     """Raise ValidationError for a name that no model on the Hub can have."""
     if not _is_repo_id(name):
         msg = f"No model on the Hub can be called {name!r}"
-        raise ValidationError(msg, hint="A name is ORG/MODEL, of letters, digits, '-', '_' and single '.'")
+        raise ValidationError(msg, hint=HintCode.REPO_ID_FORM)
 
 
 def check_revision(text: str) -> None:
@@ -97,7 +98,7 @@ def name_on_hub(word: str, cached: Iterable[str]) -> str:
         preferred = f"{DEFAULT_OWNER}/{word}"
         if len(found) > 1 and preferred not in found:
             msg = f"Multiple models match '{word}'"
-            raise AmbiguousMatch(msg, matches=tuple(found), hint="Use one of the full names")
+            raise AmbiguousMatch(msg, matches=tuple(found), hint=HintCode.FULL_NAMES)
         word = found[0] if len(found) == 1 else preferred
     check_repo_id(word)
     return word

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import naming
@@ -59,7 +60,7 @@ def only_snapshot(name: str, repo: CachedRepo, revision: str) -> CachedSnapshot:
     found = named_snapshots(repo, revision)
     if len(found) > 1:
         msg = f"Multiple revisions of '{name}' match '{revision}'"
-        raise AmbiguousMatch(msg, available_hashes=found, hint="Write more characters of the hash")
+        raise AmbiguousMatch(msg, available_hashes=found, hint=HintCode.LONGER_HASH)
     if not found or found[0] not in snapshots:
         msg = f"No revision '{revision}' of '{name}' in the cache"
         raise ModelNotFound(msg, available_hashes=tuple(sorted(snapshots)))

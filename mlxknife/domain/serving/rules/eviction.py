@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from mlxknife.domain.errors import NotEnoughMemory
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.text.rules import display
 
 _LONGEST_PAUSE = 60.0
@@ -57,7 +58,7 @@ def room_for(name: str, size: int, occupants: Sequence[Occupant], limits: Limits
     free = limits.memory_bytes
     if free is not None and size > free:
         msg = f"'{name}' needs {display.size(size)} of memory, and a server may use {display.size(free)}"
-        raise NotEnoughMemory(msg, hint="Close what you do not need, or take a smaller or more quantised model")
+        raise NotEnoughMemory(msg, hint=HintCode.FREE_MEMORY)
     staying = sorted(occupants, key=lambda one: (one.is_used, one.is_kept, one.last_used), reverse=True)
     leaving = list[Occupant]()
     while staying and not _fits(size, staying, limits):

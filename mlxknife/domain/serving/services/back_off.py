@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from mlxknife.domain.errors import WorkerLost
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.serving.rules import eviction
 from mlxknife.domain.serving.services.servable_models import Served
 from mlxknife.ports.system.system import System
@@ -42,7 +43,7 @@ class FallBook:
         left = self._left(served)
         if left > 0:
             msg = f"'{served.info.name}' fell {self._falls[served.key].count} times in a row"
-            raise WorkerLost(msg, retry_after=left, hint="mlxk health --verify tells whether it is whole")
+            raise WorkerLost(msg, retry_after=left, hint=HintCode.VERIFY_FILES)
 
     def _left(self, served: Served) -> float:
         falls = self._falls.get(served.key)

@@ -11,6 +11,7 @@ from mlxknife.domain.errors import KnifeError, WorkerLost
 from mlxknife.domain.generation.services.answer_stream import Narration
 from mlxknife.domain.generation.values.requests import Told
 from mlxknife.domain.generation.values.rows import BatchStep, RowStep
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.serving.services.servable_models import Prepared, Served
 from mlxknife.domain.serving.values.processes import HostedModel
 from mlxknife.ports.engines.hosts import Host
@@ -123,7 +124,7 @@ class Resident:
 
     def lost(self) -> WorkerLost:
         """Return the error for whoever comes too late."""
-        return WorkerLost(f"The process of '{self.name}' is gone", hint="Ask again: it is started anew")
+        return WorkerLost(f"The process of '{self.name}' is gone", hint=HintCode.RETRY_STARTS_PROCESS)
 
     def _tell(self, answer: Answer, step: RowStep) -> bool:
         told: Told | KnifeError

@@ -12,6 +12,7 @@ import attrs
 
 from mlxknife.domain.errors import InternalError, KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
 from mlxknife.domain.generation.values.rows import BatchStep
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.memory import rules as memory
 from mlxknife.domain.serving.rules import eviction
 from mlxknife.domain.serving.rules.eviction import Limits, Occupant, Room
@@ -288,7 +289,7 @@ def _is_replaced(before: Served, now: Served) -> bool:
 
 def _not_begun(served: Served, exc: Exception) -> InternalError:
     """Return what a client is told of a defect; what it was stands in a note, for the log."""
-    error = InternalError(f"'{served.info.name}' could not be started", hint="The log of the server says why")
+    error = InternalError(f"'{served.info.name}' could not be started", hint=HintCode.SERVER_LOG)
     error.add_note(f"{type(exc).__name__}: {exc}")
     error.__cause__ = exc
     return error

@@ -16,6 +16,7 @@ from mlxknife.domain.generation.services.answer_stream import Narration
 from mlxknife.domain.generation.values.generation import Message, Wish
 from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, Wanted
 from mlxknife.domain.generation.values.rows import Row
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.memory import rules as memory
 from mlxknife.domain.models.values.info import ModelInfo
 from mlxknife.domain.models.values.snapshot import Location
@@ -133,7 +134,7 @@ class Serving:
         served = Served(attrs.evolve(found, info=attrs.evolve(found.info, name=name)))
         if name in self._own and self.find(name).key != served.key:
             msg = f"Two models would be called '{name}'"
-            raise ValidationError(msg, hint="Give one of the folders another name")
+            raise ValidationError(msg, hint=HintCode.RENAME_FOLDER)
         own = _Own(again, name)
         self._own |= {spec: own, name: own}
         self._found |= dict.fromkeys((spec, name), (self.system.ticks(), served))

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.tee.values import Job
 
 NOT_FOUND = 127
@@ -29,7 +30,7 @@ def jobs(texts: Sequence[str], *, may_ssh: bool) -> tuple[Job, ...]:
     """Return what several command lines ask for. Raises ValidationError for the first that nobody could run."""
     if not texts:
         msg = "No command was given"
-        raise ValidationError(msg, hint='Quote each with its words: mlx-tee "mlxk run MODEL -" "mlxk run OTHER -"')
+        raise ValidationError(msg, hint=HintCode.QUOTE_COMMANDS)
     if len(texts) > _MOST:
         msg = f"{len(texts)} commands are too many: {_MOST} can run at once"
         raise ValidationError(msg)
@@ -46,11 +47,11 @@ def job(text: str, *, may_ssh: bool) -> Job:
         host, command = _sent(command)
         if not may_ssh:
             msg = f"'@{host}:' would run a command on another machine"
-            raise ValidationError(msg, hint="Allow that with --ssh")
+            raise ValidationError(msg, hint=HintCode.ALLOW_SSH)
     operator = _operator(command)
     if operator is not None:
         msg = f"No shell runs '{command}': its {operator} would mean nothing"
-        raise ValidationError(msg, hint=f"Quote the {operator}, or let a shell run it: sh -c '...'")
+        raise ValidationError(msg, hint=Hint(HintCode.QUOTE_OPERATOR, operator=operator))
     try:
         words = tuple(shlex.split(command))
     except ValueError as exc:
@@ -58,7 +59,7 @@ def job(text: str, *, may_ssh: bool) -> Job:
         raise ValidationError(msg) from exc
     if not words or words[0].startswith("-") or not words[0]:
         msg = f"'{text}' is no command"
-        raise ValidationError(msg, hint="Quote each command with its words: mlx-tee 'mlxk run MODEL -' 'wc -w'")
+        raise ValidationError(msg, hint=HintCode.QUOTE_COMMANDS)
     return Job(command, words, host)
 
 
@@ -94,8 +95,7 @@ def _sent(text: str) -> tuple[str, str]:
     host, colon, command = text[1:].partition(":")
     if not colon or not _HOST.fullmatch(host):
         msg = f"'{text}' names no machine"
-        hint = "@HOST:CMD or @USER@HOST:CMD; a port, or an address with colons, has its place in ~/.ssh/config"
-        raise ValidationError(msg, hint=hint)
+        raise ValidationError(msg, hint=HintCode.SSH_FORMS)
     return host, command.strip()
 
 

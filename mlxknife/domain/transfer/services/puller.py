@@ -8,6 +8,7 @@ from contextlib import suppress
 import attrs
 
 from mlxknife.domain.errors import HubOffline, LocksPresent, ModelNotFound, StorageError, ValidationError
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.models.values.hashes import HashJob, RecordedHash
 from mlxknife.domain.models.values.snapshot import Location
@@ -44,7 +45,7 @@ class Puller:
         words = naming.parse_spec(spec)
         if words.is_path:
             msg = f"Only models of the Hub can be pulled, and this is a path: {spec}"
-            raise ValidationError(msg, hint="Write ORG/MODEL, or MODEL for one of mlx-community")
+            raise ValidationError(msg, hint=HintCode.HUB_NAME)
         cached = (naming.repo_name(folder) for folder in self.finder.store.folders())
         return naming.name_on_hub(words.name, cached), words.revision
 
@@ -56,7 +57,7 @@ class Puller:
         name, revision = self.name(spec)
         if revision is not None and request.revision is not None and revision != request.revision:
             msg = f"Two revisions are named: {revision} and {request.revision}"
-            raise ValidationError(msg, hint="Write either ORG/MODEL@REVISION or --revision")
+            raise ValidationError(msg, hint=HintCode.REVISION_ONCE)
         asked = request.revision if request.revision is not None else revision
         revision = revisions.MAIN if asked is None else asked
         naming.check_revision(revision)
@@ -154,7 +155,7 @@ class Puller:
         if plan.bytes_to_fetch > free:
             needed, there = display.size(plan.bytes_to_fetch), display.size(free)
             msg = f"Not enough free disk space: {needed} needed, {there} free"
-            raise StorageError(msg, hint="Make room, for example with mlxk rm, or mlxk rm --orphans")
+            raise StorageError(msg, hint=HintCode.FREE_DISK_SPACE)
 
     def _offline(self, draft: PullPlan, revision: str) -> PullPlan:
         """Answer from the cache alone: a model that is whole needs no network."""
@@ -166,12 +167,12 @@ class Puller:
                 entry = self.finder.cached_entry(draft.name, draft.folder, None if spec == draft.name else revision)
         if entry is None or entry.location is None:
             msg = f"'{spec}' is not in the cache, and offline mode is on"
-            raise HubOffline(msg, hint="Unset HF_HUB_OFFLINE to download it")
+            raise HubOffline(msg, hint=HintCode.UNSET_OFFLINE)
         finding = self.inspector.finding(entry, self.inspector.facts(entry))
         if finding is not None or draft.is_forced or entry.commit is None:
             msg = f"'{spec}' cannot be downloaded again in offline mode"
             reason = f" ({finding.reason})" if finding is not None else ""
-            raise HubOffline(msg + reason, hint="Unset HF_HUB_OFFLINE")
+            raise HubOffline(msg + reason, hint=HintCode.UNSET_OFFLINE)
         commit = RemoteCommit(draft.name, entry.commit, ())
         return attrs.evolve(draft, commit=commit, is_in_place=True, is_offline=True)
 

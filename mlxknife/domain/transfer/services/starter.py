@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from mlxknife.domain.errors import ModelNotFound, ValidationError
+from mlxknife.domain.hints import HintCode
 from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.models.values.starter import Starter, StarterPlan
 from mlxknife.domain.names.rules import starters
@@ -42,7 +43,7 @@ class StarterPuller:
             return StarterPlan(starter)
         if not there.is_managed or there.origin != starter.origin:
             msg = f"Another workspace is called '{name}': {there.path}"
-            raise ValidationError(msg, hint="Move it away, and repeat it")
+            raise ValidationError(msg, hint=HintCode.MOVE_AND_REPEAT)
         entry = workspace_entry(name, there)
         finding = self.inspector.finding(entry, self.inspector.facts(entry))
         if finding is None:
