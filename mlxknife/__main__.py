@@ -39,7 +39,7 @@ def main_tee() -> int:
 def _open_app() -> App:
     from mlxknife.wiring.app import open_app  # noqa: PLC0415 - --version and --help need none of it
 
-    return open_app(may_fork=True)
+    return open_app()
 
 
 if __name__ == "__main__":

@@ -36,7 +36,6 @@ if TYPE_CHECKING:  # a command pays for the import of what it uses only, and the
     from mlxknife.ports.system.programs import Programs
     from mlxknife.ports.system.runtime_inventory import RuntimeInventory
     from mlxknife.ports.system.system import System
-    from mlxknife.ports.system.workers import Workers
     from mlxknife.ports.workspaces.importer import Importer
     from mlxknife.ports.workspaces.workspace_builder import WorkspaceBuilder
 
@@ -54,7 +53,6 @@ class App:
     inspector: Inspector
     hasher: Hasher
     proofs: Proofs
-    workers: Workers
     open_inventory: Callable[[], RuntimeInventory] = attrs.field(repr=False)
     """Opens what knows the installed packages, which a transfer does not need."""
     open_removal_store: Callable[[], RemovalStore] = attrs.field(repr=False)
@@ -84,7 +82,7 @@ class App:
         """``list`` and ``show``."""
         from mlxknife.domain.catalog.services.catalog import Catalog  # noqa: PLC0415
 
-        return Catalog(self.finder, self.inspector, self.open_inventory(), self._verifier, self.workers)
+        return Catalog(self.finder, self.inspector, self.open_inventory(), self._verifier)
 
     @cached_property
     def removal_store(self) -> RemovalStore:
@@ -149,7 +147,7 @@ class App:
         """``health``."""
         from mlxknife.domain.integrity.services.health import Health  # noqa: PLC0415
 
-        return Health(self.finder, self.inspector, self._verifier, self.workers)
+        return Health(self.finder, self.inspector, self._verifier)
 
     @cached_property
     def tee(self) -> Tee:

@@ -8,13 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import attrs
-
 from mlxknife.adapters.folder.hashing import ThreadedHasher
 from mlxknife.adapters.folder.reader import FolderReader
 from mlxknife.adapters.hfcache.proofs import CacheProofs
 from mlxknife.adapters.hfcache.store import HfCache
-from mlxknife.adapters.process.workers import ForkedWorkers, SerialWorkers
 from mlxknife.adapters.system.accelerator import has_gpu
 from mlxknife.adapters.system.environment import check_timeouts, checked_endpoint, server_settings, settle
 from mlxknife.adapters.system.machine import Machine
@@ -49,15 +46,11 @@ def open_app(
     hub_cache: str | os.PathLike[str] | None = None,
     workspace_home: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
-    may_fork: bool = False,
 ) -> App:
     """Open the product: the services over the real cache, workspaces and machine.
 
     ``hub_cache`` is the folder that huggingface_hub calls its cache (``~/.cache/huggingface/hub``), ``workspace_home``
     the folder of your workspaces; without them the environment and the config file decide, as they do for ``mlxk``.
-
-    ``may_fork`` lets long listings use every processor through forked copies of the process; say so only where no other
-    thread runs.
 
     Raises ValidationError or StorageError for a config file that is wrong or cannot be read.
     """
@@ -75,7 +68,6 @@ def open_app(
         inspector=Inspector(reader=FolderReader()),
         hasher=ThreadedHasher(),
         proofs=CacheProofs(settings.hub_cache),
-        workers=ForkedWorkers() if may_fork else SerialWorkers(),
         open_inventory=_open_inventory,
         open_removal_store=partial(_open_removal_store, settings),
         open_hub=partial(_open_hub, settings),
@@ -137,7 +129,6 @@ def _run_server(app: App, settings: ServerSettings, on_ready: Callable[[str], No
         log_level=settings.log_level,
         log_json=settings.log_json,
     )
-    app = attrs.evolve(app, workers=SerialWorkers())  # a server has threads, and whoever has some must not fork
     serving = app.open_serving(settings.max_tokens)
     kept = [serving.start_with(spec) for spec in settings.models]
     return serve(partial(_server_app, serving, partial(app.open_residents, settings), kept), options, on_ready)

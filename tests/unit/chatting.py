@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from mlxknife.adapters.process.workers import SerialWorkers
 from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.generation.services.session import Chat, Session
 from mlxknife.domain.generation.values.generation import Outcome, Piece, PieceKind
@@ -54,7 +53,6 @@ def chat(
         Inspector(FakeReader(disk)),
         FakeInventory(runtime),
         Verifier(FakeHasher({}), FakeProofs()),
-        SerialWorkers(),
     )
     return Chat(catalog, engine, FakeTemplates(), system or FakeSystem())
 

@@ -1,1 +1,1 @@
-"""Processes of this machine: fulfils ``ports.workers`` and ``ports.programs``."""
+"""Processes of this machine: fulfils ``ports.system.programs``."""

@@ -16,7 +16,6 @@ from mlxknife.domain.models.values.verdict import Integrity, RuntimeVerdict
 from mlxknife.domain.names.services import Finder, Place
 from mlxknife.ports.system.progress import Progress
 from mlxknife.ports.system.runtime_inventory import RuntimeInventory
-from mlxknife.ports.system.workers import Workers
 
 _CARD_LIMIT = 256 * 1024
 
@@ -39,17 +38,13 @@ class Catalog:
     inspector: Inspector
     inventory: RuntimeInventory
     verifier: Verifier
-    workers: Workers
 
     def list(self, pattern: str = "") -> tuple[ModelInfo, ...]:
         """Return every model whose name contains the pattern, damaged ones with their reason, sorted by name.
 
         Raises StorageError or AccessDenied when the cache or the workspace home cannot be listed at all.
         """
-        places = self.finder.places(pattern)
-        if places:
-            self.inventory.installed()  # looked up once, before the work is shared out
-        return tuple(self.workers.map(self._look, places))
+        return tuple(map(self._look, self.finder.places(pattern)))
 
     def show(self, spec: str, *, verify: bool = False, progress: Progress | None = None) -> ModelDetails:
         """Return everything about the one model that a spec means; ``verify`` hashes its files.

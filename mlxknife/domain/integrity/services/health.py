@@ -15,7 +15,6 @@ from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import naming
 from mlxknife.domain.names.services import Finder, Place
 from mlxknife.ports.system.progress import Progress
-from mlxknife.ports.system.workers import Workers
 
 
 @attrs.frozen
@@ -33,7 +32,6 @@ class Health:
     finder: Finder
     inspector: Inspector
     verifier: Verifier
-    workers: Workers
 
     def check(
         self, pattern: str | None = None, *, verify: bool = False, progress: Progress | None = None
@@ -74,7 +72,7 @@ class Health:
         return self._looks_at([place for place in self.finder.places() if place.name in matches], look)
 
     def _looks_at(self, places: Sequence[Place], look: Callable[[Entry], _Look]) -> Sequence[_Look]:
-        return self.workers.map(lambda place: look(self.finder.entry(place)), places)
+        return [look(self.finder.entry(place)) for place in places]
 
     def _look(self, entry: Entry) -> _Look:
         finding = self.inspector.finding(entry, self.inspector.facts(entry))
