@@ -1,30 +1,36 @@
-"""The entry of every console script (``mlxk`` and its other names, ``mlx-run``, ``mlx-tee``) and of ``python -m``."""
+"""The entry points: the console scripts (``mlxk`` and its aliases, ``mlx-run``, ``mlx-tee``) and ``python -m``."""
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mlxknife.cli import process
 from mlxknife.cli.main import run_command_line
 
 if TYPE_CHECKING:
     from mlxknife.app import App
 
+_GC_THRESHOLD = 100_000
+"""New objects before a garbage collection: more than a command without MLX creates. Python's own 700 would make the
+collector scan the imported modules again and again."""
+
 
 def main() -> int:
     """Run ``mlxk`` with the arguments of this process and return its exit code."""
-    if sys.argv[1:2] == ["--worker-fd"]:  # the process of a model, which only our own server starts
-        from mlxknife.wiring.app import run_worker  # noqa: PLC0415 - --version and --help need none of it
+    if sys.argv[1:2] == ["--worker-fd"]:  # a model process, which only our own server starts
+        from mlxknife.wiring.app import run_worker  # noqa: PLC0415 - --version and --help do not need it
 
         return run_worker(*map(int, sys.argv[2:4]))
-    with process.collecting_seldom():
+    with _infrequent_gc():
         return run_command_line(sys.argv[1:], _open_app)
 
 
 def main_run() -> int:
     """Run ``mlx-run``, which is ``mlxk run``."""
-    with process.collecting_seldom():
+    with _infrequent_gc():
         return run_command_line(["run", *sys.argv[1:]], _open_app)
 
 
@@ -32,12 +38,22 @@ def main_tee() -> int:
     """Run ``mlx-tee``."""
     from mlxknife.cli.tee import run_tee  # noqa: PLC0415 - no other program needs it
 
-    with process.collecting_seldom():
+    with _infrequent_gc():
         return run_tee(sys.argv[1:], _open_app)
 
 
+@contextmanager
+def _infrequent_gc() -> Iterator[None]:
+    """Collect garbage seldom, and skip the two collections at exit."""
+    gc.set_threshold(_GC_THRESHOLD)
+    try:
+        yield
+    finally:
+        gc.freeze()
+
+
 def _open_app() -> App:
-    from mlxknife.wiring.app import open_app  # noqa: PLC0415 - --version and --help need none of it
+    from mlxknife.wiring.app import open_app  # noqa: PLC0415 - --version and --help do not need it
 
     return open_app()
 

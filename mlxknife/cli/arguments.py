@@ -1,4 +1,4 @@
-"""Command-line arguments: argparse with the contract's manners (errors are raised, not printed; usage ends with 1)."""
+"""Command-line arguments: argparse that raises UsageError (exit code 1) where it would print and exit with 2."""
 
 from __future__ import annotations
 
@@ -9,118 +9,119 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
-from mlxknife.cli.help_text import HelpFormatter
+from mlxknife.cli.render.help import HelpFormatter
 
 PROGRAM = "mlxk"
 
 COMMANDS = {
-    "list": "list the models that are there",
-    "show": "show everything about one model",
-    "health": "check whether the files of models are whole",
-    "pull": "bring a model from the Hub, or what is missing or damaged of it",
-    "rm": "remove a model, one revision of it, or what nobody needs",
-    "run": "ask a model, from a terminal or in a pipe",
-    "serve": "let other programs use models, over HTTP as OpenAI has it (also called server)",
-    "version": "tell the version of the program and its JSON contract",
+    "list": "list the models in the cache and the workspaces",
+    "show": "show the details of a model",
+    "health": "check the files of models for damage",
+    "pull": "download a model, or repair a damaged one",
+    "rm": "remove a model, one of its revisions, or unused files",
+    "run": "generate text: answer a prompt, chat, or work in a pipe",
+    "serve": "serve models over an OpenAI-compatible HTTP API (alias: server)",
+    "version": "print the version of the program and of its JSON contract",
 }
-"""Every command and what it does; its module is ``mlxknife.cli.commands.<name>``, loaded when it is asked for."""
+"""Every command and its description. Its module is ``mlxknife.cli.commands.<name>``, imported on use."""
 
-_UNKNOWN = "unrecognized arguments: "
+_UNRECOGNIZED = "unrecognized arguments: "
 _RUN = "mlx-run"
-"""Another name of ``mlxk run``."""
+"""The console script that is ``mlxk run``."""
 _HELP = ("-h", "--help")
 _ALIASES = {"server": "serve"}
-_NAMES_ON_THE_WIRE = {"serve": "server"}
+_JSON_NAMES = {"serve": "server"}
 
 _EPILOG = """\
-MODEL is ORG/NAME, a part of it that fits one model only, the name of a workspace,
-or a folder (./x ../x /x ~/x). ORG/NAME@REVISION means a branch, a tag or the first
-characters of a commit.
+MODEL is ORG/NAME, a part of the name that matches only one model, the name of a workspace,
+or a path (./x ../x /x ~/x). ORG/NAME@REVISION selects a branch, a tag, or a commit by its
+first characters.
 
-Exit codes: 0 done, 1 refused or not found, 2 network, 3 files or permissions,
-130 interrupted. More: mlxk COMMAND --help
+Exit codes: 0 success, 1 usage error, not found or refused, 2 network error,
+3 filesystem error, 130 interrupted. More: mlxk COMMAND --help
 """
 
 
 class UsageError(Exception):
-    """A command line that cannot be understood."""
+    """A command line that cannot be parsed."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        """Hold what is wrong and where to read more."""
+        """Keep the message, and the next step for the user."""
         super().__init__(message)
         self.message = message
         self.hint = hint
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises UsageError instead of ending the process."""
+    """A parser that raises UsageError instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print."""
-        raise UsageError(message, hint=self._meant(message) or f"See {self.prog} --help")
+        """Raise UsageError with the message that argparse would print."""
+        raise UsageError(message, hint=self._suggestion(message) or f"See {self.prog} --help")
 
     def parse_mixed(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse options and words in any order; behind a -- all are words.
+        """Parse options and positional arguments in any order. Everything after ``--`` is positional.
 
-        argparse gives words that stand behind an option to nobody once one stood before it, and its own way around that
-        takes words behind a leading -- for options. Here they are sorted: options first, then --, then words.
+        ``parse_args`` rejects positional arguments on both sides of an option, and ``parse_intermixed_args`` ignores a
+        leading ``--``. So the arguments are sorted first: options, then ``--``, then positional arguments. Raises
+        UsageError.
         """
         border = arguments.index("--") if "--" in arguments else len(arguments)
         options: list[str] = []
-        words: list[str] = []
-        due = 0.0
-        for word in arguments[:border]:
-            if word != "-" and self._parse_optional(word) is not None:
-                options.append(word)
-                due = self._values_of(word)
-            elif due:
-                options.append(word)
-                due -= 1
+        positionals: list[str] = []
+        values_left = 0.0
+        for argument in arguments[:border]:
+            if argument != "-" and self._parse_optional(argument) is not None:
+                options.append(argument)
+                values_left = self._value_count(argument)
+            elif values_left:
+                options.append(argument)
+                values_left -= 1
             else:
-                words.append(word)
-        words += arguments[border + 1 :]
-        given, unknown = self.parse_known_args([*options, "--", *words] if words else options)
-        if words and "--" in unknown:
-            unknown.remove("--")  # nobody typed it
+                positionals.append(argument)
+        positionals += arguments[border + 1 :]
+        parsed, unknown = self.parse_known_args([*options, "--", *positionals] if positionals else options)
+        if positionals and "--" in unknown:
+            unknown.remove("--")  # ours, not the user's
         if unknown:
-            self.error(f"{_UNKNOWN}{' '.join(unknown)}")
-        return given
+            self.error(f"{_UNRECOGNIZED}{' '.join(unknown)}")
+        return parsed
 
-    def _values_of(self, option: str) -> float:
-        """Return how many of the words behind an option are its own."""
+    def _value_count(self, option: str) -> float:
+        """Return how many of the following arguments are values of an option."""
         action = self._option_string_actions.get(option)
         if action is None or action.nargs == 0:
             return 0
         return math.inf if action.nargs == "+" else 1
 
-    def _meant(self, message: str) -> str | None:
-        """Return the option that somebody may have meant."""
-        _, unknown, words = message.partition(_UNKNOWN)
-        if not unknown:
+    def _suggestion(self, message: str) -> str | None:
+        """Return a hint that names the option the user probably meant."""
+        _, is_unrecognized, arguments = message.partition(_UNRECOGNIZED)
+        if not is_unrecognized:
             return None
-        if not words.startswith("-"):
+        if not arguments.startswith("-"):
             takes_model = "--model" in self._option_string_actions and not self._get_positional_actions()
-            return f"Did you mean --model {words.split()[0]}?" if takes_model else None
-        close = _closest(words.split()[0].partition("=")[0], self._option_string_actions)
+            return f"Did you mean --model {arguments.split()[0]}?" if takes_model else None
+        close = _closest(arguments.split()[0].partition("=")[0], self._option_string_actions)
         return f"Did you mean {close}?" if close else None
 
 
-def wire_name(command: str | None) -> str | None:
-    """Return what the JSON contract calls a command."""
-    return None if command is None else _NAMES_ON_THE_WIRE.get(command, command)
+def json_name(command: str | None) -> str | None:
+    """Return the name of a command in the JSON contract."""
+    return None if command is None else _JSON_NAMES.get(command, command)
 
 
 def split_command(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
-    """Return what stands before the command, the command, and what stands behind it.
+    """Return the arguments before the command, the command, and the arguments after it.
 
-    ``help COMMAND`` and ``--help COMMAND`` are ``COMMAND --help``.
+    ``help COMMAND`` and ``--help COMMAND`` become ``COMMAND --help``.
     """
     for place, word in enumerate(argv):
         if not word.startswith("-"):
             before, after = argv[:place], argv[place + 1 :]
             if word == "help":
-                is_about_one = after and after[0] != word and not after[0].startswith("-")
-                return (before, after[0], ["--help"]) if is_about_one else (before, word, after)
+                names_command = after and after[0] != word and not after[0].startswith("-")
+                return (before, after[0], ["--help"]) if names_command else (before, word, after)
             if not set(before).isdisjoint(_HELP):
                 return [option for option in before if option not in _HELP], word, ["--help"]
             return before, word, after
@@ -128,26 +129,26 @@ def split_command(argv: list[str]) -> tuple[list[str], str | None, list[str]]:
 
 
 def program_parser() -> Parser:
-    """Return the parser for what stands before the command."""
+    """Return the parser of the options before the command, whose help lists the commands."""
     listing = "\n".join(f"  {name:10}{summary}" for name, summary in COMMANDS.items())
     parser = Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [--json] [--debug] [--version] COMMAND ...",
-        description=f"Keep, bring and check language models for MLX.\n\ncommands:\n{listing}",
+        description=f"Manage, check, run and serve language models for MLX.\n\ncommands:\n{listing}",
         epilog=_EPILOG,
         formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     _add_common(parser)
-    parser.add_argument("--version", action="store_true", help="the same as the command version")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     return parser
 
 
 def command_parser(name: str) -> Parser:
-    """Return a parser for one command, to which its module adds what it takes."""
-    is_short = name == "run" and os.path.basename(sys.argv[0]) == _RUN
+    """Return the parser of one command, without the arguments that its module adds."""
+    is_run_script = name == "run" and os.path.basename(sys.argv[0]) == _RUN
     parser = Parser(
-        prog=_RUN if is_short else f"{PROGRAM} {name}",
+        prog=_RUN if is_run_script else f"{PROGRAM} {name}",
         formatter_class=HelpFormatter,
         description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.",
         allow_abbrev=False,
@@ -157,17 +158,17 @@ def command_parser(name: str) -> Parser:
 
 
 def _add_common(parser: Parser) -> None:
-    parser.add_argument("--json", action="store_true", help="answer with one JSON document on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON document to stdout")
     parser.add_argument("--debug", action="store_true", help="show tracebacks (also MLXK_DEBUG=1)")
 
 
-def command_meant(word: str) -> str:
-    """Return the command that a word means. Raises UsageError for an unknown one, with the nearest known one."""
+def resolve_command(word: str) -> str:
+    """Return the command for a name or alias. Raises UsageError for an unknown one, with the nearest as a hint."""
     name = _ALIASES.get(word, word)
     if name not in COMMANDS:
         close = _closest(name, COMMANDS)
         hint = f"Did you mean {PROGRAM} {close}?" if close else f"See {PROGRAM} --help"
-        msg = f"unknown command {name!r} (there are: {', '.join(COMMANDS)})"
+        msg = f"unknown command {name!r} (choose from {', '.join(COMMANDS)})"
         raise UsageError(msg, hint=hint)
     return name
 

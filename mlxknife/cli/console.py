@@ -1,4 +1,4 @@
-"""The person at the other end, if there is one: progress to show, questions to ask."""
+"""What a command may show and ask while it runs: notes, progress and prompts, all on stderr."""
 
 from __future__ import annotations
 
@@ -6,59 +6,60 @@ import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
-from mlxknife.cli.render.text import Line, Span, Style, print_line, wants_motion
+from mlxknife.cli.render.terminal import can_redraw
+from mlxknife.cli.render.text import Line, Span, Style, print_line
 from mlxknife.ports.system.progress import Progress
 
 
 class Console:
-    """What a command may do with a terminal while it works. Nothing of it ever goes to stdout."""
+    """The terminal of the user. With ``--json`` it shows nothing and asks nothing."""
 
     def __init__(self, *, as_json: bool) -> None:
-        """Note whether a program is waiting for the answer; a program is shown and asked nothing."""
+        """Take whether the command prints JSON."""
         self._as_json = as_json
 
     @property
-    def is_for_program(self) -> bool:
-        """Whether a program is waiting for one document."""
+    def is_json(self) -> bool:
+        """Whether the command prints one JSON document."""
         return self._as_json
 
     @property
-    def can_ask(self) -> bool:
-        """Whether somebody is there to answer a question."""
+    def can_prompt(self) -> bool:
+        """Whether stdin and stderr are a terminal, so that the user can answer a question."""
         return not self._as_json and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
-    def confirms(self, lines: Iterable[Line], question: str) -> bool:
-        """Show what a question is about and ask it; anything but a yes is a no."""
+    def confirm(self, lines: Iterable[Line], question: str) -> bool:
+        """Print lines and a yes/no question; return True only for a yes."""
         for line in lines:
             print_line(line, sys.stderr)
         sys.stderr.write(f"{question} [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
-    def say(self, line: Line) -> None:
-        """Tell a person something on the way; a program reads it in the answer."""
+    def note(self, line: Line) -> None:
+        """Print a line for people. JSON output carries the same information in its document."""
         if not self._as_json:
             print_line(line, sys.stderr)
 
-    def stopped(self) -> None:
-        """Tell a person that Ctrl-C was heard; it wipes what the terminal made of the key."""
-        if not self._as_json and wants_motion(sys.stderr):
+    def note_stopped(self) -> None:
+        """Print "stopped" on a terminal, over the ``^C`` that the terminal echoed."""
+        if not self._as_json and can_redraw(sys.stderr):
             sys.stderr.write("\r\x1b[K")
-            self.say((Span("stopped", Style.FAINT),))
+            self.note((Span("stopped", Style.FAINT),))
 
-    def waiting(self, what: str) -> AbstractContextManager[object]:
-        """Tell a person at a terminal what takes long, once it does, until it is over."""
-        if self._as_json or not wants_motion(sys.stderr):
+    def status(self, text: str) -> AbstractContextManager[object]:
+        """Return a block that shows a status line on a terminal while it runs, if it takes longer than a second."""
+        if self._as_json or not can_redraw(sys.stderr):
             return nullcontext()
-        from mlxknife.cli.render.waiting import Waiting  # noqa: PLC0415 - most commands are quick
+        from mlxknife.cli.render.progress import StatusLine  # noqa: PLC0415 - most commands show no progress
 
-        return Waiting(sys.stderr, what)
+        return StatusLine(sys.stderr, text)
 
     @property
     def progress(self) -> Progress | None:
-        """A progress bar where somebody can see it, remarks where it would be noise, nothing for a program."""
+        """A progress bar on a terminal, plain messages elsewhere, None with ``--json``."""
         if self._as_json:
             return None
-        from mlxknife.cli.render.progress import Bar, Remarks  # noqa: PLC0415 - most commands are quick
+        from mlxknife.cli.render.progress import PlainProgress, ProgressBar  # noqa: PLC0415 - most commands show none
 
-        return Bar(sys.stderr) if wants_motion(sys.stderr) else Remarks(sys.stderr)
+        return ProgressBar(sys.stderr) if can_redraw(sys.stderr) else PlainProgress(sys.stderr)

@@ -1,20 +1,20 @@
-"""Errors: from the error tree to an exit code, a JSON error, a sentence on stderr."""
+"""Maps each error to an exit code, and prints it: as the JSON document of the command, or as text on stderr."""
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 
 from msgspec import UNSET
 
-from mlxknife.cli.answer import Failed
 from mlxknife.cli.arguments import UsageError
 from mlxknife.cli.hints import hint_text
-from mlxknife.cli.interrupts import Interrupted
+from mlxknife.cli.json_documents import ErrorObject
 from mlxknife.cli.output import print_error
-from mlxknife.cli.process import INTERRUPTED
 from mlxknife.cli.render.text import Span, Style, print_line
-from mlxknife.cli.wire import ErrorObject
+from mlxknife.cli.result import CommandFailed, CommandInterrupted
+from mlxknife.cli.streams import INTERRUPTED
 from mlxknife.domain.errors import AccessDenied, InternalError, KnifeError, StorageError, ValidationError
 from mlxknife.domain.hints import HintCode
 
@@ -27,32 +27,40 @@ EXIT_CODES = {
     "FilesystemError": 3,
     "PermissionError": 3,
 }
-"""The exit code of every error type that does not end with the general one."""
+"""The exit code for each error code. All others exit with GENERAL."""
+
+_FALSE = ("", "0", "false", "no", "off")
 
 
-def report(exc: Exception, *, command: str | None, as_json: bool, debug: bool) -> int:
-    """Tell the user about an error and return the exit code of the process."""
-    cause = exc.error if isinstance(exc, Failed) else exc
-    error = _known(cause)
+def report_error(exc: Exception, *, command: str | None, as_json: bool, debug: bool) -> int:
+    """Print an error and return the exit code of the process; with ``debug``, print its traceback first."""
+    cause = exc.error if isinstance(exc, CommandFailed) else exc
+    error = _as_knife_error(cause)
     hint = cause.hint if isinstance(cause, UsageError) else hint_text(error.hint)
     if debug:
         traceback.print_exception(exc, file=sys.stderr)
     if as_json:
-        data = exc.data if isinstance(exc, Failed) else None
+        data = exc.data if isinstance(exc, CommandFailed) else None
         print_error(_error_object(error, hint), command=command, data=data)
     else:
-        _print_sentences(error, hint)
+        _print_text(error, hint)
     return EXIT_CODES.get(error.code, GENERAL)
 
 
 def report_interrupt(exc: KeyboardInterrupt, *, command: str | None) -> int:
-    """Tell a program that waits for a document about a Ctrl-C, and return the exit code of the process."""
-    error = ErrorObject(type="interrupted", message="Ctrl-C ended it")
-    print_error(error, command=command, data=exc.data if isinstance(exc, Interrupted) else None)
+    """Print the JSON document of a command that Ctrl-C ended, and return the exit code of the process."""
+    error = ErrorObject(type="interrupted", message="Interrupted by Ctrl-C")
+    print_error(error, command=command, data=exc.data if isinstance(exc, CommandInterrupted) else None)
     return INTERRUPTED
 
 
-def _known(exc: Exception) -> KnifeError:
+def is_debug_enabled() -> bool:
+    """Tell whether ``MLXK_DEBUG`` is set. Errors in the settings are reported too, so no settings are read here."""
+    value = os.environ.get("MLXK_DEBUG") or os.environ.get("MLXK2_DEBUG") or ""
+    return value.lower() not in _FALSE
+
+
+def _as_knife_error(exc: Exception) -> KnifeError:
     if isinstance(exc, KnifeError):
         return exc
     if isinstance(exc, UsageError):
@@ -74,7 +82,7 @@ def _error_object(error: KnifeError, hint: str | None) -> ErrorObject:
     )
 
 
-def _print_sentences(error: KnifeError, hint: str | None) -> None:
+def _print_text(error: KnifeError, hint: str | None) -> None:
     print_line((Span("error: ", Style.BAD), error.message), sys.stderr)
     for choice in error.matches or error.available_hashes or error.lock_files or ():
         print_line(("  ", choice), sys.stderr)

@@ -1,4 +1,4 @@
-"""From arguments to an exit code: parse, run one command, print its answer or its error."""
+"""From the arguments of ``mlxk`` to its exit code: parse, run one command, print its result or its error."""
 
 from __future__ import annotations
 
@@ -7,66 +7,64 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mlxknife.cli import process
 from mlxknife.cli.arguments import (
     UsageError,
-    command_meant,
     command_parser,
+    json_name,
     program_parser,
+    resolve_command,
     split_command,
-    wire_name,
 )
-from mlxknife.cli.listener import ListenerGone
+from mlxknife.cli.streams import StdoutError, prepare_streams, run_to_exit_code
 from mlxknife.version import __version__
 
 if TYPE_CHECKING:
     from mlxknife.app import App
-    from mlxknife.cli.answer import Answer, Command
+    from mlxknife.cli.result import CommandModule, CommandResult
 
 _COMMON = ("json", "debug")
 
 
 def run_command_line(argv: list[str], open_app: Callable[[], App]) -> int:
-    """Run one command line and return its exit code; whatever happens, stdout and stderr keep the contract."""
-    process.prepare_streams()
-    return process.finished(lambda: _run(argv, open_app), what="the answer")
+    """Run one command line and return its exit code. Every error is printed as the contract says; nothing is raised."""
+    prepare_streams()
+    return run_to_exit_code(lambda: _run(argv, open_app), output="the answer")
 
 
 def _run(argv: list[str], open_app: Callable[[], App]) -> int:
     before, word, after = split_command(argv)
-    words = [*before, *(after[: after.index("--")] if "--" in after else after)]
-    as_json = "--json" in words
+    arguments = [*before, *(after[: after.index("--")] if "--" in after else after)]
+    as_json = "--json" in arguments
     name: str | None = None
     try:
         program = program_parser().parse_args(before)
         if word is not None or as_json:
-            name = _command_name(word, wants_version=program.version)
-            answer = _answer(name, after, open_app, as_json=as_json)
-    except SystemExit as exc:  # --help has printed itself
+            name = _command_name(word, is_version=program.version)
+            result = _run_command(name, after, open_app, as_json=as_json)
+    except SystemExit as exc:  # --help has printed the help
         return exc.code if isinstance(exc.code, int) else 0
-    except ListenerGone as exc:
+    except StdoutError as exc:
         raise exc.error from exc
     except KeyboardInterrupt as exc:
         if not as_json:
             raise
-        from mlxknife.cli.errors import report_interrupt  # noqa: PLC0415 - most runs have no error
+        from mlxknife.cli.errors import report_interrupt  # noqa: PLC0415 - only after an error
 
-        return report_interrupt(exc, command=wire_name(name))
-    except Exception as exc:  # noqa: BLE001 - the last stop before the user: everything becomes an error of the contract
-        from mlxknife.cli.errors import report  # noqa: PLC0415 - most runs have no error
+        return report_interrupt(exc, command=json_name(name))
+    except Exception as exc:  # noqa: BLE001 - the last handler: every error is printed as the contract says
+        from mlxknife.cli.errors import is_debug_enabled, report_error  # noqa: PLC0415 - only after an error
 
-        return report(
-            exc, command=wire_name(name), as_json=as_json, debug="--debug" in words or process.wants_tracebacks()
-        )
+        is_debug = "--debug" in arguments or is_debug_enabled()
+        return report_error(exc, command=json_name(name), as_json=as_json, debug=is_debug)
     if name is None:
-        return _print_without_command(wants_version=program.version)
-    from mlxknife.cli.output import print_answer  # noqa: PLC0415 - --version and --help need none of it
+        return _print_version_or_help(is_version=program.version)
+    from mlxknife.cli.output import print_result  # noqa: PLC0415 - --version and --help do not need it
 
-    return print_answer(answer, command=wire_name(name) or name, as_json=as_json)
+    return print_result(result, command=json_name(name) or name, as_json=as_json)
 
 
-def _command_name(word: str | None, *, wants_version: bool) -> str:
-    if wants_version:
+def _command_name(word: str | None, *, is_version: bool) -> str:
+    if is_version:
         return "version"
     if word == "help":
         program_parser().print_help()
@@ -74,22 +72,22 @@ def _command_name(word: str | None, *, wants_version: bool) -> str:
     if word is None:
         msg = "no command given"
         raise UsageError(msg, hint="See mlxk --help")
-    return command_meant(word)
+    return resolve_command(word)
 
 
-def _answer(name: str, arguments: list[str], open_app: Callable[[], App], *, as_json: bool) -> Answer:
-    from mlxknife.cli.console import Console  # noqa: PLC0415 - --version and --help need none of it
+def _run_command(name: str, arguments: list[str], open_app: Callable[[], App], *, as_json: bool) -> CommandResult:
+    from mlxknife.cli.console import Console  # noqa: PLC0415 - --version and --help do not need it
 
-    command: Command = importlib.import_module(f"mlxknife.cli.commands.{name}")
+    command: CommandModule = importlib.import_module(f"mlxknife.cli.commands.{name}")
     parser = command_parser(name)
     command.add_arguments(parser)
-    given = vars(parser.parse_mixed(arguments))
-    options = command.Options(**{key: value for key, value in given.items() if key not in _COMMON})
+    parsed = vars(parser.parse_mixed(arguments))
+    options = command.OPTIONS(**{key: value for key, value in parsed.items() if key not in _COMMON})
     return command.run(open_app(), options, Console(as_json=as_json))
 
 
-def _print_without_command(*, wants_version: bool) -> int:
-    if wants_version:
+def _print_version_or_help(*, is_version: bool) -> int:
+    if is_version:
         sys.stdout.write(f"mlxk {__version__}\n")
     else:
         program_parser().print_help()

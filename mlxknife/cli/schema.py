@@ -1,4 +1,4 @@
-"""The JSON Schema of every answer, generated from the wire types: ``python -m mlxknife.cli.schema`` prints it."""
+"""The JSON Schema of every document, generated from its types. ``python -m mlxknife.cli.schema`` prints it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ import sys
 
 from msgspec.json import schema_components
 
-from mlxknife.cli.wire import JSON_API_SPEC_VERSION, ErrorObject, HealthData, ListData, ShowData, VersionData
-from mlxknife.cli.wire_work import PullData, RmData, RunData, ServerData
+from mlxknife.cli.json_documents import (
+    JSON_API_SPEC_VERSION,
+    ErrorObject,
+    HealthData,
+    ListData,
+    PullData,
+    RmData,
+    RunData,
+    ServerData,
+    ShowData,
+    VersionData,
+)
 
-ANSWERS = {
+DATA_TYPES = {
     "list": ListData,
     "show": ShowData,
     "health": HealthData,
@@ -20,15 +30,15 @@ ANSWERS = {
     "server": ServerData,
     "version": VersionData,
 }
-"""The ``data`` of every command."""
+"""The type of ``data`` for each command."""
 _REF = "#/$defs/{name}"
 
 
-def document() -> dict[str, object]:
-    """Return the schema: one envelope for every command that succeeded, one for every failure."""
-    refs, components = schema_components((*ANSWERS.values(), ErrorObject), ref_template=_REF)
+def json_schema() -> dict[str, object]:
+    """Return the schema: one envelope for each command that succeeds, and one for every failure."""
+    refs, components = schema_components((*DATA_TYPES.values(), ErrorObject), ref_template=_REF)
     *data_refs, error_ref = refs
-    answers = {f"{name}_answer": _success(name, data) for name, data in zip(ANSWERS, data_refs, strict=True)}
+    answers = {f"{name}_answer": _success(name, data) for name, data in zip(DATA_TYPES, data_refs, strict=True)}
     envelopes = {**answers, "error_answer": _failure(error_ref)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -43,7 +53,7 @@ def _success(command: str, data: object) -> dict[str, object]:
 
 
 def _failure(error: object) -> dict[str, object]:
-    commands: list[str | None] = [*ANSWERS, None]
+    commands: list[str | None] = [*DATA_TYPES, None]
     return _envelope({"const": "error"}, {"enum": commands}, {"type": ["object", "null"]}, error)
 
 
@@ -53,4 +63,4 @@ def _envelope(status: object, command: object, data: object, error: object) -> d
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(document(), indent=2) + "\n")
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

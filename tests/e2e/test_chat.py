@@ -138,9 +138,7 @@ def turn(question: str, answer: str) -> int:
 
 def stats(terminal: Terminal) -> tuple[int, int, int]:
     """Return how many tokens the last question had, how many of them were known, and how many were answered."""
-    counted = re.match(
-        r"(\d+) prompt tokens(?: \((\d+) known from before\))?, (\d+) answered", terminal.enter("/stats")
-    )
+    counted = re.match(r"(\d+) prompt tokens(?: \((\d+) cached\))?, (\d+) generated", terminal.enter("/stats"))
     assert counted is not None
     return int(counted[1]), int(counted[2] or 0), int(counted[3])
 

@@ -24,7 +24,7 @@ def bird(tmp_path_factory: pytest.TempPathFactory) -> Bird:
         ("< <(printf 'caf\\xe9\\n/save s\\n')", "a line of stdin is not UTF-8 text"),
         ("< <(head -c 100000001 /dev/zero | tr '\\0' a)", "a line of stdin is longer than 100MB"),
         ("<$(command -v bash)", "a line of stdin is binary, not text"),
-        ("<&-", "There is no stdin to read from"),
+        ("<&-", "stdin is closed"),
     ],
 )
 def test_what_is_no_text_ends_the_conversation(bird: Bird, source: str, told: str) -> None:

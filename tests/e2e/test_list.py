@@ -132,7 +132,7 @@ def test_only_hidden_models_are_counted_too(machine: Machine) -> None:
 
 
 def test_an_empty_cache_says_so_and_how_to_begin(machine: Machine) -> None:
-    assert machine.run("list").out == "No models found.\nA small first one: mlxk pull starter\n"
+    assert machine.run("list").out == "No models found.\nTo get a small model: mlxk pull starter\n"
     assert machine.run("list", "starter").out == "No models found.\n"
 
 

@@ -83,7 +83,7 @@ def test_a_model_on_another_disk_is_there_and_nothing_is_written_through_the_lin
     assert "models--org--tiny-chat is a link, not a folder" in str(error["message"])
     assert {path: path.lstat().st_mtime_ns for path in elsewhere.rglob("*")} == before
     removed = site.machine.run("rm", NAME)
-    assert removed.out == f"Successfully deleted {NAME} (only a link: what it leads to stays)\n"
+    assert removed.out == f"Successfully deleted {NAME} (only the link; its target stays)\n"
     assert not repo.is_symlink()
     assert {path: path.lstat().st_mtime_ns for path in elsewhere.rglob("*")} == before
 

@@ -99,7 +99,7 @@ def test_a_bare_name_is_one_of_mlx_community_and_that_is_said(site: Site) -> Non
     commit = site.hub.add("mlx-community/tiny", FILES)
     site.hub.tag("mlx-community/tiny", "v1")
     said = site.run("tiny", "--dry-run")
-    assert said.err == "tiny means mlx-community/tiny\n"
+    assert said.err == "tiny resolves to mlx-community/tiny\n"
     data = site.pull("tiny@v1")
     assert (data["model"], data["expanded_name"]) == ("mlx-community/tiny", "mlx-community/tiny")
     assert site.refs("mlx-community/tiny") == {"v1": commit}
@@ -111,7 +111,7 @@ def test_a_bare_name_is_the_one_cached_model_that_it_names_exactly(site: Site) -
         site.hub.add(name, FILES)
     site.pull(NAME)
     again = site.run("tiny-chat")
-    assert (again.out, again.err) == (f"Model {NAME} already exists in cache\n", f"tiny-chat means {NAME}\n")
+    assert (again.out, again.err) == (f"Model {NAME} already exists in cache\n", f"tiny-chat resolves to {NAME}\n")
     assert site.pull("tiny", "--dry-run")["model"] == "mlx-community/tiny"
 
 

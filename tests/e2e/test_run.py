@@ -20,7 +20,7 @@ NONSENSE = "qqq zz"
 THOUGHT = "First 17 + 20 = 37. Then 37 + 5 = 42."
 SUM = answer_of(REASONING, thinking=False)
 STATISTICS = re.compile(
-    r"(\d+) prompt tokens, (\d+) answered \((\w+)\); "
+    r"(\d+) prompt tokens, (\d+) generated \((\w+)\); "
     r"loaded in \d+\.\ds, first token after \d+\.\d\ds, then [\d.]+ tokens/s"
 )
 

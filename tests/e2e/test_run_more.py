@@ -55,7 +55,7 @@ def test_a_draft_model_is_for_the_model_that_it_was_named_for(bird: Bird) -> Non
     assert (talk.code, talk.out) == (0, f"{ANSWERS[CAPITAL]}\n{SUM}\n{ANSWERS[CAPITAL]}\n")
     assert talk.err.count("guesses ahead: ") == 1
     assert f"now talking to {small}\n" in talk.err
-    assert "known from before" in talk.err
+    assert " cached)" in talk.err
 
 
 def test_a_draft_model_that_is_not_there_is_named(bird: Bird) -> None:
@@ -97,7 +97,7 @@ def test_what_was_said_before_a_failure_stays(
     out = tmp_path / "out.txt"
     model = FakeModel(("The bird ", "said"), failure=EngineError("out of memory"))
     app = attrs.evolve(mlxknife.open_app(), open_engine=lambda: FakeEngine(model))
-    options = run.Options(str(parrot_folder()), ("Who?",), out=str(out), no_stream=no_stream)
+    options = run.RunOptions(str(parrot_folder()), ("Who?",), out=str(out), no_stream=no_stream)
     with pytest.raises(EngineError, match="out of memory"):
         run.run(app, options, Console(as_json=False))
     assert (out.read_text(), capsys.readouterr().out) == ("The bird said", "The bird said\n")
@@ -218,7 +218,7 @@ def test_ctrl_c_leaves_a_program_with_one_document_of_what_was_said(bird: Bird, 
     assert (ending["status"], ending["command"], error) == (
         "error",
         "run",
-        {"type": "interrupted", "message": "Ctrl-C ended it"},
+        {"type": "interrupted", "message": "Interrupted by Ctrl-C"},
     )
     assert set(data) == {"model", "response", "reasoning", "finish_reason"}
     assert (data["model"], data["reasoning"], data["finish_reason"]) == (

@@ -52,7 +52,7 @@ def test_further_words_stand_behind_stdin_after_the_separator(bird: Bird) -> Non
     [
         ("</dev/null", "stdin is empty"),
         ("< <(printf ' \\n\\n')", "stdin is empty"),
-        ("<&-", "There is no stdin"),
+        ("<&-", "stdin is closed"),
         ("< <(head -c 2000 /dev/zero)", "stdin is binary, not text"),
         ("< <(printf 'caf\\xe9')", "stdin is not UTF-8 text"),
         ("< <(head -c 100000001 /dev/zero | tr '\\0' a)", "stdin is longer than 100MB"),
@@ -119,7 +119,7 @@ def test_a_closed_stdout_hinders_nothing(bird: Bird) -> None:
 
 def test_a_full_stdout_is_told_once(bird: Bird) -> None:
     full = bird.shell(f"mlxk run $BIRD '{CAPITAL}' >/dev/full")
-    assert (full.code, full.err) == (3, "error: the answer cannot be written: No space left on device\n")
+    assert (full.code, full.err) == (3, "error: cannot write the answer: No space left on device\n")
 
 
 def test_stderr_may_be_closed(bird: Bird) -> None:

@@ -132,7 +132,7 @@ def test_head_takes_its_line_and_ends_the_answer_quietly(bird: Bird, endless: Bi
     ("source", "told"),
     [
         ("</dev/null", "stdin is empty"),
-        ("<&-", "There is no stdin to read from"),
+        ("<&-", "stdin is closed"),
         ("< <(printf ' \\n')", "stdin is empty"),
         ("< <(head -c 2000 /dev/zero)", "stdin is binary, not text"),
         ("<$(command -v bash)", "stdin is binary, not text"),
@@ -149,7 +149,7 @@ def test_what_is_no_question_is_refused(bird: Bird, shell: Shell, source: str, t
 @both
 def test_a_chat_with_nobody_ends_at_once(bird: Bird, shell: Shell) -> None:
     assert shell(bird, "mlxk run $BIRD </dev/null") == Ran("", "0")
-    assert shell(bird, "mlxk run $BIRD <&-") == Ran("error: There is no stdin to read from\n", "1")
+    assert shell(bird, "mlxk run $BIRD <&-") == Ran("error: stdin is closed\n", "1")
 
 
 @both
@@ -194,5 +194,5 @@ def test_a_chain_goes_on_with_answers_and_each_link_tells_its_own_failure(bird: 
 
 @both
 def test_a_full_disk_is_told(bird: Bird, shell: Shell) -> None:
-    told = "error: the answer cannot be written: No space left on device\n"
+    told = "error: cannot write the answer: No space left on device\n"
     assert shell(bird, f"mlxk run $BIRD '{CAPITAL}' >/dev/full") == Ran(told, "3")

@@ -54,7 +54,7 @@ def test_people_are_told_the_address_in_a_line(machine: Machine) -> None:
     ) as process:
         try:
             assert process.stdout is not None
-            assert re.fullmatch(r"Serving on http://127\.0\.0\.1:\d+ \(Ctrl-C ends it\)\n", process.stdout.readline())
+            assert re.fullmatch(r"Serving on http://127\.0\.0\.1:\d+ \(Ctrl-C stops it\)\n", process.stdout.readline())
             process.terminate()
             assert process.wait(PATIENCE) == 0
             assert process.stdout.read() == ""

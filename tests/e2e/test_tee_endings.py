@@ -40,7 +40,7 @@ def test_a_reader_that_has_enough_ends_them_all_quietly(desk: Machine) -> None:
 
 def test_a_full_stdout_is_told_once(desk: Machine) -> None:
     outcome = desk.shell("echo x | mlx-tee cat 'sleep 1000' >/dev/full")
-    assert (outcome.code, outcome.err) == (3, "error: the answers cannot be written: No space left on device\n")
+    assert (outcome.code, outcome.err) == (3, "error: cannot write the answers: No space left on device\n")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])

@@ -10,7 +10,7 @@ import pytest
 import mlxknife
 from mlxknife import App
 from mlxknife.adapters.packages.inventory import InstalledPackages
-from mlxknife.cli.wire import utc
+from mlxknife.cli.render.model_json import utc
 from tests.builder import chat_files, vision_files
 from tests.golden.examples import differences, example
 from tests.golden.stage import Desk

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from mlxknife.cli import schema
-from mlxknife.cli.arguments import COMMANDS, wire_name
-from mlxknife.cli.schema import ANSWERS
+from mlxknife.cli.arguments import COMMANDS, json_name
+from mlxknife.cli.schema import DATA_TYPES, json_schema
 from tests.golden.examples import SCHEMA, validator
 from tests.golden.stage import Desk, phi3_files
 
@@ -21,12 +20,12 @@ Answer = dict[str, Any]
 
 
 def test_every_command_has_an_answer() -> None:
-    assert set(ANSWERS) == set(map(wire_name, COMMANDS))
+    assert set(DATA_TYPES) == set(map(json_name, COMMANDS))
 
 
 def test_the_file_is_what_the_code_says() -> None:
-    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == schema.document(), "run: make schema"
-    assert SCHEMA.read_text(encoding="utf-8") == json.dumps(schema.document(), indent=2) + "\n", "run: make schema"
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json_schema(), "run: make schema"
+    assert SCHEMA.read_text(encoding="utf-8") == json.dumps(json_schema(), indent=2) + "\n", "run: make schema"
 
 
 QUESTIONS = (

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mlxknife.cli.render.speech import safe
+from mlxknife.cli.render.text import terminal_safe
 from mlxknife.domain.generation.rules.reasoning import Splitter, markers
 from mlxknife.domain.generation.rules.stop_strings import StopWatch
 from mlxknife.domain.generation.values.generation import Markers, PieceKind
@@ -127,6 +127,6 @@ def test_a_text_ends_where_the_first_complete_stop_string_begins(text: str, stop
 @given(_cut(st.text(max_size=30)))
 def test_what_steers_a_terminal_is_written_out_wherever_the_text_is_cut(cut: tuple[str, list[str]]) -> None:
     text, pieces = cut
-    shown = "".join(map(safe, pieces))
-    assert shown == safe(text)
+    shown = "".join(map(terminal_safe, pieces))
+    assert shown == terminal_safe(text)
     assert not any(is_unprintable(char) for char in shown if char not in "\n\t")

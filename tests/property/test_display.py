@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlxknife.cli.render import units
 from mlxknife.cli.render.table import table
-from mlxknife.cli.render.text import Line, Span, Style, paint, wrapped
+from mlxknife.cli.render.text import Line, Span, Style, age, paint, wrapped
 from mlxknife.domain.text.rules import display
 from mlxknife.domain.text.rules.display import visible, width
 from tests.property.strategies import strange_text
@@ -124,8 +123,8 @@ def test_a_size_says_what_it_means_within_its_last_digit(size_bytes: int) -> Non
 
 @given(st.floats(-(10**12), 10**12), st.floats(0, 10**12))
 def test_older_is_never_shown_as_younger(seconds: float, more: float) -> None:
-    assert _seconds(units.age(seconds)) <= _seconds(units.age(seconds + more))
-    assert _seconds(units.age(seconds)) <= max(seconds, 0)
+    assert _seconds(age(seconds)) <= _seconds(age(seconds + more))
+    assert _seconds(age(seconds)) <= max(seconds, 0)
 
 
 def _seconds(age: str) -> int:

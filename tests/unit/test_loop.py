@@ -16,8 +16,8 @@ import pytest
 
 from mlxknife.cli.chat.loop import Loop, Models
 from mlxknife.cli.chat.state import Conversation, load, save
-from mlxknife.cli.listener import ListenerGone
-from mlxknife.cli.render.speech import Speech
+from mlxknife.cli.render.answer import AnswerPrinter
+from mlxknife.cli.streams import StdoutError
 from mlxknife.domain.errors import EngineError, ValidationError
 from mlxknife.domain.generation.services.session import Chat
 from mlxknife.domain.generation.values.generation import Message, PieceKind, Step, TokenRequest, Wish
@@ -84,7 +84,7 @@ def _loop(
     service: Chat, lines: Sequence[str | BaseException], out: io.StringIO, *, says_statistics: bool = False
 ) -> Loop:
     models = Models(service.check, service.open, "one")
-    speech = partial(Speech, out, _KINDS)
+    speech = partial(AnswerPrinter, out, _KINDS)
     return Loop(models, Conversation(Wish()), Typed(*lines), speech, says_statistics=says_statistics)
 
 
@@ -238,7 +238,7 @@ class Closed(io.StringIO):
 def test_a_reader_that_went_ends_the_conversation() -> None:
     engine = Small()
     loop = _loop(chat(engine, system=engine.room), ("Hi", "Hi"), Closed())
-    with pytest.raises(ListenerGone):
+    with pytest.raises(StdoutError):
         loop.run()
     assert engine.models[0].told == 1
 

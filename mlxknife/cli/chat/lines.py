@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from mlxknife.cli import texts
+from mlxknife.cli import text_io
 
 _FENCE = '"""'
 
@@ -26,7 +26,7 @@ class PlainLines:
     def read(self, prompt: str) -> str:
         """See ``Lines.read``. Raises ValidationError for what is no text."""
         del prompt
-        return texts.line_from_stdin()
+        return text_io.read_stdin_line()
 
 
 class EditedLines:

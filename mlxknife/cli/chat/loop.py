@@ -12,9 +12,9 @@ from mlxknife.cli.chat import state
 from mlxknife.cli.chat.lines import Lines, read_question
 from mlxknife.cli.chat.state import Conversation
 from mlxknife.cli.chat.stopping import noted_interrupts
-from mlxknife.cli.help_text import filled, terminal_width
 from mlxknife.cli.hints import hint_text
-from mlxknife.cli.render import speech
+from mlxknife.cli.render.answer import AnswerPrinter, statistics
+from mlxknife.cli.render.help import help_width, wrap_rows
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.domain.errors import KnifeError, ValidationError
 from mlxknife.domain.generation.services.session import Session
@@ -59,7 +59,7 @@ class Loop:
         models: Models,
         conversation: Conversation,
         lines: Lines,
-        speech_of: Callable[[], speech.Speech],
+        speech_of: Callable[[], AnswerPrinter],
         *,
         says_statistics: bool = False,
     ) -> None:
@@ -148,7 +148,7 @@ class Loop:
                     piece = next(pieces)
                     if piece.kind is PieceKind.ANSWER:
                         answer += piece.text
-                    shown.hear(piece)
+                    shown.write(piece)
             except StopIteration as end:
                 self._last, is_whole = end.value, True
             except KeyboardInterrupt:  # pressed again: not even the next piece is waited for
@@ -165,7 +165,7 @@ class Loop:
         del rest
         width = max(len(usage) for usage, _ in _HELP)
         rows = [f"{usage:{width}}  {meaning}" for usage, meaning in _HELP]
-        for line in filled((*rows, _HINTS), terminal_width(sys.stderr)):
+        for line in wrap_rows((*rows, _HINTS), help_width(sys.stderr)):
             self._say(line)
 
     def _system(self, text: str) -> None:
@@ -215,7 +215,7 @@ class Loop:
 
     def _stats(self, rest: str) -> None:
         del rest
-        self._say(speech.statistics(self._last) if self._last is not None else "Nothing was answered yet")
+        self._say(statistics(self._last) if self._last is not None else "Nothing was answered yet")
 
     def _exit(self, rest: str) -> None:
         del rest

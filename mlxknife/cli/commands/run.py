@@ -11,16 +11,16 @@ from itertools import chain
 import attrs
 
 from mlxknife.app import App
-from mlxknife.cli import texts
-from mlxknife.cli.answer import Answer
-from mlxknife.cli.answer_file import AnswerFile
+from mlxknife.cli import text_io
 from mlxknife.cli.arguments import UsageError
-from mlxknife.cli.asking import add_arguments
+from mlxknife.cli.commands.run_arguments import add_arguments
 from mlxknife.cli.console import Console
-from mlxknife.cli.interrupts import Interrupted, heeded_interrupts
-from mlxknife.cli.render import speech
+from mlxknife.cli.json_documents import InterruptedRunData, RunData, TimingsObject, UsageObject
+from mlxknife.cli.render.answer import AnswerPrinter, statistics
 from mlxknife.cli.render.text import Span, Style
-from mlxknife.cli.wire_work import RunData, SaidData, TimingsObject, UsageObject
+from mlxknife.cli.result import CommandInterrupted, CommandResult
+from mlxknife.cli.signals import propagate_interrupts
+from mlxknife.cli.text_io import OutputFile
 from mlxknife.domain.errors import FeatureDisabled, StorageError, ValidationError
 from mlxknife.domain.generation.rules import options as wishes
 from mlxknife.domain.generation.rules import prompts
@@ -28,7 +28,7 @@ from mlxknife.domain.generation.services.session import Session
 from mlxknife.domain.generation.values.generation import CacheShape, Message, Outcome, Piece, PieceKind, Sampling, Wish
 from mlxknife.domain.hints import HintCode
 
-__all__ = ["Options", "add_arguments", "run"]
+__all__ = ["OPTIONS", "RunOptions", "add_arguments", "run"]
 
 _STDIN = "-"
 
@@ -42,7 +42,7 @@ def _groups(values: Iterable[Iterable[str]]) -> tuple[tuple[str, ...], ...]:
 
 
 @attrs.frozen
-class Options:
+class RunOptions:
     """Which model, what it is asked, and how it is to answer."""
 
     model: str
@@ -82,51 +82,54 @@ class Options:
         )
 
 
-def run(app: App, options: Options, console: Console) -> Answer:
+OPTIONS = RunOptions
+
+
+def run(app: App, options: RunOptions, console: Console) -> CommandResult:
     """Ask a model one question, or talk to it."""
     try:
         return _run(app, options, console)
     except KeyboardInterrupt:
-        console.stopped()
+        console.note_stopped()
         raise
 
 
-def _run(app: App, options: Options, console: Console) -> Answer:
+def _run(app: App, options: RunOptions, console: Console) -> CommandResult:
     wish = options.wish()
     wishes.check(wish, has_draft=options.draft_model is not None)
     if options.chat or not (options.prompt or options.files):
         return _talk(app, options, console, wish)
-    file = AnswerFile(options.out) if options.out is not None else None
+    file = OutputFile(options.out) if options.out is not None else None
     if file is not None:
         file.check()
     messages = _messages(options, has_pipes=app.settings.has_pipes)
     with _opened(app, options, console, options.model) as session:
         name, said = session.info.name, list[Piece]()
         try:
-            with heeded_interrupts():
+            with propagate_interrupts():
                 pieces = session.answer(messages, wish, with_template=not options.no_chat_template)
-                outcome = _heard(pieces, said, None if console.is_for_program else _speech(options), file)
+                outcome = _heard(pieces, said, None if console.is_json else _speech(options), file)
         except KeyboardInterrupt as exc:
-            raise Interrupted(_said(name, said)) from exc
+            raise CommandInterrupted(_said(name, said)) from exc
     if options.verbose:
-        console.say((Span(speech.statistics(outcome), Style.FAINT),))
-    return Answer(data=lambda: _data(name, outcome), lines=lambda _: ())
+        console.note((Span(statistics(outcome), Style.FAINT),))
+    return CommandResult(data=lambda: _data(name, outcome), lines=lambda _: ())
 
 
-def _opened(app: App, options: Options, console: Console, spec: str) -> Session:
+def _opened(app: App, options: RunOptions, console: Console, spec: str) -> Session:
     """Load a model, the draft model only with the one that it was named for; say how, if that is wanted."""
     draft = options.draft_model if spec == options.model else None
-    waiting = console.waiting(f"loading {spec}")
-    with heeded_interrupts(), waiting, redirect_stdout(sys.stderr):  # mlx-lm prints warnings
+    waiting = console.status(f"loading {spec}")
+    with propagate_interrupts(), waiting, redirect_stdout(sys.stderr):  # mlx-lm prints warnings
         session = app.chat.open(spec, profile=options.cpu_profile, draft=draft, window=options.max_kv_size)
     if options.verbose:
         guesses = () if session.draft is None else (f"guesses ahead: {session.draft.name}",)
         for note in (*session.model.notes, *guesses):
-            console.say((Span(note, Style.FAINT),))
+            console.note((Span(note, Style.FAINT),))
     return session
 
 
-def _talk(app: App, options: Options, console: Console, wish: Wish) -> Answer:
+def _talk(app: App, options: RunOptions, console: Console, wish: Wish) -> CommandResult:
     """Hold a conversation until the user leaves it."""
     _check_talk(options, console)
     from mlxknife.cli.chat.lines import EditedLines, PlainLines  # noqa: PLC0415 - only to chat
@@ -138,16 +141,16 @@ def _talk(app: App, options: Options, console: Console, wish: Wish) -> Answer:
         first = _messages(options, has_pipes=app.settings.has_pipes)[-1].content
     conversation = Conversation(wish, _system_text(options))
     models = Models(app.chat.check, partial(_opened, app, options, console), options.model)
-    lines = EditedLines(app.settings.chat_history) if console.can_ask else PlainLines()
+    lines = EditedLines(app.settings.chat_history) if console.can_prompt else PlainLines()
     with closing(Loop(models, conversation, lines, partial(_speech, options), says_statistics=options.verbose)) as loop:
-        if console.can_ask:
-            console.say((f"{loop.model} (/help tells more, Ctrl-D leaves)",))
+        if console.can_prompt:
+            console.note((f"{loop.model} (/help tells more, Ctrl-D leaves)",))
         loop.run(first)
-    return Answer(data=lambda: None, lines=lambda _: ())
+    return CommandResult(data=lambda: None, lines=lambda _: ())
 
 
-def _check_talk(options: Options, console: Console) -> None:
-    if console.is_for_program or options.out is not None or options.no_chat_template:
+def _check_talk(options: RunOptions, console: Console) -> None:
+    if console.is_json or options.out is not None or options.no_chat_template:
         msg = "A chat has no --json, --out or --no-chat-template"
         raise UsageError(msg, hint="Write a question after the model")
     if not options.chat and any(len(stops) > 1 for stops in options.stop[-1:]):
@@ -155,15 +158,15 @@ def _check_talk(options: Options, console: Console) -> None:
         raise UsageError(msg, hint="Write the prompt before it, or after a --; -c starts a chat")
 
 
-def _system_text(options: Options) -> str | None:
+def _system_text(options: RunOptions) -> str | None:
     if options.system is not None and options.system.startswith("@"):
-        return texts.from_file(options.system[1:])
-    return options.system if options.system is None else texts.checked(options.system, "The system text")
+        return text_io.read_file(options.system[1:])
+    return options.system if options.system is None else text_io.checked_utf8(options.system, "The system text")
 
 
-def _messages(options: Options, *, has_pipes: bool) -> tuple[Message, ...]:
+def _messages(options: RunOptions, *, has_pipes: bool) -> tuple[Message, ...]:
     """Put the conversation together from the words, stdin and files that were named."""
-    words = [texts.checked(word, "The prompt") for word in options.prompt]
+    words = [text_io.checked_utf8(word, "The prompt") for word in options.prompt]
     if _STDIN in words[1:]:
         msg = "- must be the first word of the prompt"
         raise ValidationError(msg)
@@ -175,14 +178,14 @@ def _messages(options: Options, *, has_pipes: bool) -> tuple[Message, ...]:
             msg = "Reading from stdin is switched off"
             raise FeatureDisabled(msg, hint=HintCode.ENABLE_PIPES)
         further = " ".join(words[1:])
-        separator = texts.unescaped(options.separator)
-        question = texts.from_stdin().rstrip("\n") + (separator + further if further else "")
+        separator = text_io.unescape(options.separator)
+        question = text_io.read_stdin().rstrip("\n") + (separator + further if further else "")
     return prompts.assembled((question,), context, system)
 
 
 def _context(name: str, *, has_prompt: bool) -> str:
     try:
-        return texts.from_file(name)
+        return text_io.read_file(name)
     except FileNotFoundError as exc:
         msg = f"{exc.strerror}: {name}"
         raise StorageError(msg, hint=None if has_prompt else HintCode.IN_TAKES_EVERY_WORD) from exc
@@ -191,8 +194,8 @@ def _context(name: str, *, has_prompt: bool) -> str:
 def _heard(
     pieces: Generator[Piece, None, Outcome],
     said: list[Piece],
-    shown: speech.Speech | None,
-    file: AnswerFile | None,
+    shown: AnswerPrinter | None,
+    file: OutputFile | None,
 ) -> Outcome:
     """Note, show and write an answer to a file as it comes; what was noted and written stays when it fails."""
     with ExitStack() as stack:
@@ -210,17 +213,17 @@ def _heard(
             if file is not None and piece.kind is PieceKind.ANSWER:
                 file.write(piece.text)
             if shown is not None:
-                shown.hear(piece)
+                shown.write(piece)
         if file is not None:
             file.write("")
     return outcome
 
 
-def _speech(options: Options) -> speech.Speech:
-    return speech.Speech(sys.stdout, _kinds(options), at_once=not options.no_stream)
+def _speech(options: RunOptions) -> AnswerPrinter:
+    return AnswerPrinter(sys.stdout, _kinds(options), is_streaming=not options.no_stream)
 
 
-def _kinds(options: Options) -> tuple[PieceKind, ...]:
+def _kinds(options: RunOptions) -> tuple[PieceKind, ...]:
     """Return what is shown: on a terminal also the reasoning, in a pipe only the answer, unless somebody said."""
     if options.reasoning == "only":
         return (PieceKind.REASONING,)
@@ -228,12 +231,12 @@ def _kinds(options: Options) -> tuple[PieceKind, ...]:
     return (PieceKind.REASONING, PieceKind.ANSWER) if is_wanted else (PieceKind.ANSWER,)
 
 
-def _said(name: str, pieces: Sequence[Piece]) -> SaidData:
+def _said(name: str, pieces: Sequence[Piece]) -> InterruptedRunData:
     thought, answer = (
         "".join(piece.text for piece in pieces if piece.kind is kind)
         for kind in (PieceKind.REASONING, PieceKind.ANSWER)
     )
-    return SaidData(model=name, response=answer, reasoning=thought or None)
+    return InterruptedRunData(model=name, response=answer, reasoning=thought or None)
 
 
 def _data(name: str, outcome: Outcome) -> RunData:

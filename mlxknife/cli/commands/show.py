@@ -8,17 +8,18 @@ import attrs
 from msgspec import UNSET
 
 from mlxknife.app import App
-from mlxknife.cli.answer import Answer
 from mlxknife.cli.console import Console
-from mlxknife.cli.render import details
-from mlxknife.cli.wire import FileObject, ShowData, metadata_object, model_object
+from mlxknife.cli.json_documents import FileObject, ShowData
+from mlxknife.cli.render.model_json import metadata_object, model_object
+from mlxknife.cli.render.show import show_lines
+from mlxknife.cli.result import CommandResult
 from mlxknife.domain.models.values.info import ModelDetails, ModelFile
 from mlxknife.domain.text.rules import display
 
 
 @attrs.frozen
-class Options:
-    """Which model, and which parts of it."""
+class ShowOptions:
+    """The model, and the parts of it to show."""
 
     model: str
     files: bool = False
@@ -26,25 +27,28 @@ class Options:
     verify: bool = False
 
 
+OPTIONS = ShowOptions
+
+
 def add_arguments(parser: ArgumentParser) -> None:
-    """Declare the model and the parts."""
-    parser.add_argument("model", metavar="MODEL", help="a model of the cache, a workspace, or a folder")
+    """Add the model and its parts."""
+    parser.add_argument("model", metavar="MODEL", help="a model in the cache, a workspace, or a path")
     parser.add_argument("--files", action="store_true", help="list its files")
     parser.add_argument("--config", action="store_true", help="print its config.json")
-    parser.add_argument("--verify", action="store_true", help="hash its files against their recorded hashes, offline")
+    parser.add_argument("--verify", action="store_true", help="hash its files and check them, offline")
 
 
-def run(app: App, options: Options, console: Console) -> Answer:
-    """Show one model."""
+def run(app: App, options: ShowOptions, console: Console) -> CommandResult:
+    """Show one model. Raises KnifeError."""
     found = app.catalog.show(options.model, verify=options.verify, progress=console.progress)
     now = app.system.now()
-    return Answer(
+    return CommandResult(
         data=lambda: _data(found, options),
-        lines=lambda room: details.lines(found, files=options.files, config=options.config, now=now, room=room),
+        lines=lambda columns: show_lines(found, files=options.files, config=options.config, now=now, columns=columns),
     )
 
 
-def _data(found: ModelDetails, options: Options) -> ShowData:
+def _data(found: ModelDetails, options: ShowOptions) -> ShowData:
     return ShowData(
         model=model_object(found.info),
         files=tuple(map(_file_object, found.files)) if options.files else UNSET,

@@ -1,1 +1,1 @@
-"""Text for people: from values to lines. Everything that comes from outside is made visible on the way."""
+"""Domain values as text or JSON objects: pure functions, and printers for streams. All foreign text is escaped."""

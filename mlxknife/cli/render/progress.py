@@ -1,29 +1,34 @@
-"""Progress on a terminal: the files under way, then bytes done, rate and time to go; gone when the work is."""
+"""Progress on stderr: a bar with files, rate and ETA on a terminal, plain messages elsewhere, and a status line."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from typing import TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
-from mlxknife.cli.render import units
+from mlxknife.cli.render.terminal import line_width
+from mlxknife.cli.render.text import duration
 from mlxknife.domain.text.rules import display
 from mlxknife.ports.system.progress import Silence
 
 _REDRAW_SECONDS = 0.1
 _WIDTH = 24
-_NAME = 40
+_NAME_WIDTH = 40
 _FILES_SHOWN = 8
+_STATUS_DELAY = 1.0
+"""Seconds before a status line appears."""
 _TO_FIRST_COLUMN = "\r"
 _CLEAR_BELOW = "\x1b[J"
+_CLEAR_LINE = "\r\x1b[K"
 
 
-class Remarks(Silence):
-    """Tells, where nothing can be drawn, only what somebody wonders about."""
+class PlainProgress(Silence):
+    """Progress for a stream that cannot redraw: it prints only why the work waits."""
 
     def __init__(self, stream: TextIO) -> None:
-        """Take the stream for remarks."""
+        """Take the stream for messages."""
         self._stream = stream
 
     def wait(self, reason: str) -> None:
@@ -32,8 +37,8 @@ class Remarks(Silence):
         self._stream.flush()
 
 
-class Bar:
-    """Draws on a terminal; may be told from several threads."""
+class ProgressBar:
+    """Draws the bars of a work and of its current files, and clears them in ``end``. Threads may share it."""
 
     def __init__(self, stream: TextIO) -> None:
         """Take the stream of the terminal."""
@@ -86,10 +91,10 @@ class Bar:
             self._drawn_lines = 0
 
     def _draw(self, seconds: float) -> None:
-        columns = _columns(self._stream) - 1
+        columns = _terminal_columns(self._stream) - 1
         shown = list(self._files.items())[:_FILES_SHOWN]
         lines = [file_line(name, done, size, columns) for name, (done, size) in shown]
-        lines.append(line(self._label, self._done, self._total, seconds)[:columns])
+        lines.append(total_line(self._label, self._done, self._total, seconds)[:columns])
         self._stream.write(self._to_the_top() + _CLEAR_BELOW + "\n".join(lines))
         self._stream.flush()
         self._drawn_lines = len(lines)
@@ -99,25 +104,62 @@ class Bar:
         return _TO_FIRST_COLUMN + (f"\x1b[{up}A" if up > 0 else "")
 
 
-def line(label: str, done: int, total: int, seconds: float) -> str:
-    """Return the line for a state of the whole work."""
+class StatusLine:
+    """Shows a line on a terminal while its block runs, once it has run for a second, and clears it at the end."""
+
+    def __init__(self, stream: TextIO, text: str, delay: float = _STATUS_DELAY) -> None:
+        """Take the stream, the text, and the seconds until the line appears."""
+        self._stream = stream
+        self._text = text
+        self._lock = threading.Lock()
+        self._is_over = self._is_shown = False
+        self._timer = threading.Timer(delay, self._show)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        """Start the timer."""
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Clear the line if it is shown."""
+        self._timer.cancel()
+        with self._lock:
+            self._is_over = True
+            if self._is_shown:
+                self._stream.write(_CLEAR_LINE)
+                self._stream.flush()
+
+    def _show(self) -> None:
+        with self._lock:
+            if self._is_over:
+                return
+            self._is_shown = True
+            self._stream.write(_cut(f"{display.visible(self._text)} ...", line_width(self._stream)))
+            self._stream.flush()
+
+
+def total_line(label: str, done: int, total: int, seconds: float) -> str:
+    """Return the line for the whole work: bar, share, size, rate and ETA."""
     share = min(1.0, max(0, done) / total) if total else 1.0
     rate = done / seconds if seconds > 0 else 0.0
-    to_go = f", {units.duration((total - done) / rate)} to go" if rate > 0 and done < total else ""
+    to_go = f", {duration((total - done) / rate)} to go" if rate > 0 and done < total else ""
     return f"{label} [{_bar(share)}] {share:4.0%} of {display.size(total)}, {display.size(int(max(0, rate)))}/s{to_go}"
 
 
 def file_line(name: str, done: int, size: int, columns: int) -> str:
-    """Return the line for one file, with as much of its name as fits."""
+    """Return the line for one file, with the end of its name if there is no space for the whole."""
     share = min(1.0, done / size) if size else 1.0
     state = f" [{_bar(share)}] {share:4.0%} of {display.size(size)}"
-    room = max(0, min(_NAME, columns - len(state) - 2))
+    available = max(0, min(_NAME_WIDTH, columns - len(state) - 2))
     shown = display.visible(name)
-    while display.width(shown) > room and shown:
+    while display.width(shown) > available and shown:
         shown = f"...{shown[4:]}" if shown.startswith("...") else f"...{shown[3:]}"
-        if display.width(shown) <= 3:  # noqa: PLR2004 - no room for any of it
+        if display.width(shown) <= 3:  # noqa: PLR2004 - nothing of the name is left
             shown = ""
-    padding = " " * (room - display.width(shown))
+    padding = " " * (available - display.width(shown))
     return f"  {shown}{padding}{state}"[:columns] if shown.isascii() else f"  {shown}{padding}{state}"
 
 
@@ -126,8 +168,16 @@ def _bar(share: float) -> str:
     return "#" * filled + "." * (_WIDTH - filled)
 
 
-def _columns(stream: TextIO) -> int:
+def _terminal_columns(stream: TextIO) -> int:
+    """Return the real width of a terminal: a wrong ``COLUMNS`` would break the redrawing of lines."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80
     except OSError:
         return 80
+
+
+def _cut(text: str, columns: int | None) -> str:
+    """Return the start of a text that is shorter than a line, so that one escape code clears it."""
+    while columns is not None and display.width(text) >= columns and text:
+        text = text[:-1]
+    return text

@@ -1,8 +1,7 @@
-"""Lines of text with a little style, and how they look on a terminal."""
+"""Lines of text in a few styles: how they are coloured, wrapped and made safe for a terminal; ages and durations."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from enum import Enum
@@ -10,18 +9,25 @@ from typing import TextIO
 
 import attrs
 
-from mlxknife.cli.help_text import told_columns
-from mlxknife.domain.text.rules.display import visible, width
+from mlxknife.cli.render.terminal import has_colour
+from mlxknife.domain.text.rules.display import is_unprintable, visible, width
 
-_USUAL = 80
-"""How wide a terminal is that does not say it."""
 _NARROWEST = 20
-"""Where less is left, lines run over the edge."""
+"""The minimum width of a wrapped column. A terminal that leaves less gets longer lines."""
 _WORDS = re.compile(r"[^ -]*(?:-+| +|$)")
+_LAYOUT = "\n\t"
+_AGES = (
+    ("y", 365 * 86_400),
+    ("mo", 30 * 86_400),
+    ("w", 7 * 86_400),
+    ("d", 86_400),
+    ("h", 3_600),
+    ("m", 60),
+)
 
 
 class Style(Enum):
-    """What a piece of text means to the eye; the value is its terminal code."""
+    """The meaning of a piece of text. The value is its ANSI code."""
 
     GOOD = "32"
     BAD = "31"
@@ -41,37 +47,46 @@ class Span:
 Line = Iterable[str | Span]
 
 
+def print_line(line: Line, stream: TextIO) -> None:
+    """Write one line to a stream, in colour if the stream supports it."""
+    stream.write(paint(line, colour=has_colour(stream)) + "\n")
+
+
 def paint(line: Line, *, colour: bool) -> str:
-    """Return a line as it is printed: unprintable characters escaped first, then coloured."""
+    """Return a line as it is printed: unprintable characters are escaped first, then spans are coloured."""
     return "".join(_paint_piece(piece, colour=colour) for piece in line).rstrip()
 
 
 def plain(piece: str | Span) -> str:
-    """Return the visible text of a piece."""
+    """Return the visible text of a piece, without its style."""
     return visible(piece.text if isinstance(piece, Span) else piece)
 
 
-def _paint_piece(piece: str | Span, *, colour: bool) -> str:
-    if colour and isinstance(piece, Span):
-        return f"\x1b[{piece.style.value}m{plain(piece)}\x1b[0m"
-    return plain(piece)
+def terminal_safe(text: str) -> str:
+    """Return a text with every control and bidi character escaped, except line feeds and tabs.
+
+    Each character is escaped on its own, so a text that arrives in pieces is as safe as a whole one.
+    """
+    if text.isprintable():
+        return text
+    return "".join(visible(char) if is_unprintable(char) and char not in _LAYOUT else char for char in text)
 
 
-def folded(line: Line, room: int | None, indent: int) -> Iterator[Line]:
-    """Yield a line as lines that are not wider than the room; of its pieces only the last is broken, and indented."""
+def folded(line: Line, columns: int | None, indent: int) -> Iterator[Line]:
+    """Yield a line as lines of at most so many columns. Only its last piece is wrapped, with an indent."""
     *before, last = line
     taken = sum(width(plain(piece)) for piece in before)
-    if room is None or taken + width(plain(last)) <= room:
+    if columns is None or taken + width(plain(last)) <= columns:
         yield (*before, last)
         return
-    first, *rest = wrapped(plain(last), max(room - max(taken, indent), _NARROWEST))
+    first, *rest = wrapped(plain(last), max(columns - max(taken, indent), _NARROWEST))
     yield (*before, styled_as(last, first))
     for part in rest:
         yield (" " * indent, styled_as(last, part))
 
 
 def wrapped(text: str, columns: int) -> list[str]:
-    """Break a visible text at spaces or behind hyphens into lines so wide; a word that is wider is cut."""
+    """Break a visible text after spaces or hyphens into lines of at most so many columns. Longer words are cut."""
     lines, line = [], ""
     for word in _WORDS.findall(text):
         if line and width(line) + width(word.rstrip()) > columns:
@@ -85,35 +100,37 @@ def wrapped(text: str, columns: int) -> list[str]:
     return [*lines, line.rstrip()] if line.strip() or not lines else lines
 
 
-def _fitting(text: str, columns: int) -> int:
-    """Return how many characters fit, at least one."""
-    count = 1
-    while count < len(text) and width(text[: count + 1]) <= columns:
-        count += 1
-    return count
-
-
 def styled_as(piece: str | Span, text: str) -> str | Span:
     """Return a text in the style of a piece."""
     return Span(text, piece.style) if isinstance(piece, Span) else text
 
 
-def room_on(stream: TextIO) -> int | None:
-    """Return how wide lines on a stream may be: as its terminal; in a pipe they stay whole."""
-    return (told_columns(stream) or _USUAL) if stream.isatty() else None
+def age(seconds: float) -> str:
+    """Return how long ago something was, such as ``2d ago``; ``just now`` for less than a minute."""
+    for unit, length in _AGES:
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit} ago"
+    return "just now"
 
 
-def print_line(line: Line, stream: TextIO) -> None:
-    """Write one line of text, coloured where that is wanted."""
-    stream.write(paint(line, colour=wants_colour(stream)) + "\n")
+def duration(seconds: float) -> str:
+    """Return a length of time: ``42s``, ``3m05s``, ``2h10m``."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - seconds of a minute
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"  # noqa: PLR2004
 
 
-def wants_colour(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal whose user did not ask for plain text."""
-    plain_wanted = os.environ.get("NO_COLOR") or os.environ.get("CI") or os.environ.get("TERM") == "dumb"
-    return stream.isatty() and not plain_wanted
+def _paint_piece(piece: str | Span, *, colour: bool) -> str:
+    if colour and isinstance(piece, Span):
+        return f"\x1b[{piece.style.value}m{plain(piece)}\x1b[0m"
+    return plain(piece)
 
 
-def wants_motion(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal that can redraw what it shows."""
-    return stream.isatty() and not (os.environ.get("CI") or os.environ.get("TERM") == "dumb")
+def _fitting(text: str, columns: int) -> int:
+    """Return how many characters fit into the columns, at least one."""
+    count = 1
+    while count < len(text) and width(text[: count + 1]) <= columns:
+        count += 1
+    return count

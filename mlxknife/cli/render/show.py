@@ -1,4 +1,4 @@
-"""``show`` for people."""
+"""``mlxk show`` as text."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from mlxknife.cli.render import units
-from mlxknife.cli.render.listing import health_cell
+from mlxknife.cli.render.health import health_cell
 from mlxknife.cli.render.table import Cell, table
-from mlxknife.cli.render.text import Line, Span, Style, folded
+from mlxknife.cli.render.text import Line, Span, Style, age, folded
 from mlxknife.domain.models.values.info import Metadata, ModelDetails, ModelFile, ModelInfo
 from mlxknife.domain.text.rules import display
 
@@ -18,13 +17,13 @@ _HASH_LENGTH = 12
 _LABEL_WIDTH = 15
 
 
-def lines(found: ModelDetails, *, files: bool, config: bool, now: float, room: int | None) -> Iterator[Line]:
-    """Yield what is known about a model, and the parts that were asked for, no wider than there is room."""
+def show_lines(found: ModelDetails, *, files: bool, config: bool, now: float, columns: int | None) -> Iterator[Line]:
+    """Yield the overview of a model, then its files, its config.json, or else its metadata."""
     for line in _overview(found, now):
-        yield from folded(line, room, _LABEL_WIDTH)
+        yield from folded(line, columns, _LABEL_WIDTH)
     if files:
         yield ()
-        yield from _files(found.files, room)
+        yield from _files(found.files, columns)
     if config:
         yield ()
         for line in json.dumps(found.config, indent=2, ensure_ascii=False).splitlines():
@@ -33,12 +32,12 @@ def lines(found: ModelDetails, *, files: bool, config: bool, now: float, room: i
         yield from _metadata(found.metadata)
 
 
-def _files(files: Sequence[ModelFile], room: int | None) -> Iterator[Line]:
+def _files(files: Sequence[ModelFile], columns: int | None) -> Iterator[Line]:
     rows: list[tuple[Cell, ...]] = [
         (file.name, display.size(file.size_bytes), file.kind, *_integrity(file)) for file in files
     ]
     header = ("File", "Size", "Type", "Integrity")
-    yield from table(header[: len(rows[0])] if rows else header[:-1], rows, room)
+    yield from table(header[: len(rows[0])] if rows else header[:-1], rows, columns)
 
 
 def _integrity(file: ModelFile) -> tuple[Span, ...]:
@@ -65,7 +64,7 @@ def _overview(found: ModelDetails, now: float) -> Iterator[Line]:
     if traits.context_length:
         yield _labelled("Context", f"{traits.context_length} tokens")
     yield _labelled("Size", f"{display.size(info.size_bytes)} in {len(found.files)} files")
-    yield _labelled("Modified", units.age(now - info.modified))
+    yield _labelled("Modified", age(now - info.modified))
     yield _labelled("Chat template", found.chat_template_source or "-")
     yield _labelled("License", card.license or "-")
     if card.base_models:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.cli import texts
+from mlxknife.cli import text_io
 from mlxknife.domain.errors import ValidationError
 
 _LIMIT = 100_000_000
@@ -32,7 +32,7 @@ def _pipe(monkeypatch: pytest.MonkeyPatch, data: bytes, encoding: str = "ascii")
 )
 def test_stdin_is_read_to_its_end_as_it_is(monkeypatch: pytest.MonkeyPatch, data: bytes, text: str) -> None:
     _pipe(monkeypatch, data)
-    assert texts.from_stdin() == text
+    assert text_io.read_stdin() == text
 
 
 @pytest.mark.parametrize(
@@ -52,28 +52,28 @@ def test_stdin_is_read_to_its_end_as_it_is(monkeypatch: pytest.MonkeyPatch, data
 def test_what_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch, data: bytes, reason: str) -> None:
     _pipe(monkeypatch, data, "utf-8")
     with pytest.raises(ValidationError) as caught:
-        texts.from_stdin()
+        text_io.read_stdin()
     assert caught.value.message == reason
 
 
 def test_a_closed_stdin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _pipe(monkeypatch, b"Hello")
     sys.stdin.close()
-    with pytest.raises(ValidationError, match="no stdin"):
-        texts.from_stdin()
+    with pytest.raises(ValidationError, match="stdin is closed"):
+        text_io.read_stdin()
 
 
 def test_no_stdin_at_all_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(ValidationError, match="no stdin"):
-        texts.from_stdin()
+    with pytest.raises(ValidationError, match="stdin is closed"):
+        text_io.read_stdin()
 
 
 def test_stdin_is_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     source = io.BytesIO(b"x" * (_LIMIT + 1000))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(source))
     with pytest.raises(ValidationError, match="longer than 100MB"):
-        texts.from_stdin()
+        text_io.read_stdin()
     assert source.tell() < _LIMIT + 1000
 
 
@@ -81,7 +81,7 @@ def test_stdin_is_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_is_read_as_it_is(tmp_path: Path, data: bytes, text: str) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(data)
-    assert texts.from_file(str(path)) == text
+    assert text_io.read_file(str(path)) == text
 
 
 @pytest.mark.parametrize(("data", "reason"), [(b"\0", "is binary"), (b"\xff", "is not UTF-8 text")])
@@ -89,7 +89,7 @@ def test_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: Path, data: byt
     path = tmp_path / "a.txt"
     path.write_bytes(data)
     with pytest.raises(ValidationError) as caught:
-        texts.from_file(str(path))
+        text_io.read_file(str(path))
     assert caught.value.message.startswith(f"{path} {reason}")
 
 
@@ -98,25 +98,25 @@ def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(50 * _LIMIT)
     with pytest.raises(ValidationError, match="longer than 100MB") as caught:
-        texts.from_file(str(path))
+        text_io.read_file(str(path))
     assert caught.value.hint
 
 
 def test_a_file_that_is_not_there_is_an_error_of_the_disk(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        texts.from_file(str(tmp_path / "none"))
+        text_io.read_file(str(tmp_path / "none"))
     with pytest.raises(IsADirectoryError):
-        texts.from_file(str(tmp_path))
+        text_io.read_file(str(tmp_path))
 
 
 @pytest.mark.parametrize("text", ["", "Hello", "Grüße 世界 \U0001f600", "a\nb\tc\x1b"])
 def test_a_text_of_the_command_line_is_taken(text: str) -> None:
-    assert texts.checked(text, "The prompt") == text
+    assert text_io.checked_utf8(text, "The prompt") == text
 
 
 def test_a_text_in_no_known_encoding_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"^The prompt is not UTF-8$"):
-        texts.checked(os.fsdecode("Grüße".encode("latin-1")), "The prompt")
+        text_io.checked_utf8(os.fsdecode("Grüße".encode("latin-1")), "The prompt")
 
 
 @pytest.mark.parametrize(
@@ -137,4 +137,4 @@ def test_a_text_in_no_known_encoding_is_refused() -> None:
     ],
 )
 def test_what_escapes_stand_for(written: str, meant: str) -> None:
-    assert texts.unescaped(written) == meant
+    assert text_io.unescape(written) == meant

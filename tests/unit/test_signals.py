@@ -8,8 +8,8 @@ from contextlib import suppress
 import pytest
 
 from mlxknife.app import App
-from mlxknife.cli.interrupts import heeded_interrupts
 from mlxknife.cli.main import run_command_line
+from mlxknife.cli.signals import propagate_interrupts
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +25,9 @@ def _is_as_ever() -> bool:
 
 
 def test_where_nobody_interrupts_nothing_happens() -> None:
-    with heeded_interrupts():
+    with propagate_interrupts():
         pass
-    with pytest.raises(ValueError, match="another"), heeded_interrupts():
+    with pytest.raises(ValueError, match="another"), propagate_interrupts():
         int("another")
     assert _is_as_ever()
 
@@ -38,13 +38,13 @@ def _interrupted_before_an_error() -> None:
 
 
 def test_an_interrupt_comes_at_once() -> None:
-    with pytest.raises(KeyboardInterrupt), heeded_interrupts():
+    with pytest.raises(KeyboardInterrupt), propagate_interrupts():
         _interrupted_before_an_error()
     assert _is_as_ever()
 
 
 def test_one_that_was_swallowed_comes_at_the_end() -> None:
-    with pytest.raises(KeyboardInterrupt), heeded_interrupts(), suppress(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), propagate_interrupts(), suppress(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert _is_as_ever()
 
@@ -58,14 +58,14 @@ def _fail() -> None:
 
 
 def test_one_that_became_another_error_is_one_all_the_same() -> None:
-    with pytest.raises(KeyboardInterrupt), heeded_interrupts():
+    with pytest.raises(KeyboardInterrupt), propagate_interrupts():
         _fail()
     assert _is_as_ever()
 
 
 def test_who_is_not_to_be_interrupted_is_not() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with heeded_interrupts():
+    with propagate_interrupts():
         signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -83,6 +83,6 @@ def test_a_program_is_told_of_an_interrupt_and_a_person_is_not(
     assert capsys.readouterr() == ("", "")
     assert run_command_line([*words, "--json"], _interrupted_at_once) == 130
     out, err = capsys.readouterr()
-    error = {"type": "interrupted", "message": "Ctrl-C ended it"}
+    error = {"type": "interrupted", "message": "Interrupted by Ctrl-C"}
     assert json.loads(out) == {"status": "error", "command": words[0], "data": None, "error": error}
     assert err == ""

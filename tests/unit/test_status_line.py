@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from mlxknife.cli.render.waiting import Waiting
+from mlxknife.cli.render.progress import StatusLine
 
 
 class _Terminal(io.StringIO):
@@ -26,7 +26,7 @@ class _Terminal(io.StringIO):
 
 def test_a_line_comes_when_patience_ends_and_goes_with_the_work() -> None:
     terminal = _Terminal()
-    with Waiting(terminal, "loading a\x1b[31m", patience=0.0):
+    with StatusLine(terminal, "loading a\x1b[31m", delay=0.0):
         assert terminal.is_written.wait(60)
         assert terminal.getvalue() == "loading a\\x1b[31m ..."
     assert terminal.getvalue() == "loading a\\x1b[31m ...\r\x1b[K"
@@ -34,7 +34,7 @@ def test_a_line_comes_when_patience_ends_and_goes_with_the_work() -> None:
 
 def test_quick_work_is_not_talked_about() -> None:
     terminal = _Terminal()
-    with Waiting(terminal, "loading", patience=3600.0):
+    with StatusLine(terminal, "loading", delay=3600.0):
         pass
     assert terminal.getvalue() == ""
 
@@ -46,7 +46,7 @@ def test_the_line_goes_when_the_work_fails_or_is_stopped() -> None:
         assert terminal.is_written.wait(60)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Waiting(terminal, "loading", patience=0.0):
+    with pytest.raises(KeyboardInterrupt), StatusLine(terminal, "loading", delay=0.0):
         work()
     assert terminal.getvalue().endswith("\r\x1b[K")
 
@@ -54,6 +54,6 @@ def test_the_line_goes_when_the_work_fails_or_is_stopped() -> None:
 def test_a_long_name_does_not_make_a_second_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     terminal = _Terminal()
-    with Waiting(terminal, "loading " + "x" * 90, patience=0.0):
+    with StatusLine(terminal, "loading " + "x" * 90, delay=0.0):
         assert terminal.is_written.wait(60)
         assert len(terminal.getvalue()) == 39

@@ -1,4 +1,4 @@
-"""``list`` for people: seed columns, filters, and a count of what they hide."""
+"""``mlxk list`` as text: the filters, the columns, and the number of models that the filters hide."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from mlxknife.cli.render import units
+from mlxknife.cli.render.health import health_cell
 from mlxknife.cli.render.table import Cell, table
-from mlxknife.cli.render.text import Line, Span, Style
+from mlxknife.cli.render.text import Line, Span, Style, age
 from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelType
 from mlxknife.domain.names.rules.naming import DEFAULT_OWNER, last_part
 from mlxknife.domain.removal.values import TrashItem
@@ -19,32 +19,32 @@ _HASH_LENGTH = 7
 
 
 @attrs.frozen
-class View:
-    """What the user asked to see."""
+class ListView:
+    """Which models and columns the text of ``list`` shows."""
 
     show_all: bool
     verbose: bool
     health: bool
     pattern: str = ""
 
-    def shows(self, model: ModelInfo) -> bool:
+    def includes(self, model: ModelInfo) -> bool:
         """Tell whether a model passes the filters."""
         is_mlx = model.traits.framework is Framework.MLX
         return self.show_all or (is_mlx and (self.verbose or model.traits.model_type is ModelType.CHAT))
 
 
-def lines(models: Sequence[ModelInfo], view: View, *, now: float, room: int | None) -> Iterator[Line]:
-    """Yield the table of the models that the view shows, as wide as there is room, and a line about what it hides."""
-    shown = [model for model in models if view.shows(model)]
+def list_lines(models: Sequence[ModelInfo], view: ListView, *, now: float, columns: int | None) -> Iterator[Line]:
+    """Yield the table of the models that the view includes, and a line that counts the others."""
+    shown = [model for model in models if view.includes(model)]
     names = [model.name for model in shown] if view.verbose else _short_names(shown, models)
     if shown:
         rows = [_row(model, name, view, now) for model, name in zip(shown, names, strict=True)]
-        yield from table(_header(view), rows, room)
+        yield from table(_header(view), rows, columns)
     else:
         yield ("No MLX chat models found." if models else "No models found.",)
     if not models and not view.pattern:
-        yield (Span("A small first one: mlxk pull starter", Style.FAINT),)
-    hidden = [model for model in models if not view.shows(model)]
+        yield (Span("To get a small model: mlxk pull starter", Style.FAINT),)
+    hidden = [model for model in models if not view.includes(model)]
     if hidden:
         unhealthy = sum(not model.integrity.healthy for model in hidden)
         damaged = f" ({unhealthy} unhealthy)" if unhealthy else ""
@@ -52,14 +52,14 @@ def lines(models: Sequence[ModelInfo], view: View, *, now: float, room: int | No
 
 
 def trash_lines(trash: Sequence[TrashItem]) -> Iterator[Line]:
-    """Yield a line for every removal that was interrupted."""
+    """Yield a line for each interrupted removal."""
     for item in trash:
-        what = f"in the trash: {item.label} ({display.size(item.size_bytes)}), finish with mlxk rm --orphans"
-        yield (Span(what, Style.WEAK),)
+        size = display.size(item.size_bytes)
+        yield (Span(f"interrupted removal: {item.label} ({size}), finish it with mlxk rm --orphans", Style.WEAK),)
 
 
 def _short_names(shown: Sequence[ModelInfo], models: Sequence[ModelInfo]) -> list[str]:
-    """Leave out the owner that a bare name means anyway, where nothing else has that name."""
+    """Return the names without the default owner, where the short name resolves to the same model."""
     uses = Counter(model.name for model in models)
     short = (model.name.removeprefix(f"{DEFAULT_OWNER}/") for model in shown)
     return [
@@ -68,7 +68,7 @@ def _short_names(shown: Sequence[ModelInfo], models: Sequence[ModelInfo]) -> lis
     ]
 
 
-def _header(view: View) -> list[str]:
+def _header(view: ListView) -> list[str]:
     header = ["Name", "Hash", "Size", "Modified"]
     if view.verbose or view.show_all:
         header.append("Framework")
@@ -78,12 +78,12 @@ def _header(view: View) -> list[str]:
     return header
 
 
-def _row(model: ModelInfo, name: str, view: View, now: float) -> list[Cell]:
+def _row(model: ModelInfo, name: str, view: ListView, now: float) -> list[Cell]:
     row: list[Cell] = [
         name,
         (model.commit or "-")[:_HASH_LENGTH],
         display.size(model.size_bytes),
-        units.age(now - model.modified),
+        age(now - model.modified),
     ]
     if view.verbose or view.show_all:
         row.append(model.traits.framework.value)
@@ -91,13 +91,6 @@ def _row(model: ModelInfo, name: str, view: View, now: float) -> list[Cell]:
     if view.health:
         row += _verbose_health(model) if view.verbose else [health_cell(model)]
     return row
-
-
-def health_cell(model: ModelInfo) -> Span:
-    """Return the one word for a model's health: ``healthy*`` is whole but does not run here."""
-    if not model.integrity.healthy:
-        return Span("unhealthy", Style.BAD)
-    return Span("healthy", Style.GOOD) if model.runtime_compatible else Span("healthy*", Style.WEAK)
 
 
 def _verbose_health(model: ModelInfo) -> list[Cell]:

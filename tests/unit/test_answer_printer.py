@@ -5,8 +5,9 @@ import io
 
 import pytest
 
-from mlxknife.cli.listener import ListenerGone
-from mlxknife.cli.render.speech import Speech, safe, statistics
+from mlxknife.cli.render.answer import AnswerPrinter, statistics
+from mlxknife.cli.render.text import terminal_safe
+from mlxknife.cli.streams import StdoutError
 from mlxknife.domain.generation.values.generation import FinishReason, Outcome, Piece, PieceKind, Timings, Usage
 
 _REASONING, _ANSWER = PieceKind.REASONING, PieceKind.ANSWER
@@ -34,10 +35,10 @@ def _colours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _shown(stream: io.StringIO, *pieces: tuple[PieceKind, str], kinds: tuple[PieceKind, ...] = _BOTH) -> str:
-    speech = Speech(stream, kinds)
+    printer = AnswerPrinter(stream, kinds)
     for kind, text in pieces:
-        speech.hear(Piece(kind, text))
-    speech.end()
+        printer.write(Piece(kind, text))
+    printer.end()
     return stream.getvalue()
 
 
@@ -56,10 +57,10 @@ def test_a_line_that_has_ended_is_not_ended_again(texts: list[str]) -> None:
 
 def test_the_line_is_ended_once() -> None:
     stream = Terminal()
-    speech = Speech(stream, _BOTH)
-    speech.hear(Piece(_ANSWER, "Hello"))
-    speech.end()
-    speech.end()
+    printer = AnswerPrinter(stream, _BOTH)
+    printer.write(Piece(_ANSWER, "Hello"))
+    printer.end()
+    printer.end()
     assert stream.getvalue() == "Hello\n"
 
 
@@ -109,7 +110,7 @@ def test_an_escape_in_pieces_is_written_out_as_well() -> None:
 def test_layout_and_letters_of_every_script_are_shown_as_they_are() -> None:
     text = "\tif x:\n\t\tgrüße 世界 \U0001f468\u200d\U0001f469 \u0645"
     assert _shown(Terminal(), (_ANSWER, text)) == f"{text}\n"
-    assert safe(text) == text
+    assert terminal_safe(text) == text
 
 
 def test_a_pipe_gets_every_character_untouched() -> None:
@@ -123,22 +124,22 @@ def test_a_pipe_gets_reasoning_apart_and_without_colours() -> None:
 
 def test_every_piece_is_to_be_seen_at_once() -> None:
     stream = Terminal()
-    speech = Speech(stream, _BOTH)
+    printer = AnswerPrinter(stream, _BOTH)
     for number in range(3):
-        speech.hear(Piece(_ANSWER, str(number)))
+        printer.write(Piece(_ANSWER, str(number)))
         assert stream.flushed == "012"[: number + 1]
-    speech.end()
+    printer.end()
     assert stream.flushed == "012\n"
 
 
 def test_what_is_not_wanted_at_once_is_shown_at_the_end() -> None:
     stream = Terminal()
-    speech = Speech(stream, _BOTH, at_once=False)
-    speech.hear(Piece(_REASONING, "hm"))
-    speech.hear(Piece(_ANSWER, "Yes"))
+    printer = AnswerPrinter(stream, _BOTH, is_streaming=False)
+    printer.write(Piece(_REASONING, "hm"))
+    printer.write(Piece(_ANSWER, "Yes"))
     assert stream.getvalue() == ""
-    speech.end()
-    speech.end()
+    printer.end()
+    printer.end()
     assert stream.getvalue() == f"{_faint('hm')}\n\nYes\n"
 
 
@@ -149,16 +150,16 @@ class Full(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _say(speech: Speech, text: str) -> None:
-    speech.hear(Piece(_ANSWER, text))
-    speech.end()
+def _say(printer: AnswerPrinter, text: str) -> None:
+    printer.write(Piece(_ANSWER, text))
+    printer.end()
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_stream_that_takes_no_more_is_no_error_of_the_answer(*, at_once: bool) -> None:
-    speech = Speech(Full(), _BOTH, at_once=at_once)
-    with pytest.raises(ListenerGone, match="No space left") as caught:
-        _say(speech, "Yes")
+@pytest.mark.parametrize("is_streaming", [True, False])
+def test_a_stream_that_takes_no_more_is_no_error_of_the_answer(*, is_streaming: bool) -> None:
+    printer = AnswerPrinter(Full(), _BOTH, is_streaming=is_streaming)
+    with pytest.raises(StdoutError, match="No space left") as caught:
+        _say(printer, "Yes")
     assert caught.value.error.errno == errno.ENOSPC
 
 
@@ -168,13 +169,13 @@ def _outcome(tokens: int, first: float, total: float) -> Outcome:
 
 def test_statistics_count_what_came_after_the_first_token() -> None:
     told = statistics(_outcome(11, 0.5, 2.5))
-    assert told == "7 prompt tokens, 11 answered (length); loaded in 1.2s, first token after 0.50s, then 5.0 tokens/s"
+    assert told == "7 prompt tokens, 11 generated (length); loaded in 1.2s, first token after 0.50s, then 5.0 tokens/s"
 
 
 def test_statistics_tell_what_had_not_to_be_read_again() -> None:
     usage = Usage(prompt_tokens=70, completion_tokens=1, cached_tokens=60)
     told = statistics(Outcome("x", "", FinishReason.STOP, usage, Timings(0.0, 0.0, 0.0)))
-    assert told.startswith("70 prompt tokens (60 known from before), 1 answered (stop); ")
+    assert told.startswith("70 prompt tokens (60 cached), 1 generated (stop); ")
 
 
 @pytest.mark.parametrize(("tokens", "first", "total"), [(0, 0.0, 0.0), (1, 0.5, 0.5), (5, 0.5, 0.5), (0, 1.0, 2.0)])

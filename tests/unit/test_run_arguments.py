@@ -3,14 +3,15 @@ from __future__ import annotations
 import pytest
 
 from mlxknife.cli.arguments import UsageError, command_parser
-from mlxknife.cli.commands.run import Options, add_arguments
+from mlxknife.cli.commands.run import RunOptions
+from mlxknife.cli.commands.run_arguments import add_arguments
 
 
-def _options(*words: str) -> Options:
+def _options(*words: str) -> RunOptions:
     parser = command_parser("run")
     add_arguments(parser)
     given = vars(parser.parse_mixed(words))
-    return Options(**{name: value for name, value in given.items() if name not in ("json", "debug")})
+    return RunOptions(**{name: value for name, value in given.items() if name not in ("json", "debug")})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,109 @@
+"""The arguments of ``mlxk run``: the prompt, and the options of the answer."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from mlxknife.domain.generation.rules import options as wishes
+from mlxknife.domain.memory import rules as memory
+
+_EPILOG = """\
+--in and --stop take all arguments up to the next option: write the prompt before them, or
+after a --.
+
+Examples:
+  mlxk run MODEL "Who was Ada Lovelace?"
+  mlxk run MODEL - "Sum this up." < notes.txt
+  mlxk run MODEL "What differs?" --in one.py two.py --out answer.md
+  mlxk run MODEL                       (a chat; /help lists its commands)
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the model, the prompt and the options of the answer."""
+    parser.usage = "%(prog)s [OPTIONS] MODEL [PROMPT ...]"
+    parser.epilog = _EPILOG
+    parser.add_argument("model", metavar="MODEL", help="a model in the cache, a workspace, or a path")
+    parser.add_argument("prompt", metavar="PROMPT", nargs="*", default=[], help="the prompt; - reads it from stdin")
+    parser.add_argument("-c", "--chat", action="store_true", help="start a chat (the default without a prompt)")
+    parser.add_argument("--system", metavar="TEXT", help="the system prompt; @FILE reads it from a file")
+    parser.add_argument(
+        "--in",
+        dest="files",
+        metavar="FILE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="text files to put before the prompt",
+    )
+    parser.add_argument("--out", metavar="FILE", help="write the answer to a file as well")
+    parser.add_argument(
+        "--separator",
+        metavar="S",
+        default="\n\n",
+        help="the text between stdin and the rest of the prompt (default: a blank line)",
+    )
+    parser.add_argument("--no-stream", action="store_true", help="print the answer when it is complete")
+    parser.add_argument("--no-chat-template", action="store_true", help="send the prompt without the chat template")
+    _add_reasoning(parser)
+    parser.add_argument(
+        "--cpu-profile",
+        choices=memory.PROFILES,
+        help="how weights are converted on a machine without a GPU (default: the free memory decides)",
+    )
+    parser.add_argument(
+        "--draft-model",
+        metavar="MODEL",
+        help="a smaller model of the same family for speculative decoding: the same answer, sooner",
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="print notes on the model and the statistics of the answer"
+    )
+    _add_generation(parser)
+
+
+def _add_generation(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "generation options",
+        "Unset options come from the model's generation_config.json, then from the defaults of mlxk.",
+    )
+    group.add_argument(
+        "--max-tokens", type=int, metavar="N", help=f"the maximum length of the answer (default: {wishes.MAX_TOKENS})"
+    )
+    group.add_argument(
+        "--temperature", type=float, metavar="T", help="the randomness of sampling; 0: always the most likely token"
+    )
+    group.add_argument(
+        "--top-p", type=float, metavar="P", help="sample from the most likely tokens with a total probability of P"
+    )
+    group.add_argument("--top-k", type=int, metavar="K", help="sample from the K most likely tokens")
+    group.add_argument(
+        "--min-p", type=float, metavar="P", help="sample from tokens at least P times as likely as the most likely one"
+    )
+    group.add_argument(
+        "--repetition-penalty", type=float, metavar="R", help="above 1: make tokens that occurred before less likely"
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="the seed of sampling; it makes an answer repeatable")
+    group.add_argument(
+        "--stop", metavar="S", nargs="+", action="append", default=[], help="end the answer before any of these texts"
+    )
+    group.add_argument("--kv-bits", type=int, metavar="N", help="quantise the KV cache to 2, 3, 4, 5, 6 or 8 bits")
+    group.add_argument(
+        "--kv-group-size", type=int, metavar="N", default=64, help="its group size: 32, 64 or 128 (default: 64)"
+    )
+    group.add_argument(
+        "--quantized-kv-start", type=int, metavar="N", default=0, help="quantise from this token on (default: 0)"
+    )
+    group.add_argument(
+        "--max-kv-size", type=int, metavar="N", help="keep at most N tokens in the KV cache and drop the oldest"
+    )
+
+
+def _add_reasoning(parser: ArgumentParser) -> None:
+    choices = parser.add_mutually_exclusive_group()
+    for flag, value, text in (
+        ("--show-reasoning", "show", "print the reasoning, even in a pipe"),
+        ("--hide-reasoning", "hide", "print only the answer, even on a terminal"),
+        ("--think-only", "only", "print only the reasoning"),
+    ):
+        choices.add_argument(flag, dest="reasoning", action="store_const", const=value, default="auto", help=text)
