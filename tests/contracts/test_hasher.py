@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.adapters.folder.hashing import ThreadedHasher
+from mlxknife.adapters.folder.hasher import ThreadedHasher
 from mlxknife.domain.models.values.hashes import HashForm, HashJob, RecordedHash
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.ports.store.hasher import Hasher

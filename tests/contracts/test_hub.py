@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import close_session, constants
 
 from mlxknife.adapters.hub.hub import HuggingFaceHub
-from mlxknife.adapters.hub.retry import Patience
+from mlxknife.adapters.hub.retry import RetryPolicy
 from mlxknife.domain.errors import (
     DownloadFailed,
     HubAccessDenied,
@@ -24,15 +24,15 @@ from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from mlxknife.ports.hub.hub import Hub
 from tests.builder import git_sha1, sha256
 from tests.fake_hub import READER, STRANGER, Cut, FakeHub, Fault, Flip, IgnoreRange, Status
-from tests.fakes.hub import Flaw, RemoteShelf
-from tests.fakes.intake import MemorySinks
+from tests.fakes.download_store import MemorySinks
+from tests.fakes.hub import Flaw, InMemoryHub
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 _NAME, _NOBODY = "org/name", "http://127.0.0.1:1"
 _WEIGHTS = "model.safetensors"
 _FILES = {_WEIGHTS: b"these are all the weights", "config.json": b"{}", "sub/x y.txt": b"a text", "empty.txt": b""}
-_HURRY = Patience(tries=5, first_wait=0.001, longest_wait=0.002)
+_HURRY = RetryPolicy(tries=5, first_wait=0.001, longest_wait=0.002)
 
 
 class Stage(ABC):
@@ -246,7 +246,7 @@ class Contract(ABC):
 
 class FakeStage(Stage):
     def __init__(self) -> None:
-        self.shelf = RemoteShelf()
+        self.shelf = InMemoryHub()
         self.add(_FILES)
 
     def add(self, files: Mapping[str, bytes], ref: str = "main", name: str = _NAME) -> str:
@@ -289,7 +289,7 @@ class RealStage(Stage):
 
     def open(self, token: str | None = None, *, is_offline: bool = False, is_silent: bool = False) -> Hub:
         endpoint = _NOBODY if is_silent else self.hub.endpoint
-        return HuggingFaceHub(endpoint, token, is_offline=is_offline, patience=_HURRY)
+        return HuggingFaceHub(endpoint, token, is_offline=is_offline, retry=_HURRY)
 
     def spoil(self, file: str, flaw: Flaw, times: int = 1) -> None:
         self.hub.fail(_FAULTS[flaw], f"*/{file}", times=times)

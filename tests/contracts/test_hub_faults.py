@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from huggingface_hub import close_session, constants
 
+from mlxknife.adapters.hub.errors import RetryableError
 from mlxknife.adapters.hub.hub import HuggingFaceHub
-from mlxknife.adapters.hub.refusals import TryAgain
-from mlxknife.adapters.hub.retry import Patience
+from mlxknife.adapters.hub.retry import RetryPolicy
 from mlxknife.domain.errors import DownloadFailed, KnifeError, NetworkError
 from mlxknife.domain.transfer.values import RemoteCommit
 from tests.fake_hub import (
@@ -24,14 +24,14 @@ from tests.fake_hub import (
     hang,
     rate_limited,
 )
-from tests.fakes.intake import MemorySinks
+from tests.fakes.download_store import MemorySinks
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 _NAME, _WEIGHTS = "org/name", "model.safetensors"
 _FILES = {_WEIGHTS: b"these are all the weights", "config.json": b"{}", "sub/x.txt": b"a text"}
 _TRIES = 3
-_HURRY = Patience(tries=_TRIES, first_wait=0.001, longest_wait=0.002)
+_HURRY = RetryPolicy(tries=_TRIES, first_wait=0.001, longest_wait=0.002)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 
 @pytest.fixture
 def hub(fake: FakeHub) -> HuggingFaceHub:
-    return HuggingFaceHub(fake.endpoint, patience=_HURRY)
+    return HuggingFaceHub(fake.endpoint, retry=_HURRY)
 
 
 @pytest.fixture
@@ -118,15 +118,15 @@ class Waits(threading.Event):
 
 
 def test_waits_double_up_to_a_limit_and_heed_the_hub() -> None:
-    patience, waits = Patience(tries=9, first_wait=0.5, longest_wait=4.0), Waits()
+    patience, waits = RetryPolicy(tries=9, first_wait=0.5, longest_wait=4.0), Waits()
     for failures in range(1, 6):
-        patience.wait(failures, TryAgain(NetworkError("x")), waits)
+        patience.wait(failures, RetryableError(NetworkError("x")), waits)
     for asked in (0.0, 60.0):
-        patience.wait(1, TryAgain(NetworkError("x"), asked), waits)
+        patience.wait(1, RetryableError(NetworkError("x"), asked), waits)
     assert waits.seconds == [0.5, 1.0, 2.0, 4.0, 4.0, 0.5, 60.0]
     waits.set()
     with pytest.raises(NetworkError):
-        patience.wait(1, TryAgain(NetworkError("x")), waits)
+        patience.wait(1, RetryableError(NetworkError("x")), waits)
 
 
 @pytest.mark.parametrize("fault", [Cut(0), Cut(0, reset=True), WrongLength(by=3)])

@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mlxknife.adapters.hfcache.store import HfCache
+from mlxknife.adapters.hfcache.model_store import CacheModelStore
 from mlxknife.domain.errors import AccessDenied, StorageError
 from mlxknife.domain.models.values.entries import CachedRepo
 from mlxknife.domain.models.values.hashes import HashForm, RecordedFile, RecordedHash
@@ -161,14 +161,14 @@ class TestReal(Contract):
         root.mkdir(exist_ok=True)
         for folder, repo in scene.items():
             _write(root / folder, repo)
-        return HfCache(str(root))
+        return CacheModelStore(str(root))
 
     def without_cache(self, place: Path) -> ModelStore:
-        return HfCache(str(place / "nothing/hub"))
+        return CacheModelStore(str(place / "nothing/hub"))
 
     def over_a_file(self, place: Path) -> ModelStore:
         (place / "hub").write_text("x")
-        return HfCache(str(place / "hub"))
+        return CacheModelStore(str(place / "hub"))
 
     def denying(self, store: ModelStore, place: Path) -> AbstractContextManager[None]:
         del store

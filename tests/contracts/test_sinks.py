@@ -10,7 +10,7 @@ import pytest
 
 from mlxknife.domain.errors import WrongBytes
 from mlxknife.domain.transfer.values import Held
-from tests.contracts.intakes import (
+from tests.contracts.download_stores import (
     COMMIT,
     FILES,
     FOLDER,
@@ -30,47 +30,47 @@ from tests.contracts.intakes import (
 
 class Contract(Scene):
     def test_a_broken_off_download_is_told_and_taken_up(self, place: Path) -> None:
-        intake = self.opened(place)
-        with receive(intake).open(A, never) as sink:
+        download_store = self.opened(place)
+        with receive(download_store).open(A, never) as sink:
             assert sink is not None
             assert sink.position == 0
             sink.write(b"fir")
             sink.write(b"st")
             assert sink.position == 5
-        assert [holding.partial_bytes for holding in look(intake)] == [5, 0, 0, 0]
-        assert held(intake)[A.name] is Held.MISSING
-        with receive(intake).open(A, never) as sink:
+        assert [holding.partial_bytes for holding in look(download_store)] == [5, 0, 0, 0]
+        assert held(download_store)[A.name] is Held.MISSING
+        with receive(download_store).open(A, never) as sink:
             assert sink is not None
             assert sink.position == 5
             sink.write(b" weights")
             sink.finish()
-        (holding,) = intake.holdings(FOLDER, COMMIT.commit, [A])
+        (holding,) = download_store.holdings(FOLDER, COMMIT.commit, [A])
         assert (holding.held, holding.partial_bytes) == (Held.UNPROVEN, 0)  # nobody published the proof
 
     def test_an_error_on_the_way_keeps_the_bytes_and_frees_the_sink(self, place: Path) -> None:
-        intake = self.opened(place)
+        download_store = self.opened(place)
 
         def break_off() -> None:
-            with receive(intake).open(A, never) as sink:
+            with receive(download_store).open(A, never) as sink:
                 assert sink is not None
                 sink.write(b"first")
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
             break_off()
-        assert look(intake)[0].partial_bytes == 5
-        bring(receive(intake), A, FILES[A.name])
+        assert look(download_store)[0].partial_bytes == 5
+        bring(receive(download_store), A, FILES[A.name])
 
     def test_wrong_bytes_are_refused_and_forgotten(self, place: Path) -> None:
-        intake = self.opened(place)
-        with receive(intake).open(A, never) as sink:
+        download_store = self.opened(place)
+        with receive(download_store).open(A, never) as sink:
             assert sink is not None
             for data in (WRONG, b"first"):
                 sink.write(data)
                 with pytest.raises(WrongBytes):
                     sink.finish()
                 assert sink.position == 0
-        assert (look(intake)[0].held, look(intake)[0].partial_bytes) == (Held.MISSING, 0)
+        assert (look(download_store)[0].held, look(download_store)[0].partial_bytes) == (Held.MISSING, 0)
 
     def test_more_bytes_than_the_file_has_are_refused(self, place: Path) -> None:
         with receive(self.opened(place)).open(A, never) as sink:
@@ -84,26 +84,26 @@ class Contract(Scene):
             sink.finish()
 
     def test_a_right_blob_needs_no_sink_unless_it_is_to_come_afresh(self, place: Path) -> None:
-        intake = self.opened(place)
-        self.write(intake, place, A.hash.digest, FILES[A.name])
-        with receive(intake).open(A, never) as sink:
+        download_store = self.opened(place)
+        self.write(download_store, place, A.hash.digest, FILES[A.name])
+        with receive(download_store).open(A, never) as sink:
             assert sink is None
-        with receive(intake, afresh=True).open(A, never) as sink:
+        with receive(download_store, force_download=True).open(A, never) as sink:
             assert sink is not None
 
     def test_a_wrong_blob_is_replaced(self, place: Path) -> None:
-        intake = self.opened(place)
-        take_in(intake)
-        self.write(intake, place, A.hash.digest, WRONG)
-        holdings = look(intake)
-        reception = receive(intake)
-        bring(reception, A, FILES[A.name])
-        reception.publish(COMMIT, [attrs.evolve(holdings[0], held=Held.DAMAGED), *holdings[1:]], "main")
-        assert self.shown(intake, place, COMMIT.commit) == FILES
-        assert held(intake) == dict.fromkeys(FILES, Held.TRUSTED)
+        download_store = self.opened(place)
+        take_in(download_store)
+        self.write(download_store, place, A.hash.digest, WRONG)
+        holdings = look(download_store)
+        publisher = receive(download_store)
+        bring(publisher, A, FILES[A.name])
+        publisher.publish(COMMIT, [attrs.evolve(holdings[0], held=Held.DAMAGED), *holdings[1:]], "main")
+        assert self.shown(download_store, place, COMMIT.commit) == FILES
+        assert held(download_store) == dict.fromkeys(FILES, Held.TRUSTED)
 
     def test_a_second_sink_of_a_blob_waits_and_is_none_when_the_first_brought_it(self, place: Path) -> None:
-        intake = self.opened(place)
+        download_store = self.opened(place)
         waited, told = threading.Event(), list[object]()
 
         def second() -> None:
@@ -111,11 +111,11 @@ class Contract(Scene):
                 waited.set()  # somebody who has to wait asks this
                 return False
 
-            with receive(intake).open(A, is_given_up) as sink:
+            with receive(download_store).open(A, is_given_up) as sink:
                 told.append(sink)
 
         thread = threading.Thread(target=second)
-        with receive(intake).open(A, never) as sink:
+        with receive(download_store).open(A, never) as sink:
             assert sink is not None
             thread.start()
             assert waited.wait(10)
@@ -126,8 +126,8 @@ class Contract(Scene):
         assert told == [None]
 
     def test_a_sink_that_is_given_up_is_none(self, place: Path) -> None:
-        intake = self.opened(place)
-        with receive(intake).open(A, never) as first, receive(intake).open(A, lambda: True) as second:
+        download_store = self.opened(place)
+        with receive(download_store).open(A, never) as first, receive(download_store).open(A, lambda: True) as second:
             assert first is not None
             assert second is None
 

@@ -8,7 +8,7 @@ import pytest
 
 from mlxknife.domain.models.values.snapshot import Document, SnapshotFacts, TensorEntry, WeightFormat
 from tests.builder import json_bytes, raw_safetensors, safetensors
-from tests.contracts.readings import Opener, openers
+from tests.contracts.snapshot_readers import Opener, openers
 
 _LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 _DEEP = b"[" * 101 + b"]" * 101

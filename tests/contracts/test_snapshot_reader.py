@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlxknife.domain.models.values.snapshot import FileState
-from tests.contracts.readings import Opened, Opener, openers
+from tests.contracts.snapshot_readers import Opened, Opener, openers
 from tests.fakes.snapshot_reader import Link, Locked, Pipe, Thing
 
 _OK, _GONE, _OUT = FileState.OK, FileState.DANGLING, FileState.ESCAPING

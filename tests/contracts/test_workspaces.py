@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mlxknife.adapters.workspaces.folders import SENTINEL, LocalWorkspaces
+from mlxknife.adapters.workspaces.workspaces import SENTINEL, LocalWorkspaces
 from mlxknife.domain.errors import AccessDenied, ModelNotFound, StorageError, ValidationError
 from mlxknife.ports.workspaces.workspaces import Workspaces
 from tests.contracts.permissions import forbidden

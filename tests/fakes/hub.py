@@ -49,7 +49,7 @@ class RemoteRepo:
 
 
 @attrs.define
-class RemoteShelf:
+class InMemoryHub:
     """Fulfils ``ports.hub``."""
 
     repos: dict[str, RemoteRepo] = attrs.field(factory=lambda: defaultdict(RemoteRepo))

@@ -15,11 +15,13 @@ from mlxknife.domain.errors import ValidationError
 class FakeImporter:
     """Fulfils ``ports.importer``: a file that begins with ``GGUF`` becomes a config and weights, as they are."""
 
-    manners: list[Mapping[str, float]] = attrs.field(factory=list)
+    generation_configs: list[Mapping[str, float]] = attrs.field(factory=list)
     """What was said of how the models are to answer."""
 
-    def import_gguf(self, source: str, destination: str, manner: Mapping[str, float] = MappingProxyType({})) -> None:
-        self.manners.append(manner)
+    def import_gguf(
+        self, source: str, destination: str, generation_config: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
+        self.generation_configs.append(generation_config)
         with open(source, "rb") as file:
             data = file.read()
         if not data.startswith(b"GGUF"):

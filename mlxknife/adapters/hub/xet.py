@@ -1,4 +1,4 @@
-"""The Hub's chunk store (Xet): files put together from chunks that many files share, from any byte on."""
+"""Downloads from the Hub's chunk store (Xet) with hf_xet: the bytes of a file from any position on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 from mlxknife.domain.transfer.values import RemoteFile
 
 _SCHEMES = ("https://", "http://")
-_MANNERS = {
+_CONFIG = {
     "reconstruction.download_buffer_size": 32_000_000,
     "reconstruction.download_buffer_perfile_size": 8_000_000,
     "reconstruction.download_buffer_limit": 48_000_000,
@@ -22,16 +22,16 @@ _MANNERS = {
     "client.read_timeout": "30s",
     "telemetry.enabled": False,
 }
-"""What keeps memory flat, waits short, and silence; its own defaults take gigabytes, minutes, and report transfers."""
+"""Small buffers, short waits and no telemetry; hf_xet's defaults take gigabytes and minutes, and report transfers."""
 
 
-class ChunkStoreError(Exception):
-    """The chunk store cannot be used; plain HTTP has to do."""
+class XetError(Exception):
+    """The chunk store cannot be used; the file is downloaded over plain HTTP."""
 
 
 @attrs.frozen
-class Access:
-    """The way into the chunk store: where it is, and a token with the end of its time and the way to a new one."""
+class XetAccess:
+    """Access to the chunk store: its address, a token with its expiry, and where to get the next token."""
 
     endpoint: str
     token: str
@@ -40,15 +40,15 @@ class Access:
     refresh_headers: Mapping[str, str]
 
 
-class ChunkStore:
+class XetStore:
     """One connection to the chunk store, opened when it is first needed."""
 
-    def __init__(self, ask_for_access: Callable[[], Access], schemes: tuple[str, ...] = _SCHEMES) -> None:
-        """Take who gives access, and to which addresses.
+    def __init__(self, get_access: Callable[[], XetAccess], schemes: tuple[str, ...] = _SCHEMES) -> None:
+        """Take the function that gets access from the Hub, and the URL schemes that are allowed.
 
-        The Hub names the address, and hf_xet would take a folder of this machine for one.
+        The Hub chooses the address. hf_xet would accept a folder of this machine as one, so schemes are limited.
         """
-        self._ask_for_access = ask_for_access
+        self._get_access = get_access
         self._schemes = schemes
         self._lock = threading.Lock()
         self._group: Any = None  # hf_xet has no types
@@ -57,33 +57,33 @@ class ChunkStore:
     def stream(self, file: RemoteFile, position: int) -> Generator[bytes]:
         """Yield the bytes of a file from a position on.
 
-        Raises ChunkStoreError, and from then on for every file: plain HTTP works, and waiting twice helps nobody.
+        Raises XetError on any failure, and from then on for every file, so that the wait for a timeout comes only once.
         """
         if self._has_failed:
-            raise ChunkStoreError
+            raise XetError
         try:
-            import hf_xet  # noqa: PLC0415 - not there on every platform
+            import hf_xet  # noqa: PLC0415 - not available on every platform
 
             info = hf_xet.XetFileInfo(file.xet_hash, file.size)
-            for chunk in self._connected(hf_xet).download_stream(info, start=position or None):
+            for chunk in self._connect(hf_xet).download_stream(info, start=position or None):
                 position += len(chunk)
                 yield chunk
-        except Exception as exc:  # hf_xet raises what it likes
+        except Exception as exc:  # hf_xet raises undocumented types
             self._has_failed = True
-            raise ChunkStoreError from exc
-        if position < file.size:  # what it does not know, or may not have, can end without a word
+            raise XetError from exc
+        if position < file.size:  # for a file that it refuses or does not know, hf_xet may end the stream silently
             self._has_failed = True
-            raise ChunkStoreError
+            raise XetError
 
-    def _connected(self, hf_xet: Any) -> Any:  # noqa: ANN401 - hf_xet has no types
+    def _connect(self, hf_xet: Any) -> Any:  # noqa: ANN401 - hf_xet has no types
         with self._lock:
             if self._has_failed:
-                raise ChunkStoreError
+                raise XetError
             if self._group is None:
-                access = self._ask_for_access()
+                access = self._get_access()
                 if not access.endpoint.startswith(self._schemes):
-                    raise ChunkStoreError
-                session = hf_xet.XetSession(hf_xet.XetConfig().with_config(_MANNERS))
+                    raise XetError
+                session = hf_xet.XetSession(hf_xet.XetConfig().with_config(_CONFIG))
                 self._group = session.new_download_stream_group(
                     endpoint=access.endpoint,
                     token=access.token,

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import attrs
 
-from mlxknife.adapters.folder.reader import FolderReader
+from mlxknife.adapters.folder.snapshot_reader import FolderReader
 from mlxknife.domain.models.rules.filenames import READING_LIST
 from mlxknife.domain.models.values.snapshot import Location, SnapshotFacts
 from mlxknife.ports.store.snapshot_reader import SnapshotReader

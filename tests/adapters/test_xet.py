@@ -11,29 +11,29 @@ import attrs
 import pytest
 from huggingface_hub import close_session, constants
 
-from mlxknife.adapters.hub.chunks import Access, ChunkStore, ChunkStoreError
-from mlxknife.adapters.hub.download import Download
+from mlxknife.adapters.hub.client import HubClient
+from mlxknife.adapters.hub.download import FileDownload
 from mlxknife.adapters.hub.hub import HuggingFaceHub
-from mlxknife.adapters.hub.retry import Patience
-from mlxknife.adapters.hub.web import Web
+from mlxknife.adapters.hub.retry import RetryPolicy
+from mlxknife.adapters.hub.xet import XetAccess, XetError, XetStore
 from mlxknife.domain.errors import DownloadFailed
 from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from tests.builder import sha256
 from tests.fake_hub import READER, FakeHub, Headers, Status, web_page
-from tests.fakes.intake import MemorySink, MemorySinks
+from tests.fakes.download_store import MemorySink, MemorySinks
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 _NAME, _WEIGHTS = "org/name", "model.safetensors"
 _DATA = random.Random(7).randbytes(300_000)
 _NEVER = 4_000_000_000
-_HURRY = Patience(tries=3, first_wait=0.001, longest_wait=0.002)
+_HURRY = RetryPolicy(tries=3, first_wait=0.001, longest_wait=0.002)
 _TOKEN_ROUTE = "*/xet-read-token/*"
 
 
-def _access(endpoint: str) -> Access:
-    return Access(endpoint, "t", _NEVER, "http://127.0.0.1:1/refresh", {})
+def _access(endpoint: str) -> XetAccess:
+    return XetAccess(endpoint, "t", _NEVER, "http://127.0.0.1:1/refresh", {})
 
 
 def _file(xet_hash: str, data: bytes = _DATA) -> RemoteFile:
@@ -62,8 +62,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 
 @pytest.fixture
-def store(stored: tuple[str, str]) -> ChunkStore:
-    return ChunkStore(lambda: _access(stored[0]), schemes=("local://",))
+def store(stored: tuple[str, str]) -> XetStore:
+    return XetStore(lambda: _access(stored[0]), schemes=("local://",))
 
 
 @pytest.fixture
@@ -80,30 +80,30 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 # --- the store itself
 
 
-def test_a_file_comes_whole(store: ChunkStore, stored: tuple[str, str]) -> None:
+def test_a_file_comes_whole(store: XetStore, stored: tuple[str, str]) -> None:
     assert b"".join(store.stream(_file(stored[1]), 0)) == _DATA
 
 
 @pytest.mark.parametrize("position", [1, 65_536, 299_999])
-def test_a_file_comes_from_a_position_on(store: ChunkStore, stored: tuple[str, str], position: int) -> None:
+def test_a_file_comes_from_a_position_on(store: XetStore, stored: tuple[str, str], position: int) -> None:
     assert b"".join(store.stream(_file(stored[1]), position)) == _DATA[position:]
 
 
 def test_one_connection_serves_many_files(stored: tuple[str, str]) -> None:
     asked: list[None] = []
 
-    def ask() -> Access:
+    def ask() -> XetAccess:
         asked.append(None)
         return _access(stored[0])
 
-    store = ChunkStore(ask, schemes=("local://",))
+    store = XetStore(ask, schemes=("local://",))
     assert asked == []
     streams = [store.stream(_file(stored[1]), position) for position in (0, 10)]
     assert [b"".join(stream) for stream in streams] == [_DATA, _DATA[10:]]
     assert len(asked) == 1
 
 
-def test_a_stream_may_be_left_half_way(store: ChunkStore, stored: tuple[str, str]) -> None:
+def test_a_stream_may_be_left_half_way(store: XetStore, stored: tuple[str, str]) -> None:
     stream = store.stream(_file(stored[1]), 0)
     assert _DATA.startswith(next(stream))
     stream.close()
@@ -111,31 +111,31 @@ def test_a_stream_may_be_left_half_way(store: ChunkStore, stored: tuple[str, str
 
 
 @pytest.mark.parametrize("unknown", ["zz", "ab" * 32])
-def test_an_unknown_name_is_an_error(store: ChunkStore, unknown: str) -> None:
-    with pytest.raises(ChunkStoreError):
+def test_an_unknown_name_is_an_error(store: XetStore, unknown: str) -> None:
+    with pytest.raises(XetError):
         b"".join(store.stream(_file(unknown), 0))
 
 
 def test_a_store_that_is_gone_is_an_error(tmp_path: Path, stored: tuple[str, str]) -> None:
     (tmp_path / "file").touch()
-    gone = ChunkStore(lambda: _access(f"local://{tmp_path}/file/no"), schemes=("local://",))
-    with pytest.raises(ChunkStoreError):
+    gone = XetStore(lambda: _access(f"local://{tmp_path}/file/no"), schemes=("local://",))
+    with pytest.raises(XetError):
         b"".join(gone.stream(_file(stored[1]), 0))
 
 
 def test_no_access_is_an_error(stored: tuple[str, str]) -> None:
-    def refuse() -> Access:
+    def refuse() -> XetAccess:
         msg = "not you"
         raise DownloadFailed(msg)
 
-    with pytest.raises(ChunkStoreError):
-        b"".join(ChunkStore(refuse).stream(_file(stored[1]), 0))
+    with pytest.raises(XetError):
+        b"".join(XetStore(refuse).stream(_file(stored[1]), 0))
 
 
 @pytest.mark.parametrize("form", ["local://{}", "{}", "file://{}", "LOCAL://{}", " local://{}", "memory://"])
 def test_the_hub_cannot_name_a_folder_of_this_machine(tmp_path: Path, stored: tuple[str, str], form: str) -> None:
-    store = ChunkStore(lambda: _access(form.format(tmp_path / "new")))
-    with pytest.raises(ChunkStoreError):
+    store = XetStore(lambda: _access(form.format(tmp_path / "new")))
+    with pytest.raises(XetError):
         b"".join(store.stream(_file(stored[1]), 0))
     assert list(tmp_path.iterdir()) == []
 
@@ -143,7 +143,7 @@ def test_the_hub_cannot_name_a_folder_of_this_machine(tmp_path: Path, stored: tu
 # --- and HTTP where it fails
 
 
-class Breaking(ChunkStore):
+class Breaking(XetStore):
     """A chunk store that breaks after some bytes."""
 
     def __init__(self, after: int) -> None:
@@ -154,12 +154,12 @@ class Breaking(ChunkStore):
     def stream(self, file: RemoteFile, position: int) -> Generator[bytes]:
         self.asked.append(position)
         yield from (_DATA[at : at + 100] for at in range(position, min(file.size, position + self.after), 100))
-        raise ChunkStoreError
+        raise XetError
 
 
-def _download(fake: FakeHub, file: RemoteFile, store: ChunkStore) -> Download:
+def _download(fake: FakeHub, file: RemoteFile, store: XetStore) -> FileDownload:
     commit = RemoteCommit(_NAME, fake.repo(_NAME).branches["main"], (file,))
-    return Download(Web(fake.endpoint, None), _HURRY, commit, file, threading.Event(), store)
+    return FileDownload(HubClient(fake.endpoint, None), _HURRY, commit, file, threading.Event(), store)
 
 
 def _ranges(fake: FakeHub) -> list[str | None]:
@@ -175,14 +175,14 @@ def test_http_goes_on_from_the_byte_where_the_store_failed(fake: FakeHub, begun:
     assert (store.asked, _ranges(fake)) == ([begun], [f"bytes={begun + after}-" if begun + after else None])
 
 
-def test_a_file_from_the_store_needs_no_http(fake: FakeHub, store: ChunkStore, stored: tuple[str, str]) -> None:
+def test_a_file_from_the_store_needs_no_http(fake: FakeHub, store: XetStore, stored: tuple[str, str]) -> None:
     file = _file(stored[1])
     sink = MemorySink(file, bytearray(_DATA[:12_345]))
     _download(fake, file, store).run(sink)
     assert (sink.is_finished, _ranges(fake)) == (True, [])
 
 
-def test_a_file_that_is_not_in_the_store_comes_by_http(fake: FakeHub, store: ChunkStore) -> None:
+def test_a_file_that_is_not_in_the_store_comes_by_http(fake: FakeHub, store: XetStore) -> None:
     file = attrs.evolve(_file(""), xet_hash=None)
     sink = MemorySink(file)
     _download(fake, file, store).run(sink)
@@ -190,7 +190,7 @@ def test_a_file_that_is_not_in_the_store_comes_by_http(fake: FakeHub, store: Chu
 
 
 def _fetched(fake: FakeHub, begun: int = 777) -> dict[str, bytes]:
-    hub, sinks = HuggingFaceHub(fake.endpoint, READER, patience=_HURRY), MemorySinks({_WEIGHTS: _DATA[:begun]})
+    hub, sinks = HuggingFaceHub(fake.endpoint, READER, retry=_HURRY), MemorySinks({_WEIGHTS: _DATA[:begun]})
     commit = hub.commit(_NAME, "main")
     assert {file.name: file.xet_hash is not None for file in commit.files} == {_WEIGHTS: True, "config.json": False}
     hub.fetch(commit, commit.files, sinks)
@@ -238,7 +238,7 @@ def test_a_user_who_wants_no_chunk_store_is_heard(fake: FakeHub, monkeypatch: py
 def test_a_chunk_store_that_failed_is_not_asked_for_again_by_every_file(fake: FakeHub) -> None:
     files = {f"{number}.safetensors": bytes([number]) for number in range(12)}
     fake.add(_NAME, files)
-    hub, sinks = HuggingFaceHub(fake.endpoint, READER, patience=_HURRY), MemorySinks()
+    hub, sinks = HuggingFaceHub(fake.endpoint, READER, retry=_HURRY), MemorySinks()
     commit = hub.commit(_NAME, "main")
     hub.fetch(commit, commit.files, sinks)
     assert sinks.finished() == files

@@ -1,4 +1,4 @@
-"""The model store: repos, refs and snapshots of the cache, looked at from outside."""
+"""Repos, refs and snapshots of the cache, without reading the files of a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from mlxknife.adapters.hfcache import trees
 from mlxknife.adapters.hfcache.layout import BLOBS, REFS, REPO_PREFIX, SHARED_STORE, SNAPSHOTS, TREES, blob_of_partial
 from mlxknife.adapters.hfcache.safe_files import read_small
-from mlxknife.domain.errors import AccessDenied, StorageError
+from mlxknife.domain.errors import StorageError
+from mlxknife.domain.filesystem_errors import map_filesystem_errors
 from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.models.values.hashes import RecordedFile
 from mlxknife.domain.models.values.snapshot import Location
@@ -24,8 +25,8 @@ _MAX_REF_DEPTH = 8
 _Parts = dict[str, os.DirEntry[str]]
 
 
-class HfCache:
-    """The cache below one folder, as huggingface_hub lays it out."""
+class CacheModelStore:
+    """The models of one cache in the layout of huggingface_hub. Implements ``ModelStore``."""
 
     def __init__(self, root: str) -> None:
         """Take the folder that huggingface_hub calls its cache (``.../hub``)."""
@@ -33,26 +34,25 @@ class HfCache:
 
     def folders(self) -> tuple[str, ...]:
         """See ``ModelStore.folders``."""
-        try:
-            return tuple(name for name in os.listdir(self._root) if name.startswith(REPO_PREFIX))
-        except FileNotFoundError:
-            return ()
-        except NotADirectoryError as exc:
-            msg = f"The model cache is not a folder: {self._root}"
-            raise StorageError(msg, hint="Check HF_HOME and HF_HUB_CACHE") from exc
-        except PermissionError as exc:
-            msg = f"The model cache may not be read: {self._root}"
-            raise AccessDenied(msg, hint="Check its permissions, or HF_HOME and HF_HUB_CACHE") from exc
-        except OSError as exc:
-            msg = f"The model cache cannot be read: {exc.strerror}"
-            raise StorageError(msg) from exc
+        failure, hint = (
+            f"The model cache {self._root} cannot be read",
+            "Check its permissions, or HF_HOME and HF_HUB_CACHE",
+        )
+        with map_filesystem_errors(failure, access_hint=hint):
+            try:
+                return tuple(name for name in os.listdir(self._root) if name.startswith(REPO_PREFIX))
+            except FileNotFoundError:
+                return ()
+            except NotADirectoryError as exc:
+                msg = f"The model cache is not a folder: {self._root}"
+                raise StorageError(msg, hint="Check HF_HOME and HF_HUB_CACHE") from exc
 
     def repo(self, folder: str) -> CachedRepo:
         """See ``ModelStore.repo``."""
         path = f"{self._root}/{folder}"
         try:
             status = os.lstat(path)
-            if stat.S_ISLNK(status.st_mode):  # people keep large models on another disk
+            if stat.S_ISLNK(status.st_mode):  # the repo may be a link to a folder on another disk
                 path = os.path.realpath(path, strict=True)
                 status = os.stat(path)
             if not stat.S_ISDIR(status.st_mode):
@@ -69,7 +69,7 @@ class HfCache:
                 modified=0.0,
                 problem=f"model folder cannot be read: {exc.strerror}",
             )
-        return self._look(folder, path, parts, status.st_mtime)
+        return self._read_repo(folder, path, parts, status.st_mtime)
 
     def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, RecordedFile] | None:
         """See ``ModelStore.manifest``."""
@@ -79,7 +79,7 @@ class HfCache:
         except OSError:
             return None
 
-    def _look(self, folder: str, path: str, parts: _Parts, modified: float) -> CachedRepo:
+    def _read_repo(self, folder: str, path: str, parts: _Parts, modified: float) -> CachedRepo:
         problem = None
         refs: tuple[Ref, ...] = ()
         snapshots: tuple[CachedSnapshot, ...] = ()
@@ -112,7 +112,7 @@ class HfCache:
 
 
 def _listing(part: os.DirEntry[str] | None) -> list[os.DirEntry[str]]:
-    """List a folder of the layout; a missing one is empty, a link in its place is refused. Raises OSError."""
+    """List a folder of the layout: empty where it is missing, OSError where a link stands in its place."""
     if part is None:
         return []
     if part.is_symlink():
@@ -151,7 +151,7 @@ def _commit(path: str) -> str | None:
 
 def _unfinished(blobs: os.DirEntry[str] | None) -> frozenset[str]:
     try:
-        begun = [blob_of_partial(entry.name) for entry in _listing(blobs)]
+        partials = [blob_of_partial(entry.name) for entry in _listing(blobs)]
     except OSError:
-        return frozenset()  # files that need these blobs will say so
-    return frozenset(blob for blob in begun if blob is not None)
+        return frozenset()  # the files that need these blobs are reported as damaged
+    return frozenset(blob for blob in partials if blob is not None)

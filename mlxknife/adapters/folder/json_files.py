@@ -1,4 +1,4 @@
-"""JSON files: read as every Python loader of models reads them, but with bounds."""
+"""JSON files of models: decoded as Python's ``json`` does, with limits on size and nesting."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from mlxknife.adapters.folder.nesting import depth_exceeds
-from mlxknife.adapters.folder.opening import LFS_MARK, read_file
+from mlxknife.adapters.folder.safe_open import LFS_POINTER, read_file
 from mlxknife.domain.models.values.snapshot import Document
 
 _MAX_PARSED = 64 * 1024 * 1024
@@ -22,18 +21,18 @@ _TOO_LARGE = Document(problem="is too large")
 
 
 def parse(path: str, size: int) -> Document:
-    """Return the value of a JSON file of a known size, or why it has none. Raises OSError."""
+    """Return the value of a JSON file of ``size`` bytes, or the reason why it has none. Raises OSError."""
     if size > _MAX_PARSED:
         return _TOO_LARGE
     data = read_file(path, size)
-    document = _decoded(data, _value)
+    document = _decoded(data, _json_value)
     has_depth = data.count(b"[") + data.count(b"{") > _MAX_DEPTH
     return _TOO_DEEP if has_depth and depth_exceeds(document.value, _MAX_DEPTH) else document
 
 
 def check(path: str, size: int) -> Document:
-    """Say whether a JSON file of a known size is a valid object, without building its value. Raises OSError."""
-    return _TOO_LARGE if size > _MAX_CHECKED else _decoded(read_file(path, size), _nothing)
+    """Check that a JSON file of ``size`` bytes is a valid object, without building its value. Raises OSError."""
+    return _TOO_LARGE if size > _MAX_CHECKED else _decoded(read_file(path, size), _check_object)
 
 
 def _decoded(data: bytes, decode: Callable[[bytes], object]) -> Document:
@@ -47,20 +46,31 @@ def _decoded(data: bytes, decode: Callable[[bytes], object]) -> Document:
     except msgspec.ValidationError:
         return Document(problem="is not a JSON object")
     except ValueError:
-        if data.startswith(LFS_MARK):
+        if data.startswith(LFS_POINTER):
             return Document(problem="is a Git LFS pointer, not the file")
         return Document(problem="is not valid JSON" if data else "is empty")
 
 
-def _value(data: bytes) -> object:
+def _json_value(data: bytes) -> object:
     try:
         return msgspec.json.decode(data)
     except msgspec.MsgspecError:
-        # NaN, Infinity and numbers beyond a double are no JSON, but stand in configs and Python's loaders take them.
+        # configs contain NaN, Infinity and numbers beyond a double, which are not JSON, but which Python's json accepts
         return json.loads(data.decode())
 
 
-def _nothing(data: bytes) -> None:
+def _check_object(data: bytes) -> None:
     msgspec.json.decode(data, type=msgspec.Raw)
     if not _OBJECT.match(data):
         raise msgspec.ValidationError
+
+
+def depth_exceeds(value: object, limit: int) -> bool:
+    """Return whether a JSON value has more than ``limit`` levels, without recursion."""
+    level = [value]
+    for _ in range(limit):
+        deeper = (item for item in level if isinstance(item, dict | list))
+        level = [child for item in deeper for child in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return False
+    return True

@@ -1,4 +1,4 @@
-"""What the Hub's API says of a commit, decoded strictly: it comes from outside."""
+"""Responses of the Hub's API, decoded strictly: what has the wrong form is refused."""
 
 from __future__ import annotations
 
@@ -17,56 +17,56 @@ _GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
 _Type = TypeVar("_Type")
 
 
-class Info(msgspec.Struct):
-    """A model at a revision."""
+class ApiRevision(msgspec.Struct):
+    """``/api/models/<name>/revision/<revision>``: a model at a revision."""
 
     sha: str
 
 
-class Lfs(msgspec.Struct):
+class ApiLfs(msgspec.Struct):
     """The content behind an LFS pointer."""
 
     oid: str
     size: int
 
 
-class Entry(msgspec.Struct, rename={"xet_hash": "xetHash"}):
-    """A file or folder of a tree."""
+class ApiTreeEntry(msgspec.Struct, rename={"xet_hash": "xetHash"}):
+    """One entry of ``/api/models/<name>/tree/<commit>``: a file or a folder."""
 
     path: str
     oid: str
     type: Literal["file", "directory"]
     size: int = 0
-    lfs: Lfs | None = None
+    lfs: ApiLfs | None = None
     xet_hash: str | None = None
 
 
 def decode(data: bytes, form: type[_Type]) -> _Type:
-    """Return an answer of the API in its form. Raises DownloadFailed for anything else."""
+    """Return a response decoded as ``form``. Raises DownloadFailed for anything else."""
     try:
         return msgspec.json.decode(data, type=form)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        msg = f"The Hub's answer cannot be understood: {exc}"
+        msg = f"The Hub's answer cannot be decoded: {exc}"
         raise DownloadFailed(msg, hint="Is that a Hub, or the login page of a network? See HF_ENDPOINT") from exc
 
 
 def checked_commit(text: str) -> str:
-    """Return a commit that is one. Raises DownloadFailed."""
+    """Return ``text`` where it is a commit hash. Raises DownloadFailed."""
     if not _GIT_SHA1.fullmatch(text):
-        msg = f"The Hub's answer cannot be right: {text[:80]!a} is no commit"
+        msg = f"The Hub's answer is invalid: {text[:80]!a} is not a commit"
         raise DownloadFailed(msg)
     return text
 
 
-def remote_file(entry: Entry) -> RemoteFile:
-    """Return a file of a tree; its hashes are hashes. Raises DownloadFailed."""
+def remote_file(entry: ApiTreeEntry) -> RemoteFile:
+    """Return the file of a tree entry. Raises DownloadFailed where a hash is none."""
     if not _GIT_SHA1.fullmatch(entry.oid):
-        raise _no_hash(entry.path, entry.oid)
+        raise _invalid_hash(entry.path, entry.oid)
     if entry.lfs is None:
         digest = RecordedHash(HashForm.GIT_SHA1, entry.oid)
         return RemoteFile(name=entry.path, size=entry.size, hash=digest, git_oid=entry.oid)
     if not _SHA256.fullmatch(entry.lfs.oid):
-        raise _no_hash(entry.path, entry.lfs.oid)
+        raise _invalid_hash(entry.path, entry.lfs.oid)
     return RemoteFile(
         name=entry.path,
         size=entry.lfs.size,
@@ -76,5 +76,5 @@ def remote_file(entry: Entry) -> RemoteFile:
     )
 
 
-def _no_hash(path: str, text: str) -> DownloadFailed:
-    return DownloadFailed(f"The Hub's answer cannot be right: {text[:80]!a} is no hash, for {path[:200]!a}")
+def _invalid_hash(path: str, text: str) -> DownloadFailed:
+    return DownloadFailed(f"The Hub's answer is invalid: {text[:80]!a} is not a hash, for {path[:200]!a}")

@@ -1,4 +1,4 @@
-"""The snapshot reader: one walk over a model's folder, one look at every file, one read of those that matter."""
+"""Reading a model's folder: one walk, one stat of every file, one read of each file on the reading list."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import codecs
 import os
 from collections.abc import Iterator
 
-from mlxknife.adapters.folder import documents, weights
-from mlxknife.adapters.folder.links import LinkFollower, state_of
-from mlxknife.adapters.folder.opening import read_file
+from mlxknife.adapters.folder import json_files, weights
+from mlxknife.adapters.folder.links import LinkResolver, state_of
+from mlxknife.adapters.folder.safe_open import read_file
 from mlxknife.domain.models.values.snapshot import (
     Document,
     FileFact,
@@ -25,15 +25,15 @@ _HIDDEN = "."
 
 
 class FolderReader:
-    """Reads facts from folders of model files."""
+    """Reads facts from folders of model files. Implements ``SnapshotReader``."""
 
-    def read(self, location: Location, wanted: ReadingList) -> SnapshotFacts:
+    def read(self, location: Location, reading_list: ReadingList) -> SnapshotFacts:
         """See ``SnapshotReader.read``."""
-        return _Pass(location, wanted).facts()
+        return _Scan(location, reading_list).facts()
 
     def text(self, location: Location, name: str, limit: int) -> str | None:
         """See ``SnapshotReader.text``."""
-        found = LinkFollower(location).find(name)
+        found = LinkResolver(location).resolve(name)
         if found.state is not FileState.OK:
             return None
         try:
@@ -47,13 +47,13 @@ class FolderReader:
             return None
 
 
-class _Pass:
-    """One reading of one location."""
+class _Scan:
+    """One scan of one location."""
 
-    def __init__(self, location: Location, wanted: ReadingList) -> None:
+    def __init__(self, location: Location, reading_list: ReadingList) -> None:
         self._location = location
-        self._wanted = wanted
-        self._links = LinkFollower(location)
+        self._reading_list = reading_list
+        self._links = LinkResolver(location)
         self._documents: dict[str, Document] = {}
         self._weights: dict[str, WeightHead] = {}
         self._problem: str | None = None
@@ -89,23 +89,23 @@ class _Pass:
                     pending.append((entry.path, f"{prefix}{entry.name}/", depth + 1))
 
     def _fact(self, name: str, folder: str, entry: os.DirEntry[str]) -> FileFact:
-        found = self._links.follow(folder, entry.name, is_link=entry.is_symlink())
+        found = self._links.resolve_in(folder, entry.name, is_link=entry.is_symlink())
         status, state = found.status, found.state
         if status is None or state is not FileState.OK:
             return FileFact(name, 0, state, found.blob, None)
         try:
-            self._open(name, found.path, status.st_size)
+            self._read(name, found.path, status.st_size)
         except OSError as exc:
             state = state_of(exc)
         return FileFact(name, status.st_size, state, found.blob, (status.st_dev, status.st_ino), status.st_ctime_ns)
 
-    def _open(self, name: str, path: str, size: int) -> None:
-        wanted = self._wanted
-        if name in wanted.parse or name.endswith(wanted.parse_suffixes):
-            self._documents[name] = documents.parse(path, size)
-        elif name in wanted.check:
-            self._documents[name] = documents.check(path, size)
-        elif name.endswith(wanted.weight_suffixes):
+    def _read(self, name: str, path: str, size: int) -> None:
+        to_read = self._reading_list
+        if name in to_read.parse or name.endswith(to_read.parse_suffixes):
+            self._documents[name] = json_files.parse(path, size)
+        elif name in to_read.check:
+            self._documents[name] = json_files.check(path, size)
+        elif name.endswith(to_read.weight_suffixes):
             self._weights[name] = weights.read_head(name, path, size)
 
 

@@ -1,4 +1,4 @@
-"""Workspaces: the folders of the workspace home, and any folder that a path names."""
+"""Finding, measuring and removing workspaces: folders of the workspace home, and any folder that a path names."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
-from mlxknife.domain.errors import AccessDenied, ModelNotFound, StorageError, ValidationError
+from mlxknife.domain.errors import ModelNotFound, StorageError, ValidationError
+from mlxknife.domain.filesystem_errors import map_filesystem_errors
 from mlxknife.domain.models.values.entries import Workspace
 from mlxknife.domain.models.values.snapshot import Location
 
@@ -16,46 +18,38 @@ SENTINEL = ".mlxk_workspace.json"
 
 _CONFIG = "config.json"
 _MODEL_SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".npz")
-_LEAVING = ".mlxk-removed-"
+_REMOVED = ".mlxk-removed-"
+"""The prefix of a workspace that is being deleted."""
 _MAX_SENTINEL = 64 * 1024
 
 
 class LocalWorkspaces:
-    """Workspaces on this machine."""
+    """Workspaces on this machine. Implements ``Workspaces``."""
 
     def __init__(self, home: str) -> None:
-        """Take the workspace home, which need not exist."""
+        """Take the workspace home, which may not exist yet."""
         self._home = os.path.realpath(os.path.expanduser(home))
 
     def at_home(self) -> tuple[Workspace, ...]:
         """See ``Workspaces.at_home``."""
-        try:
-            with os.scandir(self._home) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-        except FileNotFoundError:
-            return ()
-        except OSError as exc:
-            raise _storage_error(exc, "The workspace home", self._home) from exc
+        with _map_errors(f"The workspace home {self._home} cannot be read"):
+            try:
+                with os.scandir(self._home) as found:
+                    entries = sorted(found, key=lambda entry: entry.name)
+            except FileNotFoundError:
+                return ()
         return tuple(self._workspaces(entries))
 
     def at_path(self, path: str) -> Workspace:
         """See ``Workspaces.at_path``."""
         try:
-            full = os.path.abspath(os.path.expanduser(path))
-            status = os.stat(full)
-            if not stat.S_ISDIR(status.st_mode):
-                msg = f"Not a model folder but a file: {path}"
-                raise StorageError(msg, hint="Name the folder that holds config.json")
-            os.listdir(full)
-        except (FileNotFoundError, NotADirectoryError) as exc:
-            msg = f"No model folder at {path}"
-            raise ModelNotFound(msg) from exc
-        except OSError as exc:
-            raise _storage_error(exc, "The folder", path) from exc
-        except ValueError as exc:  # a NUL, or half a character
+            with _map_errors(f"The folder {path} cannot be read"):
+                full = os.path.abspath(os.path.expanduser(path))
+                modified = _modified_folder(full, path)
+        except ValueError as exc:  # a NUL, or a lone surrogate
             msg = f"Not a path: {path!a}"
             raise ValidationError(msg) from exc
-        return self._workspace(full, status.st_mtime)
+        return self._workspace(full, modified)
 
     def size_bytes(self, path: str) -> int:
         """See ``Workspaces.size_bytes``."""
@@ -70,19 +64,17 @@ class LocalWorkspaces:
         """See ``Workspaces.discard``."""
         import shutil  # noqa: PLC0415 - most commands delete nothing
 
-        try:
+        with _map_errors(f"The workspace {path} cannot be removed"):
             if os.path.islink(path):
                 os.unlink(path)
                 return
-            leaving = f"{os.path.dirname(path)}/{_LEAVING}{os.urandom(4).hex()}"
-            os.rename(path, leaving)
+            removed = f"{os.path.dirname(path)}/{_REMOVED}{os.urandom(4).hex()}"
+            os.rename(path, removed)
             try:
-                shutil.rmtree(leaving)
+                shutil.rmtree(removed)
             except OSError:
-                os.rename(leaving, path)  # what is left of it stays in sight
+                os.rename(removed, path)  # the remaining files stay visible under the old name
                 raise
-        except OSError as exc:
-            raise _storage_error(exc, "The workspace", path) from exc
 
     def holds_model(self, path: str) -> bool:
         """See ``Workspaces.holds_model``."""
@@ -95,7 +87,7 @@ class LocalWorkspaces:
             try:
                 names = os.listdir(entry.path)
             except OSError:
-                names = [_CONFIG]  # it cannot be told from a model, so it is shown with its reason
+                names = [_CONFIG]  # it may be a model, so it is listed, with the reason why it cannot be read
             if SENTINEL in names or _CONFIG in names or any(name.endswith(_MODEL_SUFFIXES) for name in names):
                 yield self._workspace(entry.path, _modified(entry.path))
 
@@ -115,7 +107,7 @@ class LocalWorkspaces:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a folder or leads to one; where that cannot be seen, it is none."""
+    """Return whether an entry is a folder or a link to one; False where that cannot be read."""
     try:
         return entry.is_dir()
     except OSError:
@@ -130,7 +122,7 @@ def _modified(path: str) -> float:
 
 
 def _sentinel(folder: str) -> dict[str, object] | None:
-    """Return what the sentinel of a managed workspace says, or None where there is none that can be read."""
+    """Return the sentinel of a managed workspace, or None where there is none that can be read."""
     try:
         handle = os.open(f"{folder}/{SENTINEL}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -147,9 +139,22 @@ def _origin(sentinel: dict[str, object]) -> str | None:
     return origin if isinstance(origin, str) and origin else None
 
 
-def _storage_error(exc: OSError, what: str, path: str) -> StorageError:
-    if isinstance(exc, PermissionError):
-        return AccessDenied(f"{what} may not be read: {path}", hint="Check its permissions")
-    if isinstance(exc, NotADirectoryError):
-        return StorageError(f"{what} is not a folder: {path}")
-    return StorageError(f"{what} cannot be read: {path}: {exc.strerror}")
+def _modified_folder(full: str, path: str) -> float:
+    """Return when a folder was modified, after checking that it can be listed. ``path`` is what the user wrote.
+
+    Raises ModelNotFound, StorageError for a file, OSError.
+    """
+    try:
+        status = os.stat(full)
+        if not stat.S_ISDIR(status.st_mode):
+            msg = f"Not a model folder but a file: {path}"
+            raise StorageError(msg, hint="Name the folder that holds config.json")
+        os.listdir(full)
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        msg = f"No model folder at {path}"
+        raise ModelNotFound(msg) from exc
+    return status.st_mtime
+
+
+def _map_errors(failure: str) -> AbstractContextManager[None]:
+    return map_filesystem_errors(failure, access_hint="Check its permissions")

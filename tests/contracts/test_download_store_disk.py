@@ -1,4 +1,4 @@
-"""What the intake promises of the disk: nothing is written through a stranger's name, and others can read it."""
+"""What the download_store promises of the disk: nothing is written through a stranger's name, and others can read it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from huggingface_hub import _tree_cache, scan_cache_dir
 from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
 from mlxknife.domain.errors import DownloadFailed, StorageError
 from mlxknife.domain.transfer.values import Held, RemoteCommit, RemoteFile
-from tests.contracts.arrivals import COMMIT, FILES, FOLDER, WEIGHTS, bring, held, publish, shown, take_in
-from tests.fakes.hub import RemoteShelf
+from tests.contracts.downloads import COMMIT, FILES, FOLDER, WEIGHTS, bring, held, publish, shown, take_in
+from tests.fakes.hub import InMemoryHub
 
 
 @pytest.fixture
-def intake(tmp_path: Path) -> CacheDownloadStore:
+def download_store(tmp_path: Path) -> CacheDownloadStore:
     return CacheDownloadStore(str(tmp_path / "hub"))
 
 
@@ -42,12 +42,12 @@ def partial(repo: Path) -> Path:
 # --- what others read
 
 
-def test_huggingface_hub_reads_the_listing(intake: CacheDownloadStore, repo: Path) -> None:
-    hub = RemoteShelf()
+def test_huggingface_hub_reads_the_listing(download_store: CacheDownloadStore, repo: Path) -> None:
+    hub = InMemoryHub()
     commit = hub.commit("org/name", hub.add("org/name", FILES))
     large, *small = commit.files
     large = RemoteFile(large.name, large.size, large.hash, large.git_oid, xet_hash="ab" * 32)
-    take_in(intake, RemoteCommit("org/name", commit.commit, (large, *small)))
+    take_in(download_store, RemoteCommit("org/name", commit.commit, (large, *small)))
     read = _tree_cache.read_tree_cache(str(repo), commit.commit)
     entry = _tree_cache.TreeCacheEntry
     assert read == {large.name: entry(large.size, large.git_oid, large.hash.digest, large.size, "ab" * 32)} | {
@@ -55,8 +55,8 @@ def test_huggingface_hub_reads_the_listing(intake: CacheDownloadStore, repo: Pat
     }
 
 
-def test_huggingface_hub_finds_a_cache_as_it_would_have_made_it(intake: CacheDownloadStore, hub: Path) -> None:
-    take_in(intake)
+def test_huggingface_hub_finds_a_cache_as_it_would_have_made_it(download_store: CacheDownloadStore, hub: Path) -> None:
+    take_in(download_store)
     found = scan_cache_dir(hub)
     assert not found.warnings
     (model,) = found.repos
@@ -68,14 +68,18 @@ def test_huggingface_hub_finds_a_cache_as_it_would_have_made_it(intake: CacheDow
     assert all(file.blob_path.parent.name == "blobs" for file in revision.files)
 
 
-def test_links_are_relative_so_that_a_cache_can_be_moved(intake: CacheDownloadStore, hub: Path, tmp_path: Path) -> None:
-    take_in(intake)
+def test_links_are_relative_so_that_a_cache_can_be_moved(
+    download_store: CacheDownloadStore, hub: Path, tmp_path: Path
+) -> None:
+    take_in(download_store)
     hub.rename(tmp_path / "moved")
     assert shown(tmp_path / "moved" / FOLDER) == FILES
 
 
-def test_what_is_left_beside_the_model_is_only_what_is_remembered(intake: CacheDownloadStore, repo: Path) -> None:
-    take_in(intake)
+def test_what_is_left_beside_the_model_is_only_what_is_remembered(
+    download_store: CacheDownloadStore, repo: Path
+) -> None:
+    take_in(download_store)
     files = {str(path.relative_to(repo)) for path in repo.rglob("*") if path.is_file()}
     blobs = {f"blobs/{file.hash.digest}" for file in COMMIT.files}
     links = {f"snapshots/{COMMIT.commit}/{name}" for name in FILES}
@@ -88,125 +92,131 @@ def test_what_is_left_beside_the_model_is_only_what_is_remembered(intake: CacheD
 
 @pytest.mark.parametrize("data", [b"first", b"", b"first weights", b"other bytes and more"])
 def test_a_partial_that_others_reach_is_not_written_to(
-    intake: CacheDownloadStore, repo: Path, partial: Path, tmp_path: Path, data: bytes
+    download_store: CacheDownloadStore, repo: Path, partial: Path, tmp_path: Path, data: bytes
 ) -> None:
     for make in (os.link, os.symlink):
         mine = tmp_path / make.__name__
         mine.write_bytes(data)
         make(mine, partial)
-        bring(intake)
+        bring(download_store)
         assert mine.read_bytes() == data
         assert (repo / "blobs" / WEIGHTS.hash.digest).read_bytes() == FILES[WEIGHTS.name]
         (repo / "blobs" / WEIGHTS.hash.digest).unlink()
 
 
 def test_a_partial_that_leads_nowhere_makes_nothing_there(
-    intake: CacheDownloadStore, partial: Path, tmp_path: Path
+    download_store: CacheDownloadStore, partial: Path, tmp_path: Path
 ) -> None:
     partial.symlink_to(tmp_path / "elsewhere")
-    bring(intake)
+    bring(download_store)
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_pipe_in_the_place_of_a_partial_goes(intake: CacheDownloadStore, repo: Path, partial: Path) -> None:
+def test_a_pipe_in_the_place_of_a_partial_goes(download_store: CacheDownloadStore, repo: Path, partial: Path) -> None:
     os.mkfifo(partial)
-    bring(intake)
+    bring(download_store)
     assert (repo / "blobs" / WEIGHTS.hash.digest).read_bytes() == FILES[WEIGHTS.name]
 
 
-def test_a_folder_in_the_place_of_a_partial_is_an_error(intake: CacheDownloadStore, partial: Path) -> None:
+def test_a_folder_in_the_place_of_a_partial_is_an_error(download_store: CacheDownloadStore, partial: Path) -> None:
     partial.mkdir()
     (partial / "mine").touch()
     with pytest.raises(StorageError):
-        bring(intake)
+        bring(download_store)
     assert (partial / "mine").exists()
     partial.joinpath("mine").unlink()
     partial.rmdir()
-    bring(intake)
+    bring(download_store)
 
 
 @pytest.mark.parametrize("data", [b"wrong", b"first weights and more", bytes(13)])
-def test_a_partial_of_nonsense_does_no_harm(intake: CacheDownloadStore, repo: Path, partial: Path, data: bytes) -> None:
+def test_a_partial_of_nonsense_does_no_harm(
+    download_store: CacheDownloadStore, repo: Path, partial: Path, data: bytes
+) -> None:
     partial.write_bytes(data)
     with suppress(DownloadFailed):
-        bring(intake)
-    bring(intake)
+        bring(download_store)
+    bring(download_store)
     assert (repo / "blobs" / WEIGHTS.hash.digest).read_bytes() == FILES[WEIGHTS.name]
 
 
-def test_what_other_programs_left_of_a_blob_goes_with_it(intake: CacheDownloadStore, repo: Path, partial: Path) -> None:
+def test_what_other_programs_left_of_a_blob_goes_with_it(
+    download_store: CacheDownloadStore, repo: Path, partial: Path
+) -> None:
     theirs, others = partial.with_name(f"{WEIGHTS.hash.digest}.0a1b2c3d.incomplete"), partial.with_name("x.incomplete")
     theirs.touch()
     others.touch()
-    bring(intake)
-    assert intake.is_untidy(FOLDER)
+    bring(download_store)
+    assert download_store.has_leftovers(FOLDER)
     (repo.parent / ".locks" / FOLDER).mkdir(parents=True, exist_ok=True)
     with FileLock(repo.parent / ".locks" / FOLDER / f"{WEIGHTS.hash.digest}.lock"):  # they are at it again
-        publish(intake)
+        publish(download_store)
         assert theirs.exists()
-    publish(intake)
+    publish(download_store)
     assert not theirs.exists()
-    assert not intake.is_untidy(FOLDER)
+    assert not download_store.has_leftovers(FOLDER)
     assert others.exists()
 
 
 @pytest.mark.parametrize("place", ["blobs", "snapshots", "refs", "trees", ".mlxk", f"snapshots/{COMMIT.commit}"])
 def test_a_folder_that_is_a_link_is_not_written_into(
-    intake: CacheDownloadStore, repo: Path, tmp_path: Path, place: str
+    download_store: CacheDownloadStore, repo: Path, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "mine").mkdir()
     (repo / place).parent.mkdir(parents=True)
     (repo / place).symlink_to(tmp_path / "mine")
     with pytest.raises(StorageError):
-        take_in(intake)
+        take_in(download_store)
     assert list((tmp_path / "mine").iterdir()) == []
 
 
-def test_a_repo_that_is_a_link_is_not_written_into(intake: CacheDownloadStore, hub: Path, tmp_path: Path) -> None:
+def test_a_repo_that_is_a_link_is_not_written_into(
+    download_store: CacheDownloadStore, hub: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mine").mkdir()
     hub.mkdir()
     (hub / FOLDER).symlink_to(tmp_path / "mine")
     with pytest.raises(StorageError):
-        take_in(intake)
+        take_in(download_store)
     assert list((tmp_path / "mine").iterdir()) == []
 
 
 @pytest.mark.parametrize("target", ["/etc/hostname", "../../../mine", "no/such", "config.json", "."])
 def test_a_link_that_leads_elsewhere_is_damage_and_is_put_right(
-    intake: CacheDownloadStore, repo: Path, tmp_path: Path, target: str
+    download_store: CacheDownloadStore, repo: Path, tmp_path: Path, target: str
 ) -> None:
     (tmp_path / "mine").write_bytes(b"{}")
-    take_in(intake)
+    take_in(download_store)
     link = repo / "snapshots" / COMMIT.commit / "config.json"
     link.unlink()
     link.symlink_to(target)
-    (holding,) = intake.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
+    (holding,) = download_store.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
     assert (holding.held, holding.is_linked) == (Held.TRUSTED, False)  # the blob itself
-    take_in(intake)
+    take_in(download_store)
     assert (shown(repo), (tmp_path / "mine").read_bytes()) == (FILES, b"{}")
 
 
-def test_a_plain_file_of_a_snapshot_is_held(intake: CacheDownloadStore, repo: Path) -> None:
-    take_in(intake)
+def test_a_plain_file_of_a_snapshot_is_held(download_store: CacheDownloadStore, repo: Path) -> None:
+    take_in(download_store)
     link = repo / "snapshots" / COMMIT.commit / "config.json"
     blob = link.resolve()
     link.unlink()
     blob.rename(link)
-    (holding,) = intake.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
+    (holding,) = download_store.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
     assert (holding.held, holding.is_linked, holding.name) == (Held.UNPROVEN, True, "config.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"x": 1}', "\ud800", "[" * 100_000])
-def test_stamps_of_nonsense_are_none(intake: CacheDownloadStore, repo: Path, text: str) -> None:
-    take_in(intake)
+def test_stamps_of_nonsense_are_none(download_store: CacheDownloadStore, repo: Path, text: str) -> None:
+    take_in(download_store)
     (repo / ".mlxk/stamps.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    assert held(intake) == [Held.UNPROVEN] * 3
-    take_in(intake)
-    assert held(intake) == [Held.TRUSTED] * 3
+    assert held(download_store) == [Held.UNPROVEN] * 3
+    take_in(download_store)
+    assert held(download_store) == [Held.TRUSTED] * 3
 
 
-def test_what_is_in_the_way_of_a_file_gives_way(intake: CacheDownloadStore, repo: Path, tmp_path: Path) -> None:
-    take_in(intake)
+def test_what_is_in_the_way_of_a_file_gives_way(download_store: CacheDownloadStore, repo: Path, tmp_path: Path) -> None:
+    take_in(download_store)
     snapshot, outside = repo / "snapshots" / COMMIT.commit, tmp_path / "outside"
     outside.mkdir()
     (outside / "x.txt").write_text("mine")
@@ -218,28 +228,28 @@ def test_what_is_in_the_way_of_a_file_gives_way(intake: CacheDownloadStore, repo
     blob = repo / "blobs" / WEIGHTS.hash.digest
     blob.unlink()
     blob.mkdir()
-    take_in(intake)
+    take_in(download_store)
     assert {name: (snapshot / name).read_bytes() for name in FILES} == FILES
     assert (outside / "x.txt").read_text() == "mine"
 
 
-def test_a_folder_in_the_place_of_a_ref_gives_way(intake: CacheDownloadStore, repo: Path) -> None:
+def test_a_folder_in_the_place_of_a_ref_gives_way(download_store: CacheDownloadStore, repo: Path) -> None:
     (repo / "refs" / "main" / "deeper").mkdir(parents=True)
-    take_in(intake)
+    take_in(download_store)
     assert (repo / "refs" / "main").read_text() == COMMIT.commit
 
 
 def test_a_model_that_is_kept_on_another_disk_is_held_and_not_changed(
-    intake: CacheDownloadStore, repo: Path, tmp_path: Path
+    download_store: CacheDownloadStore, repo: Path, tmp_path: Path
 ) -> None:
-    take_in(intake)
+    take_in(download_store)
     repo.rename(tmp_path / "elsewhere")
     repo.symlink_to(tmp_path / "elsewhere")
-    holdings = intake.holdings(FOLDER, COMMIT.commit, COMMIT.files)
+    holdings = download_store.holdings(FOLDER, COMMIT.commit, COMMIT.files)
     assert [(holding.held, holding.is_linked) for holding in holdings] == [(Held.UNPROVEN, True)] * 3
     before = sorted((tmp_path / "elsewhere").rglob("*"))
     with pytest.raises(StorageError, match=f"{FOLDER} is a link") as caught:
-        take_in(intake)
+        take_in(download_store)
     assert "through links" in (caught.value.hint or "")
     assert sorted((tmp_path / "elsewhere").rglob("*")) == before
 
@@ -256,19 +266,19 @@ def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_links")
-def test_a_disk_without_links_gets_the_files_themselves(intake: CacheDownloadStore, repo: Path) -> None:
-    take_in(intake)
+def test_a_disk_without_links_gets_the_files_themselves(download_store: CacheDownloadStore, repo: Path) -> None:
+    take_in(download_store)
     assert shown(repo) == FILES
     assert not [path for path in (repo / "snapshots").rglob("*") if path.is_symlink()]
-    assert held(intake) == [Held.UNPROVEN] * 3  # what moves looks different afterwards
-    take_in(intake)
+    assert held(download_store) == [Held.UNPROVEN] * 3  # what moves looks different afterwards
+    take_in(download_store)
     assert shown(repo) == FILES
 
 
 @pytest.mark.usefixtures("no_links")
 @pytest.mark.parametrize("files", [0, 1, 2])
 def test_who_is_stopped_there_loses_no_file(
-    intake: CacheDownloadStore, repo: Path, monkeypatch: pytest.MonkeyPatch, files: int
+    download_store: CacheDownloadStore, repo: Path, monkeypatch: pytest.MonkeyPatch, files: int
 ) -> None:
     """Let the disk refuse the next file that is to move, for ever: as a kill there, nothing after it happens."""
     rename, moved = os.rename, list[str]()
@@ -283,7 +293,7 @@ def test_who_is_stopped_there_loses_no_file(
     with monkeypatch.context() as patch:
         patch.setattr("os.rename", stopped)
         with pytest.raises(StorageError, match="stopped"):
-            take_in(intake)
-    assert held(intake) == [Held.UNPROVEN] * 3  # all of them, and the next to come hashes them
-    take_in(intake)
+            take_in(download_store)
+    assert held(download_store) == [Held.UNPROVEN] * 3  # all of them, and the next to come hashes them
+    take_in(download_store)
     assert shown(repo) == FILES

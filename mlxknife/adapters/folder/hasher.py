@@ -1,4 +1,4 @@
-"""The hasher: threads over OpenSSL, which lets go of the interpreter while it works."""
+"""Hashing files on several threads; OpenSSL releases the GIL while it hashes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from mlxknife.adapters.folder.links import LinkFollower
-from mlxknife.adapters.folder.opening import FLAGS
+from mlxknife.adapters.folder.links import LinkResolver
+from mlxknife.adapters.folder.safe_open import OPEN_FLAGS
 from mlxknife.domain.models.values.hashes import HashForm, HashJob, HashOutcome
 from mlxknife.domain.models.values.snapshot import FileState
 
 _BUFFER = 1024 * 1024
-_WAITING_PER_WORKER = 4
+_QUEUED_PER_WORKER = 4
 
 
 class ThreadedHasher:
-    """Hashes as many files at a time as there are processors."""
+    """Hashes several files at a time. Implements ``Hasher``."""
 
     def __init__(self, workers: int | None = None) -> None:
-        """Take the number of files to work on at a time; by default one for every processor."""
+        """Take the number of threads; by default one for every processor."""
         self._workers = workers or os.cpu_count() or 1
 
     def hash_files(self, jobs: Iterable[HashJob], on_bytes: Callable[[int], None]) -> Iterator[HashOutcome]:
@@ -30,8 +30,8 @@ class ThreadedHasher:
         with ThreadPoolExecutor(self._workers) as pool:
             running: set[Future[HashOutcome]] = set()
             while True:
-                room = self._workers * _WAITING_PER_WORKER - len(running)
-                running.update(pool.submit(_hash_file, job, on_bytes) for job in islice(waiting, room))
+                free = self._workers * _QUEUED_PER_WORKER - len(running)
+                running.update(pool.submit(_hash_file, job, on_bytes) for job in islice(waiting, free))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -39,11 +39,11 @@ class ThreadedHasher:
 
 
 def _hash_file(job: HashJob, on_bytes: Callable[[int], None]) -> HashOutcome:
-    found = LinkFollower(job.location).find(job.name)
+    found = LinkResolver(job.location).resolve(job.name)
     if found.state is not FileState.OK:
         return HashOutcome(job, None, found.state.value)
     try:
-        handle = os.open(found.path, FLAGS)
+        handle = os.open(found.path, OPEN_FLAGS)
         try:
             return HashOutcome(job, _digest(handle, job.recorded.form, on_bytes))
         finally:

@@ -1,4 +1,4 @@
-"""Several workers on one list of jobs, who all stop when one of them fails or the boss is called away."""
+"""A thread pool that stops all threads at the first error, and that an interrupt does not wait for."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import TypeVar
 
 _Job = TypeVar("_Job")
 
-_LAST_WORDS = 1.0
-"""How long to wait for all workers that were told to stop: one may hang on a connection that has gone quiet."""
+_STOP_TIMEOUT = 1.0
+"""Seconds to wait for the threads after the stop: one may hang in a read from a connection that sends nothing."""
 
 
-def work_together(jobs: Iterable[_Job], work: Callable[[_Job, threading.Event], None], size: int) -> None:
-    """Do the work of every job, several at a time; raise the first error, having told the others to stop.
+def run_jobs(jobs: Iterable[_Job], work: Callable[[_Job, threading.Event], None], size: int) -> None:
+    """Call ``work`` for every job on at most ``size`` threads, and return when all jobs are done.
 
-    The workers are daemons: a program that is interrupted need not wait for a read that never ends.
+    The first error of a job is raised; before that the event that every job gets is set, and no further job starts.
+    The threads are daemons, so that an interrupted program does not wait for a read that never ends.
     """
     waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
     done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
@@ -27,13 +28,13 @@ def work_together(jobs: Iterable[_Job], work: Callable[[_Job, threading.Event], 
         waiting.put(job)
     count = waiting.qsize()
 
-    def worker() -> None:
+    def run_thread() -> None:
         with suppress(queue.Empty):
             while not stop.is_set():
                 done.put(_error_of(work, waiting.get_nowait(), stop))
 
-    crew = [threading.Thread(target=worker, daemon=True) for _ in range(min(size, count))]
-    for thread in crew:
+    threads = [threading.Thread(target=run_thread, daemon=True) for _ in range(min(size, count))]
+    for thread in threads:
         thread.start()
     try:
         for _ in range(count):
@@ -42,14 +43,14 @@ def work_together(jobs: Iterable[_Job], work: Callable[[_Job, threading.Event], 
                 raise error
     finally:
         stop.set()
-        end = time.monotonic() + _LAST_WORDS
-        for thread in crew:
+        end = time.monotonic() + _STOP_TIMEOUT
+        for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
 
 
 def _error_of(work: Callable[[_Job, threading.Event], None], job: _Job, stop: threading.Event) -> BaseException | None:
     try:
         work(job, stop)
-    except BaseException as exc:  # noqa: BLE001 - it is raised where the work was asked for
+    except BaseException as exc:  # noqa: BLE001 - the calling thread raises it
         return exc
     return None

@@ -24,8 +24,8 @@ class StoredRepo:
 
 
 @attrs.define
-class FakeDisposal:
-    """Fulfils ``ports.disposal``. ``locks`` are the blobs that somebody downloads, by folder and etag."""
+class FakeRemovalStore:
+    """Fulfils ``ports.removal_store``. ``locks`` are the blobs that somebody downloads, by folder and etag."""
 
     repos: dict[str, StoredRepo] = attrs.field(factory=dict)
     locks: set[tuple[str, str]] = attrs.field(factory=set)
@@ -35,7 +35,7 @@ class FakeDisposal:
     """The folders that are held at this moment."""
 
     @contextmanager
-    def guarded(self, folder: str) -> Iterator[None]:
+    def lock_exclusive(self, folder: str) -> Iterator[None]:
         self._check(folder)
         self.guards.append(folder)
         try:

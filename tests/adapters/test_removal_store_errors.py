@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from mlxknife.adapters.hfcache.model_store import CacheModelStore
 from mlxknife.adapters.hfcache.removal_store import TRASH, CacheRemovalStore
-from mlxknife.adapters.hfcache.store import HfCache
-from mlxknife.adapters.workspaces.folders import LocalWorkspaces
+from mlxknife.adapters.workspaces.workspaces import LocalWorkspaces
 from mlxknife.domain.errors import LocksPresent, StorageError
 from mlxknife.domain.names.services import Finder
 from mlxknife.domain.removal.services import Remover
@@ -44,7 +44,7 @@ def files(hub: Path, commit: str) -> dict[str, bytes]:
 
 
 def remover(hub: Path) -> Remover:
-    store, workspaces = HfCache(str(hub)), LocalWorkspaces(str(hub.parent / "home"))
+    store, workspaces = CacheModelStore(str(hub)), LocalWorkspaces(str(hub.parent / "home"))
     return Remover(Finder(store, workspaces), store, CacheRemovalStore(str(hub)), workspaces)
 
 
@@ -225,8 +225,8 @@ def test_a_download_that_began_afresh_meanwhile_is_told(hub: Path, monkeypatch: 
                 (repo / "blobs").mkdir(parents=True)
 
         monkeypatch.setattr(os, "rename", rename)
-        disposal = CacheRemovalStore(str(hub))
-        with disposal.guarded(_FOLDER), pytest.raises(LocksPresent):
-            disposal.discard(Target(name=_NAME, size_bytes=0, folder=_FOLDER))
+        removal_store = CacheRemovalStore(str(hub))
+        with removal_store.lock_exclusive(_FOLDER), pytest.raises(LocksPresent):
+            removal_store.discard(Target(name=_NAME, size_bytes=0, folder=_FOLDER))
     assert (repo / "blobs").is_dir()
-    assert [item.label for item in disposal.trash()] == [_NAME]
+    assert [item.label for item in removal_store.trash()] == [_NAME]

@@ -1,4 +1,4 @@
-"""A workshop that remembers what was made; the folders that it gives are real, since others write into them."""
+"""A workspace_builder that remembers what was made; the folders that it gives are real, since others write into them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mlxknife.domain.workspaces.values import Origin
 
 
 @attrs.define
-class FakeWorkshop:
-    """Fulfils ``ports.workshop``."""
+class FakeWorkspaceBuilder:
+    """Fulfils ``ports.workspace_builder``."""
 
     made: dict[str, tuple[Origin, dict[str, bytes]]] = attrs.field(factory=dict)
     """The origin and the files of every workspace, by name."""
@@ -24,7 +24,7 @@ class FakeWorkshop:
     """The folders that were given and are in use."""
 
     @contextmanager
-    def making(self, name: str, origin: Origin) -> Iterator[str]:
+    def create(self, name: str, origin: Origin) -> Iterator[str]:
         self._check(name)
         with self.scratch() as folder:
             yield folder

@@ -8,14 +8,14 @@ from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
 from mlxknife.domain.transfer.values import Held, RemoteCommit, RemoteFile
 from mlxknife.ports.store.download_store import SnapshotPublisher
 from mlxknife.ports.system.progress import Silence
-from tests.fakes.hub import RemoteShelf
+from tests.fakes.hub import InMemoryHub
 
 FOLDER = "models--org--name"
 FILES = {"a.safetensors": b"first weights", "config.json": b"{}", "sub/x.txt": b"x"}
 
 
 def _remote() -> RemoteCommit:
-    hub = RemoteShelf()
+    hub = InMemoryHub()
     return hub.commit("org/name", hub.add("org/name", FILES))
 
 
@@ -27,32 +27,34 @@ def never() -> bool:
     return False
 
 
-def bring(intake: CacheDownloadStore, file: RemoteFile = WEIGHTS, reception: SnapshotPublisher | None = None) -> None:
-    reception = reception or intake.reception(FOLDER, Silence(), afresh=False)
-    with reception.open(file, never) as sink:
+def bring(
+    download_store: CacheDownloadStore, file: RemoteFile = WEIGHTS, publisher: SnapshotPublisher | None = None
+) -> None:
+    publisher = publisher or download_store.publisher(FOLDER, Silence(), force_download=False)
+    with publisher.open(file, never) as sink:
         if sink is not None:
             sink.write(FILES[file.name][sink.position :])
             sink.finish()
 
 
-def take_in(intake: CacheDownloadStore, commit: RemoteCommit = COMMIT) -> None:
-    with intake.guarded(FOLDER):
-        reception = intake.reception(FOLDER, Silence(), afresh=False)
+def take_in(download_store: CacheDownloadStore, commit: RemoteCommit = COMMIT) -> None:
+    with download_store.lock_shared(FOLDER):
+        publisher = download_store.publisher(FOLDER, Silence(), force_download=False)
         for file in commit.files:
-            bring(intake, file, reception)
-        reception.publish(commit, intake.holdings(FOLDER, commit.commit, commit.files), "main")
+            bring(download_store, file, publisher)
+        publisher.publish(commit, download_store.holdings(FOLDER, commit.commit, commit.files), "main")
 
 
-def publish(intake: CacheDownloadStore) -> None:
+def publish(download_store: CacheDownloadStore) -> None:
     """Bring what is missing, and publish; who holds the lock of a blob that is there is in nobody's way."""
-    reception = intake.reception(FOLDER, Silence(), afresh=False)
+    publisher = download_store.publisher(FOLDER, Silence(), force_download=False)
     for file in COMMIT.files[1:]:
-        bring(intake, file, reception)
-    reception.publish(COMMIT, intake.holdings(FOLDER, COMMIT.commit, COMMIT.files), None)
+        bring(download_store, file, publisher)
+    publisher.publish(COMMIT, download_store.holdings(FOLDER, COMMIT.commit, COMMIT.files), None)
 
 
-def held(intake: CacheDownloadStore) -> list[Held]:
-    return [holding.held for holding in intake.holdings(FOLDER, COMMIT.commit, COMMIT.files)]
+def held(download_store: CacheDownloadStore) -> list[Held]:
+    return [holding.held for holding in download_store.holdings(FOLDER, COMMIT.commit, COMMIT.files)]
 
 
 def shown(repo: Path) -> dict[str, bytes]:

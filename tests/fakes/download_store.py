@@ -85,8 +85,8 @@ class MemorySinks:
 
 
 @attrs.define
-class FakeIntake:
-    """Fulfils ``ports.intake``; ``store`` is a cache in memory that shows what was published."""
+class FakeDownloadStore:
+    """Fulfils ``ports.download_store``; ``store`` is a cache in memory that shows what was published."""
 
     store: FakeStore = attrs.field(factory=FakeStore)
     disk: dict[tuple[str, str], bytes] = attrs.field(factory=dict)
@@ -130,7 +130,7 @@ class FakeIntake:
             raise AccessDenied(msg)
 
     @contextmanager
-    def guarded(self, folder: str, progress: Progress | None = None, *, waits: bool = True) -> Iterator[None]:
+    def lock_shared(self, folder: str, progress: Progress | None = None, *, waits: bool = True) -> Iterator[None]:
         del progress, waits  # nobody removes anything here
         self.permit()
         self.guards.append(folder)
@@ -143,14 +143,14 @@ class FakeIntake:
         links = self.snapshots[folder].get(commit, {}) if folder in self.snapshots else {}
         return tuple(self._holding(folder, links.get(file.name), file) for file in files)
 
-    def is_untidy(self, folder: str) -> bool:
+    def has_leftovers(self, folder: str) -> bool:
         return folder in self.untidy
 
     def free_bytes(self) -> int:
         return self.free
 
-    def reception(self, folder: str, progress: Progress, *, afresh: bool) -> FakeReception:
-        return FakeReception(self, folder, progress, afresh)
+    def publisher(self, folder: str, progress: Progress, *, force_download: bool) -> FakePublisher:
+        return FakePublisher(self, folder, progress, force_download)
 
     def _holding(self, folder: str, linked: str | None, file: RemoteFile) -> Holding:
         found = None
@@ -180,31 +180,35 @@ class FakeIntake:
 
 
 @attrs.define
-class FakeReception:
-    """Fulfils ``ports.intake.SnapshotPublisher``."""
+class FakePublisher:
+    """Fulfils ``ports.download_store.SnapshotPublisher``."""
 
-    intake: FakeIntake
+    download_store: FakeDownloadStore
     folder: str
     progress: Progress
-    afresh: bool
+    force_download: bool
     came: set[str] = attrs.field(factory=set)
     """The blobs that were proven here."""
 
     @contextmanager
     def open(self, file: RemoteFile, is_given_up: Callable[[], bool]) -> Iterator[MemorySink | None]:
-        self.intake.permit()
+        self.download_store.permit()
         digest = file.hash.digest
-        lock, place = self.intake.locks[self.folder, digest], (blobs_of(self.folder), digest)
+        lock, place = self.download_store.locks[self.folder, digest], (blobs_of(self.folder), digest)
         while not lock.acquire(timeout=_LOOK_AGAIN):
             if is_given_up():
                 yield None
                 return
         try:
-            if not self.afresh and is_right(self.intake.disk.get(place, b""), file) and place in self.intake.disk:
+            if (
+                not self.force_download
+                and is_right(self.download_store.disk.get(place, b""), file)
+                and place in self.download_store.disk
+            ):
                 self.came.add(digest)
                 yield None
                 return
-            sink = MemorySink(file, self.intake.partials.setdefault((self.folder, digest), bytearray()))
+            sink = MemorySink(file, self.download_store.partials.setdefault((self.folder, digest), bytearray()))
             if sink.position > file.size:
                 sink.restart()
             self.progress.begin_file(file.name, file.size, sink.position)
@@ -213,30 +217,30 @@ class FakeReception:
             finally:
                 self.progress.end_file(file.name)
             if sink.is_finished:
-                self.intake.write(self.folder, digest, bytes(sink.data))
-                del self.intake.partials[self.folder, digest]
+                self.download_store.write(self.folder, digest, bytes(sink.data))
+                del self.download_store.partials[self.folder, digest]
                 self.came.add(digest)
         finally:
             lock.release()
 
     def publish(self, commit: RemoteCommit, holdings: Sequence[Holding], ref: str | None) -> None:
-        self.intake.permit()
-        links = dict(self.intake.snapshots[self.folder].get(commit.commit, {}))
+        self.download_store.permit()
+        links = dict(self.download_store.snapshots[self.folder].get(commit.commit, {}))
         for holding in holdings:
             is_kept = holding.is_linked and holding.is_right and links.get(holding.file.name) == holding.name
             digest = holding.name if is_kept else holding.file.hash.digest
-            if (blobs_of(self.folder), digest) not in self.intake.disk:
+            if (blobs_of(self.folder), digest) not in self.download_store.disk:
                 msg = f"{holding.file.name} is not there"
                 raise DownloadFailed(msg)
             links[holding.file.name] = digest
-            is_as_seen = self.intake.identity((blobs_of(self.folder), digest)) == holding.identity
+            is_as_seen = self.download_store.identity((blobs_of(self.folder), digest)) == holding.identity
             if digest in self.came or (holding.is_right and is_as_seen):
-                self.intake.stamp((blobs_of(self.folder), digest), holding.file.hash.digest)
-        self.intake.listings[self.folder, commit.commit] = commit
-        self.intake.snapshots[self.folder][commit.commit] = links
+                self.download_store.stamp((blobs_of(self.folder), digest), holding.file.hash.digest)
+        self.download_store.listings[self.folder, commit.commit] = commit
+        self.download_store.snapshots[self.folder][commit.commit] = links
         if ref is not None:
-            self.intake.refs[self.folder][ref] = commit.commit
-        self.intake.show()
+            self.download_store.refs[self.folder][ref] = commit.commit
+        self.download_store.show()
 
 
 def blobs_of(folder: str) -> str:

@@ -94,16 +94,16 @@ def bury(hub: Path, note: str | None, links: tuple[str, ...] = ()) -> Path:
 @pytest.mark.parametrize("target", [_WHOLE, _ONE], ids=["whole", "one"])
 def test_a_cache_that_may_not_be_written_is_left_as_it_is(root: Path, target: Target) -> None:
     before = tree(root)
-    disposal = CacheRemovalStore(str(root))
+    removal_store = CacheRemovalStore(str(root))
     with owner(root):
         root.chmod(0o555)
-        with pytest.raises(AccessDenied), disposal.guarded(_FOLDER):
+        with pytest.raises(AccessDenied), removal_store.lock_exclusive(_FOLDER):
             pytest.fail("there is no place for a lock")
         with pytest.raises(AccessDenied):
-            disposal.discard(target)
+            removal_store.discard(target)
         with pytest.raises(AccessDenied):
-            disposal.discard_orphan(Orphan(_NAME, _FOLDER, StoredBlob("x", 0)))
-        disposal.empty_trash()
+            removal_store.discard_orphan(Orphan(_NAME, _FOLDER, StoredBlob("x", 0)))
+        removal_store.empty_trash()
         root.chmod(0o755)
     assert tree(root) == before
 
@@ -138,7 +138,7 @@ def test_the_lock_of_another_user_is_respected(root: Path) -> None:
     with lock.open("w") as file, owner(root):
         fcntl.flock(file, fcntl.LOCK_EX)
         lock.chmod(0o444)  # as one that another user made looks to us
-        with pytest.raises(LocksPresent), CacheRemovalStore(str(root)).guarded(_FOLDER):
+        with pytest.raises(LocksPresent), CacheRemovalStore(str(root)).lock_exclusive(_FOLDER):
             pytest.fail("it is not ours")
 
 
@@ -161,9 +161,9 @@ def test_whatever_a_note_says_nothing_else_is_touched(root: Path, note: str | No
     item = bury(root, None, tuple(f"../../blobs/{name}" for name in names))
     if note is not None:
         (item / "note.json").write_bytes(note.encode("utf-8", "surrogatepass"))
-    disposal = CacheRemovalStore(str(root))
-    assert len(disposal.trash()) == 1
-    disposal.empty_trash()
+    removal_store = CacheRemovalStore(str(root))
+    assert len(removal_store.trash()) == 1
+    removal_store.empty_trash()
     assert tree(root.parent, f"hub/{TRASH}", "hub/.locks") == before
     assert not (root / TRASH).exists()
 
@@ -178,9 +178,9 @@ def test_a_note_that_is_no_file_neither_hangs_nor_leads_outside(root: Path, kind
         (os.mkfifo if kind == "pipe" else os.mkdir)(note)
     else:
         note.symlink_to(secret if kind == "link" else root.parent / "pipe")
-    disposal = CacheRemovalStore(str(root))
-    assert [item.label for item in disposal.trash()] == ["unknown"]
-    disposal.empty_trash()
+    removal_store = CacheRemovalStore(str(root))
+    assert [item.label for item in removal_store.trash()] == ["unknown"]
+    removal_store.empty_trash()
     assert not (root / TRASH).exists()
     assert secret.exists()
 
@@ -204,10 +204,10 @@ def test_a_link_of_any_name_goes_and_takes_nothing_along(root: Path, target: str
     (root / _FOLDER / "snapshots" / _OLD / "hostile").symlink_to(target)
     kept = {} if removed is _WHOLE else files_of(root, _NEW)
     before = outside(root)
-    disposal = CacheRemovalStore(str(root))
-    disposal.blob_use(_FOLDER)
-    disposal.discard(removed)
-    assert (outside(root), files_of(root, _NEW), disposal.trash()) == (before, kept, ())
+    removal_store = CacheRemovalStore(str(root))
+    removal_store.blob_use(_FOLDER)
+    removal_store.discard(removed)
+    assert (outside(root), files_of(root, _NEW), removal_store.trash()) == (before, kept, ())
     assert not (root / _FOLDER / "snapshots" / _OLD).exists()
 
 
@@ -231,8 +231,8 @@ def test_a_blob_that_another_blob_leads_to_is_no_orphan(root: Path) -> None:
     blob = link.resolve()
     blob.rename(blobs / "real")
     blob.symlink_to("real")
-    disposal = CacheRemovalStore(str(root))
-    disposal.discard_orphan(Orphan(_NAME, _FOLDER, StoredBlob("real", 0)))
+    removal_store = CacheRemovalStore(str(root))
+    removal_store.discard_orphan(Orphan(_NAME, _FOLDER, StoredBlob("real", 0)))
     assert link.exists()
 
 
@@ -282,20 +282,20 @@ def test_locks_that_are_no_files_neither_hang_nor_lead_outside_nor_block(root: P
         for name in names:
             make(locks / f"{name}.lock")
     before, kept = outside(root), files_of(root, _NEW)
-    disposal = CacheRemovalStore(str(root))
-    with contextlib.suppress(StorageError), disposal.guarded(_FOLDER):
-        disposal.discard(_ONE)
+    removal_store = CacheRemovalStore(str(root))
+    with contextlib.suppress(StorageError), removal_store.lock_exclusive(_FOLDER):
+        removal_store.discard(_ONE)
     assert (outside(root), files_of(root, _NEW)) == (before, kept)
-    disposal.discard(Target(name="org/other", size_bytes=0, folder="models--org--other"))
-    disposal.empty_trash()  # another removal is not kept from its work
+    removal_store.discard(Target(name="org/other", size_bytes=0, folder="models--org--other"))
+    removal_store.empty_trash()  # another removal is not kept from its work
 
 
 @pytest.mark.parametrize("part", ["blobs", "snapshots", ""])
 def test_what_stands_behind_a_link_is_neither_told_nor_counted(root: Path, part: str) -> None:
     (root / _FOLDER / part).rename(root.parent / "moved")
     (root / _FOLDER / part).symlink_to(root.parent / "moved")
-    disposal = CacheRemovalStore(str(root))
-    counted = disposal.size_bytes(_FOLDER)
+    removal_store = CacheRemovalStore(str(root))
+    counted = removal_store.size_bytes(_FOLDER)
     assert counted == sum(path.lstat().st_size for path in (root / _FOLDER).rglob("blobs/*") if part == "snapshots")
     with contextlib.suppress(StorageError):
-        assert disposal.blob_use(_FOLDER).blobs == ()
+        assert removal_store.blob_use(_FOLDER).blobs == ()

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import close_session, constants
 
 from mlxknife.adapters.hub.hub import HuggingFaceHub
-from mlxknife.adapters.hub.retry import Patience
+from mlxknife.adapters.hub.retry import RetryPolicy
 from mlxknife.domain.errors import DownloadFailed, KnifeError, WrongBytes
 from mlxknife.domain.transfer.values import RemoteCommit
 from tests.fake_hub import (
@@ -30,13 +30,13 @@ from tests.fake_hub import (
     web_page,
 )
 from tests.fake_hub.messages import Reply, Request
-from tests.fakes.intake import MemorySinks
+from tests.fakes.download_store import MemorySinks
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 _NAME, _WEIGHTS = "org/name", "model.safetensors"
 _FILES = {_WEIGHTS: b"these are all the weights", "config.json": b"{}", "sub/x.txt": b"a text"}
-_HURRY = Patience(tries=3, first_wait=0.001, longest_wait=0.002)
+_HURRY = RetryPolicy(tries=3, first_wait=0.001, longest_wait=0.002)
 _HOME = "https://huggingface.co"
 
 
@@ -79,7 +79,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 
 @pytest.fixture
 def hub(fake: FakeHub) -> HuggingFaceHub:
-    return HuggingFaceHub(fake.endpoint, patience=_HURRY)
+    return HuggingFaceHub(fake.endpoint, retry=_HURRY)
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_a_listing_that_does_not_end_is_an_error(
     monkeypatch.setattr("mlxknife.adapters.hub.hub._MAX_PAGES", 5)
     fake.fail(NextPage("cursor=2", "cursor=0"))
     assert "does not end" in _told(hub).message
-    monkeypatch.setattr("mlxknife.adapters.hub.web._MAX_ANSWER", 100)
+    monkeypatch.setattr("mlxknife.adapters.hub.client._MAX_BODY", 100)
     assert "does not end" in _told(hub).message
     assert len(fake.requests("GET", "/tree/")) == 5
 
@@ -238,7 +238,7 @@ def test_a_redirect_that_leads_nowhere_is_an_error(
 
 def test_the_token_goes_to_the_hub_alone(fake: FakeHub) -> None:
     fake.repo(_NAME).private = True
-    hub = HuggingFaceHub(fake.endpoint, READER, patience=_HURRY)
+    hub = HuggingFaceHub(fake.endpoint, READER, retry=_HURRY)
     assert _fetched(hub, hub.commit(_NAME, "main")) == _FILES
     assert {(seen.site, seen.authorized) for seen in fake.requests()} == {("hub", True), ("cdn", False)}
 
