@@ -1,4 +1,4 @@
-"""Files of other frameworks and other forms beside a model do not make it unhealthy; missing parts still do."""
+"""Files of other frameworks beside a model do not make it unhealthy; missing parts of the model do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def verdict(hub: Path) -> tuple[Integrity, str | None]:
         {"training_args.bin": _POINTER},
     ],
 )
-def test_other_frameworks_do_not_count(tmp_path: Path, extra: Files) -> None:
+def test_files_of_other_frameworks_do_not_count(tmp_path: Path, extra: Files) -> None:
     CacheBuilder(tmp_path).model("org/model", pytorch_files() | extra)
     assert verdict(tmp_path) == (Integrity.STRUCTURAL, None)
 
@@ -38,7 +38,7 @@ def test_openvino_as_a_pointer_does_not_count(tmp_path: Path) -> None:
     assert verdict(tmp_path) == (Integrity.STRUCTURAL, None)
 
 
-def test_an_index_of_absent_pytorch_weights_stands_for_no_weights(tmp_path: Path) -> None:
+def test_an_index_of_missing_pytorch_weights_counts_as_no_weights(tmp_path: Path) -> None:
     files = embedding_files()
     files["2_Dense/model.safetensors"] = files.pop("model.safetensors")
     files["pytorch_model.bin.index.json"] = json_bytes({"weight_map": {"w": "pytorch_model-00001-of-00001.bin"}})
@@ -57,7 +57,7 @@ def test_an_index_of_absent_pytorch_weights_stands_for_no_weights(tmp_path: Path
         ("tokenizer.model", Integrity.INCOMPLETE),
     ],
 )
-def test_a_download_under_way_counts_when_the_model_wants_the_file(
+def test_an_unfinished_download_counts_when_the_model_needs_the_file(
     tmp_path: Path, name: str, integrity: Integrity
 ) -> None:
     built = CacheBuilder(tmp_path).model("org/model")

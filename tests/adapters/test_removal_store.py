@@ -1,4 +1,4 @@
-"""Removals in caches that somebody made to do harm, or that may not be changed."""
+"""Removals in hostile caches, and in caches that may not be changed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mlxknife.adapters.hfcache.removal_store import TRASH, CacheRemovalStore
 from mlxknife.domain.errors import AccessDenied, LocksPresent, StorageError
 from mlxknife.domain.removal.values import Orphan, StoredBlob, Target
 from tests.builder import BuiltModel, CacheBuilder, Layout, chat_files, commit_of
-from tests.contracts.permissions import open_place
+from tests.contracts.permissions import shared_folder
 
 pytestmark = pytest.mark.timeout(3)
-_NOBODY = 65534
+_NOBODY_UID = 65534
 _NAME = "org/model"
 _FOLDER = "models--org--model"
 _OLD, _NEW = commit_of("old"), commit_of("new")
@@ -30,8 +30,8 @@ Tree = dict[str, tuple[int, bytes]]
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """Make a cache of one model with two snapshots, another model, and a precious folder outside."""
-    with open_place() as place:
+    """Give a cache with a model of two snapshots and another model, beside a folder that must not change."""
+    with shared_folder() as place:
         hub = place / "hub"
         two_snapshots(hub)
         CacheBuilder(hub).model("org/other", chat_files(salt="other"))
@@ -47,7 +47,7 @@ def two_snapshots(hub: Path) -> BuiltModel:
 
 
 def tree(folder: Path, *without: str) -> Tree:
-    """Return everything below a folder: its mode and its bytes or target, nothing followed."""
+    """Return the mode and the bytes or target of everything below a folder, without following links."""
     return {
         name: (path.lstat().st_mode, _data(path))
         for path in folder.rglob("*")
@@ -63,25 +63,25 @@ def _data(path: Path) -> bytes:
 
 
 def outside(hub: Path) -> Tree:
-    """Return everything but the model that is removed, its locks and the trash."""
+    """Return everything except the removed model, the locks and the trash."""
     return tree(hub.parent, f"hub/{_FOLDER}", "hub/.locks", f"hub/{TRASH}")
 
 
 @contextlib.contextmanager
-def owner(hub: Path) -> Iterator[None]:
-    """Be an ordinary user to whom the cache belongs."""
+def as_owner(hub: Path) -> Iterator[None]:
+    """Run the block as an ordinary user who owns the cache."""
     is_root = os.geteuid() == 0
     with contextlib.ExitStack() as stack:
         for path in (hub, *hub.rglob("*")) if is_root else ():
-            os.chown(path, _NOBODY, _NOBODY, follow_symlinks=False)
+            os.chown(path, _NOBODY_UID, _NOBODY_UID, follow_symlinks=False)
         if is_root:
-            os.seteuid(_NOBODY)
+            os.seteuid(_NOBODY_UID)
             stack.callback(os.seteuid, 0)
         yield
 
 
-def bury(hub: Path, note: str | None, links: tuple[str, ...] = ()) -> Path:
-    """Put an item into the trash as an interrupted removal of a snapshot would leave it."""
+def trash_item(hub: Path, note: str | None, links: tuple[str, ...] = ()) -> Path:
+    """Create a trash item as an interrupted removal of a snapshot leaves it."""
     item = hub / TRASH / "0123456789abcdef"
     (item / "content").mkdir(parents=True)
     for number, target in enumerate(links):
@@ -92,25 +92,25 @@ def bury(hub: Path, note: str | None, links: tuple[str, ...] = ()) -> Path:
 
 
 @pytest.mark.parametrize("target", [_WHOLE, _ONE], ids=["whole", "one"])
-def test_a_cache_that_may_not_be_written_is_left_as_it_is(root: Path, target: Target) -> None:
+def test_a_cache_that_may_not_be_written_stays_unchanged(root: Path, target: Target) -> None:
     before = tree(root)
-    removal_store = CacheRemovalStore(str(root))
-    with owner(root):
+    store = CacheRemovalStore(str(root))
+    with as_owner(root):
         root.chmod(0o555)
-        with pytest.raises(AccessDenied), removal_store.lock_exclusive(_FOLDER):
-            pytest.fail("there is no place for a lock")
+        with pytest.raises(AccessDenied), store.lock_exclusive(_FOLDER):
+            pytest.fail("the lock was taken")
         with pytest.raises(AccessDenied):
-            removal_store.discard(target)
+            store.discard(target)
         with pytest.raises(AccessDenied):
-            removal_store.discard_orphan(Orphan(_NAME, _FOLDER, StoredBlob("x", 0)))
-        removal_store.empty_trash()
+            store.discard_orphan(Orphan(_NAME, _FOLDER, StoredBlob("x", 0)))
+        store.empty_trash()
         root.chmod(0o755)
     assert tree(root) == before
 
 
 def test_a_snapshot_that_may_not_be_moved_keeps_its_refs(root: Path) -> None:
     before = tree(root, TRASH)
-    with owner(root):
+    with as_owner(root):
         (root / _FOLDER / "snapshots").chmod(0o555)
         with pytest.raises(AccessDenied):
             CacheRemovalStore(str(root)).discard(_ONE)
@@ -119,12 +119,12 @@ def test_a_snapshot_that_may_not_be_moved_keeps_its_refs(root: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o000, 0o500, 0o300])
-def test_folders_of_any_mode_go_with_their_repo(root: Path, mode: int) -> None:
+def test_folders_of_any_mode_are_removed_with_their_repo(root: Path, mode: int) -> None:
     inner = root / _FOLDER / "snapshots" / _OLD / "inner/most"
     inner.mkdir(parents=True)
     (inner / "file").write_bytes(b"x")
     before = outside(root)
-    with owner(root):
+    with as_owner(root):
         for folder in (inner, inner.parent, root / _FOLDER / "blobs"):
             folder.chmod(mode)
         CacheRemovalStore(str(root)).discard(_WHOLE)
@@ -135,11 +135,11 @@ def test_folders_of_any_mode_go_with_their_repo(root: Path, mode: int) -> None:
 def test_the_lock_of_another_user_is_respected(root: Path) -> None:
     lock = root / ".locks" / _FOLDER / f"{'a' * 64}.lock"
     lock.parent.mkdir(parents=True)
-    with lock.open("w") as file, owner(root):
+    with lock.open("w") as file, as_owner(root):
         fcntl.flock(file, fcntl.LOCK_EX)
-        lock.chmod(0o444)  # as one that another user made looks to us
+        lock.chmod(0o444)  # as the lock of another user, which we may only read
         with pytest.raises(LocksPresent), CacheRemovalStore(str(root)).lock_exclusive(_FOLDER):
-            pytest.fail("it is not ours")
+            pytest.fail("the lock was taken")
 
 
 @pytest.mark.parametrize(
@@ -153,41 +153,41 @@ def test_the_lock_of_another_user_is_respected(root: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_whatever_a_note_says_nothing_else_is_touched(root: Path, note: str | None) -> None:
+def test_a_hostile_note_changes_nothing_outside_of_the_trash(root: Path, note: str | None) -> None:
     other = root / "models--org--other"
     needed = [os.readlink(path).rpartition("/")[2] for path in other.glob("snapshots/*/*")]
     before = tree(root.parent, f"hub/{TRASH}", "hub/.locks")
     names = ("..", ".", "", "precious", "../../../precious/file", "config.json", *needed)
-    item = bury(root, None, tuple(f"../../blobs/{name}" for name in names))
+    item = trash_item(root, None, tuple(f"../../blobs/{name}" for name in names))
     if note is not None:
         (item / "note.json").write_bytes(note.encode("utf-8", "surrogatepass"))
-    removal_store = CacheRemovalStore(str(root))
-    assert len(removal_store.trash()) == 1
-    removal_store.empty_trash()
+    store = CacheRemovalStore(str(root))
+    assert len(store.trash()) == 1
+    store.empty_trash()
     assert tree(root.parent, f"hub/{TRASH}", "hub/.locks") == before
     assert not (root / TRASH).exists()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "link to a pipe", "folder"])
-def test_a_note_that_is_no_file_neither_hangs_nor_leads_outside(root: Path, kind: str) -> None:
+def test_a_note_that_is_no_file_neither_blocks_nor_is_followed(root: Path, kind: str) -> None:
     secret = root.parent / "precious/secret"
     secret.write_text(json.dumps({"label": "secret", "folder": None, "commit": None}))
     os.mkfifo(root.parent / "pipe")
-    note = bury(root, None) / "note.json"
+    note = trash_item(root, None) / "note.json"
     if kind in ("pipe", "folder"):
         (os.mkfifo if kind == "pipe" else os.mkdir)(note)
     else:
         note.symlink_to(secret if kind == "link" else root.parent / "pipe")
-    removal_store = CacheRemovalStore(str(root))
-    assert [item.label for item in removal_store.trash()] == ["unknown"]
-    removal_store.empty_trash()
+    store = CacheRemovalStore(str(root))
+    assert [item.label for item in store.trash()] == ["unknown"]
+    store.empty_trash()
     assert not (root / TRASH).exists()
     assert secret.exists()
 
 
-def test_a_trash_item_that_is_no_folder_leads_nowhere(root: Path) -> None:
+def test_a_trash_item_that_is_no_folder_is_not_followed(root: Path) -> None:
     before = outside(root)
-    (bury(root, None) / "blobs").symlink_to(root.parent / "precious")
+    (trash_item(root, None) / "blobs").symlink_to(root.parent / "precious")
     (root / TRASH / "link").symlink_to(root.parent / "precious")
     (root / TRASH / "file").write_text("x")
     CacheRemovalStore(str(root)).empty_trash()
@@ -200,14 +200,14 @@ def test_a_trash_item_that_is_no_folder_leads_nowhere(root: Path) -> None:
      "a" * 255, "../../blobs/" + "é" * 127, "\udcff"],
 )  # fmt: skip
 @pytest.mark.parametrize("removed", [_WHOLE, _ONE], ids=["whole", "one"])
-def test_a_link_of_any_name_goes_and_takes_nothing_along(root: Path, target: str, removed: Target) -> None:
+def test_a_link_with_a_hostile_target_is_removed_alone(root: Path, target: str, removed: Target) -> None:
     (root / _FOLDER / "snapshots" / _OLD / "hostile").symlink_to(target)
     kept = {} if removed is _WHOLE else files_of(root, _NEW)
     before = outside(root)
-    removal_store = CacheRemovalStore(str(root))
-    removal_store.blob_use(_FOLDER)
-    removal_store.discard(removed)
-    assert (outside(root), files_of(root, _NEW), removal_store.trash()) == (before, kept, ())
+    store = CacheRemovalStore(str(root))
+    store.blob_use(_FOLDER)
+    store.discard(removed)
+    assert (outside(root), files_of(root, _NEW), store.trash()) == (before, kept, ())
     assert not (root / _FOLDER / "snapshots" / _OLD).exists()
 
 
@@ -231,8 +231,8 @@ def test_a_blob_that_another_blob_leads_to_is_no_orphan(root: Path) -> None:
     blob = link.resolve()
     blob.rename(blobs / "real")
     blob.symlink_to("real")
-    removal_store = CacheRemovalStore(str(root))
-    removal_store.discard_orphan(Orphan(_NAME, _FOLDER, StoredBlob("real", 0)))
+    store = CacheRemovalStore(str(root))
+    store.discard_orphan(Orphan(_NAME, _FOLDER, StoredBlob("real", 0)))
     assert link.exists()
 
 
@@ -245,7 +245,7 @@ def test_hardlinked_blobs_keep_their_other_names(root: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", [Layout.SHARED, Layout.PLAIN])
-def test_snapshots_of_other_layouts_go_alone(root: Path, layout: Layout) -> None:
+def test_a_snapshot_of_another_layout_is_removed_alone(root: Path, layout: Layout) -> None:
     cache = CacheBuilder(root)
     for commit in (_OLD, _NEW):
         cache.model("org/third", chat_files(salt=commit), layout=layout, commit=commit, ref=None)
@@ -257,9 +257,9 @@ def test_snapshots_of_other_layouts_go_alone(root: Path, layout: Layout) -> None
     assert all(path.exists() for path in (root / "models--org--third/snapshots" / _NEW).iterdir())
 
 
-@pytest.mark.parametrize("gone", [f"snapshots/{_OLD}", "snapshots", ""])
-def test_what_vanishes_meanwhile_is_a_storage_error(root: Path, gone: str) -> None:
-    (root / _FOLDER / gone).rename(root.parent / "moved")
+@pytest.mark.parametrize("missing", [f"snapshots/{_OLD}", "snapshots", ""])
+def test_a_target_that_vanished_meanwhile_is_a_storage_error(root: Path, missing: str) -> None:
+    (root / _FOLDER / missing).rename(root.parent / "moved")
     before = outside(root)
     with pytest.raises(StorageError):
         CacheRemovalStore(str(root)).discard(_ONE)
@@ -267,7 +267,7 @@ def test_what_vanishes_meanwhile_is_a_storage_error(root: Path, gone: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "folder", "repo link", "root link"])
-def test_locks_that_are_no_files_neither_hang_nor_lead_outside_nor_block(root: Path, kind: str) -> None:
+def test_locks_that_are_no_files_neither_block_nor_are_followed(root: Path, kind: str) -> None:
     locks = root / ".locks" / _FOLDER
     precious = root.parent / "precious"
     names = [path.name for path in (root / _FOLDER / "blobs").iterdir()]
@@ -282,20 +282,20 @@ def test_locks_that_are_no_files_neither_hang_nor_lead_outside_nor_block(root: P
         for name in names:
             make(locks / f"{name}.lock")
     before, kept = outside(root), files_of(root, _NEW)
-    removal_store = CacheRemovalStore(str(root))
-    with contextlib.suppress(StorageError), removal_store.lock_exclusive(_FOLDER):
-        removal_store.discard(_ONE)
+    store = CacheRemovalStore(str(root))
+    with contextlib.suppress(StorageError), store.lock_exclusive(_FOLDER):
+        store.discard(_ONE)
     assert (outside(root), files_of(root, _NEW)) == (before, kept)
-    removal_store.discard(Target(name="org/other", size_bytes=0, folder="models--org--other"))
-    removal_store.empty_trash()  # another removal is not kept from its work
+    store.discard(Target(name="org/other", size_bytes=0, folder="models--org--other"))
+    store.empty_trash()  # other removals still work
 
 
 @pytest.mark.parametrize("part", ["blobs", "snapshots", ""])
-def test_what_stands_behind_a_link_is_neither_told_nor_counted(root: Path, part: str) -> None:
+def test_the_target_of_a_link_is_neither_listed_nor_counted(root: Path, part: str) -> None:
     (root / _FOLDER / part).rename(root.parent / "moved")
     (root / _FOLDER / part).symlink_to(root.parent / "moved")
-    removal_store = CacheRemovalStore(str(root))
-    counted = removal_store.size_bytes(_FOLDER)
+    store = CacheRemovalStore(str(root))
+    counted = store.size_bytes(_FOLDER)
     assert counted == sum(path.lstat().st_size for path in (root / _FOLDER).rglob("blobs/*") if part == "snapshots")
     with contextlib.suppress(StorageError):
-        assert removal_store.blob_use(_FOLDER).blobs == ()
+        assert store.blob_use(_FOLDER).blobs == ()

@@ -1,4 +1,4 @@
-"""Removals on a disk that does not let itself be looked at, or keeps what is to go: nothing that may be needed goes."""
+"""Removals on a disk whose reads or deletions fail: nothing that may be needed is removed."""
 
 from __future__ import annotations
 
@@ -49,92 +49,92 @@ def remover(hub: Path) -> Remover:
 
 
 @contextmanager
-def refused(monkeypatch: pytest.MonkeyPatch, call: str, place: str, at: int) -> Iterator[list[str]]:
-    """Let one call on a place fail, counted from 0; yield what was refused."""
+def failing(monkeypatch: pytest.MonkeyPatch, call: str, place: str, at: int) -> Iterator[list[str]]:
+    """Make one call on a path fail, counted from 0; yield the paths that failed."""
     real: Callable[..., Any] = getattr(os, call)
-    count, told = itertools.count(), list[str]()
+    count, failed = itertools.count(), list[str]()
 
-    def refusing(path: Any, *rest: object, **named: object) -> object:  # noqa: ANN401 - as the real ones
+    def fail_once(path: Any, *rest: object, **named: object) -> object:  # noqa: ANN401 - as in os
         if isinstance(path, str) and place in path and next(count) == at:
-            told.append(path)
+            failed.append(path)
             raise OSError(errno.EIO, "the disk says no", path)
         return real(path, *rest, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, call, refusing)
-        yield told
+        patch.setattr(os, call, fail_once)
+        yield failed
 
 
 def attempts(hub: Path) -> Iterator[tuple[int, Path]]:
-    """Yield numbers, each with a copy of the cache."""
+    """Yield ascending numbers, each with a fresh copy of the cache."""
     for at in range(200):
         copy = hub.parent / f"copy{at}"
         shutil.copytree(hub, copy, symlinks=True)
         yield at, copy
-    pytest.fail("it never came to its end")
+    pytest.fail("the calls did not end")
 
 
 @pytest.mark.parametrize("call", ["scandir", "readlink"])
-def test_a_blob_stays_whatever_cannot_be_read_of_its_snapshot(
+def test_a_blob_stays_when_its_snapshot_cannot_be_read_in_part(
     hub: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     kept = files(hub, _NEW)
     blob = (hub / _FOLDER / "snapshots" / _NEW / "extra/notes.txt").resolve()
     orphan = Orphan(_NAME, _FOLDER, StoredBlob(blob.name, blob.stat().st_size))
     for at, copy in attempts(hub):
-        with refused(monkeypatch, call, f"/snapshots/{_NEW}", at) as told:
+        with failing(monkeypatch, call, f"/snapshots/{_NEW}", at) as failed:
             assert not CacheRemovalStore(str(copy)).discard_orphan(orphan)
         assert files(copy, _NEW) == kept
-        if not told:
+        if not failed:
             break
     assert at > 0
 
 
 @pytest.mark.parametrize("call", ["scandir", "readlink"])
-def test_a_repo_that_cannot_be_looked_at_has_no_orphans(hub: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_repo_that_cannot_be_read_has_no_orphans(hub: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     for at, copy in attempts(hub):
-        with refused(monkeypatch, call, "/snapshots/", at) as told:
+        with failing(monkeypatch, call, "/snapshots/", at) as failed:
             assert remover(copy).leftovers() == Leftovers((), ())
-        if not told:
+        if not failed:
             break
     assert at > 1
 
 
 @pytest.mark.parametrize("call", ["scandir", "readlink"])
-def test_one_revision_goes_and_the_other_stays_whatever_cannot_be_read(
+def test_removing_one_revision_keeps_the_other_when_reads_fail(
     hub: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     kept = files(hub, _NEW)
     for at, copy in attempts(hub):
-        with refused(monkeypatch, call, "/", at) as told:
+        with failing(monkeypatch, call, "/", at) as failed:
             try:
                 CacheRemovalStore(str(copy)).discard(_ONE)
             except StorageError as error:
-                assert "says no" in error.message  # noqa: PT017 - it may as well go well
+                assert "says no" in error.message  # noqa: PT017 - it may also succeed
         assert files(copy, _NEW) == kept
         rest = remover(copy)
         rest.sweep(rest.leftovers())
         assert files(copy, _NEW) == kept
         assert rest.leftovers() == Leftovers((), ())
-        if not told:
+        if not failed:
             break
     assert at > 1
 
 
 @pytest.mark.parametrize("at", [0, 1])
-def test_a_ref_that_does_not_go_keeps_its_snapshot_and_the_other_refs(
+def test_a_ref_that_cannot_be_removed_keeps_its_snapshot_and_the_other_refs(
     hub: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     kept = files(hub, _OLD)
-    with refused(monkeypatch, "unlink", "/refs/", at) as told, pytest.raises(StorageError):
+    with failing(monkeypatch, "unlink", "/refs/", at) as failed, pytest.raises(StorageError):
         CacheRemovalStore(str(hub)).discard(_ONE)
-    assert told
+    assert failed
     assert [(hub / _FOLDER / "refs" / name).read_text() for name in ("v1", "v2")] == [_OLD, _OLD]
     assert files(hub, _OLD) == kept
     assert not (hub / TRASH).exists()
 
 
-def test_what_cannot_be_emptied_out_of_the_trash_stays_reported_and_stops_nothing(
+def test_a_trash_item_that_cannot_be_deleted_stays_reported_and_stops_no_removal(
     hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("stuck", "other"):
@@ -142,7 +142,7 @@ def test_what_cannot_be_emptied_out_of_the_trash_stays_reported_and_stops_nothin
         (hub / TRASH / name / "note.json").write_text(f'{{"label": "{name}", "folder": null, "commit": null}}')
     real = os.rmdir
 
-    def rmdir(path: str, **named: Any) -> None:  # noqa: ANN401 - as the real one
+    def rmdir(path: str, **named: Any) -> None:  # noqa: ANN401 - as in os
         if str(path).endswith("stuck/content") or (path == "content" and "dir_fd" in named):
             raise OSError(errno.EPERM, "immutable", path)
         real(path, **named)
@@ -156,7 +156,7 @@ def test_what_cannot_be_emptied_out_of_the_trash_stays_reported_and_stops_nothin
 
 
 def nest(folder: Path, depth: int) -> None:
-    """Make folders in folders, deeper than a path can be long."""
+    """Create nested folders, deeper than the longest path."""
     here = os.open(folder, os.O_DIRECTORY)
     for _ in range(depth):
         os.mkdir("d", dir_fd=here)
@@ -165,13 +165,13 @@ def nest(folder: Path, depth: int) -> None:
     os.close(here)
 
 
-def test_folders_deeper_than_a_path_go_with_their_repo(hub: Path) -> None:
+def test_folders_deeper_than_the_path_limit_are_removed_with_their_repo(hub: Path) -> None:
     nest(hub / _FOLDER / "snapshots" / _OLD, 3000)
     kept = files(hub, _NEW)
     rest = remover(hub)
     assert rest.leftovers() == Leftovers((), ())
     with pytest.raises(StorageError):
-        rest.plan(f"{_NAME}@{_OLD}")  # which blobs it needs cannot be seen
+        rest.plan(f"{_NAME}@{_OLD}")  # the blobs that it needs cannot be read
     CacheRemovalStore(str(hub)).discard(_ONE)
     assert files(hub, _NEW) == kept
     assert not (hub / TRASH).exists()
@@ -182,7 +182,7 @@ def test_folders_deeper_than_a_path_go_with_their_repo(hub: Path) -> None:
     assert [path.name for path in hub.iterdir() if path.name != ".locks"] == []
 
 
-def test_the_listing_of_a_revision_goes_with_it(hub: Path) -> None:
+def test_the_listing_of_a_revision_is_removed_with_it(hub: Path) -> None:
     (hub / _FOLDER / "trees").mkdir()
     for commit in (_OLD, _NEW):
         (hub / _FOLDER / "trees" / f"{commit}.json").write_text("{}")
@@ -190,7 +190,7 @@ def test_the_listing_of_a_revision_goes_with_it(hub: Path) -> None:
     assert [path.name for path in (hub / _FOLDER / "trees").iterdir()] == [f"{_NEW}.json"]
 
 
-def test_what_somebody_downloads_now_is_no_leftover(hub: Path) -> None:
+def test_a_running_download_is_no_leftover(hub: Path) -> None:
     for name in ("feed.incomplete", "cafe.0a1b2c3d.incomplete", "dead.incomplete"):
         (hub / _FOLDER / "blobs" / name).write_bytes(b"half")
     locks = hub / ".locks" / _FOLDER
@@ -202,7 +202,7 @@ def test_what_somebody_downloads_now_is_no_leftover(hub: Path) -> None:
     assert len(remover(hub).leftovers().orphans) == 3
 
 
-def test_a_repo_that_somebody_takes_into_has_no_leftovers(hub: Path) -> None:
+def test_a_repo_with_a_running_pull_has_no_leftovers(hub: Path) -> None:
     (hub / _FOLDER / "blobs" / "ab").write_bytes(b"not linked yet")
     locks = hub / ".locks" / _FOLDER
     locks.mkdir(parents=True)
@@ -212,8 +212,8 @@ def test_a_repo_that_somebody_takes_into_has_no_leftovers(hub: Path) -> None:
     assert len(remover(hub).leftovers().orphans) == 1
 
 
-def test_a_download_that_began_afresh_meanwhile_is_told(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody locks a blob and makes the repo's folder again at the moment that it was renamed away."""
+def test_a_download_that_created_the_folder_again_is_locks_present(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right after the rename of the repo's folder, another process locks a blob and creates the folder again."""
     real, repo, locks = os.rename, hub / _FOLDER, hub / ".locks" / _FOLDER
     with (hub / "lock").open("w") as lock:
 
@@ -225,8 +225,8 @@ def test_a_download_that_began_afresh_meanwhile_is_told(hub: Path, monkeypatch: 
                 (repo / "blobs").mkdir(parents=True)
 
         monkeypatch.setattr(os, "rename", rename)
-        removal_store = CacheRemovalStore(str(hub))
-        with removal_store.lock_exclusive(_FOLDER), pytest.raises(LocksPresent):
-            removal_store.discard(Target(name=_NAME, size_bytes=0, folder=_FOLDER))
+        store = CacheRemovalStore(str(hub))
+        with store.lock_exclusive(_FOLDER), pytest.raises(LocksPresent):
+            store.discard(Target(name=_NAME, size_bytes=0, folder=_FOLDER))
     assert (repo / "blobs").is_dir()
-    assert [item.label for item in removal_store.trash()] == [_NAME]
+    assert [item.label for item in store.trash()] == [_NAME]

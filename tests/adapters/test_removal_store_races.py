@@ -1,4 +1,4 @@
-"""Two removals and a download at the same moment: nothing that somebody needs is lost."""
+"""Two removals and a download at the same moment: nothing that is needed is lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ while True:
 """
 
 
-def test_a_folder_is_made_while_another_process_takes_it_away_again_and_again(tmp_path: Path) -> None:
+def test_a_folder_is_created_while_another_process_keeps_removing_it(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _REMOVER, str(tmp_path / "folder")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as remover:
         try:
@@ -45,7 +45,7 @@ def test_a_folder_is_made_while_another_process_takes_it_away_again_and_again(tm
             remover.kill()
 
 
-def test_a_repo_comes_back_when_a_download_begins_while_another_removal_empties_the_trash(tmp_path: Path) -> None:
+def test_a_repo_is_restored_when_a_download_begins_while_another_removal_empties_the_trash(tmp_path: Path) -> None:
     built = CacheBuilder(tmp_path).model("org/model")
     before = {path: path.read_bytes() for path in built.repo.rglob("*") if path.is_file()}
     lock = tmp_path / ".locks" / built.repo.name / f"{'a' * 64}.lock"

@@ -1,4 +1,4 @@
-"""The intakes that the contracts of ``ports.download_store`` and ``ports.sinks`` are tried on."""
+"""The fake and the real download store, and how the contract tests change their cache from outside."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ def never() -> bool:
     return False
 
 
-def receive(download_store: DownloadStore, *, force_download: bool = False) -> SnapshotPublisher:
-    return download_store.publisher(FOLDER, Silence(), force_download=force_download)
+def publisher_of(store: DownloadStore, *, force_download: bool = False) -> SnapshotPublisher:
+    return store.publisher(FOLDER, Silence(), force_download=force_download)
 
 
-def held(download_store: DownloadStore, commit: RemoteCommit = COMMIT) -> dict[str, Held]:
-    return {holding.file.name: holding.held for holding in look(download_store, commit)}
+def held(store: DownloadStore, commit: RemoteCommit = COMMIT) -> dict[str, Held]:
+    return {holding.file.name: holding.held for holding in holdings_of(store, commit)}
 
 
-def look(download_store: DownloadStore, commit: RemoteCommit = COMMIT) -> tuple[Holding, ...]:
-    return download_store.holdings(FOLDER, commit.commit, commit.files)
+def holdings_of(store: DownloadStore, commit: RemoteCommit = COMMIT) -> tuple[Holding, ...]:
+    return store.holdings(FOLDER, commit.commit, commit.files)
 
 
-def bring(publisher: SnapshotPublisher, file: RemoteFile, data: bytes) -> None:
+def download(publisher: SnapshotPublisher, file: RemoteFile, data: bytes) -> None:
     with publisher.open(file, never) as sink:
         assert sink is not None
         sink.write(data[sink.position :])
         sink.finish()
 
 
-def take_in(
-    download_store: DownloadStore,
+def pull(
+    store: DownloadStore,
     files: dict[str, bytes] = FILES,
     commit: RemoteCommit = COMMIT,
     ref: str | None = "main",
 ) -> None:
-    publisher = receive(download_store)
-    holdings = look(download_store, commit)
+    publisher = publisher_of(store)
+    holdings = holdings_of(store, commit)
     for holding in holdings:
         with publisher.open(holding.file, never) as sink:
             if sink is not None:
@@ -70,35 +70,35 @@ def take_in(
     publisher.publish(commit, holdings, ref)
 
 
-def proven(holdings: Sequence[Holding]) -> list[Holding]:
+def trusted(holdings: Sequence[Holding]) -> list[Holding]:
     return [attrs.evolve(holding, held=Held.TRUSTED) for holding in holdings]
 
 
 class Scene(ABC):
-    """An download_store, and what can be done to its cache and seen of it from outside."""
+    """A download store, and access to its cache from outside."""
 
     @abstractmethod
     def opened(self, place: Path) -> DownloadStore:
-        """Return an download_store of an empty cache."""
+        """Return a download store of an empty cache."""
 
     @abstractmethod
-    def write(self, download_store: DownloadStore, place: Path, blob: str, data: bytes) -> None:
+    def write(self, store: DownloadStore, place: Path, blob: str, data: bytes) -> None:
         """Write to a blob from outside."""
 
     @abstractmethod
-    def lose(self, download_store: DownloadStore, place: Path, commit: str, name: str | None) -> None:
+    def lose(self, store: DownloadStore, place: Path, commit: str, name: str | None) -> None:
         """Remove the link of a snapshot, or all of it, from outside."""
 
     @abstractmethod
-    def shown(self, download_store: DownloadStore, place: Path, commit: str) -> dict[str, bytes]:
+    def shown(self, store: DownloadStore, place: Path, commit: str) -> dict[str, bytes]:
         """Return what the files of a snapshot lead to."""
 
     @abstractmethod
-    def refs(self, download_store: DownloadStore, place: Path) -> dict[str, str]:
+    def refs(self, store: DownloadStore, place: Path) -> dict[str, str]:
         """Return the refs of the repo."""
 
     @abstractmethod
-    def denying(self, download_store: DownloadStore, place: Path) -> AbstractContextManager[None]:
+    def denying(self, store: DownloadStore, place: Path) -> AbstractContextManager[None]:
         """Take away the right to change the cache."""
 
 
@@ -107,37 +107,37 @@ class FakeScene(Scene):
         del place
         return FakeDownloadStore()
 
-    def write(self, download_store: DownloadStore, place: Path, blob: str, data: bytes) -> None:
+    def write(self, store: DownloadStore, place: Path, blob: str, data: bytes) -> None:
         del place
-        assert isinstance(download_store, FakeDownloadStore)
-        download_store.write(FOLDER, blob, data)
+        assert isinstance(store, FakeDownloadStore)
+        store.write(FOLDER, blob, data)
 
-    def lose(self, download_store: DownloadStore, place: Path, commit: str, name: str | None) -> None:
+    def lose(self, store: DownloadStore, place: Path, commit: str, name: str | None) -> None:
         del place
-        assert isinstance(download_store, FakeDownloadStore)
+        assert isinstance(store, FakeDownloadStore)
         if name is None:
-            del download_store.snapshots[FOLDER][commit]
+            del store.snapshots[FOLDER][commit]
         else:
-            del download_store.snapshots[FOLDER][commit][name]
+            del store.snapshots[FOLDER][commit][name]
 
-    def shown(self, download_store: DownloadStore, place: Path, commit: str) -> dict[str, bytes]:
+    def shown(self, store: DownloadStore, place: Path, commit: str) -> dict[str, bytes]:
         del place
-        assert isinstance(download_store, FakeDownloadStore)
-        links = download_store.snapshots[FOLDER].get(commit, {})
-        return {name: download_store.disk[blobs_of(FOLDER), blob] for name, blob in links.items()}
+        assert isinstance(store, FakeDownloadStore)
+        links = store.snapshots[FOLDER].get(commit, {})
+        return {name: store.disk[blobs_of(FOLDER), blob] for name, blob in links.items()}
 
-    def refs(self, download_store: DownloadStore, place: Path) -> dict[str, str]:
+    def refs(self, store: DownloadStore, place: Path) -> dict[str, str]:
         del place
-        assert isinstance(download_store, FakeDownloadStore)
-        return download_store.refs[FOLDER]
+        assert isinstance(store, FakeDownloadStore)
+        return store.refs[FOLDER]
 
     @contextmanager
-    def denying(self, download_store: DownloadStore, place: Path) -> Iterator[None]:
+    def denying(self, store: DownloadStore, place: Path) -> Iterator[None]:
         del place
-        assert isinstance(download_store, FakeDownloadStore)
-        download_store.is_denied = True
+        assert isinstance(store, FakeDownloadStore)
+        store.is_denied = True
         yield
-        download_store.is_denied = False
+        store.is_denied = False
 
 
 class RealScene(Scene):
@@ -145,30 +145,30 @@ class RealScene(Scene):
         (place / "hub").mkdir()
         return CacheDownloadStore(str(place / "hub"))
 
-    def write(self, download_store: DownloadStore, place: Path, blob: str, data: bytes) -> None:
-        del download_store
+    def write(self, store: DownloadStore, place: Path, blob: str, data: bytes) -> None:
+        del store
         path = place / "hub" / FOLDER / "blobs" / blob
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
-    def lose(self, download_store: DownloadStore, place: Path, commit: str, name: str | None) -> None:
-        del download_store
+    def lose(self, store: DownloadStore, place: Path, commit: str, name: str | None) -> None:
+        del store
         snapshots = place / "hub" / FOLDER / "snapshots"
         if name is None:
             (snapshots / commit).rename(place / "gone")
         else:
             (snapshots / commit / name).unlink()
 
-    def shown(self, download_store: DownloadStore, place: Path, commit: str) -> dict[str, bytes]:
-        del download_store
+    def shown(self, store: DownloadStore, place: Path, commit: str) -> dict[str, bytes]:
+        del store
         snapshot = place / "hub" / FOLDER / "snapshots" / commit
         return {str(path.relative_to(snapshot)): path.read_bytes() for path in snapshot.rglob("*") if path.is_file()}
 
-    def refs(self, download_store: DownloadStore, place: Path) -> dict[str, str]:
-        del download_store
+    def refs(self, store: DownloadStore, place: Path) -> dict[str, str]:
+        del store
         refs = place / "hub" / FOLDER / "refs"
         return {str(path.relative_to(refs)): path.read_text() for path in refs.rglob("*") if path.is_file()}
 
-    def denying(self, download_store: DownloadStore, place: Path) -> AbstractContextManager[None]:
-        del download_store
+    def denying(self, store: DownloadStore, place: Path) -> AbstractContextManager[None]:
+        del store
         return forbidden(place / "hub")

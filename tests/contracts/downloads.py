@@ -1,4 +1,4 @@
-"""A small model on its way into a cache on disk."""
+"""A small model, and how tests pull it into a cache on disk."""
 
 from __future__ import annotations
 
@@ -27,34 +27,32 @@ def never() -> bool:
     return False
 
 
-def bring(
-    download_store: CacheDownloadStore, file: RemoteFile = WEIGHTS, publisher: SnapshotPublisher | None = None
-) -> None:
-    publisher = publisher or download_store.publisher(FOLDER, Silence(), force_download=False)
+def download(store: CacheDownloadStore, file: RemoteFile = WEIGHTS, publisher: SnapshotPublisher | None = None) -> None:
+    publisher = publisher or store.publisher(FOLDER, Silence(), force_download=False)
     with publisher.open(file, never) as sink:
         if sink is not None:
             sink.write(FILES[file.name][sink.position :])
             sink.finish()
 
 
-def take_in(download_store: CacheDownloadStore, commit: RemoteCommit = COMMIT) -> None:
-    with download_store.lock_shared(FOLDER):
-        publisher = download_store.publisher(FOLDER, Silence(), force_download=False)
+def pull(store: CacheDownloadStore, commit: RemoteCommit = COMMIT) -> None:
+    with store.lock_shared(FOLDER):
+        publisher = store.publisher(FOLDER, Silence(), force_download=False)
         for file in commit.files:
-            bring(download_store, file, publisher)
-        publisher.publish(commit, download_store.holdings(FOLDER, commit.commit, commit.files), "main")
+            download(store, file, publisher)
+        publisher.publish(commit, store.holdings(FOLDER, commit.commit, commit.files), "main")
 
 
-def publish(download_store: CacheDownloadStore) -> None:
-    """Bring what is missing, and publish; who holds the lock of a blob that is there is in nobody's way."""
-    publisher = download_store.publisher(FOLDER, Silence(), force_download=False)
+def publish(store: CacheDownloadStore) -> None:
+    """Download the small files and publish all; a held lock of the weights' blob does not matter, since it is there."""
+    publisher = store.publisher(FOLDER, Silence(), force_download=False)
     for file in COMMIT.files[1:]:
-        bring(download_store, file, publisher)
-    publisher.publish(COMMIT, download_store.holdings(FOLDER, COMMIT.commit, COMMIT.files), None)
+        download(store, file, publisher)
+    publisher.publish(COMMIT, store.holdings(FOLDER, COMMIT.commit, COMMIT.files), None)
 
 
-def held(download_store: CacheDownloadStore) -> list[Held]:
-    return [holding.held for holding in download_store.holdings(FOLDER, COMMIT.commit, COMMIT.files)]
+def held(store: CacheDownloadStore) -> list[Held]:
+    return [holding.held for holding in store.holdings(FOLDER, COMMIT.commit, COMMIT.files)]
 
 
 def shown(repo: Path) -> dict[str, bytes]:

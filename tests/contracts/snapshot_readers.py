@@ -1,4 +1,4 @@
-"""Scenes for snapshot readers: a disk described once, realised in memory and on a real disk."""
+"""The fake and the real snapshot reader over the same files, which are described once."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.fakes.snapshot_reader import FakeReader, Link, Locked, Pipe, Thing
 
 @attrs.frozen
 class Opened:
-    """A reader with the one location that a scene is about."""
+    """A reader and the one location that it reads."""
 
     reader: SnapshotReader
     location: Location
     locked: tuple[Path, ...] = ()
-    """Places of the real disk that are locked while the reader works."""
+    """Paths of the real disk that may not be opened while the reader works."""
 
     def facts(self) -> SnapshotFacts:
         with forbidden(*self.locked):
@@ -37,7 +37,7 @@ class Opened:
 
 class Opener(Protocol):
     def __call__(self, place: Path, disk: Mapping[str, Thing], folder: str, bounds: tuple[str, ...]) -> Opened:
-        """Realise a disk of relative paths and open one of its folders."""
+        """Create files at relative paths and open one of their folders."""
         ...
 
 

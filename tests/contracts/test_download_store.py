@@ -1,4 +1,4 @@
-"""What every ``DownloadStore`` promises, with its ``SnapshotPublisher``; sinks are in ``test_sinks``."""
+"""The contract of ``DownloadStore`` and ``SnapshotPublisher``; sinks are in ``test_sinks``."""
 
 from __future__ import annotations
 
@@ -18,152 +18,150 @@ from tests.contracts.download_stores import (
     FakeScene,
     RealScene,
     Scene,
-    bring,
+    download,
     held,
-    look,
+    holdings_of,
     never,
-    proven,
-    receive,
-    take_in,
+    publisher_of,
+    pull,
+    trusted,
 )
 
 
 class Contract(Scene):
     # --- what is held
 
-    def test_an_empty_cache_holds_nothing_and_is_not_changed_by_a_look(self, place: Path) -> None:
-        download_store = self.opened(place)
-        assert look(download_store) == tuple(Holding(file, Held.MISSING) for file in COMMIT.files)
-        assert download_store.free_bytes() > 0
-        assert self.shown(download_store, place, COMMIT.commit) == {}
+    def test_an_empty_cache_holds_nothing_and_reading_it_changes_nothing(self, place: Path) -> None:
+        store = self.opened(place)
+        assert holdings_of(store) == tuple(Holding(file, Held.MISSING) for file in COMMIT.files)
+        assert store.free_bytes() > 0
+        assert self.shown(store, place, COMMIT.commit) == {}
 
-    def test_what_came_and_was_published_is_trusted_and_linked(self, place: Path) -> None:
-        download_store = self.opened(place)
-        take_in(download_store)
-        assert held(download_store) == dict.fromkeys(FILES, Held.TRUSTED)
+    def test_a_published_download_is_trusted_and_linked(self, place: Path) -> None:
+        store = self.opened(place)
+        pull(store)
+        assert held(store) == dict.fromkeys(FILES, Held.TRUSTED)
         assert all(
-            holding.is_linked and holding.identity and not holding.partial_bytes for holding in look(download_store)
+            holding.is_linked and holding.identity and not holding.partial_bytes for holding in holdings_of(store)
         )
-        assert self.shown(download_store, place, COMMIT.commit) == FILES
-        assert self.refs(download_store, place) == {"main": COMMIT.commit}
+        assert self.shown(store, place, COMMIT.commit) == FILES
+        assert self.refs(store, place) == {"main": COMMIT.commit}
 
     def test_holdings_come_in_the_order_of_the_files(self, place: Path) -> None:
-        download_store = self.opened(place)
-        take_in(download_store)
+        store = self.opened(place)
+        pull(store)
         backwards = COMMIT.files[::-1]
-        assert [holding.file for holding in download_store.holdings(FOLDER, COMMIT.commit, backwards)] == list(
-            backwards
-        )
+        assert [holding.file for holding in store.holdings(FOLDER, COMMIT.commit, backwards)] == list(backwards)
 
     def test_a_blob_without_a_snapshot_is_held_and_not_linked(self, place: Path) -> None:
-        download_store = self.opened(place)
-        take_in(download_store)
-        (config, more) = look(download_store, OTHER)
+        store = self.opened(place)
+        pull(store)
+        (config, more) = holdings_of(store, OTHER)
         assert (config.held, config.is_linked, more.held) == (Held.TRUSTED, False, Held.MISSING)
 
-    def test_a_blob_that_nobody_hashed_is_unproven(self, place: Path) -> None:
-        download_store = self.opened(place)
+    def test_a_blob_that_was_not_hashed_is_unproven(self, place: Path) -> None:
+        store = self.opened(place)
         for data in (FILES[A.name], WRONG):
-            self.write(download_store, place, A.hash.digest, data)
-            (holding,) = download_store.holdings(FOLDER, COMMIT.commit, [A])
+            self.write(store, place, A.hash.digest, data)
+            (holding,) = store.holdings(FOLDER, COMMIT.commit, [A])
             assert (holding.held, holding.is_linked) == (Held.UNPROVEN, False)
             assert holding.location is not None
 
     @pytest.mark.parametrize("data", [b"", b"short", b"too many bytes"])
     def test_a_blob_of_another_size_is_damaged(self, place: Path, data: bytes) -> None:
-        download_store = self.opened(place)
-        take_in(download_store)
-        self.write(download_store, place, A.hash.digest, data)
-        assert held(download_store) == dict.fromkeys(FILES, Held.TRUSTED) | {A.name: Held.DAMAGED}
+        store = self.opened(place)
+        pull(store)
+        self.write(store, place, A.hash.digest, data)
+        assert held(store) == dict.fromkeys(FILES, Held.TRUSTED) | {A.name: Held.DAMAGED}
 
     @pytest.mark.parametrize("data", [FILES[A.name], WRONG])
-    def test_a_stamp_is_worth_nothing_after_a_write(self, place: Path, data: bytes) -> None:
-        download_store = self.opened(place)
-        take_in(download_store)
-        before = look(download_store)[0].identity
-        self.write(download_store, place, A.hash.digest, data)
-        assert held(download_store)[A.name] is Held.UNPROVEN
-        assert look(download_store)[0].identity != before
+    def test_a_stamp_is_invalid_after_a_write(self, place: Path, data: bytes) -> None:
+        store = self.opened(place)
+        pull(store)
+        before = holdings_of(store)[0].identity
+        self.write(store, place, A.hash.digest, data)
+        assert held(store)[A.name] is Held.UNPROVEN
+        assert holdings_of(store)[0].identity != before
 
-    def test_what_somebody_else_proved_is_remembered_by_publishing(self, place: Path) -> None:
-        download_store = self.opened(place)
-        take_in(download_store)
-        self.write(download_store, place, A.hash.digest, FILES[A.name])
-        receive(download_store).publish(COMMIT, proven(look(download_store)), "main")
-        assert held(download_store) == dict.fromkeys(FILES, Held.TRUSTED)
+    def test_publishing_stamps_the_files_that_the_caller_verified(self, place: Path) -> None:
+        store = self.opened(place)
+        pull(store)
+        self.write(store, place, A.hash.digest, FILES[A.name])
+        publisher_of(store).publish(COMMIT, trusted(holdings_of(store)), "main")
+        assert held(store) == dict.fromkeys(FILES, Held.TRUSTED)
 
     # --- publishing
 
-    def test_nothing_shows_before_it_is_published(self, place: Path) -> None:
-        download_store = self.opened(place)
-        bring(receive(download_store), A, FILES[A.name])
-        assert (self.shown(download_store, place, COMMIT.commit), self.refs(download_store, place)) == ({}, {})
+    def test_a_download_is_not_visible_before_it_is_published(self, place: Path) -> None:
+        store = self.opened(place)
+        download(publisher_of(store), A, FILES[A.name])
+        assert (self.shown(store, place, COMMIT.commit), self.refs(store, place)) == ({}, {})
 
     def test_a_missing_blob_publishes_nothing(self, place: Path) -> None:
-        download_store = self.opened(place)
-        publisher = receive(download_store)
-        bring(publisher, A, FILES[A.name])
+        store = self.opened(place)
+        publisher = publisher_of(store)
+        download(publisher, A, FILES[A.name])
         with pytest.raises(DownloadFailed):
-            publisher.publish(COMMIT, look(download_store), "main")
-        assert (self.shown(download_store, place, COMMIT.commit), self.refs(download_store, place)) == ({}, {})
-        take_in(download_store)
-        assert self.shown(download_store, place, COMMIT.commit) == FILES
+            publisher.publish(COMMIT, holdings_of(store), "main")
+        assert (self.shown(store, place, COMMIT.commit), self.refs(store, place)) == ({}, {})
+        pull(store)
+        assert self.shown(store, place, COMMIT.commit) == FILES
 
     def test_a_snapshot_may_grow(self, place: Path) -> None:
-        download_store = self.opened(place)
-        publisher, first = receive(download_store), COMMIT.files[:2]
+        store = self.opened(place)
+        publisher, first = publisher_of(store), COMMIT.files[:2]
         for file in first:
-            bring(publisher, file, FILES[file.name])
-        publisher.publish(COMMIT, download_store.holdings(FOLDER, COMMIT.commit, first), None)
-        assert set(self.shown(download_store, place, COMMIT.commit)) == {file.name for file in first}
-        take_in(download_store)
-        assert self.shown(download_store, place, COMMIT.commit) == FILES
+            download(publisher, file, FILES[file.name])
+        publisher.publish(COMMIT, store.holdings(FOLDER, COMMIT.commit, first), None)
+        assert set(self.shown(store, place, COMMIT.commit)) == {file.name for file in first}
+        pull(store)
+        assert self.shown(store, place, COMMIT.commit) == FILES
 
     @pytest.mark.parametrize("lost", [None, "config.json", "sub/x.txt"])
-    def test_a_link_that_went_since_the_look_is_made_again(self, place: Path, lost: str | None) -> None:
-        download_store = self.opened(place)
-        take_in(download_store)
-        holdings = look(download_store)
-        self.lose(download_store, place, COMMIT.commit, lost)
-        receive(download_store).publish(COMMIT, holdings, "main")
-        assert self.shown(download_store, place, COMMIT.commit) == FILES
+    def test_a_link_that_was_removed_meanwhile_is_created_again(self, place: Path, lost: str | None) -> None:
+        store = self.opened(place)
+        pull(store)
+        holdings = holdings_of(store)
+        self.lose(store, place, COMMIT.commit, lost)
+        publisher_of(store).publish(COMMIT, holdings, "main")
+        assert self.shown(store, place, COMMIT.commit) == FILES
 
     @pytest.mark.parametrize("ref", ["main", "v1", "feature/one", "refs/pr/1", None])
     def test_a_ref_leads_to_the_commit_and_others_stay(self, place: Path, ref: str | None) -> None:
-        download_store = self.opened(place)
-        take_in(download_store, ref="other")
-        take_in(download_store, {"config.json": b"{}", "more/deep/y.txt": b"y"}, OTHER, ref)
+        store = self.opened(place)
+        pull(store, ref="other")
+        pull(store, {"config.json": b"{}", "more/deep/y.txt": b"y"}, OTHER, ref)
         expected = {"other": COMMIT.commit} | ({ref: OTHER.commit} if ref else {})
-        assert self.refs(download_store, place) == expected
-        assert self.shown(download_store, place, COMMIT.commit) == FILES
+        assert self.refs(store, place) == expected
+        assert self.shown(store, place, COMMIT.commit) == FILES
 
-    # --- guards
+    # --- locks
 
-    def test_two_guards_get_along(self, place: Path) -> None:
-        download_store = self.opened(place)
-        with download_store.lock_shared(FOLDER), download_store.lock_shared(FOLDER):
-            take_in(download_store)
-        assert self.shown(download_store, place, COMMIT.commit) == FILES
+    def test_two_pulls_share_the_lock(self, place: Path) -> None:
+        store = self.opened(place)
+        with store.lock_shared(FOLDER), store.lock_shared(FOLDER):
+            pull(store)
+        assert self.shown(store, place, COMMIT.commit) == FILES
 
-    def test_a_guard_ends_also_after_an_error(self, place: Path) -> None:
-        download_store = self.opened(place)
+    def test_the_lock_is_released_after_an_error(self, place: Path) -> None:
+        store = self.opened(place)
         for _ in range(2):
-            with pytest.raises(ZeroDivisionError), download_store.lock_shared(FOLDER):
+            with pytest.raises(ZeroDivisionError), store.lock_shared(FOLDER):
                 raise ZeroDivisionError
 
-    def test_who_may_not_is_told_and_loses_nothing(self, place: Path) -> None:
-        download_store = self.opened(place)
-        take_in(download_store)
-        holdings = look(download_store)
-        with self.denying(download_store, place):
-            with pytest.raises(AccessDenied), download_store.lock_shared(FOLDER):
-                pytest.fail("it is not ours")
-            with pytest.raises(AccessDenied), receive(download_store, force_download=True).open(A, never):
-                pytest.fail("nothing can come")
+    def test_a_cache_that_may_not_be_written_is_denied_and_loses_nothing(self, place: Path) -> None:
+        store = self.opened(place)
+        pull(store)
+        holdings = holdings_of(store)
+        with self.denying(store, place):
+            with pytest.raises(AccessDenied), store.lock_shared(FOLDER):
+                pytest.fail("the lock was taken")
+            with pytest.raises(AccessDenied), publisher_of(store, force_download=True).open(A, never):
+                pytest.fail("a sink was opened")
             with pytest.raises(AccessDenied):
-                receive(download_store).publish(COMMIT, holdings, "v2")
-        assert self.shown(download_store, place, COMMIT.commit) == FILES
-        assert self.refs(download_store, place) == {"main": COMMIT.commit}
+                publisher_of(store).publish(COMMIT, holdings, "v2")
+        assert self.shown(store, place, COMMIT.commit) == FILES
+        assert self.refs(store, place) == {"main": COMMIT.commit}
 
 
 class TestFake(FakeScene, Contract):

@@ -1,4 +1,4 @@
-"""What the download_store promises of the disk: nothing is written through a stranger's name, and others can read it."""
+"""The download store on a real disk: no link is written through, and huggingface_hub reads the result."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from huggingface_hub import _tree_cache, scan_cache_dir
 from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
 from mlxknife.domain.errors import DownloadFailed, StorageError
 from mlxknife.domain.transfer.values import Held, RemoteCommit, RemoteFile
-from tests.contracts.downloads import COMMIT, FILES, FOLDER, WEIGHTS, bring, held, publish, shown, take_in
+from tests.contracts.downloads import COMMIT, FILES, FOLDER, WEIGHTS, download, held, publish, pull, shown
 from tests.fakes.hub import InMemoryHub
 
 
 @pytest.fixture
-def download_store(tmp_path: Path) -> CacheDownloadStore:
+def store(tmp_path: Path) -> CacheDownloadStore:
     return CacheDownloadStore(str(tmp_path / "hub"))
 
 
@@ -39,15 +39,15 @@ def partial(repo: Path) -> Path:
     return repo / "blobs" / f"{WEIGHTS.hash.digest}.incomplete"
 
 
-# --- what others read
+# --- huggingface_hub reads the cache
 
 
-def test_huggingface_hub_reads_the_listing(download_store: CacheDownloadStore, repo: Path) -> None:
+def test_huggingface_hub_reads_the_listing(store: CacheDownloadStore, repo: Path) -> None:
     hub = InMemoryHub()
     commit = hub.commit("org/name", hub.add("org/name", FILES))
     large, *small = commit.files
     large = RemoteFile(large.name, large.size, large.hash, large.git_oid, xet_hash="ab" * 32)
-    take_in(download_store, RemoteCommit("org/name", commit.commit, (large, *small)))
+    pull(store, RemoteCommit("org/name", commit.commit, (large, *small)))
     read = _tree_cache.read_tree_cache(str(repo), commit.commit)
     entry = _tree_cache.TreeCacheEntry
     assert read == {large.name: entry(large.size, large.git_oid, large.hash.digest, large.size, "ab" * 32)} | {
@@ -55,8 +55,8 @@ def test_huggingface_hub_reads_the_listing(download_store: CacheDownloadStore, r
     }
 
 
-def test_huggingface_hub_finds_a_cache_as_it_would_have_made_it(download_store: CacheDownloadStore, hub: Path) -> None:
-    take_in(download_store)
+def test_huggingface_hub_finds_the_same_cache_as_it_would_have_created(store: CacheDownloadStore, hub: Path) -> None:
+    pull(store)
     found = scan_cache_dir(hub)
     assert not found.warnings
     (model,) = found.repos
@@ -68,18 +68,14 @@ def test_huggingface_hub_finds_a_cache_as_it_would_have_made_it(download_store: 
     assert all(file.blob_path.parent.name == "blobs" for file in revision.files)
 
 
-def test_links_are_relative_so_that_a_cache_can_be_moved(
-    download_store: CacheDownloadStore, hub: Path, tmp_path: Path
-) -> None:
-    take_in(download_store)
+def test_links_are_relative_so_that_a_cache_can_be_moved(store: CacheDownloadStore, hub: Path, tmp_path: Path) -> None:
+    pull(store)
     hub.rename(tmp_path / "moved")
     assert shown(tmp_path / "moved" / FOLDER) == FILES
 
 
-def test_what_is_left_beside_the_model_is_only_what_is_remembered(
-    download_store: CacheDownloadStore, repo: Path
-) -> None:
-    take_in(download_store)
+def test_only_the_listing_and_the_stamps_are_left_beside_the_model(store: CacheDownloadStore, repo: Path) -> None:
+    pull(store)
     files = {str(path.relative_to(repo)) for path in repo.rglob("*") if path.is_file()}
     blobs = {f"blobs/{file.hash.digest}" for file in COMMIT.files}
     links = {f"snapshots/{COMMIT.commit}/{name}" for name in FILES}
@@ -87,136 +83,134 @@ def test_what_is_left_beside_the_model_is_only_what_is_remembered(
     assert [path.name for path in (repo / ".mlxk").iterdir()] == ["stamps.json"]
 
 
-# --- what stands in the place of something
+# --- links, pipes and folders at the path of a file
 
 
 @pytest.mark.parametrize("data", [b"first", b"", b"first weights", b"other bytes and more"])
-def test_a_partial_that_others_reach_is_not_written_to(
-    download_store: CacheDownloadStore, repo: Path, partial: Path, tmp_path: Path, data: bytes
+def test_a_partial_that_has_another_name_is_not_written_to(
+    store: CacheDownloadStore, repo: Path, partial: Path, tmp_path: Path, data: bytes
 ) -> None:
     for make in (os.link, os.symlink):
         mine = tmp_path / make.__name__
         mine.write_bytes(data)
         make(mine, partial)
-        bring(download_store)
+        download(store)
         assert mine.read_bytes() == data
         assert (repo / "blobs" / WEIGHTS.hash.digest).read_bytes() == FILES[WEIGHTS.name]
         (repo / "blobs" / WEIGHTS.hash.digest).unlink()
 
 
-def test_a_partial_that_leads_nowhere_makes_nothing_there(
-    download_store: CacheDownloadStore, partial: Path, tmp_path: Path
+def test_a_dangling_link_for_a_partial_creates_no_file_at_its_target(
+    store: CacheDownloadStore, partial: Path, tmp_path: Path
 ) -> None:
     partial.symlink_to(tmp_path / "elsewhere")
-    bring(download_store)
+    download(store)
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_pipe_in_the_place_of_a_partial_goes(download_store: CacheDownloadStore, repo: Path, partial: Path) -> None:
+def test_a_pipe_in_the_place_of_a_partial_is_replaced(store: CacheDownloadStore, repo: Path, partial: Path) -> None:
     os.mkfifo(partial)
-    bring(download_store)
+    download(store)
     assert (repo / "blobs" / WEIGHTS.hash.digest).read_bytes() == FILES[WEIGHTS.name]
 
 
-def test_a_folder_in_the_place_of_a_partial_is_an_error(download_store: CacheDownloadStore, partial: Path) -> None:
+def test_a_folder_in_the_place_of_a_partial_is_an_error(store: CacheDownloadStore, partial: Path) -> None:
     partial.mkdir()
     (partial / "mine").touch()
     with pytest.raises(StorageError):
-        bring(download_store)
+        download(store)
     assert (partial / "mine").exists()
     partial.joinpath("mine").unlink()
     partial.rmdir()
-    bring(download_store)
+    download(store)
 
 
 @pytest.mark.parametrize("data", [b"wrong", b"first weights and more", bytes(13)])
-def test_a_partial_of_nonsense_does_no_harm(
-    download_store: CacheDownloadStore, repo: Path, partial: Path, data: bytes
+def test_a_partial_with_wrong_bytes_is_downloaded_again(
+    store: CacheDownloadStore, repo: Path, partial: Path, data: bytes
 ) -> None:
     partial.write_bytes(data)
     with suppress(DownloadFailed):
-        bring(download_store)
-    bring(download_store)
+        download(store)
+    download(store)
     assert (repo / "blobs" / WEIGHTS.hash.digest).read_bytes() == FILES[WEIGHTS.name]
 
 
-def test_what_other_programs_left_of_a_blob_goes_with_it(
-    download_store: CacheDownloadStore, repo: Path, partial: Path
-) -> None:
+def test_stale_partials_of_other_programs_are_removed(store: CacheDownloadStore, repo: Path, partial: Path) -> None:
     theirs, others = partial.with_name(f"{WEIGHTS.hash.digest}.0a1b2c3d.incomplete"), partial.with_name("x.incomplete")
     theirs.touch()
     others.touch()
-    bring(download_store)
-    assert download_store.has_leftovers(FOLDER)
+    download(store)
+    assert store.has_leftovers(FOLDER)
     (repo.parent / ".locks" / FOLDER).mkdir(parents=True, exist_ok=True)
-    with FileLock(repo.parent / ".locks" / FOLDER / f"{WEIGHTS.hash.digest}.lock"):  # they are at it again
-        publish(download_store)
+    with FileLock(
+        repo.parent / ".locks" / FOLDER / f"{WEIGHTS.hash.digest}.lock"
+    ):  # the other program writes to it again
+        publish(store)
         assert theirs.exists()
-    publish(download_store)
+    publish(store)
     assert not theirs.exists()
-    assert not download_store.has_leftovers(FOLDER)
+    assert not store.has_leftovers(FOLDER)
     assert others.exists()
 
 
 @pytest.mark.parametrize("place", ["blobs", "snapshots", "refs", "trees", ".mlxk", f"snapshots/{COMMIT.commit}"])
 def test_a_folder_that_is_a_link_is_not_written_into(
-    download_store: CacheDownloadStore, repo: Path, tmp_path: Path, place: str
+    store: CacheDownloadStore, repo: Path, tmp_path: Path, place: str
 ) -> None:
     (tmp_path / "mine").mkdir()
     (repo / place).parent.mkdir(parents=True)
     (repo / place).symlink_to(tmp_path / "mine")
     with pytest.raises(StorageError):
-        take_in(download_store)
+        pull(store)
     assert list((tmp_path / "mine").iterdir()) == []
 
 
-def test_a_repo_that_is_a_link_is_not_written_into(
-    download_store: CacheDownloadStore, hub: Path, tmp_path: Path
-) -> None:
+def test_a_repo_that_is_a_link_is_not_written_into(store: CacheDownloadStore, hub: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     hub.mkdir()
     (hub / FOLDER).symlink_to(tmp_path / "mine")
     with pytest.raises(StorageError):
-        take_in(download_store)
+        pull(store)
     assert list((tmp_path / "mine").iterdir()) == []
 
 
 @pytest.mark.parametrize("target", ["/etc/hostname", "../../../mine", "no/such", "config.json", "."])
-def test_a_link_that_leads_elsewhere_is_damage_and_is_put_right(
-    download_store: CacheDownloadStore, repo: Path, tmp_path: Path, target: str
+def test_a_link_with_a_wrong_target_is_damage_and_is_repaired(
+    store: CacheDownloadStore, repo: Path, tmp_path: Path, target: str
 ) -> None:
     (tmp_path / "mine").write_bytes(b"{}")
-    take_in(download_store)
+    pull(store)
     link = repo / "snapshots" / COMMIT.commit / "config.json"
     link.unlink()
     link.symlink_to(target)
-    (holding,) = download_store.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
-    assert (holding.held, holding.is_linked) == (Held.TRUSTED, False)  # the blob itself
-    take_in(download_store)
+    (holding,) = store.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
+    assert (holding.held, holding.is_linked) == (Held.TRUSTED, False)  # the blob is right, the link is not
+    pull(store)
     assert (shown(repo), (tmp_path / "mine").read_bytes()) == (FILES, b"{}")
 
 
-def test_a_plain_file_of_a_snapshot_is_held(download_store: CacheDownloadStore, repo: Path) -> None:
-    take_in(download_store)
+def test_a_plain_file_of_a_snapshot_is_held(store: CacheDownloadStore, repo: Path) -> None:
+    pull(store)
     link = repo / "snapshots" / COMMIT.commit / "config.json"
     blob = link.resolve()
     link.unlink()
     blob.rename(link)
-    (holding,) = download_store.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
+    (holding,) = store.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
     assert (holding.held, holding.is_linked, holding.name) == (Held.UNPROVEN, True, "config.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"x": 1}', "\ud800", "[" * 100_000])
-def test_stamps_of_nonsense_are_none(download_store: CacheDownloadStore, repo: Path, text: str) -> None:
-    take_in(download_store)
+def test_stamps_that_cannot_be_decoded_count_as_none(store: CacheDownloadStore, repo: Path, text: str) -> None:
+    pull(store)
     (repo / ".mlxk/stamps.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    assert held(download_store) == [Held.UNPROVEN] * 3
-    take_in(download_store)
-    assert held(download_store) == [Held.TRUSTED] * 3
+    assert held(store) == [Held.UNPROVEN] * 3
+    pull(store)
+    assert held(store) == [Held.TRUSTED] * 3
 
 
-def test_what_is_in_the_way_of_a_file_gives_way(download_store: CacheDownloadStore, repo: Path, tmp_path: Path) -> None:
-    take_in(download_store)
+def test_anything_at_the_path_of_a_file_is_replaced(store: CacheDownloadStore, repo: Path, tmp_path: Path) -> None:
+    pull(store)
     snapshot, outside = repo / "snapshots" / COMMIT.commit, tmp_path / "outside"
     outside.mkdir()
     (outside / "x.txt").write_text("mine")
@@ -228,28 +222,28 @@ def test_what_is_in_the_way_of_a_file_gives_way(download_store: CacheDownloadSto
     blob = repo / "blobs" / WEIGHTS.hash.digest
     blob.unlink()
     blob.mkdir()
-    take_in(download_store)
+    pull(store)
     assert {name: (snapshot / name).read_bytes() for name in FILES} == FILES
     assert (outside / "x.txt").read_text() == "mine"
 
 
-def test_a_folder_in_the_place_of_a_ref_gives_way(download_store: CacheDownloadStore, repo: Path) -> None:
+def test_a_folder_in_the_place_of_a_ref_is_replaced(store: CacheDownloadStore, repo: Path) -> None:
     (repo / "refs" / "main" / "deeper").mkdir(parents=True)
-    take_in(download_store)
+    pull(store)
     assert (repo / "refs" / "main").read_text() == COMMIT.commit
 
 
 def test_a_model_that_is_kept_on_another_disk_is_held_and_not_changed(
-    download_store: CacheDownloadStore, repo: Path, tmp_path: Path
+    store: CacheDownloadStore, repo: Path, tmp_path: Path
 ) -> None:
-    take_in(download_store)
+    pull(store)
     repo.rename(tmp_path / "elsewhere")
     repo.symlink_to(tmp_path / "elsewhere")
-    holdings = download_store.holdings(FOLDER, COMMIT.commit, COMMIT.files)
+    holdings = store.holdings(FOLDER, COMMIT.commit, COMMIT.files)
     assert [(holding.held, holding.is_linked) for holding in holdings] == [(Held.UNPROVEN, True)] * 3
     before = sorted((tmp_path / "elsewhere").rglob("*"))
     with pytest.raises(StorageError, match=f"{FOLDER} is a link") as caught:
-        take_in(download_store)
+        pull(store)
     assert "through links" in (caught.value.hint or "")
     assert sorted((tmp_path / "elsewhere").rglob("*")) == before
 
@@ -266,21 +260,21 @@ def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_links")
-def test_a_disk_without_links_gets_the_files_themselves(download_store: CacheDownloadStore, repo: Path) -> None:
-    take_in(download_store)
+def test_a_disk_without_links_gets_the_files_themselves(store: CacheDownloadStore, repo: Path) -> None:
+    pull(store)
     assert shown(repo) == FILES
     assert not [path for path in (repo / "snapshots").rglob("*") if path.is_symlink()]
-    assert held(download_store) == [Held.UNPROVEN] * 3  # what moves looks different afterwards
-    take_in(download_store)
+    assert held(store) == [Held.UNPROVEN] * 3  # moving a file changes its ctime
+    pull(store)
     assert shown(repo) == FILES
 
 
 @pytest.mark.usefixtures("no_links")
 @pytest.mark.parametrize("files", [0, 1, 2])
-def test_who_is_stopped_there_loses_no_file(
-    download_store: CacheDownloadStore, repo: Path, monkeypatch: pytest.MonkeyPatch, files: int
+def test_a_pull_that_stops_between_two_files_loses_none_on_a_disk_without_links(
+    store: CacheDownloadStore, repo: Path, monkeypatch: pytest.MonkeyPatch, files: int
 ) -> None:
-    """Let the disk refuse the next file that is to move, for ever: as a kill there, nothing after it happens."""
+    """Fail every rename after some files, so that nothing later happens, as after a kill."""
     rename, moved = os.rename, list[str]()
 
     def stopped(old: str, new: str) -> None:
@@ -293,7 +287,7 @@ def test_who_is_stopped_there_loses_no_file(
     with monkeypatch.context() as patch:
         patch.setattr("os.rename", stopped)
         with pytest.raises(StorageError, match="stopped"):
-            take_in(download_store)
-    assert held(download_store) == [Held.UNPROVEN] * 3  # all of them, and the next to come hashes them
-    take_in(download_store)
+            pull(store)
+    assert held(store) == [Held.UNPROVEN] * 3  # the next pull hashes all of them
+    pull(store)
     assert shown(repo) == FILES

@@ -1,4 +1,4 @@
-"""What every ``RemovalStore`` promises."""
+"""The contract of ``RemovalStore``."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _WHOLE = Target(name="org/name", size_bytes=0, folder=_FOLDER)
 _ONE = Target(name="org/name", size_bytes=0, folder=_FOLDER, commit=_OLD, refs=("v1", "pr/1"))
 
 
-def _blobs(removal_store: RemovalStore, folder: str = _FOLDER) -> dict[str, int]:
-    return {blob.name: blob.size for blob in removal_store.blob_use(folder).blobs}
+def _blobs(store: RemovalStore, folder: str = _FOLDER) -> dict[str, int]:
+    return {blob.name: blob.size for blob in store.blob_use(folder).blobs}
 
 
 def _orphan(name: str) -> Orphan:
@@ -43,69 +43,69 @@ def _orphan(name: str) -> Orphan:
 class Contract(ABC):
     @abstractmethod
     def opened(self, scene: Mapping[str, StoredRepo], place: Path) -> RemovalStore:
-        """Return a removal_store over a scene."""
+        """Return a removal store over a cache with these repos."""
 
     @abstractmethod
-    def refs(self, removal_store: RemovalStore, place: Path) -> set[str]:
+    def refs(self, store: RemovalStore, place: Path) -> set[str]:
         """Return the refs that the repo has."""
 
     @abstractmethod
-    def locking(self, removal_store: RemovalStore, place: Path, folder: str, etag: str) -> AbstractContextManager[None]:
-        """Download a blob."""
+    def locking(self, store: RemovalStore, place: Path, folder: str, etag: str) -> AbstractContextManager[None]:
+        """Hold the lock of a blob, as a running download does."""
 
     @abstractmethod
-    def denying(self, removal_store: RemovalStore, place: Path) -> AbstractContextManager[None]:
-        """Take away the right to change the cache."""
+    def denying(self, store: RemovalStore, place: Path) -> AbstractContextManager[None]:
+        """Make the cache read-only."""
 
     @abstractmethod
-    def interrupt(self, removal_store: RemovalStore, place: Path) -> None:
+    def interrupt(self, store: RemovalStore, place: Path) -> None:
         """Leave a removal of ``org/gone`` and its 5 bytes behind."""
 
-    def test_the_use_of_blobs_is_told(self, place: Path) -> None:
+    def test_blob_use_lists_blobs_and_what_snapshots_need(self, place: Path) -> None:
         use = self.opened(_SCENE, place).blob_use(_FOLDER)
         assert use.folder == _FOLDER
         assert {blob.name: blob.size for blob in use.blobs} == _REPO.blobs
         assert {blob.name for blob in use.blobs if blob.unfinished} == {_STALE, _DATED}
         assert use.used_by == {_OLD: {"both", "old"}, _NEW: {"both", "new"}}
 
-    def test_a_repo_that_is_not_there_uses_nothing(self, place: Path) -> None:
-        removal_store = self.opened({}, place)
-        use = removal_store.blob_use(_FOLDER)
-        assert (use.blobs, use.used_by, removal_store.size_bytes(_FOLDER)) == ((), {}, 0)
+    def test_a_missing_repo_uses_nothing(self, place: Path) -> None:
+        store = self.opened({}, place)
+        use = store.blob_use(_FOLDER)
+        assert (use.blobs, use.used_by, store.size_bytes(_FOLDER)) == ((), {}, 0)
 
     def test_sizes(self, place: Path) -> None:
-        removal_store = self.opened({_FOLDER: _REPO, _OTHER: StoredRepo(snapshots={_OLD: {}}, plain={_OLD: 12})}, place)
-        assert removal_store.size_bytes(_FOLDER) == sum(_REPO.blobs.values())
-        assert removal_store.size_bytes(_FOLDER, _OLD) == 0
-        assert removal_store.size_bytes(_OTHER) == 12
-        assert removal_store.size_bytes(_OTHER, _OLD) == 12
-        assert removal_store.size_bytes(_OTHER, _NEW) == 0
+        store = self.opened({_FOLDER: _REPO, _OTHER: StoredRepo(snapshots={_OLD: {}}, plain={_OLD: 12})}, place)
+        assert store.size_bytes(_FOLDER) == sum(_REPO.blobs.values())
+        assert store.size_bytes(_FOLDER, _OLD) == 0
+        assert store.size_bytes(_OTHER) == 12
+        assert store.size_bytes(_OTHER, _OLD) == 12
+        assert store.size_bytes(_OTHER, _NEW) == 0
 
-    def test_a_repo_goes_and_another_stays(self, place: Path) -> None:
-        removal_store = self.opened(_SCENE, place)
-        other = removal_store.blob_use(_OTHER)
-        with removal_store.lock_exclusive(_FOLDER):
-            removal_store.discard(_WHOLE)
-        assert removal_store.blob_use(_FOLDER).used_by == {}
-        assert (_blobs(removal_store), removal_store.size_bytes(_FOLDER), removal_store.trash()) == ({}, 0, ())
-        assert removal_store.blob_use(_OTHER) == other
+    def test_a_repo_is_removed_and_another_stays(self, place: Path) -> None:
+        store = self.opened(_SCENE, place)
+        other = store.blob_use(_OTHER)
+        with store.lock_exclusive(_FOLDER):
+            store.discard(_WHOLE)
+        assert store.blob_use(_FOLDER).used_by == {}
+        assert (_blobs(store), store.size_bytes(_FOLDER), store.trash()) == ({}, 0, ())
+        assert store.blob_use(_OTHER) == other
 
     def test_a_snapshot_takes_its_refs_and_the_blobs_that_only_it_needs(self, place: Path) -> None:
-        removal_store = self.opened(_SCENE, place)
-        other = removal_store.blob_use(_OTHER)
-        with removal_store.lock_exclusive(_FOLDER):
-            removal_store.discard(_ONE)
-        assert removal_store.blob_use(_FOLDER).used_by == {_NEW: {"both", "new"}}
-        assert _blobs(removal_store) == {name: size for name, size in _REPO.blobs.items() if name != "old"}
-        assert (self.refs(removal_store, place), removal_store.trash()) == ({"main"}, ())
-        assert removal_store.blob_use(_OTHER) == other
+        store = self.opened(_SCENE, place)
+        other = store.blob_use(_OTHER)
+        with store.lock_exclusive(_FOLDER):
+            store.discard(_ONE)
+        assert store.blob_use(_FOLDER).used_by == {_NEW: {"both", "new"}}
+        assert _blobs(store) == {name: size for name, size in _REPO.blobs.items() if name != "old"}
+        assert (self.refs(store, place), store.trash()) == ({"main"}, ())
+        assert store.blob_use(_OTHER) == other
 
     def test_snapshots_one_after_the_other_leave_only_orphans(self, place: Path) -> None:
-        removal_store = self.opened(_SCENE, place)
-        removal_store.discard(_ONE)
-        removal_store.discard(Target(name="org/name", size_bytes=0, folder=_FOLDER, commit=_NEW, refs=("main",)))
-        assert set(_blobs(removal_store)) == {"orphan", _STALE, _DATED}
-        assert self.refs(removal_store, place) == set()
+        store = self.opened(_SCENE, place)
+        store.discard(_ONE)
+        store.discard(Target(name="org/name", size_bytes=0, folder=_FOLDER, commit=_NEW, refs=("main",)))
+        assert set(_blobs(store)) == {"orphan", _STALE, _DATED}
+        assert self.refs(store, place) == set()
 
     @pytest.mark.parametrize(
         "target",
@@ -114,89 +114,89 @@ class Contract(ABC):
             Target(name="x", size_bytes=0, folder=_FOLDER, commit="c" * 40),
         ],
     )
-    def test_what_is_not_there_is_a_storage_error(self, place: Path, target: Target) -> None:
-        removal_store = self.opened(_SCENE, place)
+    def test_a_missing_target_is_a_storage_error(self, place: Path, target: Target) -> None:
+        store = self.opened(_SCENE, place)
         with pytest.raises(StorageError):
-            removal_store.discard(target)
-        assert (_blobs(removal_store), removal_store.trash()) == (_REPO.blobs, ())
+            store.discard(target)
+        assert (_blobs(store), store.trash()) == (_REPO.blobs, ())
 
-    def test_what_is_not_in_the_cache_is_a_defect(self, place: Path) -> None:
+    def test_a_target_outside_of_the_cache_is_a_value_error(self, place: Path) -> None:
         with pytest.raises(ValueError, match="cache"):
             self.opened({}, place).discard(Target(name="mine", size_bytes=0, workspace="/mine"))
 
-    def test_a_live_lock_keeps_a_repo(self, place: Path) -> None:
-        removal_store = self.opened(_SCENE, place)
-        with self.locking(removal_store, place, _FOLDER, "old"):
-            with pytest.raises(LocksPresent) as caught, removal_store.lock_exclusive(_FOLDER):
-                pytest.fail("it is not ours")
+    def test_a_live_lock_prevents_the_removal_of_a_repo(self, place: Path) -> None:
+        store = self.opened(_SCENE, place)
+        with self.locking(store, place, _FOLDER, "old"):
+            with pytest.raises(LocksPresent) as caught, store.lock_exclusive(_FOLDER):
+                pytest.fail("the lock was taken")
             assert caught.value.lock_files == (f".locks/{_FOLDER}/old.lock",)
             with pytest.raises(LocksPresent):
-                removal_store.discard(_WHOLE)
-            with removal_store.lock_exclusive(_OTHER):
+                store.discard(_WHOLE)
+            with store.lock_exclusive(_OTHER):
                 pass
-            assert (_blobs(removal_store), removal_store.trash()) == (_REPO.blobs, ())
-            assert self.refs(removal_store, place) == set(_REPO.refs)
-        with removal_store.lock_exclusive(_FOLDER):
-            removal_store.discard(_WHOLE)
+            assert (_blobs(store), store.trash()) == (_REPO.blobs, ())
+            assert self.refs(store, place) == set(_REPO.refs)
+        with store.lock_exclusive(_FOLDER):
+            store.discard(_WHOLE)
 
-    def test_a_guard_ends_also_after_an_error(self, place: Path) -> None:
-        removal_store = self.opened(_SCENE, place)
+    def test_the_lock_is_released_after_an_error(self, place: Path) -> None:
+        store = self.opened(_SCENE, place)
         for _ in range(2):
-            with pytest.raises(ZeroDivisionError), removal_store.lock_exclusive(_FOLDER):
+            with pytest.raises(ZeroDivisionError), store.lock_exclusive(_FOLDER):
                 raise ZeroDivisionError
 
     def test_a_blob_that_is_downloaded_again_outlives_its_snapshot(self, place: Path) -> None:
-        removal_store = self.opened(_SCENE, place)
-        with self.locking(removal_store, place, _FOLDER, "old"):
-            removal_store.discard(_ONE)
-            assert "old" in _blobs(removal_store)
-        assert removal_store.discard_orphan(_orphan("old"))
+        store = self.opened(_SCENE, place)
+        with self.locking(store, place, _FOLDER, "old"):
+            store.discard(_ONE)
+            assert "old" in _blobs(store)
+        assert store.discard_orphan(_orphan("old"))
 
     @pytest.mark.parametrize("name", ["orphan", _STALE, _DATED])
-    def test_an_orphan_goes(self, place: Path, name: str) -> None:
-        removal_store = self.opened(_SCENE, place)
-        assert removal_store.discard_orphan(_orphan(name))
-        assert _blobs(removal_store) == {other: size for other, size in _REPO.blobs.items() if other != name}
-        assert not removal_store.discard_orphan(_orphan(name))
-        assert removal_store.trash() == ()
+    def test_an_orphan_is_removed(self, place: Path, name: str) -> None:
+        store = self.opened(_SCENE, place)
+        assert store.discard_orphan(_orphan(name))
+        assert _blobs(store) == {other: size for other, size in _REPO.blobs.items() if other != name}
+        assert not store.discard_orphan(_orphan(name))
+        assert store.trash() == ()
 
     @pytest.mark.parametrize("name", ["both", "old", "new", "nothing"])
     def test_a_needed_blob_is_no_orphan(self, place: Path, name: str) -> None:
-        removal_store = self.opened(_SCENE, place)
-        assert not removal_store.discard_orphan(_orphan(name))
-        assert (_blobs(removal_store), removal_store.trash()) == (_REPO.blobs, ())
+        store = self.opened(_SCENE, place)
+        assert not store.discard_orphan(_orphan(name))
+        assert (_blobs(store), store.trash()) == (_REPO.blobs, ())
 
     @pytest.mark.parametrize(("name", "etag"), [("orphan", "orphan"), (_STALE, "stale"), (_DATED, "dated")])
-    def test_a_blob_that_somebody_downloads_is_no_orphan(self, place: Path, name: str, etag: str) -> None:
-        removal_store = self.opened(_SCENE, place)
-        with self.locking(removal_store, place, _FOLDER, etag):
-            assert not removal_store.discard_orphan(_orphan(name))
-        assert _blobs(removal_store) == _REPO.blobs
-        assert removal_store.discard_orphan(_orphan(name))
+    def test_a_blob_that_is_being_downloaded_is_no_orphan(self, place: Path, name: str, etag: str) -> None:
+        store = self.opened(_SCENE, place)
+        with self.locking(store, place, _FOLDER, etag):
+            assert not store.discard_orphan(_orphan(name))
+        assert _blobs(store) == _REPO.blobs
+        assert store.discard_orphan(_orphan(name))
 
-    def test_what_was_interrupted_is_told_and_finished(self, place: Path) -> None:
-        removal_store = self.opened(_SCENE, place)
-        self.interrupt(removal_store, place)
-        assert [(item.label, item.size_bytes) for item in removal_store.trash()] == [("org/gone", 5)]
-        removal_store.empty_trash()
-        assert removal_store.trash() == ()
-        assert _blobs(removal_store) == _REPO.blobs
+    def test_an_interrupted_removal_is_reported_and_finished(self, place: Path) -> None:
+        store = self.opened(_SCENE, place)
+        self.interrupt(store, place)
+        assert [(item.label, item.size_bytes) for item in store.trash()] == [("org/gone", 5)]
+        store.empty_trash()
+        assert store.trash() == ()
+        assert _blobs(store) == _REPO.blobs
 
-    def test_a_trash_with_nothing_in_it_is_emptied_gladly(self, place: Path) -> None:
-        removal_store = self.opened({}, place)
-        assert removal_store.trash() == ()
-        removal_store.empty_trash()
+    def test_an_empty_trash_can_be_emptied(self, place: Path) -> None:
+        store = self.opened({}, place)
+        assert store.trash() == ()
+        store.empty_trash()
 
-    def test_who_may_not_is_told(self, place: Path) -> None:
-        removal_store = self.opened(_SCENE, place)
-        with self.denying(removal_store, place):
+    def test_a_cache_that_may_not_be_written_is_denied_and_loses_nothing(self, place: Path) -> None:
+        store = self.opened(_SCENE, place)
+        with self.denying(store, place):
             for target in (_WHOLE, _ONE):
                 with pytest.raises(AccessDenied):
-                    removal_store.discard(target)
+                    store.discard(target)
             with pytest.raises(AccessDenied):
-                removal_store.discard_orphan(_orphan("orphan"))
-            assert removal_store.trash() == ()
-        assert (_blobs(removal_store), self.refs(removal_store, place)) == (_REPO.blobs, set(_REPO.refs))
+                store.discard_orphan(_orphan("orphan"))
+            assert store.trash() == ()
+        assert (_blobs(store), self.refs(store, place)) == (_REPO.blobs, set(_REPO.refs))
 
 
 class TestFake(Contract):
@@ -204,31 +204,31 @@ class TestFake(Contract):
         del place
         return FakeRemovalStore(repos=dict(scene))
 
-    def refs(self, removal_store: RemovalStore, place: Path) -> set[str]:
+    def refs(self, store: RemovalStore, place: Path) -> set[str]:
         del place
-        assert isinstance(removal_store, FakeRemovalStore)
-        return set(removal_store.repos[_FOLDER].refs)
+        assert isinstance(store, FakeRemovalStore)
+        return set(store.repos[_FOLDER].refs)
 
     @contextmanager
-    def locking(self, removal_store: RemovalStore, place: Path, folder: str, etag: str) -> Iterator[None]:
+    def locking(self, store: RemovalStore, place: Path, folder: str, etag: str) -> Iterator[None]:
         del place
-        assert isinstance(removal_store, FakeRemovalStore)
-        removal_store.locks.add((folder, etag))
+        assert isinstance(store, FakeRemovalStore)
+        store.locks.add((folder, etag))
         yield
-        removal_store.locks.clear()
+        store.locks.clear()
 
     @contextmanager
-    def denying(self, removal_store: RemovalStore, place: Path) -> Iterator[None]:
+    def denying(self, store: RemovalStore, place: Path) -> Iterator[None]:
         del place
-        assert isinstance(removal_store, FakeRemovalStore)
-        removal_store.is_denied = True
+        assert isinstance(store, FakeRemovalStore)
+        store.is_denied = True
         yield
-        removal_store.is_denied = False
+        store.is_denied = False
 
-    def interrupt(self, removal_store: RemovalStore, place: Path) -> None:
+    def interrupt(self, store: RemovalStore, place: Path) -> None:
         del place
-        assert isinstance(removal_store, FakeRemovalStore)
-        removal_store.interrupted.append(TrashItem("0", "org/gone", 5))
+        assert isinstance(store, FakeRemovalStore)
+        store.interrupted.append(TrashItem("0", "org/gone", 5))
 
 
 class TestReal(Contract):
@@ -237,26 +237,26 @@ class TestReal(Contract):
             _write(place / "hub" / folder, repo)
         return CacheRemovalStore(str(place / "hub"))
 
-    def refs(self, removal_store: RemovalStore, place: Path) -> set[str]:
-        del removal_store
+    def refs(self, store: RemovalStore, place: Path) -> set[str]:
+        del store
         refs = place / "hub" / _FOLDER / "refs"
         return {str(path.relative_to(refs)) for path in refs.rglob("*") if path.is_file()}
 
     @contextmanager
-    def locking(self, removal_store: RemovalStore, place: Path, folder: str, etag: str) -> Iterator[None]:
-        del removal_store
+    def locking(self, store: RemovalStore, place: Path, folder: str, etag: str) -> Iterator[None]:
+        del store
         lock = place / "hub/.locks" / folder / f"{etag}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def denying(self, removal_store: RemovalStore, place: Path) -> AbstractContextManager[None]:
-        del removal_store
+    def denying(self, store: RemovalStore, place: Path) -> AbstractContextManager[None]:
+        del store
         return forbidden(place / "hub")
 
-    def interrupt(self, removal_store: RemovalStore, place: Path) -> None:
-        del removal_store
+    def interrupt(self, store: RemovalStore, place: Path) -> None:
+        del store
         item = place / "hub" / TRASH / "0123"
         (item / "content/snapshots").mkdir(parents=True)
         (item / "content/snapshots/config.json").write_bytes(bytes(5))
@@ -265,15 +265,15 @@ class TestReal(Contract):
         )
 
     def test_nothing_is_left_on_the_disk(self, place: Path) -> None:
-        removal_store = self.opened({_FOLDER: _REPO}, place)
-        with removal_store.lock_exclusive(_FOLDER):
-            removal_store.discard(_WHOLE)
+        store = self.opened({_FOLDER: _REPO}, place)
+        with store.lock_exclusive(_FOLDER):
+            store.discard(_WHOLE)
         assert os.listdir(place / "hub") == []
 
-    def test_two_guards_exclude_one_another(self, place: Path) -> None:
-        removal_store, other = self.opened(_SCENE, place), CacheRemovalStore(str(place / "hub"))
-        with removal_store.lock_exclusive(_FOLDER), pytest.raises(LocksPresent), other.lock_exclusive(_FOLDER):
-            pytest.fail("it is not ours")
+    def test_two_exclusive_locks_exclude_each_other(self, place: Path) -> None:
+        store, other = self.opened(_SCENE, place), CacheRemovalStore(str(place / "hub"))
+        with store.lock_exclusive(_FOLDER), pytest.raises(LocksPresent), other.lock_exclusive(_FOLDER):
+            pytest.fail("the lock was taken")
 
 
 def _write(folder: Path, repo: StoredRepo) -> None:

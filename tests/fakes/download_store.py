@@ -1,4 +1,4 @@
-"""A cache in memory that models can be taken into."""
+"""A download store in memory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _LOOK_AGAIN = 0.01
 
 
 def is_right(data: bytes, file: RemoteFile) -> bool:
-    """Tell whether bytes are those of a file."""
+    """Return whether bytes have the size and hash of a file."""
     digest = sha256(data) if file.hash.form is HashForm.SHA256 else git_sha1(data)
     return len(data) == file.size and digest == file.hash.digest
 
 
 @attrs.define
 class MemorySink:
-    """Fulfils ``ports.sinks.Sink``; ``failure`` is what the disk says to a write."""
+    """Implements ``Sink``; ``failure`` is raised by every write."""
 
     file: RemoteFile
     data: bytearray = attrs.field(factory=bytearray)
@@ -43,7 +43,7 @@ class MemorySink:
         if self.failure is not None:
             raise self.failure
         if len(self.data) + len(data) > self.file.size:
-            msg = "There are more bytes than the file has"
+            msg = "More bytes than the file has"
             raise WrongBytes(msg)
         self.data += data
 
@@ -53,24 +53,24 @@ class MemorySink:
     def finish(self) -> None:
         if not is_right(bytes(self.data), self.file):
             self.restart()
-            msg = "These are other bytes"
+            msg = "The hash is wrong"
             raise WrongBytes(msg)
         self.is_finished = True
 
 
 @attrs.define
 class MemorySinks:
-    """Fulfils ``ports.sinks.Sinks``, by the names of the files. ``brought`` are those that somebody else brought."""
+    """Implements ``Sinks``. ``begun`` are partial downloads, ``stored_elsewhere`` files that another process stored."""
 
     begun: Mapping[str, bytes] = attrs.field(factory=dict)
     failures: Mapping[str, KnifeError] = attrs.field(factory=dict)
-    brought: frozenset[str] = frozenset()
+    stored_elsewhere: frozenset[str] = frozenset()
     sinks: dict[str, MemorySink] = attrs.field(factory=dict)
     closed: list[str] = attrs.field(factory=list)
 
     @contextmanager
-    def open(self, file: RemoteFile, is_given_up: Callable[[], bool]) -> Iterator[MemorySink | None]:
-        if is_given_up() or file.name in self.brought:
+    def open(self, file: RemoteFile, is_cancelled: Callable[[], bool]) -> Iterator[MemorySink | None]:
+        if is_cancelled() or file.name in self.stored_elsewhere:
             yield None
             return
         begun = bytearray(self.begun.get(file.name, b""))
@@ -86,65 +86,65 @@ class MemorySinks:
 
 @attrs.define
 class FakeDownloadStore:
-    """Fulfils ``ports.download_store``; ``store`` is a cache in memory that shows what was published."""
+    """Implements ``DownloadStore``; ``store`` is a model store that shows what was published."""
 
     store: FakeStore = attrs.field(factory=FakeStore)
     disk: dict[tuple[str, str], bytes] = attrs.field(factory=dict)
-    """Blobs, by the location and name that a hasher is told."""
+    """Blobs, by the location and name of their hash jobs."""
     partials: dict[tuple[str, str], bytearray] = attrs.field(factory=dict)
     snapshots: dict[str, dict[str, dict[str, str]]] = attrs.field(factory=lambda: defaultdict(dict))
-    """The blobs that files lead to, by folder, commit and name."""
+    """The blobs that files link to, by folder, commit and name."""
     refs: dict[str, dict[str, str]] = attrs.field(factory=lambda: defaultdict(dict))
     listings: dict[tuple[str, str], RemoteCommit] = attrs.field(factory=dict)
-    untidy: set[str] = attrs.field(factory=set)
-    """The folders that somebody was stopped in."""
+    leftovers: set[str] = attrs.field(factory=set)
+    """The folders in which a download was interrupted."""
     free: int = 10**12
     is_denied: bool = False
-    guards: list[str] = attrs.field(factory=list)
-    """The folders that are held at this moment."""
+    locked: list[str] = attrs.field(factory=list)
+    """The folders that are locked at this moment."""
     locks: dict[tuple[str, str], threading.Lock] = attrs.field(factory=lambda: defaultdict(threading.Lock))
     _writes: dict[tuple[str, str], int] = attrs.field(factory=lambda: defaultdict(int))
     _stamps: dict[tuple[str, str], tuple[str, tuple[int, ...]]] = attrs.field(factory=dict)
 
     def write(self, folder: str, blob: str, data: bytes) -> None:
-        """Write to a blob, as anybody may."""
+        """Write to a blob from outside."""
         place = (blobs_of(folder), blob)
         self.disk[place] = data
         self._writes[place] += 1
 
     def stamp(self, place: tuple[str, str], digest: str) -> None:
-        """Remember that a blob is right."""
+        """Stamp a blob as verified."""
         self._stamps[place] = (digest, self.identity(place))
 
     def identity(self, place: tuple[str, str]) -> tuple[int, ...]:
         return (len(self.disk[place]), self._writes[place])
 
     def show(self) -> None:
-        """Let the store show what is here."""
+        """Show the snapshots and refs in ``store``."""
         for folder in {*self.snapshots, *self.refs}:
             self.store.add(folder, refs=self.refs[folder], snapshots=self.snapshots[folder])
 
     def permit(self) -> None:
         if self.is_denied:
-            msg = "Not you"
+            msg = "Permission denied"
             raise AccessDenied(msg)
 
     @contextmanager
     def lock_shared(self, folder: str, progress: Progress | None = None, *, waits: bool = True) -> Iterator[None]:
-        del progress, waits  # nobody removes anything here
+        del progress, waits  # no other process removes anything here
         self.permit()
-        self.guards.append(folder)
+        self.locked.append(folder)
         try:
             yield
         finally:
-            self.guards.remove(folder)
+            self.locked.remove(folder)
 
     def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
         links = self.snapshots[folder].get(commit, {}) if folder in self.snapshots else {}
         return tuple(self._holding(folder, links.get(file.name), file) for file in files)
 
     def has_leftovers(self, folder: str) -> bool:
-        return folder in self.untidy
+        return folder in self.leftovers
 
     def free_bytes(self) -> int:
         return self.free
@@ -168,10 +168,10 @@ class FakeDownloadStore:
         if len(self.disk[place]) != file.size:
             return Holding(file, Held.DAMAGED)
         identity = self.identity(place)
-        is_known = self._stamps.get(place) == (file.hash.digest, identity)
+        is_stamped = self._stamps.get(place) == (file.hash.digest, identity)
         return Holding(
             file=file,
-            held=Held.TRUSTED if is_known else Held.UNPROVEN,
+            held=Held.TRUSTED if is_stamped else Held.UNPROVEN,
             location=Location(place[0], (place[0],)),
             name=blob,
             identity=identity,
@@ -181,22 +181,22 @@ class FakeDownloadStore:
 
 @attrs.define
 class FakePublisher:
-    """Fulfils ``ports.download_store.SnapshotPublisher``."""
+    """Implements ``SnapshotPublisher``."""
 
     download_store: FakeDownloadStore
     folder: str
     progress: Progress
     force_download: bool
-    came: set[str] = attrs.field(factory=set)
-    """The blobs that were proven here."""
+    verified: set[str] = attrs.field(factory=set)
+    """The blobs that were hashed here."""
 
     @contextmanager
-    def open(self, file: RemoteFile, is_given_up: Callable[[], bool]) -> Iterator[MemorySink | None]:
+    def open(self, file: RemoteFile, is_cancelled: Callable[[], bool]) -> Iterator[MemorySink | None]:
         self.download_store.permit()
         digest = file.hash.digest
         lock, place = self.download_store.locks[self.folder, digest], (blobs_of(self.folder), digest)
         while not lock.acquire(timeout=_LOOK_AGAIN):
-            if is_given_up():
+            if is_cancelled():
                 yield None
                 return
         try:
@@ -205,7 +205,7 @@ class FakePublisher:
                 and is_right(self.download_store.disk.get(place, b""), file)
                 and place in self.download_store.disk
             ):
-                self.came.add(digest)
+                self.verified.add(digest)
                 yield None
                 return
             sink = MemorySink(file, self.download_store.partials.setdefault((self.folder, digest), bytearray()))
@@ -219,7 +219,7 @@ class FakePublisher:
             if sink.is_finished:
                 self.download_store.write(self.folder, digest, bytes(sink.data))
                 del self.download_store.partials[self.folder, digest]
-                self.came.add(digest)
+                self.verified.add(digest)
         finally:
             lock.release()
 
@@ -234,7 +234,7 @@ class FakePublisher:
                 raise DownloadFailed(msg)
             links[holding.file.name] = digest
             is_as_seen = self.download_store.identity((blobs_of(self.folder), digest)) == holding.identity
-            if digest in self.came or (holding.is_right and is_as_seen):
+            if digest in self.verified or (holding.is_right and is_as_seen):
                 self.download_store.stamp((blobs_of(self.folder), digest), holding.file.hash.digest)
         self.download_store.listings[self.folder, commit.commit] = commit
         self.download_store.snapshots[self.folder][commit.commit] = links

@@ -1,4 +1,4 @@
-"""HashStamps in memory."""
+"""Stamps in memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mlxknife.domain.models.values.hashes import HashJob
 
 @attrs.define
 class FakeHashStamps:
-    """Fulfils ``ports.hash_stamps``. ``known`` are files that were proven once, by location and name."""
+    """Implements ``HashStamps``. ``files`` are the files with a stamp, by location and name."""
 
-    known: set[tuple[str, str]] = attrs.field(factory=set)
+    files: set[tuple[str, str]] = attrs.field(factory=set)
 
     def discard(self, jobs: Iterable[HashJob]) -> None:
-        self.known -= {(job.location.token, job.name) for job in jobs}
+        self.files -= {(job.location.token, job.name) for job in jobs}

@@ -1,4 +1,4 @@
-"""An importer that only notes what it is asked for."""
+"""An importer that records its arguments."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mlxknife.domain.errors import ValidationError
 
 @attrs.define
 class FakeImporter:
-    """Fulfils ``ports.importer``: a file that begins with ``GGUF`` becomes a config and weights, as they are."""
+    """Implements ``Importer``: a file that begins with ``GGUF`` becomes a config and its unchanged bytes as weights."""
 
     generation_configs: list[Mapping[str, float]] = attrs.field(factory=list)
-    """What was said of how the models are to answer."""
+    """The generation_config of every call."""
 
     def import_gguf(
         self, source: str, destination: str, generation_config: Mapping[str, float] = MappingProxyType({})

@@ -1,4 +1,4 @@
-"""A cache in memory that things can be removed from."""
+"""A removal store in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNFINISHED = ".incomplete"
 
 @attrs.frozen
 class StoredRepo:
-    """What a repo holds: ``snapshots`` map files to blobs by commit, ``plain`` are bytes of files that are no links."""
+    """A repo: ``snapshots`` map files to blobs by commit, ``plain`` are the bytes of files that are no links."""
 
     blobs: Mapping[str, int] = attrs.field(factory=dict)
     snapshots: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
@@ -25,23 +25,23 @@ class StoredRepo:
 
 @attrs.define
 class FakeRemovalStore:
-    """Fulfils ``ports.removal_store``. ``locks`` are the blobs that somebody downloads, by folder and etag."""
+    """Implements ``RemovalStore``. ``locks`` are the blobs that are being downloaded, by folder and etag."""
 
     repos: dict[str, StoredRepo] = attrs.field(factory=dict)
     locks: set[tuple[str, str]] = attrs.field(factory=set)
     interrupted: list[TrashItem] = attrs.field(factory=list)
     is_denied: bool = False
-    guards: list[str] = attrs.field(factory=list)
-    """The folders that are held at this moment."""
+    locked: list[str] = attrs.field(factory=list)
+    """The folders that are locked at this moment."""
 
     @contextmanager
     def lock_exclusive(self, folder: str) -> Iterator[None]:
         self._check(folder)
-        self.guards.append(folder)
+        self.locked.append(folder)
         try:
             yield
         finally:
-            self.guards.remove(folder)
+            self.locked.remove(folder)
 
     def blob_use(self, folder: str) -> BlobUse:
         self._permit()
@@ -58,7 +58,7 @@ class FakeRemovalStore:
 
     def is_busy(self, folder: str) -> bool:
         self._permit()
-        return folder in self.guards
+        return folder in self.locked
 
     def size_bytes(self, folder: str, commit: str | None = None) -> int:
         repo = self.repos.get(folder, StoredRepo())
@@ -73,7 +73,7 @@ class FakeRemovalStore:
         self._permit()
         repo = self.repos.get(target.folder)
         if repo is None or (target.commit is not None and target.commit not in repo.snapshots):
-            msg = "It is not there"
+            msg = "It does not exist"
             raise StorageError(msg)
         if target.commit is None:
             self._check(target.folder)
@@ -111,10 +111,10 @@ class FakeRemovalStore:
     def _check(self, folder: str) -> None:
         live = tuple(sorted(f".locks/{folder}/{etag}.lock" for locked, etag in self.locks if locked == folder))
         if live:
-            msg = "Somebody downloads this"
+            msg = "A download is running"
             raise LocksPresent(msg, lock_files=live)
 
     def _permit(self) -> None:
         if self.is_denied:
-            msg = "Not you"
+            msg = "Permission denied"
             raise AccessDenied(msg)

@@ -1,4 +1,4 @@
-"""A workspace_builder that remembers what was made; the folders that it gives are real, since others write into them."""
+"""A workspace builder that keeps its workspaces in memory; the folders that it gives are real."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mlxknife.domain.workspaces.values import Origin
 
 @attrs.define
 class FakeWorkspaceBuilder:
-    """Fulfils ``ports.workspace_builder``."""
+    """Implements ``WorkspaceBuilder``."""
 
     made: dict[str, tuple[Origin, dict[str, bytes]]] = attrs.field(factory=dict)
     """The origin and the files of every workspace, by name."""
     is_denied: bool = False
-    given: list[str] = attrs.field(factory=list)
-    """The folders that were given and are in use."""
+    scratch_folders: list[str] = attrs.field(factory=list)
+    """The scratch folders that are in use."""
 
     @contextmanager
     def create(self, name: str, origin: Origin) -> Iterator[str]:
@@ -38,11 +38,11 @@ class FakeWorkspaceBuilder:
             msg = "The workspace home may not be written to"
             raise AccessDenied(msg)
         with tempfile.TemporaryDirectory() as folder:
-            self.given.append(folder)
+            self.scratch_folders.append(folder)
             try:
                 yield folder
             finally:
-                self.given.remove(folder)
+                self.scratch_folders.remove(folder)
 
     def _check(self, name: str) -> None:
         if not name or name.startswith(".") or "/" in name or not name.isprintable() or len(name.encode()) > 255:

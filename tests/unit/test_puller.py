@@ -25,7 +25,7 @@ def bench() -> Bench:
 @pytest.fixture
 def full(bench: Bench) -> Bench:
     bench.pull()
-    bench.hub.asked.clear()
+    bench.hub.requested.clear()
     return bench
 
 
@@ -43,19 +43,19 @@ def test_a_new_model_is_brought_whole(bench: Bench) -> None:
     assert bench.shown(bench.main) == FILES
     assert bench.download_store.refs[FOLDER] == {"main": bench.main}
     assert bench.download_store.listings[FOLDER, bench.main] == plan.commit
-    assert (bench.download_store.guards, bench.download_store.partials) == ([], {})
+    assert (bench.download_store.locked, bench.download_store.partials) == ([], {})
 
 
 def test_what_is_there_is_neither_fetched_nor_hashed_again(full: Bench) -> None:
     plan = full.pull()
     assert (plan.is_done, plan.was_hashed, plan.bytes_to_fetch, plan.total_bytes) == (True, False, 0, SIZE)
-    assert full.hub.asked == {}
+    assert full.hub.requested == {}
 
 
 def test_what_nobody_proved_is_hashed_once(full: Bench) -> None:
     full.forget_proofs()
     assert [full.pull().was_hashed for _ in range(2)] == [True, False]
-    assert full.hub.asked == {}
+    assert full.hub.requested == {}
 
 
 def test_a_cache_that_cannot_be_written_to_is_hashed_each_time(full: Bench) -> None:
@@ -69,7 +69,7 @@ def test_damage_is_repaired_and_nothing_else_fetched(full: Bench, data: bytes) -
     full.download_store.write(FOLDER, sha256(FILES["a.safetensors"]), data)
     plan = full.pull()
     assert _actions(plan) == dict.fromkeys(FILES, Action.KEEP) | {"a.safetensors": Action.REPAIR}
-    assert (set(full.hub.asked), full.shown(full.main)) == ({"a.safetensors"}, FILES)
+    assert (set(full.hub.requested), full.shown(full.main)) == ({"a.safetensors"}, FILES)
     assert full.puller.plan(NAME).is_done
 
 
@@ -80,14 +80,14 @@ def test_a_link_to_the_blob_of_another_file_is_put_right(full: Bench, wrong: str
     full.forget_proofs()
     plan = full.pull()
     assert not plan.is_done
-    assert (full.shown(full.main), dict(full.hub.asked)) == (FILES, {})
+    assert (full.shown(full.main), dict(full.hub.requested)) == (FILES, {})
     assert full.puller.plan(NAME).is_done
 
 
 def test_a_missing_link_to_a_right_blob_needs_no_bytes(full: Bench) -> None:
     del full.download_store.snapshots[FOLDER][full.main]["config.json"]
     plan = full.pull()
-    assert (plan.is_done, plan.bytes_to_fetch, dict(full.hub.asked)) == (False, 0, {})
+    assert (plan.is_done, plan.bytes_to_fetch, dict(full.hub.requested)) == (False, 0, {})
     assert full.shown(full.main) == FILES
 
 
@@ -96,14 +96,14 @@ def test_another_revision_shares_blobs(full: Bench) -> None:
     plan = full.pull()
     assert {name for name, action in _actions(plan).items() if action is Action.FETCH} == {"config.json", "new.txt"}
     assert (full.shown(old), full.shown(new)) == (FILES, MORE)
-    assert (set(full.hub.asked), full.download_store.refs[FOLDER]) == ({"config.json", "new.txt"}, {"main": new})
+    assert (set(full.hub.requested), full.download_store.refs[FOLDER]) == ({"config.json", "new.txt"}, {"main": new})
 
 
 def test_an_old_ref_moves_without_any_bytes(full: Bench) -> None:
     full.download_store.refs[FOLDER]["main"] = "0" * 40
     full.download_store.show()
     assert not full.pull().is_done
-    assert (full.download_store.refs[FOLDER], dict(full.hub.asked)) == ({"main": full.main}, {})
+    assert (full.download_store.refs[FOLDER], dict(full.hub.requested)) == ({"main": full.main}, {})
 
 
 @pytest.mark.parametrize("length", [7, 40])
@@ -169,7 +169,7 @@ def test_patterns_choose_files(bench: Bench) -> None:
     assert bench.shown(bench.main) == {name: FILES[name] for name in ("a.safetensors", "sub/x.txt")}
     assert plan.total_bytes == len(FILES["a.safetensors"]) + 1
     assert len(bench.download_store.listings[FOLDER, bench.main].files) == len(FILES)
-    assert set(bench.hub.asked) == {"a.safetensors", "sub/x.txt"}
+    assert set(bench.hub.requested) == {"a.safetensors", "sub/x.txt"}
     bench.pull()
     assert bench.shown(bench.main) == FILES
 
@@ -177,17 +177,17 @@ def test_patterns_choose_files(bench: Bench) -> None:
 def test_force_fetches_all_of_it_again(full: Bench) -> None:
     plan = full.pull(request=PullRequest(force=True))
     assert (set(_actions(plan).values()), plan.bytes_to_fetch, plan.is_done) == ({Action.FETCH}, SIZE, False)
-    assert set(full.hub.asked) == set(FILES)
+    assert set(full.hub.requested) == set(FILES)
 
 
 def test_a_download_goes_on_where_it_stopped(bench: Bench) -> None:
     bench.hub.flaws["a.safetensors"] = [Flaw.CUT, Flaw.REFUSED]
     with pytest.raises(DownloadFailed):
         bench.pull()
-    assert (bench.download_store.snapshots, bench.download_store.refs, bench.download_store.guards) == ({}, {}, [])
+    assert (bench.download_store.snapshots, bench.download_store.refs, bench.download_store.locked) == ({}, {}, [])
     plan = bench.pull()
     assert (plan.bytes_to_fetch, plan.missing[0].partial_bytes) == (SIZE - 2, 2)
-    assert bench.hub.asked["a.safetensors"] == [0, 2, 2]
+    assert bench.hub.requested["a.safetensors"] == [0, 2, 2]
     assert bench.shown(bench.main) == FILES
 
 
@@ -195,7 +195,7 @@ def test_a_disk_without_room_is_left_alone(bench: Bench) -> None:
     bench.download_store.free = SIZE - 1
     with pytest.raises(StorageError, match="disk space"):
         bench.pull()
-    assert (dict(bench.hub.asked), bench.download_store.disk, bench.download_store.guards) == ({}, {}, [])
+    assert (dict(bench.hub.requested), bench.download_store.disk, bench.download_store.locked) == ({}, {}, [])
     bench.download_store.free = SIZE
     bench.pull()
 

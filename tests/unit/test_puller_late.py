@@ -22,7 +22,7 @@ def bench() -> Bench:
 @pytest.fixture
 def full(bench: Bench) -> Bench:
     bench.pull()
-    bench.hub.asked.clear()
+    bench.hub.requested.clear()
     return bench
 
 
@@ -43,7 +43,7 @@ def test_a_blob_that_was_written_to_since_is_repaired(full: Bench) -> None:
     full.download_store.write(FOLDER, sha256(FILES["a.safetensors"]), b"wrong weights")
     full.puller.execute(plan)
     assert full.shown(plan.commit.commit) == MORE
-    assert set(full.hub.asked) == {"config.json", "new.txt", "a.safetensors"}
+    assert set(full.hub.requested) == {"config.json", "new.txt", "a.safetensors"}
 
 
 def test_a_blob_that_came_since_is_not_fetched(bench: Bench) -> None:
@@ -52,7 +52,7 @@ def test_a_blob_that_came_since_is_not_fetched(bench: Bench) -> None:
         data = FILES[name]
         bench.download_store.write(FOLDER, sha256(data) if name == "a.safetensors" else git_sha1(data), data)
     bench.puller.execute(plan)
-    assert (set(bench.hub.asked), bench.shown(bench.main)) == ({"b.safetensors", "sub/x.txt"}, FILES)
+    assert (set(bench.hub.requested), bench.shown(bench.main)) == ({"b.safetensors", "sub/x.txt"}, FILES)
 
 
 def test_links_that_vanished_since_are_made_again(full: Bench) -> None:

@@ -165,7 +165,7 @@ def test_a_live_lock_stops_at_that_model_and_keeps_it() -> None:
     with pytest.raises(LocksPresent):
         remover.execute(remover.plan("*/one"))
     assert set(removal_store.repos) == {"models--b--one", "models--c--one", "models--org--two"}
-    assert removal_store.guards == []
+    assert removal_store.locked == []
 
 
 def test_an_execution_finishes_what_an_earlier_one_left() -> None:

@@ -73,7 +73,7 @@ def test_a_starter_becomes_a_workspace() -> None:
     origin, files = stage.workspace_builder.made["starter"]
     assert origin == Origin(source="org/model", operation="pull", revision="pypi:tiny==1.0")
     assert files["model.safetensors"] == DATA
-    assert stage.workspace_builder.given == []
+    assert stage.workspace_builder.scratch_folders == []
 
 
 def test_one_that_is_there_and_whole_is_left_alone() -> None:
@@ -122,4 +122,4 @@ def test_what_cannot_be_taken_over_leaves_nothing(monkeypatch: pytest.MonkeyPatc
     stage.source.packages = {TINY.requirement: {TINY.member: b"x"}}
     with pytest.raises(ValidationError):
         stage.starting.execute(stage.starting.plan("starter"))
-    assert (stage.workspace_builder.made, stage.workspace_builder.given) == ({}, [])
+    assert (stage.workspace_builder.made, stage.workspace_builder.scratch_folders) == ({}, [])
