@@ -6,7 +6,7 @@ has the hint for an errno. An adapter wraps its file access in ``map_filesystem_
     with map_filesystem_errors("The model could not be stored", access_hint="Check the permissions of the cache"):
         os.makedirs(folder)
 
-The mapping stands in the domain because adapter packages do not import each other, and ``cli`` and ``http`` map
+The mapping is in the domain because adapter packages do not import each other, and ``cli`` and ``http`` map
 ``OSError``, too. It does no IO: it only translates exceptions.
 """
 

@@ -16,7 +16,7 @@ _NOT_NAMES = ("", ".", "..")
 
 @attrs.frozen
 class ResolvedFile:
-    """What a name resolves to. ``status`` is None where nothing stands at the end of it."""
+    """What a name resolves to. ``status`` is None where the name leads to nothing."""
 
     state: FileState
     path: str

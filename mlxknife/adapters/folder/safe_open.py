@@ -8,7 +8,7 @@ OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """A link is refused, a pipe does not block, child processes do not inherit the descriptor."""
 
 LFS_POINTER = b"version https://git-lfs"
-"""The first bytes of a Git LFS pointer, which stands in the place of a file that was not downloaded."""
+"""The first bytes of a Git LFS pointer, which replaces a file that was not downloaded."""
 
 _CHUNK = 16 * 1024 * 1024
 

@@ -94,7 +94,7 @@ class _HoldingFinder:
         return attrs.evolve(found or Holding(file, Held.MISSING), partial_bytes=partial)
 
     def _file(self, file: RemoteFile, folder: str, name: str, *, is_linked: bool) -> Holding | None:
-        """Return the file at one path; None where nothing stands there, or a link stands in the path to it."""
+        """Return the file at one path; None where there is none, or where the path to it contains a link."""
         head, _, last = f"{folder}/{name}".rpartition("/")
         if os.path.realpath(head) != head or not os.path.lexists(f"{head}/{last}"):
             return None

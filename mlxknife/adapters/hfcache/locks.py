@@ -116,7 +116,7 @@ class RepoLocks:
         """
         try:
             handle = self._open(f"{name}.lock")
-        except OSError:  # something else stands in its place, so that no process can hold this lock
+        except OSError:  # the path is no file, so that no process can hold this lock
             yield False
             return
         try:

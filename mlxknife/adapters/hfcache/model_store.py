@@ -112,7 +112,7 @@ class CacheModelStore:
 
 
 def _listing(part: os.DirEntry[str] | None) -> list[os.DirEntry[str]]:
-    """List a folder of the layout: empty where it is missing, OSError where a link stands in its place."""
+    """List a folder of the layout; a missing one is empty. Raises OSError, also for a link."""
     if part is None:
         return []
     if part.is_symlink():

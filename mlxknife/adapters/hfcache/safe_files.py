@@ -47,7 +47,7 @@ def _made(path: str, part: str) -> str:
 
 
 def refuse_link(path: str) -> None:
-    """Raise OSError (ELOOP) where a link stands in the place of a folder."""
+    """Raise OSError (ELOOP) where a path is a link."""
     if os.path.islink(path):
         raise OSError(errno.ELOOP, f"{os.path.basename(path)} is a link, not a folder", path)
 
