@@ -30,8 +30,8 @@ if TYPE_CHECKING:  # a command pays for the import of what it uses only, and the
     from mlxknife.ports.hub.hub import Hub
     from mlxknife.ports.hub.starters import StarterSource
     from mlxknife.ports.store.download_store import DownloadStore
+    from mlxknife.ports.store.hash_stamps import HashStamps
     from mlxknife.ports.store.hasher import Hasher
-    from mlxknife.ports.store.proofs import Proofs
     from mlxknife.ports.store.removal_store import RemovalStore
     from mlxknife.ports.system.programs import Programs
     from mlxknife.ports.system.runtime_inventory import RuntimeInventory
@@ -52,7 +52,7 @@ class App:
     finder: Finder
     inspector: Inspector
     hasher: Hasher
-    proofs: Proofs
+    hash_stamps: HashStamps
     open_inventory: Callable[[], RuntimeInventory] = attrs.field(repr=False)
     """Opens what knows the installed packages, which a transfer does not need."""
     open_removal_store: Callable[[], RemovalStore] = attrs.field(repr=False)
@@ -160,4 +160,4 @@ class App:
     def _verifier(self) -> Verifier:
         from mlxknife.domain.integrity.services.verifier import Verifier  # noqa: PLC0415
 
-        return Verifier(self.hasher, self.proofs)
+        return Verifier(self.hasher, self.hash_stamps)

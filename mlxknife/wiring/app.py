@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mlxknife.adapters.folder.hashing import ThreadedHasher
-from mlxknife.adapters.folder.reader import FolderReader
-from mlxknife.adapters.hfcache.proofs import CacheProofs
-from mlxknife.adapters.hfcache.store import HfCache
+from mlxknife.adapters.folder.hasher import ThreadedHasher
+from mlxknife.adapters.folder.snapshot_reader import FolderReader
+from mlxknife.adapters.hfcache.model_store import CacheModelStore
+from mlxknife.adapters.hfcache.stamps import CacheStamps
 from mlxknife.adapters.system.accelerator import has_gpu
 from mlxknife.adapters.system.environment import check_timeouts, checked_endpoint, server_settings, settle
 from mlxknife.adapters.system.machine import Machine
-from mlxknife.adapters.workspaces.folders import LocalWorkspaces
+from mlxknife.adapters.workspaces.workspaces import LocalWorkspaces
 from mlxknife.app import App
 from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.names.services import Finder
@@ -62,12 +62,12 @@ def open_app(
     return App(
         settings=settings,
         finder=Finder(
-            store=HfCache(settings.hub_cache),
+            store=CacheModelStore(settings.hub_cache),
             workspaces=LocalWorkspaces(settings.workspace_home),
         ),
         inspector=Inspector(reader=FolderReader()),
         hasher=ThreadedHasher(),
-        proofs=CacheProofs(settings.hub_cache),
+        hash_stamps=CacheStamps(settings.hub_cache),
         open_inventory=_open_inventory,
         open_removal_store=partial(_open_removal_store, settings),
         open_hub=partial(_open_hub, settings),

@@ -1,4 +1,4 @@
-"""Every way in which the issue says that a model can be damaged, and how it must be judged."""
+"""The ways in which a model can be damaged, each with the verdict that it must get."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsi
 
 @attrs.frozen
 class Damage:
-    """What is done to a model that was whole, and the words that its reason must have."""
+    """How a complete model is damaged, and the words that its reason must contain."""
 
     label: str
     harm: Callable[[BuiltModel], None]
@@ -54,7 +54,7 @@ def removed(*files: str) -> Callable[[BuiltModel], None]:
 
 
 def header(entries: dict[str, tuple[int, int]], size: int) -> bytes:
-    """Return a safetensors file with U8 tensors at any places at all."""
+    """Return a safetensors file with U8 tensors at the given offsets, valid or not."""
     tensors = {
         name: {"dtype": "U8", "shape": [stop - start], "data_offsets": [start, stop]}
         for name, (start, stop) in entries.items()
@@ -118,7 +118,7 @@ def _truncated(model: BuiltModel) -> None:
 
 
 def _unfinished(suffix: str) -> Callable[[BuiltModel], None]:
-    """Leave what a killed download leaves: the needed blob under its unfinished name only."""
+    """Leave what a killed download leaves: the needed blob as a partial only."""
 
     def harm(model: BuiltModel) -> None:
         blob = model.blob(WEIGHTS)
@@ -148,7 +148,7 @@ def _moved(file: str, folder: str) -> Callable[[BuiltModel], None]:
 
 
 def _unlinked_but_begun(model: BuiltModel) -> None:
-    """Leave what a stopped download leaves: a listing of all files, the start of one, and no link to it."""
+    """Leave what a stopped download leaves: a listing of all files, a partial of one, and no link to it."""
     blob = model.blob(WEIGHTS)
     listed = {"size": blob.stat().st_size, "blob_id": "0" * 40, "lfs_sha256": blob.name}
     (model.repo / "trees").mkdir()

@@ -1,4 +1,4 @@
-"""A cache and a workspace home on a real disk, with the product opened over them."""
+"""A cache and a workspace home on a real disk, and the library opened on them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SICK = "sick/model"
 
 @attrs.frozen
 class Stage:
-    """Where a test builds its models, and how it looks at them through the library."""
+    """Where a test creates its models, and how it reads them through the library."""
 
     hub: Path
     home: Path
@@ -26,9 +26,9 @@ class Stage:
         return CacheBuilder(self.hub)
 
     def app(self) -> App:
-        # The settings of whoever runs the tests stay out of it.
-        surroundings = {"XDG_CONFIG_HOME": str(self.hub.parent / "config")}
-        return mlxknife.open_app(hub_cache=self.hub, workspace_home=self.home, environment=surroundings)
+        # The settings of the user who runs the tests are not read.
+        environment = {"XDG_CONFIG_HOME": str(self.hub.parent / "config")}
+        return mlxknife.open_app(hub_cache=self.hub, workspace_home=self.home, environment=environment)
 
     def good_models(self) -> None:
         for name in GOOD:

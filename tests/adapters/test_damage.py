@@ -78,7 +78,7 @@ def test_a_file_in_place_of_the_model_folder(stage: Stage) -> None:
     ],
 )
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "empty"])
-def test_a_folder_with_strange_dashes_is_shown_and_its_name_leads_back_to_it(
+def test_a_folder_with_odd_dashes_is_listed_and_its_name_resolves_to_it(
     stage: Stage, folder: str, *, whole: bool
 ) -> None:
     stage.good_models()
@@ -94,14 +94,14 @@ def test_a_folder_with_strange_dashes_is_shown_and_its_name_leads_back_to_it(
     assert stage.app().catalog.show(name).info == models[name]
 
 
-def test_folders_that_differ_in_dashes_only_keep_different_names(stage: Stage) -> None:
+def test_folders_that_differ_only_in_dashes_have_different_names(stage: Stage) -> None:
     folders = ["models--a--b", "models--a-----b", "models----a--b", "models--a--b--", "models--a---b", "models--a----b"]
     for number, folder in enumerate(folders):
         stage.model(chat_files(salt=number), name=f"x/{number}").repo.rename(stage.hub / folder)
     assert len(stage.listed()) == len(folders)
 
 
-def test_an_unfinished_blob_that_no_file_needs_harms_nobody(stage: Stage) -> None:
+def test_an_unfinished_blob_that_no_file_needs_is_no_damage(stage: Stage) -> None:
     model = stage.model()
     (model.repo / "blobs" / ("e" * 64 + ".incomplete")).write_bytes(b"half of another revision")
     assert stage.only().integrity is Integrity.STRUCTURAL

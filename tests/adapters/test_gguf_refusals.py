@@ -19,7 +19,7 @@ from mlxknife.adapters.gguf import blocks
 from mlxknife.adapters.gguf.importer import GgufImporter
 from mlxknife.domain.errors import AccessDenied, StorageError, ValidationError
 from tests.adapters.importing import imported, refused
-from tests.contracts.permissions import forbidden, open_place
+from tests.contracts.permissions import forbidden, shared_folder
 from tests.gguf_models import Tiny, sentencepiece
 from tests.gguf_writer import Stored, gguf, stored
 
@@ -152,7 +152,7 @@ _HEADER = _WHOLE.index(b"output_norm.weight") + 60
 )
 def test_a_damaged_file_is_refused_or_becomes_a_model(place: int, patch: bytes, end: int | None) -> None:
     damaged = (_WHOLE[:place] + patch + _WHOLE[place + len(patch) :])[:end]
-    with open_place() as folder:
+    with shared_folder() as folder:
         try:
             made = imported(folder, damaged)
         except ValidationError:
@@ -163,7 +163,7 @@ def test_a_damaged_file_is_refused_or_becomes_a_model(place: int, patch: bytes, 
 
 
 def test_what_the_disk_refuses_is_told() -> None:
-    with open_place() as folder:
+    with shared_folder() as folder:
         (folder / "made").mkdir()
         with pytest.raises(StorageError):
             GgufImporter().import_gguf(str(folder / "nothing.gguf"), str(folder / "made"))

@@ -1,4 +1,4 @@
-"""Caches that somebody made to do harm: nothing outside a model is read, nothing hangs, nothing crashes."""
+"""Hostile caches: nothing outside of a model is read, nothing blocks, nothing crashes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SECRETIVE = chat_files(secret=SECRET, max_position_embeddings=31337) | {
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """Make a good model that is none of ours."""
+    """Give a model outside of the cache, whose files must not be read."""
     return write_workspace(tmp_path / "outside", SECRETIVE)
 
 
 def replaced(path: Path, target: str | Path) -> None:
-    """Put a link in the place of a file or folder."""
+    """Replace a file or folder by a link."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -93,7 +93,7 @@ LINKS = (
 
 
 @pytest.mark.parametrize("link", LINKS)
-def test_no_link_brings_in_what_lies_outside(
+def test_no_link_reads_files_outside_of_the_model(
     stage: Stage, outside: Path, link: Callable[[BuiltModel, Path], None]
 ) -> None:
     stage.good_models()
@@ -199,7 +199,7 @@ def test_endless_nesting_is_damage_and_no_crash(stage: Stage, file: str, data: b
     ],
     ids=lambda header: header[:24].decode("latin-1").encode("unicode_escape").decode(),
 )
-def test_a_header_that_lies_is_damage_and_no_crash(stage: Stage, header: bytes) -> None:
+def test_an_invalid_header_is_damage_and_no_crash(stage: Stage, header: bytes) -> None:
     stage.model(chat_files() | {"model.safetensors": raw_safetensors(header, bytes(2))})
     sick = stage.only()
     assert sick.integrity is Integrity.CORRUPT
@@ -235,25 +235,33 @@ def test_a_config_of_the_wrong_types_is_no_crash(stage: Stage, config: dict[str,
     assert stage.app().catalog.show(SICK).config == config
 
 
-def test_a_config_beyond_every_size_is_not_read_whole(stage: Stage) -> None:
+def test_a_config_of_a_terabyte_is_not_read(stage: Stage) -> None:
     model = stage.model()
     with model.blob("config.json").open("r+b") as file:
         file.truncate(2**40)
     assert stage.only().reason == "config.json is too large"
 
 
-def test_folders_in_folders_without_end(stage: Stage) -> None:
+def test_folders_nested_too_deeply_are_damage(stage: Stage) -> None:
     stage.good_models()
     (stage.model().snapshot / "/".join("d" * 400)).mkdir(parents=True)
     assert stage.listed().keys() == {*GOOD, SICK}
     assert stage.listed()[SICK].reason == "too many files or folders to be one model"
 
 
-STEERING = ("\x1b[31mred", "\u202eright-to-left", "bell\x07", "two\nlines", "\x9b31m", "del\x7f", "lone\udcff")
+CONTROL_CHARACTERS = (
+    "\x1b[31mred",
+    "\u202eright-to-left",
+    "bell\x07",
+    "two\nlines",
+    "\x9b31m",
+    "del\x7f",
+    "lone\udcff",
+)
 
 
-@pytest.mark.parametrize("text", STEERING, ids=ascii)
-def test_a_folder_with_steering_characters_has_a_plain_name(stage: Stage, text: str) -> None:
+@pytest.mark.parametrize("text", CONTROL_CHARACTERS, ids=ascii)
+def test_a_folder_with_control_characters_has_a_printable_name(stage: Stage, text: str) -> None:
     stage.good_models()
     stage.model().repo.rename(stage.hub / f"models--org--{text}")
     stage.workspace("plain").rename(stage.home / text)

@@ -1,4 +1,4 @@
-"""The layouts that huggingface_hub leaves behind: links, shared blobs, plain files, several snapshots and refs."""
+"""The layouts of huggingface_hub: links, shared blobs, plain files, several snapshots and refs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def total(files: dict[str, bytes]) -> int:
 
 
 @EVERY_LAYOUT
-def test_a_model_is_whole_in_every_layout(stage: Stage, layout: Layout) -> None:
+def test_a_model_is_complete_in_every_layout(stage: Stage, layout: Layout) -> None:
     stage.cache.model("org/model", sharded_files(), layout=layout)
     model = stage.only()
     assert (model.name, model.integrity, model.commit) == ("org/model", Integrity.STRUCTURAL, commit_of("org/model"))
@@ -42,7 +42,7 @@ def test_the_shared_store_is_no_model(stage: Stage) -> None:
     assert list(stage.listed()) == ["org/model"]
 
 
-def test_a_lost_blob_of_the_shared_store_is_noticed(stage: Stage) -> None:
+def test_a_missing_blob_of_the_shared_store_is_damage(stage: Stage) -> None:
     stage.cache.model("org/model", layout=Layout.SHARED)
     shutil.rmtree(stage.hub / "blobs")
     assert stage.only().reason == "dangling link: model.safetensors"
@@ -141,7 +141,7 @@ def test_snapshots_of_one_repo_share_their_blobs(stage: Stage) -> None:
     assert stage.only().size_bytes == total(chat_files(max_position_embeddings=4096))
 
 
-def test_what_is_no_model_is_not_listed(stage: Stage) -> None:
+def test_folders_that_are_no_models_are_not_listed(stage: Stage) -> None:
     stage.model(name="org/model")
     for folder in ("datasets--org--data", "spaces--org--app", ".locks", "version.txt.d"):
         (stage.hub / folder).mkdir()
@@ -149,7 +149,7 @@ def test_what_is_no_model_is_not_listed(stage: Stage) -> None:
     assert list(stage.listed()) == ["org/model"]
 
 
-def test_there_need_be_no_cache_at_all(stage: Stage) -> None:
+def test_a_missing_cache_lists_nothing(stage: Stage) -> None:
     assert stage.listed() == {}
     assert stage.app().health.check().entries == ()
 
@@ -176,14 +176,14 @@ def test_workspaces_are_listed_beside_the_cache(stage: Stage) -> None:
     assert workspace.size_bytes == total(chat_files())
 
 
-def test_a_workspace_tells_where_it_came_from(stage: Stage) -> None:
+def test_a_workspace_has_the_origin_of_its_sentinel(stage: Stage) -> None:
     folder = stage.workspace("experiment")
     (folder / ".mlxk_workspace.json").write_text('{"source_repo": "org/model"}')
     assert stage.only().origin == "org/model"
 
 
 @pytest.mark.parametrize("sentinel", [b"", b"[]", b"{}", b'{"source_repo": 3}', b"\xff\xfe", b"[" * 60_000])
-def test_a_sentinel_that_says_nothing_is_no_origin(stage: Stage, sentinel: bytes) -> None:
+def test_a_sentinel_that_cannot_be_decoded_gives_no_origin(stage: Stage, sentinel: bytes) -> None:
     folder = stage.workspace("experiment")
     (folder / ".mlxk_workspace.json").write_bytes(sentinel)
     assert (stage.only().origin, stage.only().integrity) == (None, Integrity.STRUCTURAL)

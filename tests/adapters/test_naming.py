@@ -1,4 +1,4 @@
-"""Names: which model a spec means on a real disk, and which specs are refused before the disk is touched."""
+"""Names: the model that a spec resolves to on a real disk, and the specs that are refused before the disk is read."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from tests.adapters.stage import Stage
 from tests.builder import commit_of, write_workspace
 
 
-def meant(stage: Stage, spec: str) -> str:
+def resolved(stage: Stage, spec: str) -> str:
     return stage.app().catalog.show(spec).info.name
 
 
 def test_an_exact_name_is_never_ambiguous(stage: Stage) -> None:
     stage.model(name="gpt2")
     stage.workspace("gpt2-xl")
-    assert meant(stage, "gpt2") == "gpt2"
-    assert meant(stage, "gpt2-xl") == "gpt2-xl"
+    assert resolved(stage, "gpt2") == "gpt2"
+    assert resolved(stage, "gpt2-xl") == "gpt2-xl"
     assert [entry.name for entry in stage.app().health.check("gpt2").entries] == ["gpt2"]
     assert {model.name for model in stage.app().catalog.list("gpt2")} == {"gpt2", "gpt2-xl"}
     with pytest.raises(AmbiguousMatch) as caught:
-        meant(stage, "GPT2")
+        resolved(stage, "GPT2")
     assert caught.value.matches == ("gpt2", "gpt2-xl")
 
 
@@ -48,14 +48,14 @@ def test_a_spec_means_one_model(stage: Stage, spec: str, name: str) -> None:
         stage.model(name=cached)
     for workspace in ("both", "my-experiment", "ämter-Zwilling-ÄÖ"):
         stage.workspace(workspace)
-    assert meant(stage, spec) == name.replace("ämter/", "ämter-")
+    assert resolved(stage, spec) == name.replace("ämter/", "ämter-")
 
 
 def test_a_bare_name_of_two_owners_is_ambiguous(stage: Stage) -> None:
     for name in ("one/twin", "two/twin", "three/twin-large"):
         stage.model(name=name)
     with pytest.raises(AmbiguousMatch) as caught:
-        meant(stage, "twin")
+        resolved(stage, "twin")
     assert (caught.value.message, caught.value.matches) == ("Multiple models match 'twin'", ("one/twin", "two/twin"))
 
 
@@ -63,14 +63,14 @@ def test_a_part_of_a_cached_name_and_of_a_workspace_is_ambiguous(stage: Stage) -
     stage.model(name="org/tiny-chat")
     stage.workspace("tiny-copy")
     with pytest.raises(AmbiguousMatch) as caught:
-        meant(stage, "tiny")
+        resolved(stage, "tiny")
     assert caught.value.matches == ("org/tiny-chat", "tiny-copy")
 
 
-def test_a_name_that_is_nearly_right_is_suggested(stage: Stage) -> None:
+def test_the_nearest_name_is_suggested(stage: Stage) -> None:
     stage.model(name="mlx-community/Llama-3.2-1B-Instruct-4bit")
     with pytest.raises(ModelNotFound) as caught:
-        meant(stage, "Llamma-3.2-1B-Instruct-4bit")
+        resolved(stage, "Llamma-3.2-1B-Instruct-4bit")
     assert caught.value.suggestions == ("mlx-community/Llama-3.2-1B-Instruct-4bit",)
 
 
@@ -92,7 +92,7 @@ def test_prefixes_of_commits(stage: Stage) -> None:
 def test_a_workspace_has_no_revisions(stage: Stage) -> None:
     stage.workspace("experiment")
     with pytest.raises(ModelNotFound, match="has no revisions"):
-        meant(stage, "experiment@main")
+        resolved(stage, "experiment@main")
 
 
 REFUSED = {
@@ -124,7 +124,7 @@ REFUSED = {
 
 @pytest.fixture
 def no_disk(tmp_path: Path) -> App:
-    """Open the product over a cache and a home that are files: looking at either raises StorageError."""
+    """Open the library on a cache and a home that are files: reading either raises StorageError."""
     for name in ("hub", "home"):
         (tmp_path / name).write_bytes(b"not a folder")
     app = mlxknife.open_app(hub_cache=tmp_path / "hub", workspace_home=tmp_path / "home", environment={})
@@ -134,7 +134,7 @@ def no_disk(tmp_path: Path) -> App:
 
 
 @pytest.mark.parametrize("spec", REFUSED.values(), ids=REFUSED.keys())
-def test_what_can_be_no_name_is_refused_before_the_disk_is_touched(no_disk: App, spec: str) -> None:
+def test_an_invalid_name_is_refused_before_the_disk_is_read(no_disk: App, spec: str) -> None:
     for ask in (no_disk.catalog.show, no_disk.health.check):
         with pytest.raises(ValidationError) as caught:
             ask(spec)
@@ -147,7 +147,7 @@ def test_96_characters_are_a_name(no_disk: App) -> None:
         no_disk.catalog.show("o/" + "m" * 94)
 
 
-def test_the_length_is_told(no_disk: App) -> None:
+def test_the_message_names_the_length(no_disk: App) -> None:
     with pytest.raises(ValidationError, match="too long: 97/96 characters"):
         no_disk.catalog.show("m" * 97)
 
@@ -182,29 +182,29 @@ def test_every_way_to_write_a_path_leads_to_the_same_workspace(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(folder.parent)
     for spec in ("./mine", "./mine/", "mine", "../desk/mine", "~/desk/mine", str(folder), "/".join((str(folder), "."))):
-        assert meant(stage, spec) == str(folder)
+        assert resolved(stage, spec) == str(folder)
 
 
-def test_a_workspace_of_the_home_has_its_bare_name_however_it_is_written(stage: Stage) -> None:
+def test_a_workspace_of_the_home_has_its_bare_name(stage: Stage) -> None:
     folder = stage.workspace("mine")
-    assert meant(stage, str(folder)) == meant(stage, "mine") == "mine"
+    assert resolved(stage, str(folder)) == resolved(stage, "mine") == "mine"
 
 
-def test_a_workspace_named_like_a_cached_model_goes_by_its_path(stage: Stage) -> None:
+def test_a_workspace_named_like_a_cached_model_is_named_by_its_path(stage: Stage) -> None:
     stage.model(name="gpt2")
     folder = stage.workspace("gpt2")
     assert stage.listed().keys() == {"gpt2", str(folder)}
     assert stage.app().catalog.show("gpt2").info.cached
-    assert meant(stage, str(folder)) == str(folder)
+    assert resolved(stage, str(folder)) == str(folder)
 
 
 @pytest.mark.parametrize(
     "folder", ["with space", "at@sign", "percent%20", "tilde~", "~tilde", "dots..dots", "-dash", "quote'", "q" * 200]
 )
-def test_every_workspace_has_a_name_that_leads_back_to_it(stage: Stage, folder: str) -> None:
+def test_the_name_of_every_workspace_resolves_to_it(stage: Stage, folder: str) -> None:
     stage.workspace(folder)
     (name,) = stage.listed()
-    assert meant(stage, name) == name
+    assert resolved(stage, name) == name
 
 
 def test_a_folder_with_an_at_sign_that_holds_a_model_is_a_path(
@@ -212,4 +212,4 @@ def test_a_folder_with_an_at_sign_that_holds_a_model_is_a_path(
 ) -> None:
     folder = write_workspace(tmp_path / "model@home")
     monkeypatch.chdir(tmp_path)
-    assert meant(stage, "./model@home") == str(folder)
+    assert resolved(stage, "./model@home") == str(folder)

@@ -1,4 +1,4 @@
-"""Repos as people have them in their caches: what each is, whether it is whole, and whether it runs."""
+"""Repos like those of the Hub: the type, integrity and runtime compatibility of each."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> InstalledPackages:
 
 
 @pytest.mark.parametrize("repo", REPOS, ids=lambda repo: repo.name)
-def test_a_repo_is_told_for_what_it_is(stage: Stage, packages: InstalledPackages, repo: Repo) -> None:
+def test_a_repo_has_its_framework_type_and_verdict(stage: Stage, packages: InstalledPackages, repo: Repo) -> None:
     stage.model(repo.files, name=repo.name)
     (info,) = attrs.evolve(stage.app(), open_inventory=lambda: packages).catalog.list()
-    told = Repo(
+    found = Repo(
         name=info.name,
         files=repo.files,
         framework=info.traits.framework.value,
@@ -33,7 +33,7 @@ def test_a_repo_is_told_for_what_it_is(stage: Stage, packages: InstalledPackages
         reason=repo.reason if repo.reason is not None and repo.reason in (info.reason or "") else info.reason,
         integrity=info.integrity.value,
     )
-    assert told == repo
+    assert found == repo
     assert info.runtime_compatible is (repo.reason is None)
 
 

@@ -13,11 +13,11 @@ import mlx.utils
 import pytest
 from mlx_lm import load, stream_generate
 
-from mlxknife.adapters.folder.reader import FolderReader
+from mlxknife.adapters.folder.snapshot_reader import FolderReader
 from mlxknife.adapters.gguf.importer import GgufImporter
 from mlxknife.adapters.starter.wheels import WheelStarters
-from mlxknife.adapters.workspaces.folders import LocalWorkspaces
 from mlxknife.adapters.workspaces.workspace_builder import LocalWorkspaceBuilder
+from mlxknife.adapters.workspaces.workspaces import LocalWorkspaces
 from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.transfer.services.starter import StarterPuller
 

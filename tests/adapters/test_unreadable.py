@@ -1,4 +1,4 @@
-"""Folders and files that this user may not read: told with their reason, and never in the way of the others."""
+"""Folders and files that this user may not read: each is reported with its reason, and hides no other model."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from mlxknife import AccessDenied, Integrity
 from tests.adapters.stage import GOOD, SICK, Stage
 from tests.builder import BuiltModel
 
-NOBODY = 65534
+NOBODY_UID = 65534
 
 
 @pytest.fixture
 def open_stage() -> Iterator[Stage]:
-    """Make a stage that other users can reach: pytest's own folders are closed to them."""
+    """Give a stage that other users can enter; pytest's own folders are private."""
     root = Path(tempfile.mkdtemp(prefix="mlxk-unreadable-"))
     root.chmod(0o755)
     stage = Stage(hub=root / "hub", home=root / "workspaces")
     stage.good_models()
-    # Everything is imported while root may still read the packages.
+    # This imports everything while root can still read the packages.
     assert len(stage.listed()) == len(stage.checked()) == len(GOOD)
     yield stage
     for folder, _, _ in os.walk(root):
@@ -35,12 +35,12 @@ def open_stage() -> Iterator[Stage]:
 
 @contextmanager
 def locked(*paths: Path) -> Iterator[None]:
-    """Take every right on some paths away, and root's rights with them."""
+    """Remove all permissions of some paths, and run the block without root's rights."""
     for path in paths:
         path.chmod(0)
     is_root = os.geteuid() == 0
     if is_root:
-        os.seteuid(NOBODY)
+        os.seteuid(NOBODY_UID)
     try:
         yield
     finally:
@@ -90,7 +90,7 @@ def weights(model: BuiltModel) -> Path:
         (weights, ("unreadable", "model.safetensors")),
     ],
 )
-def test_a_place_that_may_not_be_read_makes_its_model_unhealthy_only(
+def test_an_unreadable_part_makes_only_its_model_unhealthy(
     open_stage: Stage, place: Callable[[BuiltModel], Path], words: tuple[str, ...]
 ) -> None:
     with locked(place(open_stage.model())):
@@ -103,7 +103,7 @@ def test_a_place_that_may_not_be_read_makes_its_model_unhealthy_only(
     assert checked[SICK].reason == sick.reason
 
 
-def test_a_ref_that_may_not_be_read_is_told(open_stage: Stage) -> None:
+def test_a_ref_that_may_not_be_read_is_the_reason(open_stage: Stage) -> None:
     with locked(open_stage.model().ref()):
         sick = open_stage.listed()[SICK]
     assert not sick.integrity.healthy

@@ -93,7 +93,7 @@ def test_the_shortest_commands_load_no_tools_either(machine: Machine, words: lis
 @pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["health"], ["show", "model", "--json"]], ids=" ".join)
 def test_the_catalog_runs_without_what_it_reports_on(machine: Machine, words: list[str]) -> None:
     modules = imported_by(machine, *words) | timed_imports(machine, *words)
-    assert "mlxknife.adapters.hfcache.store" in modules
+    assert "mlxknife.adapters.hfcache.model_store" in modules
     assert packages(modules) & {*HEAVY, *PEOPLE} == set()
 
 

@@ -1,4 +1,4 @@
-"""Places for the real adapters."""
+"""The folder that the contract tests give to the real adapters."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.permissions import open_place
+from tests.contracts.permissions import shared_folder
 
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    with open_place() as folder:
+    with shared_folder() as folder:
         yield folder

@@ -1,4 +1,4 @@
-"""Being somebody who may not: permissions mean nothing to root, so root becomes nobody for the length of a call."""
+"""Denying access to files: root ignores permissions, so root becomes the user nobody for the length of a call."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _NOBODY = 65534
 
 
 @contextlib.contextmanager
-def forbidden(*places: Path) -> Iterator[None]:
-    """Take all rights from these places while the block runs."""
-    modes = [(place, place.stat().st_mode) for place in places]
+def forbidden(*paths: Path) -> Iterator[None]:
+    """Remove all permissions of these paths while the block runs."""
+    modes = [(path, path.stat().st_mode) for path in paths]
     is_root = os.geteuid() == 0
-    for place in places:
-        place.chmod(0)
+    for path in paths:
+        path.chmod(0)
     if is_root:
         os.seteuid(_NOBODY)
     try:
@@ -26,16 +26,16 @@ def forbidden(*places: Path) -> Iterator[None]:
     finally:
         if is_root:
             os.seteuid(0)
-        for place, mode in modes:
-            place.chmod(mode)
+        for path, mode in modes:
+            path.chmod(mode)
 
 
 @contextlib.contextmanager
-def open_place() -> Iterator[Path]:
-    """Give a folder that everybody may reach, which pytest's own are not."""
-    place = Path(tempfile.mkdtemp()).resolve()
-    place.chmod(0o755)
+def shared_folder() -> Iterator[Path]:
+    """Give a temporary folder that every user can enter; pytest's own are private."""
+    folder = Path(tempfile.mkdtemp()).resolve()
+    folder.chmod(0o755)
     try:
-        yield place
+        yield folder
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.adapters.folder.hashing import ThreadedHasher
+from mlxknife.adapters.folder.hasher import ThreadedHasher
 from mlxknife.domain.models.values.hashes import HashForm, HashJob, RecordedHash
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.ports.store.hasher import Hasher
@@ -56,22 +56,22 @@ def test_an_outcome_matches_when_the_digest_is_the_recorded_one(opener: Opener) 
     assert matches == {sha256(b"hello"): True, sha256(b"hellp"): False}
 
 
-def test_every_byte_is_heard_of(opener: Opener) -> None:
+def test_every_byte_is_counted(opener: Opener) -> None:
     hasher, location = opener(CONTENTS)
-    heard: list[int] = []
+    counts: list[int] = []
     jobs = [job(location, name, HashForm.SHA256) for name in CONTENTS]
-    assert len(list(hasher.hash_files(jobs, heard.append))) == len(CONTENTS)
-    assert sum(heard) == sum(map(len, CONTENTS.values()))
+    assert len(list(hasher.hash_files(jobs, counts.append))) == len(CONTENTS)
+    assert sum(counts) == sum(map(len, CONTENTS.values()))
 
 
-def test_a_file_that_is_not_there_is_a_problem_and_no_match(opener: Opener) -> None:
+def test_a_missing_file_is_a_problem_and_no_match(opener: Opener) -> None:
     hasher, location = opener(CONTENTS)
     (outcome,) = hasher.hash_files([job(location, "nothing", HashForm.SHA256)], lambda _: None)
     assert outcome.problem
     assert not outcome.matches
 
 
-def test_nothing_to_do_is_done(opener: Opener) -> None:
+def test_no_jobs_give_no_outcomes(opener: Opener) -> None:
     hasher, _ = opener({})
     assert list(hasher.hash_files([], lambda _: None)) == []
 

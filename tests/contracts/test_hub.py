@@ -1,4 +1,4 @@
-"""What every ``Hub`` promises."""
+"""The contract of ``Hub``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import close_session, constants
 
 from mlxknife.adapters.hub.hub import HuggingFaceHub
-from mlxknife.adapters.hub.retry import Patience
+from mlxknife.adapters.hub.retry import RetryPolicy
 from mlxknife.domain.errors import (
     DownloadFailed,
     HubAccessDenied,
@@ -24,19 +24,19 @@ from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from mlxknife.ports.hub.hub import Hub
 from tests.builder import git_sha1, sha256
 from tests.fake_hub import READER, STRANGER, Cut, FakeHub, Fault, Flip, IgnoreRange, Status
-from tests.fakes.hub import Flaw, RemoteShelf
-from tests.fakes.intake import MemorySinks
+from tests.fakes.download_store import MemorySinks
+from tests.fakes.hub import Flaw, InMemoryHub
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
-_NAME, _NOBODY = "org/name", "http://127.0.0.1:1"
+_NAME, _CLOSED_PORT = "org/name", "http://127.0.0.1:1"
 _WEIGHTS = "model.safetensors"
 _FILES = {_WEIGHTS: b"these are all the weights", "config.json": b"{}", "sub/x y.txt": b"a text", "empty.txt": b""}
-_HURRY = Patience(tries=5, first_wait=0.001, longest_wait=0.002)
+_FAST_RETRY = RetryPolicy(tries=5, first_wait=0.001, longest_wait=0.002)
 
 
 class Stage(ABC):
-    """A place where a Hub can be told what to have and what to get wrong."""
+    """A Hub whose models and faults a test sets."""
 
     @abstractmethod
     def add(self, files: Mapping[str, bytes], ref: str = "main", name: str = _NAME) -> str:
@@ -44,19 +44,19 @@ class Stage(ABC):
 
     @abstractmethod
     def close_off(self, *, gated: bool = False, private: bool = False, disabled: bool = False) -> None:
-        """Keep somebody from the model."""
+        """Restrict access to the model."""
 
     @abstractmethod
     def open(self, token: str | None = None, *, is_offline: bool = False, is_silent: bool = False) -> Hub:
-        """Return a Hub to one who has a token."""
+        """Return the Hub as a user with this token sees it."""
 
     @abstractmethod
     def spoil(self, file: str, flaw: Flaw, times: int = 1) -> None:
-        """Let the next answers that bring a file go wrong."""
+        """Make the next responses with a file wrong."""
 
     @abstractmethod
-    def asked(self, file: str) -> list[int]:
-        """Return from which bytes on a file was asked for."""
+    def requested(self, file: str) -> list[int]:
+        """Return the start positions of the requests for a file."""
 
 
 def _fetched(
@@ -71,9 +71,9 @@ class Contract(ABC):
     @pytest.fixture
     @abstractmethod
     def stage(self) -> Stage | Iterator[Stage]:
-        """Give a stage with one model."""
+        """Give a Hub with one model."""
 
-    # --- what is there
+    # --- listings
 
     def test_a_commit_has_every_file_with_its_size_and_hash(self, stage: Stage) -> None:
         commit = stage.open().commit(_NAME, "main")
@@ -89,7 +89,7 @@ class Contract(ABC):
             assert files[name].git_oid == files[name].hash.digest
 
     @pytest.mark.parametrize("ref", ["main", "v1", "feature/one"])
-    def test_a_ref_is_what_it_is_now_and_a_commit_stays(self, stage: Stage, ref: str) -> None:
+    def test_a_ref_gives_its_current_commit_and_a_commit_never_changes(self, stage: Stage, ref: str) -> None:
         old = stage.add({"a.txt": b"old"}, ref)
         hub = stage.open()
         assert hub.commit(_NAME, ref).commit == old
@@ -102,15 +102,17 @@ class Contract(ABC):
 
     @pytest.mark.parametrize(("name", "revision"), [("org/none", "main"), (_NAME, "none"), (_NAME, "0" * 40)])
     @pytest.mark.parametrize("token", [None, READER])
-    def test_what_is_not_there_is_told(self, stage: Stage, name: str, revision: str, token: str | None) -> None:
+    def test_a_missing_model_or_revision_is_download_failed(
+        self, stage: Stage, name: str, revision: str, token: str | None
+    ) -> None:
         with pytest.raises(DownloadFailed) as caught:
             stage.open(token).commit(name, revision)
         assert type(caught.value) is DownloadFailed
 
-    # --- who may
+    # --- access
 
     @pytest.mark.parametrize("token", [None, STRANGER])
-    def test_a_private_model_is_not_there_for_others(self, stage: Stage, token: str | None) -> None:
+    def test_a_private_model_is_not_found_by_others(self, stage: Stage, token: str | None) -> None:
         stage.close_off(private=True)
         with pytest.raises(DownloadFailed) as caught:
             stage.open(token).commit(_NAME, "main")
@@ -125,17 +127,17 @@ class Contract(ABC):
             hub.fetch(commit, commit.files, sinks)
         assert _WEIGHTS not in sinks.finished()
 
-    def test_whoever_may_gets_it(self, stage: Stage) -> None:
+    def test_a_user_with_access_gets_the_files(self, stage: Stage) -> None:
         stage.close_off(gated=True, private=True)
         hub = stage.open(READER)
         assert _fetched(hub, hub.commit(_NAME, "main")) == _FILES
 
-    def test_a_model_that_was_taken_out_of_service_is_denied(self, stage: Stage) -> None:
+    def test_a_disabled_model_is_denied(self, stage: Stage) -> None:
         stage.close_off(disabled=True)
         with pytest.raises(HubAccessDenied):
             stage.open(READER).commit(_NAME, "main")
 
-    def test_a_token_that_is_not_accepted_is_told(self, stage: Stage) -> None:
+    def test_a_token_that_is_not_accepted_is_an_auth_error(self, stage: Stage) -> None:
         commit = stage.open().commit(_NAME, "main")
         hub = stage.open("hf_expired")
         with pytest.raises(HubAuthError):
@@ -143,16 +145,16 @@ class Contract(ABC):
         with pytest.raises(HubAuthError):
             hub.fetch(commit, commit.files, MemorySinks())
 
-    def test_nobody_is_asked_offline(self, stage: Stage) -> None:
+    def test_offline_mode_sends_no_request(self, stage: Stage) -> None:
         commit = stage.open().commit(_NAME, "main")
         hub = stage.open(is_offline=True)
         with pytest.raises(HubOffline):
             hub.commit(_NAME, "main")
         with pytest.raises(HubOffline):
             hub.fetch(commit, commit.files, MemorySinks())
-        assert all(stage.asked(name) == [] for name in _FILES)
+        assert all(stage.requested(name) == [] for name in _FILES)
 
-    def test_a_hub_that_does_not_answer_is_told(self, stage: Stage) -> None:
+    def test_a_hub_that_does_not_answer_is_a_network_error(self, stage: Stage) -> None:
         commit = stage.open().commit(_NAME, "main")
         hub = stage.open(is_silent=True)
         for call in (lambda: hub.commit(_NAME, "main"), lambda: hub.fetch(commit, commit.files, MemorySinks())):
@@ -162,58 +164,58 @@ class Contract(ABC):
 
     # --- files
 
-    def test_files_come_whole(self, stage: Stage) -> None:
+    def test_files_are_downloaded_completely(self, stage: Stage) -> None:
         hub, sinks = stage.open(), MemorySinks()
         assert _fetched(hub, hub.commit(_NAME, "main"), sinks) == _FILES
         assert sorted(sinks.closed) == sorted(_FILES)
-        assert [stage.asked(name) for name in _FILES] == [[0], [0], [0], []]  # an empty file is whole before it comes
+        assert [stage.requested(name) for name in _FILES] == [[0], [0], [0], []]  # an empty file needs no request
 
-    def test_only_the_files_that_are_wanted_come(self, stage: Stage) -> None:
+    def test_only_the_requested_files_are_downloaded(self, stage: Stage) -> None:
         hub = stage.open()
         commit = hub.commit(_NAME, "main")
         assert _fetched(hub, commit, files=commit.files[:1]).keys() == {commit.files[0].name}
         assert _fetched(hub, commit, files=[]) == {}
 
     @pytest.mark.parametrize("begun", [1, 10, 24])
-    def test_a_file_goes_on_where_its_sink_stands(self, stage: Stage, begun: int) -> None:
+    def test_a_file_continues_at_the_position_of_its_sink(self, stage: Stage, begun: int) -> None:
         hub = stage.open()
         sinks = MemorySinks({_WEIGHTS: _FILES[_WEIGHTS][:begun]})
         assert _fetched(hub, hub.commit(_NAME, "main"), sinks) == _FILES
-        assert stage.asked(_WEIGHTS) == [begun]
+        assert stage.requested(_WEIGHTS) == [begun]
 
-    def test_a_file_that_is_whole_already_is_only_finished(self, stage: Stage) -> None:
+    def test_a_file_that_is_complete_already_is_only_finished(self, stage: Stage) -> None:
         hub = stage.open()
         assert _fetched(hub, hub.commit(_NAME, "main"), MemorySinks(_FILES)) == _FILES
-        assert all(stage.asked(name) == [] for name in _FILES)
+        assert all(stage.requested(name) == [] for name in _FILES)
 
-    def test_wrong_bytes_of_an_earlier_try_are_fetched_again(self, stage: Stage) -> None:
+    def test_wrong_bytes_of_an_earlier_download_are_fetched_again(self, stage: Stage) -> None:
         hub = stage.open()
         assert _fetched(hub, hub.commit(_NAME, "main"), MemorySinks({_WEIGHTS: b"those"})) == _FILES
-        assert stage.asked(_WEIGHTS) == [5, 0]
+        assert stage.requested(_WEIGHTS) == [5, 0]
 
-    def test_a_file_that_somebody_else_brought_is_not_fetched(self, stage: Stage) -> None:
+    def test_a_file_that_another_process_stored_is_not_fetched(self, stage: Stage) -> None:
         hub = stage.open()
-        found = _fetched(hub, hub.commit(_NAME, "main"), MemorySinks(brought=frozenset({_WEIGHTS})))
+        found = _fetched(hub, hub.commit(_NAME, "main"), MemorySinks(stored_elsewhere=frozenset({_WEIGHTS})))
         assert found == {name: data for name, data in _FILES.items() if name != _WEIGHTS}
-        assert stage.asked(_WEIGHTS) == []
+        assert stage.requested(_WEIGHTS) == []
 
     def test_a_whole_file_instead_of_its_rest_is_taken_from_the_start(self, stage: Stage) -> None:
         stage.spoil(_WEIGHTS, Flaw.WHOLE)
         hub = stage.open()
         assert _fetched(hub, hub.commit(_NAME, "main"), MemorySinks({_WEIGHTS: b"those"})) == _FILES
-        assert stage.asked(_WEIGHTS) == [5]
+        assert stage.requested(_WEIGHTS) == [5]
 
-    def test_what_breaks_off_goes_on_where_it_broke(self, stage: Stage) -> None:
+    def test_a_broken_download_continues_where_it_broke(self, stage: Stage) -> None:
         stage.spoil(_WEIGHTS, Flaw.CUT, times=7)
         hub = stage.open()
         assert _fetched(hub, hub.commit(_NAME, "main")) == _FILES
-        assert stage.asked(_WEIGHTS) == [0, 2, 4, 6, 8, 10, 12, 14]
+        assert stage.requested(_WEIGHTS) == [0, 2, 4, 6, 8, 10, 12, 14]
 
-    def test_wrong_bytes_are_asked_for_once_more(self, stage: Stage) -> None:
+    def test_wrong_bytes_are_requested_once_more(self, stage: Stage) -> None:
         stage.spoil(_WEIGHTS, Flaw.FLIPPED)
         hub = stage.open()
         assert _fetched(hub, hub.commit(_NAME, "main")) == _FILES
-        assert stage.asked(_WEIGHTS) == [0, 0]
+        assert stage.requested(_WEIGHTS) == [0, 0]
 
     def test_bytes_that_are_wrong_twice_are_an_error(self, stage: Stage) -> None:
         stage.spoil(_WEIGHTS, Flaw.FLIPPED, times=2)
@@ -221,10 +223,10 @@ class Contract(ABC):
         commit = hub.commit(_NAME, "main")
         with pytest.raises(WrongBytes):
             hub.fetch(commit, commit.files, sinks)
-        assert (stage.asked(_WEIGHTS), sinks.sinks[_WEIGHTS].position) == ([0, 0], 0)
+        assert (stage.requested(_WEIGHTS), sinks.sinks[_WEIGHTS].position) == ([0, 0], 0)
         assert _WEIGHTS in sinks.closed
 
-    def test_a_file_that_cannot_be_had_is_an_error(self, stage: Stage) -> None:
+    def test_a_file_that_the_hub_refuses_is_an_error(self, stage: Stage) -> None:
         stage.spoil(_WEIGHTS, Flaw.REFUSED)
         hub, sinks = stage.open(), MemorySinks()
         commit = hub.commit(_NAME, "main")
@@ -234,37 +236,37 @@ class Contract(ABC):
         assert _WEIGHTS not in sinks.finished()
         assert set(sinks.closed) == set(sinks.sinks)
 
-    def test_what_a_sink_raises_comes_through(self, stage: Stage) -> None:
+    def test_an_error_of_a_sink_is_raised(self, stage: Stage) -> None:
         full = StorageError("The disk is full")
         hub, sinks = stage.open(), MemorySinks(failures={_WEIGHTS: full})
         commit = hub.commit(_NAME, "main")
         with pytest.raises(StorageError) as caught:
             hub.fetch(commit, commit.files, sinks)
         assert caught.value is full
-        assert (stage.asked(_WEIGHTS), set(sinks.closed)) == ([0], set(sinks.sinks))
+        assert (stage.requested(_WEIGHTS), set(sinks.closed)) == ([0], set(sinks.sinks))
 
 
 class FakeStage(Stage):
     def __init__(self) -> None:
-        self.shelf = RemoteShelf()
+        self.hub = InMemoryHub()
         self.add(_FILES)
 
     def add(self, files: Mapping[str, bytes], ref: str = "main", name: str = _NAME) -> str:
-        return self.shelf.add(name, files, ref)
+        return self.hub.add(name, files, ref)
 
     def close_off(self, *, gated: bool = False, private: bool = False, disabled: bool = False) -> None:
-        repo = self.shelf.repos[_NAME]
+        repo = self.hub.repos[_NAME]
         repo.is_gated, repo.is_private, repo.is_disabled = gated, private, disabled
 
     def open(self, token: str | None = None, *, is_offline: bool = False, is_silent: bool = False) -> Hub:
-        self.shelf.token, self.shelf.is_offline, self.shelf.is_silent = token, is_offline, is_silent
-        return self.shelf
+        self.hub.token, self.hub.is_offline, self.hub.is_silent = token, is_offline, is_silent
+        return self.hub
 
     def spoil(self, file: str, flaw: Flaw, times: int = 1) -> None:
-        self.shelf.flaws[file] += [flaw] * times
+        self.hub.flaws[file] += [flaw] * times
 
-    def asked(self, file: str) -> list[int]:
-        return self.shelf.asked[file]
+    def requested(self, file: str) -> list[int]:
+        return self.hub.requested[file]
 
 
 _FAULTS: Mapping[Flaw, Fault] = {
@@ -288,13 +290,13 @@ class RealStage(Stage):
         repo.gated, repo.private, repo.disabled = gated, private, disabled
 
     def open(self, token: str | None = None, *, is_offline: bool = False, is_silent: bool = False) -> Hub:
-        endpoint = _NOBODY if is_silent else self.hub.endpoint
-        return HuggingFaceHub(endpoint, token, is_offline=is_offline, patience=_HURRY)
+        endpoint = _CLOSED_PORT if is_silent else self.hub.endpoint
+        return HuggingFaceHub(endpoint, token, is_offline=is_offline, retry=_FAST_RETRY)
 
     def spoil(self, file: str, flaw: Flaw, times: int = 1) -> None:
         self.hub.fail(_FAULTS[flaw], f"*/{file}", times=times)
 
-    def asked(self, file: str) -> list[int]:
+    def requested(self, file: str) -> list[int]:
         seen = [one for one in self.hub.requests("GET", f"/{file}") if one.status in (200, 206)]
         return [int((one.range or "bytes=0-").removeprefix("bytes=").removesuffix("-")) for one in seen]
 

@@ -1,4 +1,4 @@
-"""What every ``ModelStore`` promises."""
+"""The contract of ``ModelStore``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mlxknife.adapters.hfcache.store import HfCache
+from mlxknife.adapters.hfcache.model_store import CacheModelStore
 from mlxknife.domain.errors import AccessDenied, StorageError
 from mlxknife.domain.models.values.entries import CachedRepo
 from mlxknife.domain.models.values.hashes import HashForm, RecordedFile, RecordedHash
@@ -26,7 +26,7 @@ _FOLDER = "models--org--name"
 
 @attrs.frozen
 class Repo:
-    """A repo as a scene describes it; later refs and snapshots are newer."""
+    """A repo to create; later refs and snapshots are newer."""
 
     refs: Mapping[str, str] = attrs.field(factory=dict)
     snapshots: tuple[str, ...] = ()
@@ -45,11 +45,11 @@ def _refs(repo: CachedRepo) -> dict[str, str | None]:
 class Contract(ABC):
     @abstractmethod
     def opened(self, scene: Scene, place: Path) -> ModelStore:
-        """Return a store over a scene."""
+        """Return a store over a cache with these repos."""
 
     @abstractmethod
     def without_cache(self, place: Path) -> ModelStore:
-        """Return a store whose cache is not there yet."""
+        """Return a store whose cache does not exist."""
 
     @abstractmethod
     def over_a_file(self, place: Path) -> ModelStore:
@@ -57,9 +57,9 @@ class Contract(ABC):
 
     @abstractmethod
     def denying(self, store: ModelStore, place: Path) -> AbstractContextManager[None]:
-        """Take away the right to read the cache."""
+        """Make the cache unreadable."""
 
-    def test_a_cache_that_is_not_there_is_empty(self, place: Path) -> None:
+    def test_a_missing_cache_is_empty(self, place: Path) -> None:
         assert self.without_cache(place).folders() == ()
 
     def test_a_cache_that_is_a_file_is_a_storage_error(self, place: Path) -> None:
@@ -76,7 +76,7 @@ class Contract(ABC):
         store = self.opened({folder: Repo() for folder in folders}, place)
         assert sorted(store.folders()) == sorted(folders)
 
-    def test_a_repo_tells_its_snapshots_and_what_its_refs_say(self, place: Path) -> None:
+    def test_a_repo_has_its_snapshots_and_the_commits_of_its_refs(self, place: Path) -> None:
         scene = Repo(refs={"main": _A, "v1.0": f"{_B}\n", "pr/1": _B}, snapshots=(_A, _B))
         found = self.opened({_FOLDER: scene}, place).repo(_FOLDER)
         assert found.folder == _FOLDER
@@ -92,7 +92,7 @@ class Contract(ABC):
         assert max(found.snapshots, key=lambda snapshot: snapshot.modified).commit == _A
 
     @pytest.mark.parametrize("text", ["", "\n", "a b", "../../etc", "ä", "\x1b[31m", "a/b", ".", "-x", "\0"])
-    def test_a_ref_without_a_commit_is_told(self, place: Path, text: str) -> None:
+    def test_a_ref_that_holds_no_commit_has_none(self, place: Path, text: str) -> None:
         found = self.opened({_FOLDER: Repo(refs={"main": text, "ok": _A})}, place).repo(_FOLDER)
         assert _refs(found) == {"main": None, "ok": _A}
 
@@ -100,27 +100,27 @@ class Contract(ABC):
         found = self.opened({_FOLDER: Repo()}, place).repo(_FOLDER)
         assert (found.refs, found.snapshots, found.unfinished, found.problem) == ((), (), frozenset(), None)
 
-    def test_a_file_in_the_place_of_a_snapshot_is_told(self, place: Path) -> None:
+    def test_a_file_in_the_place_of_a_snapshot_is_a_problem(self, place: Path) -> None:
         found = self.opened({_FOLDER: Repo(snapshots=(_A,), no_folders=(_B,))}, place).repo(_FOLDER)
         problems = {snapshot.commit: snapshot.problem for snapshot in found.snapshots}
         assert problems[_A] is None
         assert problems[_B]
 
-    def test_downloads_under_way_are_told_by_the_blob(self, place: Path) -> None:
+    def test_unfinished_downloads_are_listed_by_blob(self, place: Path) -> None:
         found = self.opened({_FOLDER: Repo(unfinished=("0" * 64, "1" * 40))}, place).repo(_FOLDER)
         assert found.unfinished == {"0" * 64, "1" * 40}
 
-    def test_a_repo_that_went_away_is_told(self, place: Path) -> None:
+    def test_a_repo_that_vanished_is_a_problem(self, place: Path) -> None:
         found = self.opened({}, place).repo(_FOLDER)
         assert found.folder == _FOLDER
         assert found.problem
 
-    def test_the_sizes_that_the_hub_gave_are_told_where_they_are_known(self, place: Path) -> None:
+    def test_the_manifest_has_the_recorded_sizes(self, place: Path) -> None:
         sizes = {"config.json": 10, "sub/model.safetensors": 2**40}
         store = self.opened({_FOLDER: Repo(snapshots=(_A, _B), sizes={_B: sizes})}, place)
-        told = {snapshot.commit: store.manifest(snapshot) for snapshot in store.repo(_FOLDER).snapshots}
-        assert told[_A] is None
-        assert {name: recorded.size for name, recorded in (told[_B] or {}).items()} == sizes
+        manifests = {snapshot.commit: store.manifest(snapshot) for snapshot in store.repo(_FOLDER).snapshots}
+        assert manifests[_A] is None
+        assert {name: recorded.size for name, recorded in (manifests[_B] or {}).items()} == sizes
 
 
 class TestFake(Contract):
@@ -161,14 +161,14 @@ class TestReal(Contract):
         root.mkdir(exist_ok=True)
         for folder, repo in scene.items():
             _write(root / folder, repo)
-        return HfCache(str(root))
+        return CacheModelStore(str(root))
 
     def without_cache(self, place: Path) -> ModelStore:
-        return HfCache(str(place / "nothing/hub"))
+        return CacheModelStore(str(place / "nothing/hub"))
 
     def over_a_file(self, place: Path) -> ModelStore:
         (place / "hub").write_text("x")
-        return HfCache(str(place / "hub"))
+        return CacheModelStore(str(place / "hub"))
 
     def denying(self, store: ModelStore, place: Path) -> AbstractContextManager[None]:
         del store
@@ -178,20 +178,20 @@ class TestReal(Contract):
         store = self.opened({_FOLDER: Repo(refs={"main": _A}, snapshots=(_A,)), "models--b": Repo()}, place)
         return store, place / "hub" / _FOLDER
 
-    def test_what_is_no_model_repo_is_left_out(self, place: Path) -> None:
+    def test_folders_that_are_no_model_repos_are_left_out(self, place: Path) -> None:
         store = self.opened({_FOLDER: Repo()}, place)
         for name in ("datasets--a--b", ".locks", "blobs", "version.txt"):
             (place / "hub" / name).mkdir()
         assert store.folders() == (_FOLDER,)
 
-    def test_a_file_in_the_place_of_a_repo_is_listed_and_told(self, place: Path) -> None:
+    def test_a_file_in_the_place_of_a_repo_is_listed_with_a_problem(self, place: Path) -> None:
         store = self.opened({}, place)
         (place / "hub" / _FOLDER).write_text("x")
         assert store.folders() == (_FOLDER,)
         assert store.repo(_FOLDER).problem
 
     @pytest.mark.parametrize("target", ["nowhere", _FOLDER, "../file"])
-    def test_a_link_to_no_folder_in_the_place_of_a_repo_is_told(self, place: Path, target: str) -> None:
+    def test_a_link_that_leads_to_no_folder_is_listed_with_a_problem(self, place: Path, target: str) -> None:
         store = self.opened({}, place)
         (place / "file").write_text("x")
         (place / "hub" / _FOLDER).symlink_to(target)
@@ -205,20 +205,20 @@ class TestReal(Contract):
         found = store.repo(_FOLDER)
         assert (found.problem, _refs(found), len(found.snapshots)) == (None, {"main": _A}, 1)
 
-    def test_a_repo_that_may_not_be_read_is_told(self, place: Path) -> None:
+    def test_a_repo_that_may_not_be_read_is_a_problem(self, place: Path) -> None:
         store, repo = self._broken(place)
         with forbidden(repo):
             assert store.repo(_FOLDER).problem
             assert store.repo("models--b").problem is None
 
     @pytest.mark.parametrize("part", ["refs", "snapshots"])
-    def test_a_part_that_may_not_be_read_is_told(self, place: Path, part: str) -> None:
+    def test_a_part_that_may_not_be_read_is_a_problem(self, place: Path, part: str) -> None:
         store, repo = self._broken(place)
         with forbidden(repo / part):
             assert part in (store.repo(_FOLDER).problem or "")
 
     @pytest.mark.parametrize("part", ["refs", "snapshots"])
-    def test_a_part_that_is_a_file_or_a_link_is_told(self, place: Path, part: str) -> None:
+    def test_a_part_that_is_a_file_or_a_link_is_a_problem(self, place: Path, part: str) -> None:
         store, repo = self._broken(place)
         (repo / part).rename(place / part)
         (repo / part).symlink_to(place / part)
@@ -254,7 +254,7 @@ class TestReal(Contract):
             b'{"files": {"a": {}}}', b'{"files": {"\xff": {"size": 1}}}', b'{"files":' + b"[" * 5_000,
         ],
     )  # fmt: skip
-    def test_a_manifest_that_cannot_be_understood_is_none(self, place: Path, data: bytes) -> None:
+    def test_a_manifest_that_cannot_be_decoded_is_none(self, place: Path, data: bytes) -> None:
         store, repo = self._broken(place)
         (repo / "trees").mkdir()
         (repo / "trees" / f"{_A}.json").write_bytes(data)

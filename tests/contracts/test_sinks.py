@@ -1,4 +1,4 @@
-"""What every ``Sink`` promises, and ``Sinks``, as a ``SnapshotPublisher`` opens them."""
+"""The contract of ``Sink`` and ``Sinks``, for the sinks of a ``SnapshotPublisher``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from mlxknife.domain.errors import WrongBytes
 from mlxknife.domain.transfer.values import Held
-from tests.contracts.intakes import (
+from tests.contracts.download_stores import (
     COMMIT,
     FILES,
     FOLDER,
@@ -19,61 +19,61 @@ from tests.contracts.intakes import (
     FakeScene,
     RealScene,
     Scene,
-    bring,
+    download,
     held,
-    look,
+    holdings_of,
     never,
-    receive,
-    take_in,
+    publisher_of,
+    pull,
 )
 
 
 class Contract(Scene):
-    def test_a_broken_off_download_is_told_and_taken_up(self, place: Path) -> None:
-        intake = self.opened(place)
-        with receive(intake).open(A, never) as sink:
+    def test_an_interrupted_download_is_reported_and_resumed(self, place: Path) -> None:
+        store = self.opened(place)
+        with publisher_of(store).open(A, never) as sink:
             assert sink is not None
             assert sink.position == 0
             sink.write(b"fir")
             sink.write(b"st")
             assert sink.position == 5
-        assert [holding.partial_bytes for holding in look(intake)] == [5, 0, 0, 0]
-        assert held(intake)[A.name] is Held.MISSING
-        with receive(intake).open(A, never) as sink:
+        assert [holding.partial_bytes for holding in holdings_of(store)] == [5, 0, 0, 0]
+        assert held(store)[A.name] is Held.MISSING
+        with publisher_of(store).open(A, never) as sink:
             assert sink is not None
             assert sink.position == 5
             sink.write(b" weights")
             sink.finish()
-        (holding,) = intake.holdings(FOLDER, COMMIT.commit, [A])
-        assert (holding.held, holding.partial_bytes) == (Held.UNPROVEN, 0)  # nobody published the proof
+        (holding,) = store.holdings(FOLDER, COMMIT.commit, [A])
+        assert (holding.held, holding.partial_bytes) == (Held.UNPROVEN, 0)  # the stamp is stored by publish
 
-    def test_an_error_on_the_way_keeps_the_bytes_and_frees_the_sink(self, place: Path) -> None:
-        intake = self.opened(place)
+    def test_an_error_during_the_download_keeps_the_bytes_and_releases_the_sink(self, place: Path) -> None:
+        store = self.opened(place)
 
         def break_off() -> None:
-            with receive(intake).open(A, never) as sink:
+            with publisher_of(store).open(A, never) as sink:
                 assert sink is not None
                 sink.write(b"first")
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
             break_off()
-        assert look(intake)[0].partial_bytes == 5
-        bring(receive(intake), A, FILES[A.name])
+        assert holdings_of(store)[0].partial_bytes == 5
+        download(publisher_of(store), A, FILES[A.name])
 
-    def test_wrong_bytes_are_refused_and_forgotten(self, place: Path) -> None:
-        intake = self.opened(place)
-        with receive(intake).open(A, never) as sink:
+    def test_wrong_bytes_are_refused_and_deleted(self, place: Path) -> None:
+        store = self.opened(place)
+        with publisher_of(store).open(A, never) as sink:
             assert sink is not None
             for data in (WRONG, b"first"):
                 sink.write(data)
                 with pytest.raises(WrongBytes):
                     sink.finish()
                 assert sink.position == 0
-        assert (look(intake)[0].held, look(intake)[0].partial_bytes) == (Held.MISSING, 0)
+        assert (holdings_of(store)[0].held, holdings_of(store)[0].partial_bytes) == (Held.MISSING, 0)
 
     def test_more_bytes_than_the_file_has_are_refused(self, place: Path) -> None:
-        with receive(self.opened(place)).open(A, never) as sink:
+        with publisher_of(self.opened(place)).open(A, never) as sink:
             assert sink is not None
             sink.write(b"first weight")
             with pytest.raises(WrongBytes):
@@ -83,51 +83,54 @@ class Contract(Scene):
             sink.write(FILES[A.name])
             sink.finish()
 
-    def test_a_right_blob_needs_no_sink_unless_it_is_to_come_afresh(self, place: Path) -> None:
-        intake = self.opened(place)
-        self.write(intake, place, A.hash.digest, FILES[A.name])
-        with receive(intake).open(A, never) as sink:
+    def test_a_right_blob_needs_no_sink_unless_the_download_is_forced(self, place: Path) -> None:
+        store = self.opened(place)
+        self.write(store, place, A.hash.digest, FILES[A.name])
+        with publisher_of(store).open(A, never) as sink:
             assert sink is None
-        with receive(intake, afresh=True).open(A, never) as sink:
+        with publisher_of(store, force_download=True).open(A, never) as sink:
             assert sink is not None
 
     def test_a_wrong_blob_is_replaced(self, place: Path) -> None:
-        intake = self.opened(place)
-        take_in(intake)
-        self.write(intake, place, A.hash.digest, WRONG)
-        holdings = look(intake)
-        reception = receive(intake)
-        bring(reception, A, FILES[A.name])
-        reception.publish(COMMIT, [attrs.evolve(holdings[0], held=Held.DAMAGED), *holdings[1:]], "main")
-        assert self.shown(intake, place, COMMIT.commit) == FILES
-        assert held(intake) == dict.fromkeys(FILES, Held.TRUSTED)
+        store = self.opened(place)
+        pull(store)
+        self.write(store, place, A.hash.digest, WRONG)
+        holdings = holdings_of(store)
+        publisher = publisher_of(store)
+        download(publisher, A, FILES[A.name])
+        publisher.publish(COMMIT, [attrs.evolve(holdings[0], held=Held.DAMAGED), *holdings[1:]], "main")
+        assert self.shown(store, place, COMMIT.commit) == FILES
+        assert held(store) == dict.fromkeys(FILES, Held.TRUSTED)
 
-    def test_a_second_sink_of_a_blob_waits_and_is_none_when_the_first_brought_it(self, place: Path) -> None:
-        intake = self.opened(place)
-        waited, told = threading.Event(), list[object]()
+    def test_a_second_sink_of_a_blob_waits_and_is_none_when_the_first_finished(self, place: Path) -> None:
+        store = self.opened(place)
+        waited, opened = threading.Event(), list[object]()
 
         def second() -> None:
-            def is_given_up() -> bool:
-                waited.set()  # somebody who has to wait asks this
+            def is_cancelled() -> bool:
+                waited.set()  # it is polled by a waiting sink
                 return False
 
-            with receive(intake).open(A, is_given_up) as sink:
-                told.append(sink)
+            with publisher_of(store).open(A, is_cancelled) as sink:
+                opened.append(sink)
 
         thread = threading.Thread(target=second)
-        with receive(intake).open(A, never) as sink:
+        with publisher_of(store).open(A, never) as sink:
             assert sink is not None
             thread.start()
             assert waited.wait(10)
-            assert told == []
+            assert opened == []
             sink.write(FILES[A.name])
             sink.finish()
         thread.join(10)
-        assert told == [None]
+        assert opened == [None]
 
-    def test_a_sink_that_is_given_up_is_none(self, place: Path) -> None:
-        intake = self.opened(place)
-        with receive(intake).open(A, never) as first, receive(intake).open(A, lambda: True) as second:
+    def test_a_cancelled_wait_gives_no_sink(self, place: Path) -> None:
+        store = self.opened(place)
+        with (
+            publisher_of(store).open(A, never) as first,
+            publisher_of(store).open(A, lambda: True) as second,
+        ):
             assert first is not None
             assert second is None
 

@@ -1,4 +1,4 @@
-"""What every ``SnapshotReader`` promises about the files that it opens."""
+"""The contract of ``SnapshotReader`` for the files that it opens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from mlxknife.domain.models.values.snapshot import Document, SnapshotFacts, TensorEntry, WeightFormat
 from tests.builder import json_bytes, raw_safetensors, safetensors
-from tests.contracts.readings import Opener, openers
+from tests.contracts.snapshot_readers import Opener, openers
 
 _LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 _DEEP = b"[" * 101 + b"]" * 101
@@ -39,11 +39,11 @@ def _facts(opener: Opener, place: Path, files: dict[str, bytes]) -> SnapshotFact
         (b'{"a": 1, "a": 2}', {"a": 2}),
     ],
 )
-def test_the_value_of_a_document_is_what_python_reads(opener: Opener, place: Path, data: bytes, value: object) -> None:
+def test_a_document_has_the_value_that_python_decodes(opener: Opener, place: Path, data: bytes, value: object) -> None:
     assert _facts(opener, place, {"config.json": data}).documents == {"config.json": Document(value=value)}
 
 
-def test_nan_is_a_number_of_python_and_does_not_spoil_a_config(opener: Opener, place: Path) -> None:
+def test_nan_is_accepted_in_a_config(opener: Opener, place: Path) -> None:
     facts = _facts(opener, place, {"config.json": b'{"model_type": "x", "rope": NaN}'})
     assert facts.documents["config.json"].problem is None
     assert facts.json_object("config.json")["model_type"] == "x"
@@ -70,7 +70,9 @@ def test_nan_is_a_number_of_python_and_does_not_spoil_a_config(opener: Opener, p
     ],
     ids=range(12),
 )
-def test_a_document_without_a_value_says_why(opener: Opener, place: Path, name: str, data: bytes, problem: str) -> None:
+def test_a_document_without_a_value_has_a_problem(
+    opener: Opener, place: Path, name: str, data: bytes, problem: str
+) -> None:
     assert _facts(opener, place, {name: data}).documents == {name: Document(problem=problem)}
 
 
@@ -102,7 +104,7 @@ def test_only_files_on_the_reading_list_are_opened(opener: Opener, place: Path) 
     assert (facts.documents, facts.weights) == ({}, {})
 
 
-def test_a_safetensors_head_tells_tensors_metadata_and_size(opener: Opener, place: Path) -> None:
+def test_a_safetensors_head_has_tensors_metadata_and_size(opener: Opener, place: Path) -> None:
     data = safetensors({"w": ("F16", (2, 4)), "b": ("U8", (3,))}, {"format": "mlx"})
     (head,) = _facts(opener, place, {"sub/model.safetensors": data}).weights.values()
     assert head.format is WeightFormat.SAFETENSORS
@@ -180,7 +182,7 @@ def test_a_weight_file_is_known_by_its_bytes(
         ("sub/pytorch_model-00001-of-00002.bin", bytes(64), "not a PyTorch file"),
     ],
 )
-def test_a_weight_file_that_begins_like_no_other_is_a_problem(
+def test_a_weight_file_with_the_wrong_first_bytes_is_a_problem(
     opener: Opener, place: Path, name: str, data: bytes, problem: str
 ) -> None:
     assert _facts(opener, place, {name: data}).weights[name].problem == problem

@@ -1,4 +1,4 @@
-"""What every ``SnapshotReader`` promises about files and links; ``test_snapshot_contents`` has what is in them."""
+"""The contract of ``SnapshotReader`` for files and links; contents are in ``test_snapshot_contents``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlxknife.domain.models.values.snapshot import FileState
-from tests.contracts.readings import Opened, Opener, openers
+from tests.contracts.snapshot_readers import Opened, Opener, openers
 from tests.fakes.snapshot_reader import Link, Locked, Pipe, Thing
 
 _OK, _GONE, _OUT = FileState.OK, FileState.DANGLING, FileState.ESCAPING
@@ -23,7 +23,7 @@ def _read(
     return opener(place, disk, _SNAPSHOT, bounds)
 
 
-def test_every_file_is_seen_once_with_its_size(opener: Opener, place: Path) -> None:
+def test_every_file_is_listed_once_with_its_size(opener: Opener, place: Path) -> None:
     disk = {f"{_SNAPSHOT}/{name}": bytes(size) for size, name in enumerate(["a", "b.txt", "sub/c", "sub/deep/d", ".e"])}
     facts = _read(opener, place, disk).facts()
     assert {file.name: file.size for file in facts.files} == {"a": 0, "b.txt": 1, "sub/c": 2, "sub/deep/d": 3, ".e": 4}
@@ -36,7 +36,7 @@ def test_hidden_folders_are_not_part_of_a_model(opener: Opener, place: Path) -> 
     assert _read(opener, place, disk).facts().names() == {"a"}
 
 
-def test_a_folder_that_is_not_there_is_told(opener: Opener, place: Path) -> None:
+def test_a_missing_folder_is_a_problem(opener: Opener, place: Path) -> None:
     facts = _read(opener, place, {"repo/x": b""}).facts()
     assert facts.problem
     assert facts.files == ()
@@ -85,7 +85,7 @@ def test_links_lead_to_their_bytes_and_are_known_by_the_first_hop(opener: Opener
         ("../../blobs/pipe", FileState.IRREGULAR),
     ],
 )
-def test_a_link_is_what_it_leads_to(opener: Opener, place: Path, target: str, state: FileState) -> None:
+def test_a_link_has_the_state_of_its_target(opener: Opener, place: Path, target: str, state: FileState) -> None:
     disk: dict[str, Thing] = {
         f"{_SNAPSHOT}/me": Link(target),
         "repo/blobs/one": b"1",
@@ -108,13 +108,13 @@ def test_a_chain_of_links_is_followed_to_its_end(opener: Opener, place: Path) ->
     assert facts.size_bytes() == 3
 
 
-def test_a_pipe_is_told_and_not_opened(opener: Opener, place: Path) -> None:
+def test_a_pipe_is_irregular_and_not_opened(opener: Opener, place: Path) -> None:
     facts = _read(opener, place, {f"{_SNAPSHOT}/config.json": Pipe(), f"{_SNAPSHOT}/a.safetensors": Pipe()}).facts()
     assert {file.state for file in facts.files} == {FileState.IRREGULAR}
     assert (facts.documents, facts.weights) == ({}, {})
 
 
-def test_what_escapes_or_dangles_is_not_read(opener: Opener, place: Path) -> None:
+def test_escaping_and_dangling_links_are_not_read(opener: Opener, place: Path) -> None:
     disk: dict[str, Thing] = {
         f"{_SNAPSHOT}/config.json": Link("../../../outside/config.json"),
         f"{_SNAPSHOT}/model.safetensors": Link("nothing"),
@@ -124,7 +124,7 @@ def test_what_escapes_or_dangles_is_not_read(opener: Opener, place: Path) -> Non
     assert (facts.documents, facts.weights) == ({}, {})
 
 
-def test_a_file_that_may_not_be_opened_is_told_and_hides_nothing(opener: Opener, place: Path) -> None:
+def test_a_file_that_may_not_be_opened_is_unreadable_and_hides_no_other(opener: Opener, place: Path) -> None:
     disk: dict[str, Thing] = {
         f"{_SNAPSHOT}/config.json": Locked(b"{}"),
         f"{_SNAPSHOT}/model.safetensors": Locked(b"x" * 9),
@@ -163,12 +163,12 @@ def test_a_text_is_read_up_to_the_limit(opener: Opener, place: Path) -> None:
     ],
     ids=["no UTF-8", "nearly UTF-8", "dangling", "loop", "outside", "pipe", "locked"],
 )
-def test_a_text_that_cannot_be_had_is_none(opener: Opener, place: Path, thing: Thing) -> None:
+def test_a_text_that_cannot_be_read_is_none(opener: Opener, place: Path, thing: Thing) -> None:
     disk = {f"{_SNAPSHOT}/README.md": thing, f"{_SNAPSHOT}/other": b"", "outside/README.md": b"secret"}
     assert _read(opener, place, disk).text("README.md", 1000) is None
 
 
-def test_a_wrong_byte_just_before_the_limit_is_no_character_cut_in_two(opener: Opener, place: Path) -> None:
+def test_an_invalid_byte_just_before_the_limit_is_not_a_cut_character(opener: Opener, place: Path) -> None:
     opened = _read(opener, place, {f"{_SNAPSHOT}/README.md": b"abcdef\xffgh and more"})
     assert opened.text("README.md", 9) is None
 
@@ -184,7 +184,7 @@ def test_a_text_that_is_not_in_the_folder_is_none(opener: Opener, place: Path, n
     assert opened.text(name, 10) is None
 
 
-def test_a_text_behind_a_folder_that_leads_outside_is_none(opener: Opener, place: Path) -> None:
+def test_a_text_below_a_linked_folder_outside_is_none(opener: Opener, place: Path) -> None:
     disk: dict[str, Thing] = {f"{_SNAPSHOT}/sub": Link("../../../outside"), "outside/README.md": b"secret"}
     opened = _read(opener, place, disk)
     assert opened.text("sub/README.md", 10) is None

@@ -1,4 +1,4 @@
-"""What every ``Workspaces`` promises."""
+"""The contract of ``Workspaces``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from mlxknife.adapters.workspaces.folders import SENTINEL, LocalWorkspaces
+from mlxknife.adapters.workspaces.workspaces import SENTINEL, LocalWorkspaces
 from mlxknife.domain.errors import AccessDenied, ModelNotFound, StorageError, ValidationError
 from mlxknife.ports.workspaces.workspaces import Workspaces
 from tests.contracts.permissions import forbidden
@@ -22,7 +22,7 @@ from tests.fakes.workspaces import FakeWorkspaces
 
 @attrs.frozen
 class Scene:
-    """What stands below one root; the workspace home is its folder ``home``."""
+    """The folders and files below one root; the workspace home is its folder ``home``."""
 
     folders: Mapping[str, frozenset[str]] = attrs.field(factory=dict)
     files: frozenset[str] = frozenset()
@@ -53,13 +53,13 @@ _MODELS = Scene(
 class Contract(ABC):
     @abstractmethod
     def opened(self, scene: Scene, place: Path) -> tuple[Workspaces, str]:
-        """Return workspaces over a scene, and its root."""
+        """Return workspaces over these folders, and their root."""
 
     @abstractmethod
     def denying(self, workspaces: Workspaces, root: str, path: str) -> AbstractContextManager[None]:
-        """Take away the right to look at a path."""
+        """Make a path unreadable."""
 
-    def test_there_need_not_be_a_home(self, place: Path) -> None:
+    def test_a_missing_home_has_no_workspaces(self, place: Path) -> None:
         workspaces, _ = self.opened(Scene(), place)
         assert workspaces.at_home() == ()
 
@@ -82,7 +82,7 @@ class Contract(ABC):
         assert found["managed"].origin == "org/source"
         assert found["config"].origin is None
 
-    def test_a_folder_that_may_not_be_read_is_told_rather_than_hidden(self, place: Path) -> None:
+    def test_a_folder_that_may_not_be_read_is_listed(self, place: Path) -> None:
         workspaces, root = self.opened(_MODELS, place)
         with self.denying(workspaces, root, "home/notes"):
             assert "notes" in {workspace.folder for workspace in workspaces.at_home()}
@@ -106,7 +106,7 @@ class Contract(ABC):
         workspaces, root = self.opened(_MODELS, place)
         assert workspaces.at_path("~/elsewhere/model") == workspaces.at_path(f"{root}/elsewhere/model")
 
-    def test_a_relative_path_starts_where_the_process_stands(self, place: Path) -> None:
+    def test_a_relative_path_starts_at_the_working_directory(self, place: Path) -> None:
         workspaces, root = self.opened(_MODELS, place)
         assert workspaces.at_path("./model").path == f"{root}/elsewhere/model"
         assert workspaces.at_path("../home/config").at_home
@@ -122,13 +122,13 @@ class Contract(ABC):
         with pytest.raises(StorageError):
             workspaces.at_path(f"{root}/elsewhere/config.json")
 
-    def test_a_path_that_may_not_be_looked_at_is_denied(self, place: Path) -> None:
+    def test_a_path_that_may_not_be_read_is_denied(self, place: Path) -> None:
         workspaces, root = self.opened(_MODELS, place)
         with self.denying(workspaces, root, "elsewhere/model"), pytest.raises(AccessDenied):
             workspaces.at_path(f"{root}/elsewhere/model")
 
     @pytest.mark.parametrize("path", ["./a\0b", "./\ud800", "~\ud800/x", "/\0"])
-    def test_what_can_be_no_path_is_refused(self, place: Path, path: str) -> None:
+    def test_an_invalid_path_is_refused(self, place: Path, path: str) -> None:
         workspaces, _ = self.opened(_MODELS, place)
         with pytest.raises(ValidationError):
             workspaces.at_path(path)
@@ -142,11 +142,11 @@ class Contract(ABC):
         assert not workspaces.holds_model(f"{root}/nothing")
 
     @pytest.mark.parametrize("path", ["a\0b", "\ud800", "x" * 5_000])
-    def test_what_can_be_no_path_holds_no_model(self, place: Path, path: str) -> None:
+    def test_an_invalid_path_holds_no_model(self, place: Path, path: str) -> None:
         workspaces, _ = self.opened(_MODELS, place)
         assert not workspaces.holds_model(path)
 
-    def test_a_path_that_may_not_be_looked_at_holds_no_model(self, place: Path) -> None:
+    def test_a_path_that_may_not_be_read_holds_no_model(self, place: Path) -> None:
         workspaces, root = self.opened(_MODELS, place)
         with self.denying(workspaces, root, "elsewhere/model"):
             assert not workspaces.holds_model(f"{root}/elsewhere/model")
@@ -159,7 +159,7 @@ class Contract(ABC):
         assert workspaces.size_bytes(f"{root}/elsewhere/nothing") == 0
         assert workspaces.size_bytes(f"{root}/nothing") == 0
 
-    def test_a_discarded_workspace_is_gone_and_no_other(self, place: Path) -> None:
+    def test_a_discarded_workspace_is_gone_and_the_others_stay(self, place: Path) -> None:
         workspaces, root = self.opened(_MODELS, place)
         workspaces.discard(f"{root}/home/config")
         assert {workspace.folder for workspace in workspaces.at_home()} == {"gguf", "managed", "weights"}
@@ -221,7 +221,7 @@ class TestReal(Contract):
     @pytest.mark.parametrize(
         "sentinel", [b"", b"[]", b"{", b"\xff", b'{"source_repo": 1}', b'{"source_repo": ""}', b"[" * 5_000]
     )
-    def test_a_sentinel_that_says_nothing_is_still_a_sentinel(self, place: Path, sentinel: bytes) -> None:
+    def test_a_sentinel_that_cannot_be_decoded_still_marks_a_workspace(self, place: Path, sentinel: bytes) -> None:
         workspaces, _ = self.opened(Scene(folders={"home/odd": _folder(SENTINEL)}), place)
         (place / "home/odd" / SENTINEL).write_bytes(sentinel)
         assert [(found.folder, found.origin) for found in workspaces.at_home()] == [("odd", None)]
@@ -246,7 +246,7 @@ class TestReal(Contract):
         os.mkfifo(place / "home/odd" / SENTINEL)
         assert [found.origin for found in workspaces.at_home()] == [None]
 
-    def test_a_link_goes_and_what_it_leads_to_stays(self, place: Path) -> None:
+    def test_discarding_a_link_keeps_its_target(self, place: Path) -> None:
         workspaces, root = self.opened(_MODELS, place)
         (place / "home/link").symlink_to("../elsewhere/model")
         (place / "home/config/link").symlink_to(place / "elsewhere")
@@ -256,7 +256,7 @@ class TestReal(Contract):
         assert set(os.listdir(place / "home")) == left
         assert sorted(os.listdir(place / "elsewhere/model")) == [SENTINEL, "config.json", "model.safetensors"]
 
-    def test_links_are_as_small_as_they_are(self, place: Path) -> None:
+    def test_a_link_counts_its_own_size(self, place: Path) -> None:
         workspaces, root = self.opened(_MODELS, place)
         (place / "elsewhere/large").write_bytes(bytes(10_000))
         (place / "home/config/link").symlink_to("../../elsewhere/large")
@@ -268,12 +268,12 @@ class TestReal(Contract):
         with pytest.raises(StorageError):
             workspaces.discard(f"{root}/home/vanished")
 
-    def test_a_workspace_of_the_longest_name_goes(self, place: Path) -> None:
+    def test_a_workspace_with_the_longest_name_is_removed(self, place: Path) -> None:
         workspaces, root = self.opened(Scene(folders={f"home/{'x' * 255}": _folder("config.json")}), place)
         workspaces.discard(f"{root}/home/{'x' * 255}")
         assert workspaces.at_home() == ()
 
-    def test_a_workspace_goes_whole_or_is_still_seen(self, place: Path) -> None:
+    def test_a_workspace_that_is_not_removed_completely_stays_visible(self, place: Path) -> None:
         workspaces, root = self.opened(_MODELS, place)
         (place / "home").chmod(0o777)
         (place / "home/weights").chmod(0o777)

@@ -17,7 +17,7 @@ import attrs
 import pytest
 
 from mlxknife.domain.removal.values import Leftovers
-from tests.contracts.permissions import open_place
+from tests.contracts.permissions import shared_folder
 from tests.e2e.processes import Machine
 from tests.e2e.sabotage import IS_ROOT, Order, Ran, Refusal, filled, give_away, mount, only
 from tests.e2e.test_pull_killed import CASES, MODEL, PULL, Scene, check_truth, large, scene, show, small, tree
@@ -186,7 +186,7 @@ def test_reading_is_refused(machine: Machine, capsys: pytest.CaptureFixture[str]
 @pytest.fixture
 def user() -> Iterator[Machine]:
     """Make a machine whose owner has no special rights."""
-    with open_place() as place:
+    with shared_folder() as place:
         yield Machine(place)
 
 

@@ -139,7 +139,7 @@ def test_plain_http_brings_what_the_chunk_store_cannot(site: Site, place: str | 
         ("org/gated", STRANGER, "access_denied", "Request access"),
         ("org/private", None, "download_failed", "HF_TOKEN"),
         ("org/private", STRANGER, "download_failed", "repository not found"),
-        ("org/disabled", None, "access_denied", "out of service"),
+        ("org/disabled", None, "access_denied", "disabled access"),
         ("org/nowhere", None, "download_failed", "repository not found"),
         (f"{NAME}@nowhere", None, "download_failed", "no such revision"),
         (NAME, "hf_expired", "auth_error", "HF_TOKEN"),

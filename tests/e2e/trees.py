@@ -20,7 +20,7 @@ from huggingface_hub import constants
 import mlxknife
 from mlxknife import App, Integrity
 from mlxknife.adapters.hub.hub import HuggingFaceHub
-from mlxknife.adapters.hub.retry import Patience
+from mlxknife.adapters.hub.retry import RetryPolicy
 from mlxknife.cli.main import run_command_line
 from tests.builder import chat_files, write_workspace
 from tests.e2e.processes import Machine, Outcome
@@ -110,7 +110,7 @@ class Surroundings:
 
     def app(self) -> App:
         """Open the product with a Hub that is not waited for."""
-        hub = HuggingFaceHub(self.hub.endpoint, READER, patience=Patience(2, 0.001, 0.01, 0.05))
+        hub = HuggingFaceHub(self.hub.endpoint, READER, retry=RetryPolicy(2, 0.001, 0.01, 0.05))
         settings = {"XDG_CONFIG_HOME": str(self.machine.root / "config")}
         app = mlxknife.open_app(hub_cache=self.machine.hub, workspace_home=self.machine.home, environment=settings)
         return attrs.evolve(app, open_hub=lambda: hub)

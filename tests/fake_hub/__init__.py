@@ -1,4 +1,4 @@
-"""A Hugging Face Hub on loopback that the real client works against, and that can be told to fail.
+"""A Hugging Face Hub on loopback for the real client, whose responses a test can make fail.
 
 ::
 

@@ -1,4 +1,4 @@
-"""``python -m tests.fake_hub FOLDER``: serves FOLDER/org/name/** as models until it is told to stop."""
+"""``python -m tests.fake_hub FOLDER``: serves FOLDER/org/name/** as models until SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def main() -> None:
     parser.add_argument("--one-port", action="store_true", help="redirect large files to the same port")
     options = parser.parse_args()
     stops = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stops)  # before any thread: they inherit it, and only sigwait sees them
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, stops
+    )  # before any thread: they inherit it, so that only sigwait gets the signals
     with FakeHub(port=options.port, own_cdn=not options.one_port) as hub:
         hub.repos.load(options.folder)
         sys.stdout.write(f"{hub.endpoint}\n")

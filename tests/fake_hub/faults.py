@@ -1,4 +1,4 @@
-"""Everything that can be wrong with an answer. A fault makes another reply of a reply, or leaves it alone."""
+"""Faults of responses. A fault returns a changed reply, or None where it does not apply to this reply."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.fake_hub.messages import Json, Reply, Request, Site, refusal
 
 
 class Fault(Protocol):
-    """Something that can go wrong; None says that this reply is not one it can happen to."""
+    """A fault; ``apply`` returns None for a reply that it does not apply to."""
 
     def apply(self, request: Request, reply: Reply) -> Reply | None: ...
 
@@ -25,7 +25,7 @@ def _has_body(request: Request, reply: Reply) -> bool:
     return request.method != "HEAD" and reply.status in (200, 206)
 
 
-# --- faults of a body: a redirect, an error and a HEAD do not count
+# --- faults of a body; they do not apply to redirects, errors and HEAD
 
 
 @attrs.frozen
@@ -41,7 +41,7 @@ class Cut:
 
 @attrs.frozen
 class Flip:
-    """The byte at a place of the whole file is wrong (counted from the end where negative); the length is right."""
+    """One byte of the file is wrong (a negative position counts from the end); the length is right."""
 
     at: int
 
@@ -54,7 +54,7 @@ class Flip:
 
 @attrs.frozen
 class WrongLength:
-    """``Content-Length`` says more (or less, where negative) than is sent."""
+    """``Content-Length`` is larger (or smaller, where negative) than the body."""
 
     by: int
 
@@ -65,7 +65,7 @@ class WrongLength:
 
 @attrs.frozen
 class Slow:
-    """The body comes at this rate."""
+    """The body is sent at this rate."""
 
     bytes_per_second: float
 
@@ -75,7 +75,7 @@ class Slow:
 
 @attrs.frozen
 class Stall:
-    """After so many bytes of the body nothing more comes, until the Hub closes."""
+    """After so many bytes of the body nothing more is sent until the Hub closes."""
 
     after: int
 
@@ -104,21 +104,21 @@ class Gzip:
             return None
         whole = b"".join(reply.content.chunks(0, reply.content.size))
         headers = {name: value for name, value in reply.headers.items() if name != "Content-Range"}
-        packed = Reply(200, headers, Bytes(gzip.compress(whole)))
-        return packed.with_headers(Content_Encoding="gzip", ETag="W/" + headers.get("ETag", '""'))
+        compressed = Reply(200, headers, Bytes(gzip.compress(whole)))
+        return compressed.with_headers(Content_Encoding="gzip", ETag="W/" + headers.get("ETag", '""'))
 
 
-# --- faults of any answer
+# --- faults of any response
 
 
 @attrs.frozen
 class Status:
-    """An error instead of the answer."""
+    """An error instead of the response."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(factory=dict)
     code: str | None = None
-    message: str = "The fake Hub was told to fail"
+    message: str = "The fake Hub fails on purpose"
 
     def apply(self, _request: Request, reply: Reply) -> Reply | None:
         error = refusal(self.status, self.code, self.message)
@@ -133,7 +133,7 @@ def rate_limited(retry_after: int = 0) -> Status:
 
 @attrs.frozen
 class Delay:
-    """Nothing comes for a while, not even headers."""
+    """Nothing is sent for a while, not even headers."""
 
     seconds: float
 
@@ -142,13 +142,13 @@ class Delay:
 
 
 def hang() -> Delay:
-    """Return the fault that no answer ever comes."""
+    """Return the fault that no response is ever sent."""
     return Delay(float("inf"))
 
 
 @attrs.frozen
 class Headers:
-    """Headers say something else; None takes one away."""
+    """Changed headers; None removes one."""
 
     changes: Mapping[str, str | None]
 
@@ -162,15 +162,15 @@ class Headers:
 
 @attrs.frozen
 class Redirect:
-    """The answer is elsewhere: at another host, or (without a place) at this very address, for ever."""
+    """A redirect to another host, or (without ``to``) to the same URL, in an endless loop."""
 
     to: str | None = None
     status: int = 302
 
     def apply(self, request: Request, reply: Reply) -> Reply | None:
         kept = {name: value for name, value in reply.headers.items() if name.startswith(("X-", "ETag"))}
-        elsewhere = Reply(self.status, {**kept, "Location": self.to or request.target}, replaced=True)
-        return None if reply.replaced else elsewhere
+        redirect = Reply(self.status, {**kept, "Location": self.to or request.target}, replaced=True)
+        return None if reply.replaced else redirect
 
 
 @attrs.frozen
@@ -192,7 +192,7 @@ def web_page() -> Body:
 
 @attrs.frozen
 class EditJson:
-    """An answer of the API says something else; an edit that changes nothing does not count."""
+    """A changed JSON response of the API; an edit that changes nothing does not count."""
 
     edit: Callable[[Json], Json]
 
@@ -204,12 +204,12 @@ class EditJson:
         return attrs.evolve(reply, content=Bytes(after), span=None) if after != before else None
 
 
-# --- when they happen
+# --- which requests they apply to
 
 
 @attrs.define
 class Rule:
-    """A fault with the requests it happens to. ``hits`` says how often it did."""
+    """A fault and the requests that it applies to. ``hits`` counts how often it did."""
 
     fault: Fault
     path: str
@@ -219,7 +219,7 @@ class Rule:
     skip: int
     hits: int = 0
 
-    def concerns(self, request: Request) -> bool:
+    def matches(self, request: Request) -> bool:
         return (
             (self.times is None or self.hits < self.times)
             and self.method in (None, request.method)
@@ -230,7 +230,7 @@ class Rule:
 
 @attrs.define
 class Rules:
-    """The faults that are switched on, in the order in which they were."""
+    """The active faults, in the order in which they were added."""
 
     held: list[Rule] = attrs.field(factory=list)
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
@@ -241,14 +241,14 @@ class Rules:
         return rule
 
     def remove(self, rule: Rule | None) -> None:
-        """Switch one fault off, or all."""
+        """Remove one fault, or all."""
         with self._lock:
             self.held = [kept for kept in self.held if rule is not None and kept is not rule]
 
     def apply(self, request: Request, reply: Reply) -> Reply:
         with self._lock:
             for rule in self.held:
-                changed = rule.fault.apply(request, reply) if rule.concerns(request) else None
+                changed = rule.fault.apply(request, reply) if rule.matches(request) else None
                 if changed is None:
                     continue
                 if rule.skip:

@@ -1,4 +1,4 @@
-"""Lies of the API about the files of a repo, as faults. (Hostile names need none: a repo may hold any name.)"""
+"""False listings of the API as faults: other names, sizes, hashes and commits."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ HOSTILE_HASHES = ("../../escaped", "/tmp/escaped", "..", "", "x" * 300, "nul\0by
 
 
 def renamed(old: str, new: str) -> EditJson:
-    """Return the lie that a file has another name."""
+    """Return the fault that lists a file under another name."""
     return _for_file(old, lambda entry: {key: new if key in ("path", "rfilename") else entry[key] for key in entry})
 
 
 def resized(name: str, size: int) -> EditJson:
-    """Return the lie that a file has another size."""
+    """Return the fault that lists a file with another size."""
     return _for_file(name, lambda entry: entry | {"size": size} | _large(entry, {"size": size}))
 
 
 def rehashed(name: str, digest: str) -> EditJson:
-    """Return the lie that a file has another hash."""
+    """Return the fault that lists a file with another hash."""
 
     def change(entry: dict[str, Json]) -> dict[str, Json]:
         hashes: dict[str, Json] = {key: digest for key in ("oid", "blobId") if key in entry}
@@ -54,7 +54,7 @@ def rehashed(name: str, digest: str) -> EditJson:
 
 
 def recommitted(commit: str) -> EditJson:
-    """Return the lie that the revision is another commit."""
+    """Return the fault that names another commit for the revision."""
     return EditJson(lambda value: value | {"sha": commit} if isinstance(value, dict) and "sha" in value else value)
 
 

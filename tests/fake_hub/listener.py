@@ -1,4 +1,4 @@
-"""Listens on loopback, and writes replies to sockets just as right or as wrong as they are."""
+"""Listens on loopback and writes replies to sockets, faults included."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.fake_hub.messages import Reply, Request, Site
 HOST = "127.0.0.1"
 
 _PIECE = 256 << 10
-_TICKS = 20  # a slow body comes in so many pieces a second
+_TICKS = 20  # a slow body is sent in so many chunks a second
 
 
 @attrs.frozen
 class Service:
-    """What the listeners of one Hub share."""
+    """The state that the listeners of one Hub share."""
 
     answer: Callable[[Request], Reply]
     log: Log
@@ -37,13 +37,13 @@ class Service:
     ids: Iterator[int] = attrs.field(factory=itertools.count)
 
     def wait(self, seconds: float) -> None:
-        """Wait, but not longer than the Hub lives."""
+        """Wait; closing the Hub ends the wait."""
         if seconds > 0 and self.closing.wait(None if math.isinf(seconds) else seconds):
             raise ConnectionAbortedError
 
 
 class Listener(ThreadingHTTPServer):
-    """One port, a thread for each connection, and an end to all of them."""
+    """One port with a thread for each connection; ``stop`` ends all of them."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -62,7 +62,7 @@ class Listener(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_address[1]}"
 
     def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)  # HTTPServer looks the host's name up, which may take seconds
+        socketserver.TCPServer.server_bind(self)  # HTTPServer resolves the host's name, which can take seconds
         self.server_name, self.server_port = HOST, int(self.server_address[1])
 
     def start(self) -> None:
@@ -99,7 +99,7 @@ class Listener(ThreadingHTTPServer):
                 self._workers.discard(threading.current_thread())
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in the base class
-        if not isinstance(sys.exception(), ConnectionError):  # clients go away, and tests kill them
+        if not isinstance(sys.exception(), ConnectionError):  # clients disconnect, and tests kill them
             super().handle_error(request, client_address)
 
 
@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.number = next(self.server.service.ids)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
-        """Say nothing: the log is for that."""
+        """Write nothing to stderr: ``Log`` records the requests."""
 
     def _serve(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = _serve  # noqa: N815 - as in the base class
 
     def _transmit(self, request: Request, reply: Reply, seen: Seen) -> bool:
-        """Send a reply; return whether the connection is good for another."""
+        """Send a reply; return whether the connection can be reused."""
         service = self.server.service
         service.wait(reply.delay)
         declared = reply.headers.get("Content-Length", str(reply.length))
@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         return seen.finished and declared == str(reply.length)
 
     def _send(self, piece: memoryview, seen: Seen) -> None:
-        """Send all of it; what goes out is in the log before the client has it, and out again if it could not go."""
+        """Send a chunk. It is counted before the client has it, and subtracted again where it could not be sent."""
         log = self.server.service.log
         log.count(seen, len(piece))
         while piece:
@@ -165,7 +165,7 @@ def _head(reply: Reply) -> bytes:
 
 
 def _pieces(reply: Reply, size: int) -> Iterator[memoryview]:
-    """Cut a body into what is sent at once, with its wrong bytes, up to where it ends early."""
+    """Yield the chunks of a body, with its wrong bytes, up to where it is cut."""
     if reply.bytes_per_second:
         size = max(1, min(size, int(reply.bytes_per_second / _TICKS)))
     ends = [end for end in (reply.length, reply.cut_after, reply.hang_after) if end is not None]

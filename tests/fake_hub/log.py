@@ -1,4 +1,4 @@
-"""What the server was asked and what it sent, for tests to read as state."""
+"""The requests that the server received and the bytes that it sent, for tests to read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fake_hub.messages import Request, Site
 
 @attrs.define
 class Seen:
-    """A request; what was sent for it grows while it is sent."""
+    """A request and its response; ``bytes_sent`` grows while it is sent."""
 
     method: str
     path: str
@@ -26,9 +26,9 @@ class Seen:
     """A number that requests over one connection share."""
     status: int = 0
     bytes_sent: int = 0
-    """Bytes of the body that were handed to the operating system, and those that are being handed to it now."""
+    """Bytes of the body that were given to the operating system, or are being given to it now."""
     length: int = -1
-    """Bytes of the whole body; not known before an answer begins."""
+    """Bytes of the whole body; -1 before the response begins."""
 
     @property
     def finished(self) -> bool:
@@ -46,7 +46,7 @@ class Seen:
 
 @attrs.define
 class Log:
-    """Every request since the start or the last reset, in the order in which they came."""
+    """Every request since the start or the last reset, in order."""
 
     _seen: list[Seen] = attrs.field(factory=list)
     _changed: threading.Condition = attrs.field(factory=threading.Condition)

@@ -1,4 +1,4 @@
-"""What goes over the wire, before it is written to a socket."""
+"""Requests and replies, before they are written to a socket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 @attrs.frozen
 class Request:
-    """What a client asked for, as it came: the target is still quoted."""
+    """A request as received: the target is still quoted."""
 
     method: str
     target: str
@@ -56,23 +56,23 @@ class Request:
 
 @attrs.frozen
 class Reply:
-    """What the server answers; faults make another reply of it."""
+    """A response of the server, which faults can change."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(factory=dict)
-    """``Content-Length`` is that of the span unless it stands here."""
+    """``Content-Length`` is that of the span unless it is set here."""
     content: Content = attrs.field(factory=lambda: Bytes(b""))
     span: tuple[int, int] | None = None
     """The part of the content to send; None is all of it."""
     flips: tuple[int, ...] = ()
-    """Places in the content at which every bit is wrong."""
+    """Positions in the content at which every bit is flipped."""
     cut_after: int | None = None
     reset: bool = False
     """Whether a cut is a reset rather than an orderly end."""
     hang_after: int | None = None
     delay: float = 0.0
     replaced: bool = False
-    """Whether a fault put this reply in the place of the right one: another such fault waits for its turn."""
+    """Whether a fault replaced the right reply; another such fault does not apply then."""
     bytes_per_second: float | None = None
 
     @property
@@ -88,7 +88,7 @@ class Reply:
         return self.stop - self.start
 
     def with_headers(self, **headers: str) -> Reply:
-        """Return it with headers; underscores in the names stand for dashes."""
+        """Return the reply with more headers; underscores in the names become dashes."""
         return attrs.evolve(
             self, headers={**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
         )
@@ -102,20 +102,20 @@ def json_reply(value: Json, status: int = 200) -> Reply:
 
 
 def refusal(status: int, code: str | None, message: str) -> Reply:
-    """Return an error as the Hub words it: for machines in two headers, for people in the body."""
+    """Return an error in the Hub's form: two headers for programs, a JSON body for people."""
     reply = json_reply({"error": message}, status)
     named = {"X-Error-Code": code} if code else {}
     return attrs.evolve(reply, headers={**reply.headers, **named, "X-Error-Message": message})
 
 
 def ranged(request: Request, reply: Reply) -> Reply:
-    """Return the part of a file that a ``Range`` header asks for."""
-    wanted = _ONE_RANGE.fullmatch(request.headers.get("range", ""))
+    """Return the part of a file that the ``Range`` header requests."""
+    requested = _ONE_RANGE.fullmatch(request.headers.get("range", ""))
     unchanged = request.headers.get("if-range", reply.headers.get("ETag")) == reply.headers.get("ETag")
-    if wanted is None or wanted[0] == "bytes=-" or not unchanged:
+    if requested is None or requested[0] == "bytes=-" or not unchanged:
         return reply
     size = reply.content.size
-    first, last = wanted.groups()
+    first, last = requested.groups()
     start = int(first) if first else max(0, size - int(last))
     stop = min(size, int(last) + 1) if first and last else size
     if start >= size or stop <= start:

@@ -1,4 +1,4 @@
-"""What the Hub holds: repos with commits, branches and tags."""
+"""The repos of the Hub, with commits, branches and tags."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Repo:
     tags: dict[str, str] = attrs.field(factory=dict)
 
     def at(self, revision: str) -> Commit | None:
-        """Return the commit that a branch, a tag, a full ref or a commit hash means."""
+        """Return the commit that a branch, a tag, a full ref or a commit hash names."""
         short = revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
         found = self.branches.get(short) or self.tags.get(short) or revision
         return self.commits.get(found)
@@ -59,7 +59,7 @@ class Repo:
 
 @attrs.define
 class Repos:
-    """All repos of a Hub by name, and where renamed ones went."""
+    """All repos of a Hub by name, and the new names of renamed ones."""
 
     held: dict[str, Repo] = attrs.field(factory=dict)
     moved: dict[str, str] = attrs.field(factory=dict)
@@ -75,7 +75,7 @@ class Repos:
         self.moved[old] = new
 
     def load(self, folder: str) -> list[str]:
-        """Take every ``org/name`` of a folder as a repo with one commit."""
+        """Add every ``org/name`` of a folder as a repo with one commit."""
         names = [
             f"{org}/{name}"
             for org in sorted(os.listdir(folder))

@@ -1,4 +1,4 @@
-"""The routes that huggingface_hub uses for models, answered as the Hub answers them."""
+"""The routes that huggingface_hub uses for models, with the Hub's responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fake_hub.messages import Json, Reply, Request, json_reply, ranged, re
 from tests.fake_hub.repos import Commit, Repo, Repos
 
 READER = "hf_reader"
-"""The token that opens private and gated repos."""
+"""The token of a user with access to private and gated repos."""
 STRANGER = "hf_stranger"
 """The token of a user who has access to nothing."""
 
@@ -29,7 +29,7 @@ _CDN = re.compile(rf"/cdn/{_NAME}/(?P<revision>[0-9a-f]{{40}})/(?P<path>.+)")
 
 
 class Refused(Exception):
-    """The answer is an error or a redirect."""
+    """The response is an error or a redirect."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.status)
@@ -38,7 +38,7 @@ class Refused(Exception):
 
 @attrs.define
 class Router:
-    """Answers requests from what the repos hold now."""
+    """Answers requests from the repos."""
 
     repos: Repos
     hub: str
@@ -48,7 +48,7 @@ class Router:
     resolve_cache: bool = False
 
     def answer(self, request: Request) -> Reply:
-        """Return the reply of a Hub that works."""
+        """Return the reply without faults."""
         try:
             return self._route(request)
         except Refused as refused:
@@ -57,7 +57,7 @@ class Router:
     def _route(self, request: Request) -> Reply:
         if found := _CDN.fullmatch(request.raw_path):
             return self._cdn(request, found)
-        if request.path == "/api/agent-harnesses":  # the client asks once a day, before its first request
+        if request.path == "/api/agent-harnesses":  # the client sends this once a day, before its first request
             return json_reply({"standardEnvVars": [], "harnesses": {}})
         if request.site == "hub":
             if found := _RESOLVE_CACHE.fullmatch(request.raw_path):
@@ -68,7 +68,7 @@ class Router:
                 return self._api(request, found)
         return refusal(404, None, "Sorry, we can't find the page you are looking for.")
 
-    # --- who may see what
+    # --- access
 
     def _repo(self, request: Request, name: str) -> Repo:
         if request.token not in (None, READER, STRANGER):
@@ -78,7 +78,7 @@ class Router:
             raise Refused(Reply(307, {"Location": target}))
         repo = self.repos.held.get(name)
         if repo is None or (repo.private and request.token != READER):
-            # An anonymous caller is told 401 even where there is nothing, so that private names do not show.
+            # An anonymous client gets 401 also for a missing repo, so that private names are not revealed.
             raise Refused(refusal(401 if request.token is None else 404, "RepoNotFound", "Repository not found"))
         if repo.disabled:
             raise Refused(refusal(403, None, "Access to this resource is disabled."))
@@ -133,7 +133,7 @@ class Router:
             denied = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"
             return Reply(403, {"Content-Type": "application/xml"}, Bytes(denied))
         headers = {"Content-Type": "binary/octet-stream", "ETag": f'"{file.etag}"', "Accept-Ranges": "bytes"}
-        if self.cdn == self.hub:  # the client takes it for the Hub then, and asks it for what the Hub knows
+        if self.cdn == self.hub:  # the client then treats it as the Hub, and expects its headers
             headers["X-Repo-Commit"] = commit.hash
         return ranged(request, Reply(200, headers, file.content))
 
@@ -148,8 +148,8 @@ class Router:
         if kind == "tree":
             return self._tree(request, repo, commit, unquote(found["path"] or ""))
         if kind == "paths-info":
-            wanted = parse_qs(request.body.decode()).get("paths", [])
-            return json_reply([entry for entry in _entries(repo, commit) if entry["path"] in wanted])
+            paths = parse_qs(request.body.decode()).get("paths", [])
+            return json_reply([entry for entry in _entries(repo, commit) if entry["path"] in paths])
         return json_reply(_info(request, repo, commit))
 
     def _tree(self, request: Request, repo: Repo, commit: Commit, folder: str) -> Reply:

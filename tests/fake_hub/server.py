@@ -20,7 +20,7 @@ class FakeHub:
     """A Hub on loopback: ``with FakeHub() as hub``, then ``HF_ENDPOINT=hub.endpoint`` for a real client.
 
     Large files are redirected to another port, as the Hub redirects them to another host (``own_cdn=False``: to the
-    same port). ``send_buffer`` bounds what the operating system takes before the client reads it, where a test counts.
+    same port). ``send_buffer`` limits what the operating system buffers, for tests that count bytes.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class FakeHub:
         gated: Gated = False,
         private: bool = False,
     ) -> str:
-        """Commit exactly these files to a branch of a repo, which is made where there is none; return the hash."""
+        """Commit exactly these files to a branch of a repo, created where it is missing; return the hash."""
         repo = self.repos.make(name)
         repo.gated = gated or repo.gated
         repo.private = private or repo.private
@@ -110,14 +110,14 @@ class FakeHub:
         times: int | None = None,
         skip: int = 0,
     ) -> Rule:
-        """Switch a fault on for requests whose unquoted path fits the pattern (its ``*`` spans slashes)."""
+        """Add a fault for requests whose unquoted path matches the pattern (its ``*`` matches slashes)."""
         return self.rules.add(Rule(fault, path, method, site, times, skip))
 
     def heal(self, rule: Rule | None = None) -> None:
-        """Switch a fault off, or all."""
+        """Remove a fault, or all."""
         self.rules.remove(rule)
 
-    # --- what happened
+    # --- the log
 
     def requests(self, method: str | None = None, path_part: str = "") -> list[Seen]:
         return self.log.requests(method, path_part)
@@ -126,15 +126,15 @@ class FakeHub:
         return sum(seen.bytes_sent for seen in self.requests(path_part=path_part))
 
     def reset(self) -> None:
-        """Forget the requests; faults and repos stay."""
+        """Clear the log; faults and repos stay."""
         self.log.reset()
 
     def wait_until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
-        """Wait for something that requests bring about, such as ``lambda: hub.bytes_sent() > 1000``."""
+        """Wait for a condition on the log, such as ``lambda: hub.bytes_sent() > 1000``."""
         if not self.log.wait_until(condition, seconds):
             msg = f"not within {seconds} s"
             raise TimeoutError(msg)
 
     def answer(self, request: Request) -> Reply:
-        """Return what the Hub says to a request, faults included."""
+        """Return the reply to a request, faults included."""
         return self.rules.apply(request, self.router.answer(request))

@@ -12,7 +12,7 @@ from mlxknife.domain.models.values.hashes import HashForm, HashJob, HashOutcome
 
 @attrs.frozen
 class FakeHasher:
-    """Fulfils ``ports.hasher``; ``files`` are contents by location and name, None for what cannot be read."""
+    """Implements ``Hasher``; ``files`` are contents by location and name, None for a file that cannot be read."""
 
     files: Mapping[tuple[str, str], bytes | None]
 

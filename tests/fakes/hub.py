@@ -23,17 +23,17 @@ from mlxknife.ports.store.sinks import Sink, Sinks
 from tests.builder import git_sha1, sha256
 from tests.fake_hub import LFS_SUFFIXES, READER, STRANGER
 
-_PIECE = 7
+_CHUNK = 7
 _TRIES = 5
 
 
 class Flaw(Enum):
-    """What can go wrong with one answer."""
+    """A fault of one response."""
 
     CUT = "it ends after two bytes"
     FLIPPED = "its last byte is wrong"
-    WHOLE = "it is the whole file whatever part was asked for"
-    REFUSED = "it is a refusal"
+    WHOLE = "it is the whole file instead of the requested part"
+    REFUSED = "it is an error"
 
 
 @attrs.define
@@ -49,25 +49,25 @@ class RemoteRepo:
 
 
 @attrs.define
-class RemoteShelf:
-    """Fulfils ``ports.hub``."""
+class InMemoryHub:
+    """Implements ``Hub``."""
 
     repos: dict[str, RemoteRepo] = attrs.field(factory=lambda: defaultdict(RemoteRepo))
     token: str | None = None
     is_offline: bool = False
     is_silent: bool = False
-    """Whether nobody answers."""
+    """Whether no request is answered."""
     flaws: dict[str, list[Flaw]] = attrs.field(factory=lambda: defaultdict(list))
-    """What goes wrong next, by file."""
-    asked: dict[str, list[int]] = attrs.field(factory=lambda: defaultdict(list))
-    """From which bytes on files were asked for, by name."""
+    """The faults of the next responses, by file."""
+    requested: dict[str, list[int]] = attrs.field(factory=lambda: defaultdict(list))
+    """The start positions of the requests for each file."""
 
     def add(self, name: str, files: Mapping[str, bytes], ref: str = "main") -> str:
         """Commit exactly these files; return the commit."""
         repo = self.repos[name]
         listed = tuple(_remote_file(file, files[file]) for file in sorted(files))
-        told = f"{name} {listed} {repo.refs.get(ref)}"
-        commit = hashlib.sha1(told.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+        identity = f"{name} {listed} {repo.refs.get(ref)}"
+        commit = hashlib.sha1(identity.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
         repo.commits[commit] = RemoteCommit(name, commit, listed)
         repo.contents |= {(commit, file): data for file, data in files.items()}
         repo.refs[ref] = commit
@@ -82,19 +82,19 @@ class RemoteShelf:
         return commit
 
     def fetch(self, commit: RemoteCommit, files: Sequence[RemoteFile], sinks: Sinks) -> None:
-        self._answer()
+        self._check_access()
         for file in files:
             with sinks.open(file, lambda: False) as sink:
                 if sink is not None:
-                    self._bring(commit, file, sink)
+                    self._download(commit, file, sink)
 
-    def _bring(self, commit: RemoteCommit, file: RemoteFile, sink: Sink) -> None:
+    def _download(self, commit: RemoteCommit, file: RemoteFile, sink: Sink) -> None:
         wrong = failures = 0
         while True:
             try:
                 before = sink.position
-                for piece in self._pieces(commit, file, sink):
-                    sink.write(piece)
+                for chunk in self._chunks(commit, file, sink):
+                    sink.write(chunk)
                 if sink.position == file.size:
                     sink.finish()
                     return
@@ -108,7 +108,7 @@ class RemoteShelf:
                 msg = f"{file.name} breaks off"
                 raise NetworkError(msg)
 
-    def _pieces(self, commit: RemoteCommit, file: RemoteFile, sink: Sink) -> Iterator[bytes]:
+    def _chunks(self, commit: RemoteCommit, file: RemoteFile, sink: Sink) -> Iterator[bytes]:
         if sink.position == file.size:
             return
         repo = self._repo(commit.name)
@@ -116,39 +116,39 @@ class RemoteShelf:
             msg = f"{commit.name} is gated"
             raise HubAccessDenied(msg)
         data = repo.contents.get((commit.commit, file.name))
-        self.asked[file.name].append(sink.position)
+        self.requested[file.name].append(sink.position)
         flaw = self.flaws[file.name].pop(0) if self.flaws[file.name] else None
         if flaw is Flaw.REFUSED or data is None:
-            msg = f"{file.name} is not to be had"
+            msg = f"{file.name} cannot be downloaded"
             raise DownloadFailed(msg)
         if flaw is Flaw.WHOLE:
             sink.restart()
         if flaw is Flaw.FLIPPED:
             data = data[:-1] + bytes([data[-1] ^ 0xFF])
         end = sink.position + 2 if flaw is Flaw.CUT else len(data)
-        for at in range(sink.position, end, _PIECE):
-            yield data[at : min(end, at + _PIECE)]
+        for at in range(sink.position, end, _CHUNK):
+            yield data[at : min(end, at + _CHUNK)]
 
     def _repo(self, name: str) -> RemoteRepo:
-        self._answer()
+        self._check_access()
         repo = self.repos.get(name)
         if repo is None or (repo.is_private and self.token != READER):
             msg = f"There is no {name}"
             raise DownloadFailed(msg)
         if repo.is_disabled:
-            msg = f"{name} is out of service"
+            msg = f"{name} is disabled"
             raise HubAccessDenied(msg)
         return repo
 
-    def _answer(self) -> None:
+    def _check_access(self) -> None:
         if self.is_offline:
             msg = "Offline"
             raise HubOffline(msg)
         if self.is_silent:
-            msg = "Nobody answers"
+            msg = "No answer"
             raise NetworkError(msg)
         if self.token not in (None, READER, STRANGER):
-            msg = "Who are you?"
+            msg = "The token is not accepted"
             raise HubAuthError(msg)
 
 

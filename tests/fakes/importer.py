@@ -1,4 +1,4 @@
-"""An importer that only notes what it is asked for."""
+"""An importer that records its arguments."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from mlxknife.domain.errors import ValidationError
 
 @attrs.define
 class FakeImporter:
-    """Fulfils ``ports.importer``: a file that begins with ``GGUF`` becomes a config and weights, as they are."""
+    """Implements ``Importer``: a file that begins with ``GGUF`` becomes a config and its unchanged bytes as weights."""
 
-    manners: list[Mapping[str, float]] = attrs.field(factory=list)
-    """What was said of how the models are to answer."""
+    generation_configs: list[Mapping[str, float]] = attrs.field(factory=list)
+    """The generation_config of every call."""
 
-    def import_gguf(self, source: str, destination: str, manner: Mapping[str, float] = MappingProxyType({})) -> None:
-        self.manners.append(manner)
+    def import_gguf(
+        self, source: str, destination: str, generation_config: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
+        self.generation_configs.append(generation_config)
         with open(source, "rb") as file:
             data = file.read()
         if not data.startswith(b"GGUF"):

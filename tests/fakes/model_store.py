@@ -1,4 +1,4 @@
-"""A cache in memory."""
+"""A model store in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COMMIT = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]*")
 
 @attrs.define
 class FakeStore:
-    """Fulfils ``ports.model_store``; ``failure`` is what listing the cache meets."""
+    """Implements ``ModelStore``; ``failure`` is raised by ``folders``."""
 
     failure: StorageError | None = None
     _repos: dict[str, CachedRepo] = attrs.field(factory=dict, init=False)
@@ -57,7 +57,7 @@ class FakeStore:
         )
 
     def record(self, folder: str, commit: str, sizes: Mapping[str, int]) -> None:
-        """Keep the sizes that the Hub gave for a commit."""
+        """Record the sizes of the files of a commit."""
         self._manifests[f"{folder}/{commit}"] = {name: RecordedFile(size) for name, size in sizes.items()}
 
     def folders(self) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ class FakeStore:
         return tuple(self._repos)
 
     def repo(self, folder: str) -> CachedRepo:
-        return self._repos.get(folder) or CachedRepo(folder=folder, modified=0.0, problem="model folder went away")
+        return self._repos.get(folder) or CachedRepo(folder=folder, modified=0.0, problem="model folder vanished")
 
     def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, RecordedFile] | None:
         return self._manifests.get(snapshot.location.token)

@@ -29,21 +29,21 @@ _GGUF_HEADER = 24
 
 @attrs.frozen
 class Link:
-    """A symbolic link; ``{root}`` in the target stands for the root of the disk."""
+    """A symbolic link; ``{root}`` in the target is the root of the disk."""
 
     target: str
 
 
 @attrs.frozen
 class Locked:
-    """A file that may be seen but not opened."""
+    """A file that may not be opened."""
 
     data: bytes
 
 
 @attrs.frozen
 class Pipe:
-    """Something that is no regular file and would block whoever opens it."""
+    """A pipe, which would block a reader that opens it."""
 
 
 Thing = bytes | Link | Locked | Pipe
@@ -52,12 +52,12 @@ Disk = Mapping[str, Thing]
 
 @attrs.frozen
 class FakeReader:
-    """Fulfils ``ports.snapshot_reader`` over a disk of absolute paths."""
+    """Implements ``SnapshotReader`` over a disk of absolute paths."""
 
     disk: Disk
     locked_folders: frozenset[str] = frozenset()
 
-    def read(self, location: Location, wanted: ReadingList) -> SnapshotFacts:
+    def read(self, location: Location, reading_list: ReadingList) -> SnapshotFacts:
         root = location.token
         if root in self.locked_folders or not any(path.startswith(f"{root}/") for path in self.disk):
             return SnapshotFacts(problem="folder cannot be read")
@@ -66,17 +66,19 @@ class FakeReader:
         weights: dict[str, WeightHead] = {}
         for name in self._names(root):
             fact, data = self._follow(location, name)
-            opens = name in wanted.parse | wanted.check or name.endswith(wanted.parse_suffixes + wanted.weight_suffixes)
+            opens = name in reading_list.parse | reading_list.check or name.endswith(
+                reading_list.parse_suffixes + reading_list.weight_suffixes
+            )
             if opens and isinstance(data, Locked):
                 fact = attrs.evolve(fact, state=FileState.UNREADABLE)
             files.append(fact)
             if not isinstance(data, bytes):
                 continue
-            if name in wanted.parse or name.endswith(wanted.parse_suffixes):
+            if name in reading_list.parse or name.endswith(reading_list.parse_suffixes):
                 documents[name] = _document(data, keep=True)
-            elif name in wanted.check:
+            elif name in reading_list.check:
                 documents[name] = _document(data, keep=False)
-            elif name.endswith(wanted.weight_suffixes):
+            elif name.endswith(reading_list.weight_suffixes):
                 weights[name] = _head(name, data)
         locked = any(folder.startswith(f"{root}/") for folder in self.locked_folders)
         return SnapshotFacts(tuple(files), documents, weights, "a folder cannot be read" if locked else None)

@@ -15,13 +15,13 @@ from mlxknife.ports.system.progress import Progress
 
 @attrs.define
 class FakeStarters:
-    """Fulfils ``ports.starters``; ``packages`` are the members of the packages there are, by requirement."""
+    """Implements ``StarterSource``; ``packages`` are the members of each package, by requirement."""
 
     packages: Mapping[str, Mapping[str, bytes]] = attrs.field(factory=dict)
     refusal: KnifeError | None = None
-    """What is raised instead of an answer."""
+    """The error that every download raises."""
     kept: bool = False
-    """Whether an earlier run kept the package, so that nobody is asked."""
+    """Whether an earlier run kept the package, so that it is not downloaded."""
     is_offline: bool = False
     fetched: list[str] = attrs.field(factory=list)
 
@@ -47,7 +47,7 @@ class FakeStarters:
 
     def _ask(self) -> None:
         if self.is_offline:
-            msg = "Nobody is to be asked"
+            msg = "Offline mode is on"
             raise HubOffline(msg)
         if self.refusal is not None:
             raise self.refusal

@@ -16,7 +16,7 @@ _WEIGHTS = (".safetensors", ".gguf", ".bin", ".npz")
 
 @attrs.define
 class FakeWorkspaces:
-    """Fulfils ``ports.workspaces``. ``folders`` maps absolute paths to file names, ``files`` are what is no folder."""
+    """Implements ``Workspaces``. ``folders`` maps absolute paths to file names, ``files`` are paths of files."""
 
     home: str = "/home/models"
     folders: Mapping[str, frozenset[str]] = attrs.field(factory=dict)

@@ -13,7 +13,7 @@ import safetensors
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from mlxknife.adapters.folder.reader import FolderReader
+from mlxknife.adapters.folder.snapshot_reader import FolderReader
 from mlxknife.domain.integrity.rules import safetensors as rule
 from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.snapshot import Location, WeightFormat

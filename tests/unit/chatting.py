@@ -13,9 +13,9 @@ from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
 from mlxknife.domain.names.services import Finder
 from tests.builder import Files, chat_files
 from tests.fakes.engine import FakeEngine, FakeModel
+from tests.fakes.hash_stamps import FakeHashStamps
 from tests.fakes.hasher import FakeHasher
 from tests.fakes.model_store import FakeStore
-from tests.fakes.proofs import FakeProofs
 from tests.fakes.runtime_inventory import FakeInventory
 from tests.fakes.snapshot_reader import FakeReader
 from tests.fakes.system import FakeSystem
@@ -52,7 +52,7 @@ def chat(
         Finder(store, workspaces),
         Inspector(FakeReader(disk)),
         FakeInventory(runtime),
-        Verifier(FakeHasher({}), FakeProofs()),
+        Verifier(FakeHasher({}), FakeHashStamps()),
     )
     return Chat(catalog, engine, FakeTemplates(), system or FakeSystem())
 

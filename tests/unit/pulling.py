@@ -8,9 +8,9 @@ from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.names.services import Finder
 from mlxknife.domain.transfer.services.puller import Puller
 from mlxknife.domain.transfer.values import PullPlan, PullRequest
+from tests.fakes.download_store import FakeDownloadStore, blobs_of
 from tests.fakes.hasher import FakeHasher
-from tests.fakes.hub import RemoteShelf
-from tests.fakes.intake import FakeIntake, blobs_of
+from tests.fakes.hub import InMemoryHub
 from tests.fakes.snapshot_reader import FakeReader
 from tests.fakes.workspaces import FakeWorkspaces
 
@@ -24,14 +24,20 @@ MORE = FILES | {"config.json": b"{ }", "new.txt": b"new"}
 class Bench:
     """A puller over a Hub and a cache in memory."""
 
-    hub: RemoteShelf = attrs.field(factory=RemoteShelf)
-    intake: FakeIntake = attrs.field(factory=FakeIntake)
+    hub: InMemoryHub = attrs.field(factory=InMemoryHub)
+    download_store: FakeDownloadStore = attrs.field(factory=FakeDownloadStore)
     disk: dict[str, bytes] = attrs.field(factory=dict)
 
     @property
     def puller(self) -> Puller:
-        finder = Finder(self.intake.store, FakeWorkspaces())
-        return Puller(finder, Inspector(FakeReader(self.disk)), self.hub, self.intake, FakeHasher(self.intake.disk))
+        finder = Finder(self.download_store.store, FakeWorkspaces())
+        return Puller(
+            finder,
+            Inspector(FakeReader(self.disk)),
+            self.hub,
+            self.download_store,
+            FakeHasher(self.download_store.disk),
+        )
 
     def pull(self, spec: str = NAME, request: PullRequest | None = None) -> PullPlan:
         plan = self.puller.plan(spec, request or PullRequest())
@@ -40,12 +46,12 @@ class Bench:
 
     def shown(self, commit: str, folder: str = FOLDER) -> dict[str, bytes | None]:
         """Return what the files of a snapshot lead to."""
-        links = self.intake.snapshots[folder].get(commit, {})
-        return {name: self.intake.disk.get((blobs_of(folder), blob)) for name, blob in links.items()}
+        links = self.download_store.snapshots[folder].get(commit, {})
+        return {name: self.download_store.disk.get((blobs_of(folder), blob)) for name, blob in links.items()}
 
     def forget_proofs(self) -> None:
-        for (location, blob), data in list(self.intake.disk.items()):
-            self.intake.write(location.removesuffix("/blobs"), blob, data)
+        for (location, blob), data in list(self.download_store.disk.items()):
+            self.download_store.write(location.removesuffix("/blobs"), blob, data)
 
     @property
     def main(self) -> str:

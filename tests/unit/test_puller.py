@@ -25,7 +25,7 @@ def bench() -> Bench:
 @pytest.fixture
 def full(bench: Bench) -> Bench:
     bench.pull()
-    bench.hub.asked.clear()
+    bench.hub.requested.clear()
     return bench
 
 
@@ -38,56 +38,56 @@ def test_a_new_model_is_brought_whole(bench: Bench) -> None:
     assert (plan.name, plan.folder, plan.ref, plan.is_expanded) == (NAME, FOLDER, "main", False)
     assert set(_actions(plan).values()) == {Action.FETCH}
     assert (plan.total_bytes, plan.bytes_to_fetch, plan.is_done, plan.was_hashed) == (SIZE, SIZE, False, False)
-    assert (bench.intake.disk, bench.intake.snapshots) == ({}, {})
+    assert (bench.download_store.disk, bench.download_store.snapshots) == ({}, {})
     bench.puller.execute(plan)
     assert bench.shown(bench.main) == FILES
-    assert bench.intake.refs[FOLDER] == {"main": bench.main}
-    assert bench.intake.listings[FOLDER, bench.main] == plan.commit
-    assert (bench.intake.guards, bench.intake.partials) == ([], {})
+    assert bench.download_store.refs[FOLDER] == {"main": bench.main}
+    assert bench.download_store.listings[FOLDER, bench.main] == plan.commit
+    assert (bench.download_store.locked, bench.download_store.partials) == ([], {})
 
 
 def test_what_is_there_is_neither_fetched_nor_hashed_again(full: Bench) -> None:
     plan = full.pull()
     assert (plan.is_done, plan.was_hashed, plan.bytes_to_fetch, plan.total_bytes) == (True, False, 0, SIZE)
-    assert full.hub.asked == {}
+    assert full.hub.requested == {}
 
 
 def test_what_nobody_proved_is_hashed_once(full: Bench) -> None:
     full.forget_proofs()
     assert [full.pull().was_hashed for _ in range(2)] == [True, False]
-    assert full.hub.asked == {}
+    assert full.hub.requested == {}
 
 
 def test_a_cache_that_cannot_be_written_to_is_hashed_each_time(full: Bench) -> None:
     full.forget_proofs()
-    full.intake.is_denied = True
+    full.download_store.is_denied = True
     assert [(plan.is_done, plan.was_hashed) for plan in (full.pull(), full.pull())] == [(True, True)] * 2
 
 
 @pytest.mark.parametrize("data", [b"wrong weights", b"short"])
 def test_damage_is_repaired_and_nothing_else_fetched(full: Bench, data: bytes) -> None:
-    full.intake.write(FOLDER, sha256(FILES["a.safetensors"]), data)
+    full.download_store.write(FOLDER, sha256(FILES["a.safetensors"]), data)
     plan = full.pull()
     assert _actions(plan) == dict.fromkeys(FILES, Action.KEEP) | {"a.safetensors": Action.REPAIR}
-    assert (set(full.hub.asked), full.shown(full.main)) == ({"a.safetensors"}, FILES)
+    assert (set(full.hub.requested), full.shown(full.main)) == ({"a.safetensors"}, FILES)
     assert full.puller.plan(NAME).is_done
 
 
 @pytest.mark.parametrize("wrong", ["a.safetensors", "b.safetensors"])
 def test_a_link_to_the_blob_of_another_file_is_put_right(full: Bench, wrong: str) -> None:
     right = ({"a.safetensors", "b.safetensors"} - {wrong}).pop()
-    full.intake.snapshots[FOLDER][full.main][wrong] = sha256(FILES[right])
+    full.download_store.snapshots[FOLDER][full.main][wrong] = sha256(FILES[right])
     full.forget_proofs()
     plan = full.pull()
     assert not plan.is_done
-    assert (full.shown(full.main), dict(full.hub.asked)) == (FILES, {})
+    assert (full.shown(full.main), dict(full.hub.requested)) == (FILES, {})
     assert full.puller.plan(NAME).is_done
 
 
 def test_a_missing_link_to_a_right_blob_needs_no_bytes(full: Bench) -> None:
-    del full.intake.snapshots[FOLDER][full.main]["config.json"]
+    del full.download_store.snapshots[FOLDER][full.main]["config.json"]
     plan = full.pull()
-    assert (plan.is_done, plan.bytes_to_fetch, dict(full.hub.asked)) == (False, 0, {})
+    assert (plan.is_done, plan.bytes_to_fetch, dict(full.hub.requested)) == (False, 0, {})
     assert full.shown(full.main) == FILES
 
 
@@ -96,14 +96,14 @@ def test_another_revision_shares_blobs(full: Bench) -> None:
     plan = full.pull()
     assert {name for name, action in _actions(plan).items() if action is Action.FETCH} == {"config.json", "new.txt"}
     assert (full.shown(old), full.shown(new)) == (FILES, MORE)
-    assert (set(full.hub.asked), full.intake.refs[FOLDER]) == ({"config.json", "new.txt"}, {"main": new})
+    assert (set(full.hub.requested), full.download_store.refs[FOLDER]) == ({"config.json", "new.txt"}, {"main": new})
 
 
 def test_an_old_ref_moves_without_any_bytes(full: Bench) -> None:
-    full.intake.refs[FOLDER]["main"] = "0" * 40
-    full.intake.show()
+    full.download_store.refs[FOLDER]["main"] = "0" * 40
+    full.download_store.show()
     assert not full.pull().is_done
-    assert (full.intake.refs[FOLDER], dict(full.hub.asked)) == ({"main": full.main}, {})
+    assert (full.download_store.refs[FOLDER], dict(full.hub.requested)) == ({"main": full.main}, {})
 
 
 @pytest.mark.parametrize("length", [7, 40])
@@ -111,7 +111,7 @@ def test_a_commit_moves_no_ref(bench: Bench, length: int) -> None:
     commit = bench.main
     bench.hub.repos[NAME].refs[commit[:length]] = commit  # the Hub takes the beginning of a commit for it
     plan = bench.pull(f"{NAME}@{commit[:length]}")
-    assert (plan.ref, bench.intake.refs[FOLDER], bench.shown(commit)) == (None, {}, FILES)
+    assert (plan.ref, bench.download_store.refs[FOLDER], bench.shown(commit)) == (None, {}, FILES)
     assert bench.puller.plan(f"{NAME}@{commit[:length]}").is_done
 
 
@@ -119,7 +119,7 @@ def test_a_commit_moves_no_ref(bench: Bench, length: int) -> None:
 def test_a_revision_may_be_named_in_either_place(bench: Bench, spec: str, option: str | None) -> None:
     old = bench.hub.add(NAME, MORE, ref="v1")
     assert bench.pull(NAME + spec, PullRequest(revision=option)).ref == "v1"
-    assert (bench.shown(old), bench.intake.refs[FOLDER]) == (MORE, {"v1": old})
+    assert (bench.shown(old), bench.download_store.refs[FOLDER]) == (MORE, {"v1": old})
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_word_without_an_owner_is_expanded(bench: Bench) -> None:
 
 def test_a_word_without_an_owner_is_the_cached_model_of_that_name(full: Bench) -> None:
     assert (full.puller.plan("name").name, full.puller.plan("name").is_expanded) == (NAME, True)
-    full.intake.store.add("models--other--name", snapshots=["0" * 40])
+    full.download_store.store.add("models--other--name", snapshots=["0" * 40])
     with pytest.raises(AmbiguousMatch) as caught:
         full.puller.plan("name")
     assert caught.value.matches == (NAME, "other/name")
@@ -168,8 +168,8 @@ def test_patterns_choose_files(bench: Bench) -> None:
     plan = bench.pull(request=PullRequest(include=("*.safetensors", "sub/"), exclude=("b*",)))
     assert bench.shown(bench.main) == {name: FILES[name] for name in ("a.safetensors", "sub/x.txt")}
     assert plan.total_bytes == len(FILES["a.safetensors"]) + 1
-    assert len(bench.intake.listings[FOLDER, bench.main].files) == len(FILES)
-    assert set(bench.hub.asked) == {"a.safetensors", "sub/x.txt"}
+    assert len(bench.download_store.listings[FOLDER, bench.main].files) == len(FILES)
+    assert set(bench.hub.requested) == {"a.safetensors", "sub/x.txt"}
     bench.pull()
     assert bench.shown(bench.main) == FILES
 
@@ -177,26 +177,26 @@ def test_patterns_choose_files(bench: Bench) -> None:
 def test_force_fetches_all_of_it_again(full: Bench) -> None:
     plan = full.pull(request=PullRequest(force=True))
     assert (set(_actions(plan).values()), plan.bytes_to_fetch, plan.is_done) == ({Action.FETCH}, SIZE, False)
-    assert set(full.hub.asked) == set(FILES)
+    assert set(full.hub.requested) == set(FILES)
 
 
 def test_a_download_goes_on_where_it_stopped(bench: Bench) -> None:
     bench.hub.flaws["a.safetensors"] = [Flaw.CUT, Flaw.REFUSED]
     with pytest.raises(DownloadFailed):
         bench.pull()
-    assert (bench.intake.snapshots, bench.intake.refs, bench.intake.guards) == ({}, {}, [])
+    assert (bench.download_store.snapshots, bench.download_store.refs, bench.download_store.locked) == ({}, {}, [])
     plan = bench.pull()
     assert (plan.bytes_to_fetch, plan.missing[0].partial_bytes) == (SIZE - 2, 2)
-    assert bench.hub.asked["a.safetensors"] == [0, 2, 2]
+    assert bench.hub.requested["a.safetensors"] == [0, 2, 2]
     assert bench.shown(bench.main) == FILES
 
 
 def test_a_disk_without_room_is_left_alone(bench: Bench) -> None:
-    bench.intake.free = SIZE - 1
+    bench.download_store.free = SIZE - 1
     with pytest.raises(StorageError, match="disk space"):
         bench.pull()
-    assert (dict(bench.hub.asked), bench.intake.disk, bench.intake.guards) == ({}, {}, [])
-    bench.intake.free = SIZE
+    assert (dict(bench.hub.requested), bench.download_store.disk, bench.download_store.locked) == ({}, {}, [])
+    bench.download_store.free = SIZE
     bench.pull()
 
 
@@ -204,7 +204,7 @@ def test_a_listing_that_cannot_be_stored_touches_nothing(bench: Bench) -> None:
     bench.hub.add(NAME, FILES | {"../escaped": b"x"})
     with pytest.raises(DownloadFailed, match="refused"):
         bench.puller.plan(NAME)
-    assert bench.intake.disk == {}
+    assert bench.download_store.disk == {}
 
 
 def test_what_the_hub_says_comes_through(bench: Bench) -> None:

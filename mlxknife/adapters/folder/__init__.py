@@ -1,1 +1,1 @@
-"""A folder of model files on a filesystem: fulfils ``ports.snapshot_reader``."""
+"""Folders of model files: implements ``SnapshotReader`` and ``Hasher``. No link is followed out of a model."""

@@ -1,4 +1,4 @@
-"""Following names to bytes without leaving the places a model may use."""
+"""Resolving the links of a model without leaving the folders that the model may use."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ import attrs
 from mlxknife.domain.models.values.snapshot import FileState, Location
 
 _MAX_HOPS = 40
-_NO_NAMES = ("", ".", "..")
+_NOT_NAMES = ("", ".", "..")
 
 
 @attrs.frozen
-class Found:
-    """Where a name led: ``status`` is there when something stands at the end of it."""
+class ResolvedFile:
+    """What a name resolves to. ``status`` is None where the name leads to nothing."""
 
     state: FileState
     path: str
     status: os.stat_result | None = None
     blob: str | None = None
-    """The name that the first link leads to, unless that is outside of the first bound, as in the shared store."""
+    """The name of the first link's target, unless that is outside of the first bound, as in the shared store."""
 
 
-class LinkFollower:
-    """Resolves the names of one location; remembers which folders are real and allowed."""
+class LinkResolver:
+    """Resolves the names of one location. It caches which folders are real and inside the bounds."""
 
     def __init__(self, location: Location) -> None:
-        """Start from the places that the store has resolved already."""
+        """Take the location; its folder and bounds are resolved paths."""
         self._token = location.token
         self._bounds = location.bounds
         self._real_folders = {folder: folder for folder in (location.token, *location.bounds)}
-        self._jumps: dict[tuple[str, str], str | None] = {}
+        self._link_folders: dict[tuple[str, str], str | None] = {}
 
-    def find(self, name: str) -> Found:
-        """Return what a name below the location, with ``/`` in it or not, leads to."""
+    def resolve(self, name: str) -> ResolvedFile:
+        """Return what a relative path below the location resolves to. Raises nothing."""
         head, _, last = name.rpartition("/")
         folder = self._allowed(self._token, head)
         path = f"{self._token}/{name}"
-        return Found(FileState.ESCAPING, path) if folder is None else self.follow(folder, last)
+        return ResolvedFile(FileState.ESCAPING, path) if folder is None else self.resolve_in(folder, last)
 
-    def follow(self, folder: str, name: str, *, is_link: bool = False) -> Found:
-        """Return what a name in a real folder of the location leads to; ``is_link`` saves the first look."""
+    def resolve_in(self, folder: str, name: str, *, is_link: bool = False) -> ResolvedFile:
+        """Return what a name in a real folder resolves to; ``is_link`` saves one lstat. Raises nothing."""
         blob = None
         for hops in range(_MAX_HOPS):
             path = f"{folder}/{name}"
@@ -52,25 +52,25 @@ class LinkFollower:
                     status = os.lstat(path)
                     if not stat.S_ISLNK(status.st_mode):
                         state = FileState.OK if stat.S_ISREG(status.st_mode) else FileState.IRREGULAR
-                        return Found(state, path, status, blob)
+                        return ResolvedFile(state, path, status, blob)
                 is_link = False
                 head, _, name = os.readlink(path).rpartition("/")
             except OSError as exc:
-                return Found(state_of(exc), path, blob=blob)
-            jump = (folder, head)
-            if jump not in self._jumps:
-                self._jumps[jump] = self._allowed(folder, head)
-            target = self._jumps[jump]
+                return ResolvedFile(state_of(exc), path, blob=blob)
+            link_folder = (folder, head)
+            if link_folder not in self._link_folders:
+                self._link_folders[link_folder] = self._allowed(folder, head)
+            target = self._link_folders[link_folder]
             if hops == 0 and target is not None and _is_below(target, self._bounds[0]):
                 blob = name
-            if target is None or name in _NO_NAMES:
-                return Found(FileState.ESCAPING, path, blob=blob)
+            if target is None or name in _NOT_NAMES:
+                return ResolvedFile(FileState.ESCAPING, path, blob=blob)
             folder = target
-        return Found(FileState.LOOP, path, blob=blob)
+        return ResolvedFile(FileState.LOOP, path, blob=blob)
 
     def _allowed(self, folder: str, head: str) -> str | None:
-        """Return the real folder that a link in a real folder points into, or None when it is out of bounds."""
-        while head == ".." or head.startswith("../"):  # what lies above a real folder is real
+        """Return the real folder that a link in ``folder`` points into, or None where that is out of bounds."""
+        while head == ".." or head.startswith("../"):  # the parent of a real folder is real
             folder, head = os.path.dirname(folder), head[3:]
         real = self._real(os.path.join(folder, head) if head else folder)
         return real if any(_is_below(real, bound) for bound in self._bounds) else None
@@ -78,8 +78,10 @@ class LinkFollower:
     def _real(self, folder: str) -> str:
         if folder not in self._real_folders:
             parent, name = os.path.split(folder)
-            one_step = parent in self._real_folders and name not in _NO_NAMES
-            self._real_folders[folder] = folder if one_step and not os.path.islink(folder) else os.path.realpath(folder)
+            is_one_step = parent in self._real_folders and name not in _NOT_NAMES
+            self._real_folders[folder] = (
+                folder if is_one_step and not os.path.islink(folder) else os.path.realpath(folder)
+            )
         return self._real_folders[folder]
 
 
@@ -88,7 +90,7 @@ def _is_below(folder: str, bound: str) -> bool:
 
 
 def state_of(exc: OSError) -> FileState:
-    """Return the state that an error while following a name stands for."""
+    """Return the file state for an error of a file operation."""
     if exc.errno in (errno.ENOENT, errno.ENOTDIR):
         return FileState.DANGLING
     if exc.errno == errno.ELOOP:

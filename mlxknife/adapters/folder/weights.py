@@ -1,4 +1,4 @@
-"""Weight files: what can be told from their first and last bytes."""
+"""Weight files: their format and header, from their first and last bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import struct
 
 from mlxknife.adapters.folder import safetensors_header
-from mlxknife.adapters.folder.opening import FLAGS, LFS_MARK
+from mlxknife.adapters.folder.safe_open import LFS_POINTER, OPEN_FLAGS
 from mlxknife.domain.models.values.snapshot import WeightFormat, WeightHead
 
 _FIRST_READ = 64 * 1024
@@ -23,11 +23,11 @@ _SAFETENSORS = ".safetensors"
 
 
 def read_head(name: str, path: str, size: int) -> WeightHead:
-    """Return what a weight file of a known name and size says of itself; a blob has no telling path.
+    """Return the format and header of a weight file of ``size`` bytes.
 
-    Raises OSError.
+    ``name`` is the name in the model, since the path of a blob has no suffix. Raises OSError.
     """
-    handle = os.open(path, FLAGS)
+    handle = os.open(path, OPEN_FLAGS)
     try:
         if name.endswith(_SAFETENSORS):
             return _read_safetensors(handle, size)
@@ -37,28 +37,28 @@ def read_head(name: str, path: str, size: int) -> WeightHead:
 
 
 def _read_other(name: str, handle: int, size: int) -> WeightHead:
-    start = os.pread(handle, len(LFS_MARK), 0)
-    if start.startswith(LFS_MARK):
+    start = os.pread(handle, len(LFS_POINTER), 0)
+    if start.startswith(LFS_POINTER):
         return WeightHead(format=WeightFormat.LFS_POINTER)
     if name.endswith(_GGUF) or start.startswith(_GGUF_MAGIC):
-        is_one = start.startswith(_GGUF_MAGIC) and size >= _GGUF_HEADER
-        fault = "not a GGUF file" if start and not is_one else None
-        return WeightHead(format=WeightFormat.GGUF, problem=fault)
+        is_gguf = start.startswith(_GGUF_MAGIC) and size >= _GGUF_HEADER
+        problem = "not a GGUF file" if start and not is_gguf else None
+        return WeightHead(format=WeightFormat.GGUF, problem=problem)
     if start.startswith(_ZIP_START):
         tail = os.pread(handle, _ZIP_TAIL, max(0, size - _ZIP_TAIL))
-        fault = None if _ZIP_END in tail else "truncated: the end of the archive is missing"
-        return WeightHead(format=WeightFormat.TORCH, problem=fault)
+        problem = None if _ZIP_END in tail else "truncated: the end of the archive is missing"
+        return WeightHead(format=WeightFormat.TORCH, problem=problem)
     is_torch = name.rpartition("/")[2].startswith("pytorch_model")
-    fault = "not a PyTorch file" if is_torch and start and not start.startswith(_PICKLE) else None
-    return WeightHead(format=WeightFormat.OTHER, problem=fault)
+    problem = "not a PyTorch file" if is_torch and start and not start.startswith(_PICKLE) else None
+    return WeightHead(format=WeightFormat.OTHER, problem=problem)
 
 
 def _read_safetensors(handle: int, size: int) -> WeightHead:
     start = os.pread(handle, _FIRST_READ, 0)
-    if start.startswith(LFS_MARK):
+    if start.startswith(LFS_POINTER):
         return WeightHead(format=WeightFormat.LFS_POINTER)
     if not start:
-        return WeightHead(format=WeightFormat.OTHER)  # an empty file is judged by its size
+        return WeightHead(format=WeightFormat.OTHER)  # its size of 0 is reported elsewhere
     if len(start) < _LENGTH.size:
         return _broken("too short for a header")
     (length,) = _LENGTH.unpack_from(start)

@@ -1,1 +1,1 @@
-"""The Hugging Face cache on disk: fulfils ``ports.model_store``."""
+"""The cache of huggingface_hub on this machine: implements the ports of ``ports.store`` that read and change it."""

@@ -1,4 +1,4 @@
-"""Taking models into the cache: what it holds of a commit, and how it receives the rest."""
+"""What the cache holds of a commit already, and the lock and the publisher for what is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlxknife.adapters.hfcache.layout import BLOBS, INCOMPLETE, SHARED_STORE, SN
 from mlxknife.adapters.hfcache.locks import RepoLocks
 from mlxknife.adapters.hfcache.partials import stale_partials
 from mlxknife.adapters.hfcache.publisher import STAGING, CachePublisher
-from mlxknife.adapters.hfcache.safe_files import our_errors
+from mlxknife.adapters.hfcache.safe_files import map_cache_errors
 from mlxknife.adapters.hfcache.stamps import OWN, Stamp
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.domain.transfer.values import Held, Holding, RemoteFile
@@ -22,66 +22,66 @@ from mlxknife.ports.system.progress import Progress
 
 
 class CacheDownloadStore:
-    """Takes models into one cache."""
+    """Downloads into one cache. Implements ``DownloadStore``."""
 
     def __init__(self, root: str) -> None:
         """Take the folder that huggingface_hub calls its cache."""
         self._root = os.path.realpath(root)
 
     @contextmanager
-    def guarded(self, folder: str, progress: Progress | None = None, *, waits: bool = True) -> Iterator[None]:
-        """See ``DownloadStore.guarded``."""
+    def lock_shared(self, folder: str, progress: Progress | None = None, *, waits: bool = True) -> Iterator[None]:
+        """See ``DownloadStore.lock_shared``."""
         with ExitStack() as stack:
-            with our_errors("stored"):
+            with map_cache_errors("stored"):
                 os.makedirs(self._root, exist_ok=True)
                 safe_files.refuse_link(f"{self._root}/{folder}")
                 locks = RepoLocks(self._root, folder, progress)
-                stack.enter_context(locks.shared(is_given_up=lambda: not waits))
-            stack.callback(self._clear_away, folder)
+                stack.enter_context(locks.shared(is_cancelled=lambda: not waits))
+            stack.callback(self._remove_empty_folders, folder)
             yield
 
-    def _clear_away(self, folder: str) -> None:
-        """Take the folders of a repo away again where nothing came: there is no model to list."""
+    def _remove_empty_folders(self, folder: str) -> None:
+        """Remove the folders of a repo that received no file, so that no empty model is listed."""
         for empty in (f"{folder}/{BLOBS}", folder):
             with suppress(OSError):
                 os.rmdir(f"{self._root}/{empty}")
 
     def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
         """See ``DownloadStore.holdings``."""
-        repo = os.path.realpath(f"{self._root}/{folder}")  # people keep large models on another disk
-        look = _Look(self._root, repo, stamps.load(repo))
-        with our_errors("read"):
-            return tuple(look.at(commit, file) for file in files)
+        repo = os.path.realpath(f"{self._root}/{folder}")  # the repo may be a link to a folder on another disk
+        finder = _HoldingFinder(self._root, repo, stamps.load(repo))
+        with map_cache_errors("read"):
+            return tuple(finder.find(commit, file) for file in files)
 
-    def is_untidy(self, folder: str) -> bool:
-        """See ``DownloadStore.is_untidy``."""
+    def has_leftovers(self, folder: str) -> bool:
+        """See ``DownloadStore.has_leftovers``."""
         repo = f"{self._root}/{folder}"
         return os.path.lexists(f"{repo}/{OWN}/{STAGING}") or bool(stale_partials(f"{repo}/{BLOBS}"))
 
     def free_bytes(self) -> int:
         """See ``DownloadStore.free_bytes``."""
-        with our_errors("stored"):
-            place = self._root
-            while not os.path.exists(place):
-                place = os.path.dirname(place)
-            found = os.statvfs(place)
-            return found.f_bavail * found.f_frsize
+        with map_cache_errors("stored"):
+            folder = self._root
+            while not os.path.exists(folder):
+                folder = os.path.dirname(folder)
+            disk = os.statvfs(folder)
+            return disk.f_bavail * disk.f_frsize
 
-    def reception(self, folder: str, progress: Progress, *, afresh: bool) -> CachePublisher:
-        """See ``DownloadStore.reception``."""
-        return CachePublisher(self._root, folder, progress, afresh=afresh)
+    def publisher(self, folder: str, progress: Progress, *, force_download: bool) -> CachePublisher:
+        """See ``DownloadStore.publisher``."""
+        return CachePublisher(self._root, folder, progress, force_download=force_download)
 
 
 @attrs.frozen
-class _Look:
-    """One look at a repo."""
+class _HoldingFinder:
+    """Finds the files of commits in one repo."""
 
     root: str
     repo: str
     stamps: Mapping[str, Stamp]
 
-    def at(self, commit: str, file: RemoteFile) -> Holding:
-        """Return what there is of a file: what the snapshot leads to, else the blob, if either can be right."""
+    def find(self, commit: str, file: RemoteFile) -> Holding:
+        """Return what there is of a file: the file in the snapshot, or else the blob, and the size of its partial."""
         blobs = f"{self.repo}/{BLOBS}"
         linked = self._file(file, f"{self.repo}/{SNAPSHOTS}/{commit}", file.name, is_linked=True)
         found = linked
@@ -94,7 +94,7 @@ class _Look:
         return attrs.evolve(found or Holding(file, Held.MISSING), partial_bytes=partial)
 
     def _file(self, file: RemoteFile, folder: str, name: str, *, is_linked: bool) -> Holding | None:
-        """Look at one place where the bytes may be; None where there is nothing that was meant to be them."""
+        """Return the file at one path; None where there is none, or where the path to it contains a link."""
         head, _, last = f"{folder}/{name}".rpartition("/")
         if os.path.realpath(head) != head or not os.path.lexists(f"{head}/{last}"):
             return None
@@ -106,14 +106,14 @@ class _Look:
         is_inside = real.startswith((f"{self.repo}/", f"{self.root}/{SHARED_STORE}/"))
         if not is_inside or not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
             return Holding(file, Held.DAMAGED)
-        seen = Stamp(file.hash.digest, stamps.identity(status))
-        is_known = self.stamps.get(real.removeprefix(f"{self.root}/")) == seen
+        stamp = Stamp(file.hash.digest, stamps.identity(status))
+        is_stamped = self.stamps.get(real.removeprefix(f"{self.root}/")) == stamp
         place, _, last = real.rpartition("/")
         return Holding(
             file=file,
-            held=Held.TRUSTED if is_known else Held.UNPROVEN,
+            held=Held.TRUSTED if is_stamped else Held.UNPROVEN,
             location=Location(token=place, bounds=(place,)),
             name=last,
-            identity=seen.identity,
+            identity=stamp.identity,
             is_linked=is_linked,
         )

@@ -1,4 +1,7 @@
-"""Locks of the cache, as huggingface_hub takes them: a file for every blob in ``.locks/<repo>``, held by ``flock``."""
+"""Locks of the cache, as huggingface_hub takes them: ``.locks/<repo>/<blob>.lock`` under ``flock``, one for each blob.
+
+One more file, ``mlxk.lock``, is the product's lock of the whole repo: pulls share it, a removal holds it alone.
+"""
 
 from __future__ import annotations
 
@@ -17,101 +20,108 @@ from mlxknife.ports.system.progress import Progress, Silence
 
 LOCKS = ".locks"
 
-_OURS = "mlxk.lock"
+_REPO_LOCK = "mlxk.lock"
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE = 0o664
-"""For the user's group, too, whatever the umask: as huggingface_hub makes them."""
-_LOOK_AGAIN = 0.05
-_PATIENCE = 2.0
-"""How many seconds pass before somebody who waits is told."""
+"""Writable for the user's group whatever the umask, as huggingface_hub creates them."""
+_POLL_INTERVAL = 0.05
+_REPORT_AFTER = 2.0
+"""Seconds of waiting after which the progress says what it waits for."""
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+def _never() -> bool:
+    return False
 
 
 class RepoLocks:
     """The locks of one repo."""
 
     def __init__(self, root: str, folder: str, progress: Progress | None = None) -> None:
-        """Take the cache, the folder name of the repo, and who is told when we wait for others."""
+        """Take the cache, the folder name of the repo, and the progress that reports long waits."""
         self._progress = progress or Silence()
         self._folder = f"{root}/{LOCKS}/{folder}"
         self._label = f"{LOCKS}/{folder}"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the repo against other processes of ours, leaving no file behind. Raises LocksPresent, OSError."""
-        handle = self._open(_OURS)
-        while (is_taken := take(handle)) and not os.fstat(handle).st_nlink:
-            os.close(handle)  # its last holder took the file along: the lock is at that path again, not here
-            handle = self._open(_OURS)
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock of the repo alone, without waiting; its file is removed at the end.
+
+        Raises LocksPresent while another process holds it, OSError.
+        """
+        handle = self._open(_REPO_LOCK)
+        while (is_taken := try_lock(handle)) and not os.fstat(handle).st_nlink:
+            os.close(handle)  # its last holder removed the file: the lock is now another file at that path
+            handle = self._open(_REPO_LOCK)
         try:
             if not is_taken:
-                raise _present([f"{self._label}/{_OURS}"])
+                raise _locks_present([f"{self._label}/{_REPO_LOCK}"])
             yield
         finally:
             with suppress(OSError):
                 if is_taken:
-                    self._clear_away()
+                    self._remove_repo_lock()
             os.close(handle)
 
-    def _clear_away(self) -> None:
-        os.unlink(f"{self._folder}/{_OURS}")
-        os.rmdir(self._folder)
-        os.rmdir(os.path.dirname(self._folder))
-
     @contextmanager
-    def shared(self, is_given_up: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Hold the repo together with others who take something in; wait for a removal.
+    def shared(self, is_cancelled: Callable[[], bool] = _never) -> Iterator[None]:
+        """Hold the lock of the repo together with other pulls, having waited for a removal to end.
 
-        The last holder takes the file along. Raises LocksPresent where it was given up, OSError.
+        The last holder removes the file. Raises LocksPresent when ``is_cancelled`` ended the wait, OSError.
         """
         while True:
-            handle = self._open(_OURS)
-            is_taken = self._waited(handle, fcntl.LOCK_SH, is_given_up)
+            handle = self._open(_REPO_LOCK)
+            is_taken = self._wait_for_lock(handle, fcntl.LOCK_SH, is_cancelled)
             if os.fstat(handle).st_nlink:
                 break
             os.close(handle)
         try:
             if not is_taken:
-                raise _present([f"{self._label}/{_OURS}"])
+                raise _locks_present([f"{self._label}/{_REPO_LOCK}"])
             yield
         finally:
             with suppress(OSError, KnifeError):
-                if is_taken and take(handle):
-                    self._clear_away()
+                if is_taken and try_lock(handle):
+                    self._remove_repo_lock()
             os.close(handle)
 
+    def _remove_repo_lock(self) -> None:
+        os.unlink(f"{self._folder}/{_REPO_LOCK}")
+        os.rmdir(self._folder)
+        os.rmdir(os.path.dirname(self._folder))
+
     @contextmanager
-    def waited_for(self, name: str, is_given_up: Callable[[], bool] = lambda: False) -> Iterator[bool]:
-        """Hold the lock of one blob, having waited for whoever has it; tell whether it is held. Raises OSError."""
+    def wait_for(self, name: str, is_cancelled: Callable[[], bool] = _never) -> Iterator[bool]:
+        """Hold the lock of one blob, having waited for its holder; give whether it is held. Raises OSError."""
         handle = self._open(f"{name}.lock")
         try:
-            yield self._waited(handle, fcntl.LOCK_EX, is_given_up)
+            yield self._wait_for_lock(handle, fcntl.LOCK_EX, is_cancelled)
         finally:
             os.close(handle)
 
-    def _waited(self, handle: int, kind: int, is_given_up: Callable[[], bool]) -> bool:
-        """Take a lock as soon as nobody is in the way; tell whether it is held."""
-        patient_until = time.monotonic() + _PATIENCE
-        while not (is_taken := take(handle, kind)) and not is_given_up():
-            if time.monotonic() > patient_until:
+    def _wait_for_lock(self, handle: int, kind: int, is_cancelled: Callable[[], bool]) -> bool:
+        """Poll a lock until it is taken or the wait is cancelled; return whether it is held."""
+        report_at = time.monotonic() + _REPORT_AFTER
+        while not (is_taken := try_lock(handle, kind)) and not is_cancelled():
+            if time.monotonic() > report_at:
                 self._progress.wait("waiting for another process that works on this model")
-                patient_until = math.inf
-            time.sleep(_LOOK_AGAIN)
+                report_at = math.inf
+            time.sleep(_POLL_INTERVAL)
         return is_taken
 
     @contextmanager
-    def blob(self, name: str) -> Iterator[bool]:
-        """Hold the lock of one blob, where nobody else does; tell whether it is held. Raises OSError.
+    def try_blob(self, name: str) -> Iterator[bool]:
+        """Hold the lock of one blob if it is free, without waiting; give whether it is held. Raises OSError.
 
-        The file stays, as huggingface_hub leaves it: not every release of its lock library notices one that is gone.
+        The file stays, as huggingface_hub leaves it: not every release of its lock library notices a removed file.
         """
         try:
             handle = self._open(f"{name}.lock")
-        except OSError:  # in the place of the lock is something else: nobody can hold it, we neither
+        except OSError:  # the path is no file, so that no process can hold this lock
             yield False
             return
         try:
-            yield take(handle)
+            yield try_lock(handle)
         finally:
             os.close(handle)
 
@@ -121,47 +131,47 @@ class RepoLocks:
                 with suppress(FileExistsError):
                     os.mkdir(folder)
                 safe_files.refuse_link(folder)
-            with suppress(FileNotFoundError):  # another process of ours just cleared the folder away
-                return _opened(f"{self._folder}/{name}")
+            with suppress(FileNotFoundError):  # another process of ours just removed the folder
+                return _open_lock(f"{self._folder}/{name}")
 
-    def check(self) -> None:
+    def check_blobs(self) -> None:
         """Raise LocksPresent when another process holds the lock of a blob. Raises OSError."""
-        live = sorted(f"{self._label}/{name}" for name in self._names() if self._is_live(name))
-        if live:
-            raise _present(live)
+        held = sorted(f"{self._label}/{name}" for name in self._blob_locks() if self._is_held(name))
+        if held:
+            raise _locks_present(held)
 
-    def is_live(self, blob: str) -> bool:
-        """Tell whether another process holds the lock of a blob. Raises OSError."""
-        return self._is_real() and self._is_live(f"{blob}.lock")
+    def is_blob_locked(self, blob: str) -> bool:
+        """Return whether another process holds the lock of a blob. Raises OSError."""
+        return self._is_real() and self._is_held(f"{blob}.lock")
 
-    def is_held(self) -> bool:
-        """Tell whether another process of ours takes something in or out. Raises OSError."""
-        return self._is_real() and self._is_live(_OURS)
+    def is_repo_locked(self) -> bool:
+        """Return whether a pull or a removal of the product holds the lock of the repo. Raises OSError."""
+        return self._is_real() and self._is_held(_REPO_LOCK)
 
     def _is_real(self) -> bool:
         return os.path.realpath(self._folder) == self._folder
 
-    def _names(self) -> list[str]:
+    def _blob_locks(self) -> list[str]:
         try:
             if not self._is_real():
                 return []
-            return [name for name in os.listdir(self._folder) if name.endswith(".lock") and name != _OURS]
+            return [name for name in os.listdir(self._folder) if name.endswith(".lock") and name != _REPO_LOCK]
         except FileNotFoundError:
             return []
 
-    def _is_live(self, name: str) -> bool:
+    def _is_held(self, name: str) -> bool:
         try:
             handle = os.open(f"{self._folder}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
-            return False  # what cannot be opened is no lock of anybody
+            return False  # what cannot be opened is no lock file
         try:
-            return not take(handle)
+            return not try_lock(handle)
         finally:
             os.close(handle)
 
 
-def _opened(path: str) -> int:
-    """Open a lock, made where it was not there. Raises OSError."""
+def _open_lock(path: str) -> int:
+    """Open a lock file, creating it where it is missing. Raises OSError."""
     try:
         handle = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, _MODE)
     except FileExistsError:
@@ -171,8 +181,8 @@ def _opened(path: str) -> int:
     return handle
 
 
-def take(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
-    """Take the lock of an open file where nobody is in the way; tell whether it is held.
+def try_lock(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Take the ``flock`` of an open file without waiting; return whether it is held.
 
     Raises StorageError on a disk without locks, OSError.
     """
@@ -183,11 +193,11 @@ def take(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
     except OSError as exc:
         if exc.errno not in _NO_LOCKS:
             raise
-        msg = "The disk of the cache knows no file locks, so that nothing in it can be changed safely"
+        msg = "The disk of the cache has no file locks, so that nothing in it can be changed safely"
         raise StorageError(msg, hint=HintCode.OTHER_DISK) from exc
     return True
 
 
-def _present(live: list[str]) -> LocksPresent:
+def _locks_present(held: list[str]) -> LocksPresent:
     msg = "Another process is working on this model"
-    return LocksPresent(msg, lock_files=tuple(live), hint=HintCode.WAIT_FOR_LOCK)
+    return LocksPresent(msg, lock_files=tuple(held), hint=HintCode.WAIT_FOR_LOCK)

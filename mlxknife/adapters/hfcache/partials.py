@@ -1,4 +1,4 @@
-"""A blob on its way: ``<etag>.incomplete`` grows from the front, and becomes the blob when its hash is right."""
+"""A partial download: ``<etag>.incomplete`` grows from the front, and becomes the blob when its hash is right."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from mlxknife.adapters.hfcache import safe_files
 from mlxknife.adapters.hfcache.layout import INCOMPLETE, blob_of_partial
-from mlxknife.adapters.hfcache.safe_files import our_errors
+from mlxknife.adapters.hfcache.safe_files import map_cache_errors
 from mlxknife.adapters.hfcache.stamps import Identity, identity
 from mlxknife.domain.errors import WrongBytes
 from mlxknife.domain.hints import HintCode
@@ -19,37 +19,37 @@ from mlxknife.ports.system.progress import Progress
 
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MODE = 0o666
-_READ_AT_ONCE = 1024 * 1024
+_CHUNK = 1024 * 1024
 
 
 class PartialBlob:
-    """The sink of one file; whoever has it holds the lock of its blob."""
+    """The ``Sink`` of one file. Its owner holds the lock of the blob."""
 
-    def __init__(self, blobs: str, file: RemoteFile, progress: Progress, *, afresh: bool = False) -> None:
-        """Open what an earlier try left, and hash it; begin anew where there is nothing of use, or ``afresh``.
+    def __init__(self, blobs: str, file: RemoteFile, progress: Progress, *, force_download: bool = False) -> None:
+        """Open the partial of an earlier download and hash it; start empty where there is none.
 
-        Raises StorageError, AccessDenied.
+        ``force_download`` starts empty in any case. Raises StorageError, AccessDenied.
         """
         self._file = file
         self._progress = progress
         self._blob = f"{blobs}/{file.hash.digest}"
         self._path = self._blob + INCOMPLETE
-        self.proof: Identity | None = None
-        """How the blob looked when it was right."""
-        with our_errors("stored"):
-            self._handle = _open_alone(self._path)
+        self.identity: Identity | None = None
+        """How the blob looked when it was finished; None before that."""
+        with map_cache_errors("stored"):
+            self._handle = _open_regular(self._path)
             try:
-                if afresh:
+                if force_download:
                     os.ftruncate(self._handle, 0)
-                self._take_over()
+                self._hash_present_bytes()
             except BaseException:
                 os.close(self._handle)
                 raise
         progress.begin_file(file.name, file.size, self.position)
 
     def close(self) -> None:
-        """Let go of it; what is there stays for the next try, if it is anything."""
-        if self.proof is None and self.position == 0:
+        """Close the file. Unfinished bytes stay for the next download; an empty partial is removed. Raises nothing."""
+        if self.identity is None and self.position == 0:
             with suppress(OSError):
                 os.unlink(self._path)
         os.close(self._handle)
@@ -60,7 +60,7 @@ class PartialBlob:
         if self.position + len(data) > self._file.size:
             msg = f"{self._file.name}: more bytes came than the Hub listed ({self._file.size})"
             raise WrongBytes(msg)
-        with our_errors("stored"):
+        with map_cache_errors("stored"):
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._handle, rest) :]
@@ -70,11 +70,11 @@ class PartialBlob:
 
     def restart(self) -> None:
         """See ``Sink.restart``."""
-        with our_errors("stored"):
+        with map_cache_errors("stored"):
             os.ftruncate(self._handle, 0)
             os.lseek(self._handle, 0, os.SEEK_SET)
         self._progress.advance(-self.position, self._file.name)
-        self._begin_hash()
+        self._reset_hash()
 
     def finish(self) -> None:
         """See ``Sink.finish``."""
@@ -83,27 +83,26 @@ class PartialBlob:
             self.restart()
             msg = f"{self._file.name}: the bytes that came are not those that the Hub listed; none were kept"
             raise WrongBytes(msg, hint=HintCode.REPORT_TO_OWNER)
-        with our_errors("stored"):
+        with map_cache_errors("stored"):
             os.fsync(self._handle)
             safe_files.replace(self._path, self._blob)
-            self.proof = identity(os.fstat(self._handle))
+            self.identity = identity(os.fstat(self._handle))
 
-    def _take_over(self) -> None:
-        """Hash what an earlier try left."""
-        self._begin_hash()
+    def _hash_present_bytes(self) -> None:
+        self._reset_hash()
         if os.fstat(self._handle).st_size > self._file.size:
             os.ftruncate(self._handle, 0)
-        while chunk := os.read(self._handle, _READ_AT_ONCE):
+        while chunk := os.read(self._handle, _CHUNK):
             self._hashing.update(chunk)
             self.position += len(chunk)
 
-    def _begin_hash(self) -> None:
+    def _reset_hash(self) -> None:
         self.position = 0
-        self._hashing = started(self._file.hash, self._file.size)
+        self._hashing = _new_hash(self._file.hash, self._file.size)
 
 
 def stale_partials(blobs: str) -> list[tuple[str, str]]:
-    """Return every partial whose blob is there, with that blob; nothing where they cannot be listed."""
+    """Return every partial whose blob is complete, with that blob; empty where the folder cannot be listed."""
     try:
         names = set(os.listdir(blobs))
     except OSError:
@@ -112,28 +111,28 @@ def stale_partials(blobs: str) -> list[tuple[str, str]]:
     return [(name, blob) for name, blob in partials if blob is not None and blob in names]
 
 
-def started(recorded: RecordedHash, size: int) -> hashlib._Hash:
-    """Return a hash of the recorded form, for a file of a size, that has read nothing yet."""
+def _new_hash(recorded: RecordedHash, size: int) -> hashlib._Hash:
+    """Return an empty hash of the recorded form, for a file of ``size`` bytes."""
     if recorded.form is HashForm.SHA256:
         return hashlib.sha256()
     return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
 
 
-def has_digest(path: str, recorded: RecordedHash) -> os.stat_result | None:
-    """Return how a file looks, if its content is what was recorded. Raises OSError."""
+def status_if_matching(path: str, recorded: RecordedHash) -> os.stat_result | None:
+    """Hash a file; return its status, or None where the digest is not the recorded one. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(handle)
-        hashing = started(recorded, status.st_size)
-        while chunk := os.read(handle, _READ_AT_ONCE):
+        hashing = _new_hash(recorded, status.st_size)
+        while chunk := os.read(handle, _CHUNK):
             hashing.update(chunk)
         return status if hashing.hexdigest() == recorded.digest else None
     finally:
         os.close(handle)
 
 
-def _open_alone(path: str) -> int:
-    """Open a file for writing that nobody reaches by another name; what else is in its place goes. Raises OSError."""
+def _open_regular(path: str) -> int:
+    """Open a file for writing that has no other name; anything else in its place is removed. Raises OSError."""
     with suppress(OSError):
         handle = os.open(path, _OPEN)
         status = os.fstat(handle)

@@ -1,4 +1,4 @@
-"""Receiving one model: blobs while they come, then the snapshot in one step, then the ref."""
+"""Publishing one commit: blobs as they arrive, then the snapshot in one rename, then the ref."""
 
 from __future__ import annotations
 
@@ -12,111 +12,110 @@ from mlxknife.adapters.hfcache import partials, safe_files, stamps, trees
 from mlxknife.adapters.hfcache.layout import BLOBS, REFS, SHARED_STORE, SNAPSHOTS, TREES
 from mlxknife.adapters.hfcache.locks import RepoLocks
 from mlxknife.adapters.hfcache.partials import PartialBlob, stale_partials
-from mlxknife.adapters.hfcache.safe_files import delete, our_errors
+from mlxknife.adapters.hfcache.safe_files import delete, map_cache_errors
 from mlxknife.adapters.hfcache.stamps import OWN, STAMPS, Identity, Stamp
 from mlxknife.domain.errors import DownloadFailed, StorageError
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.transfer.values import Holding, RemoteCommit, RemoteFile
 from mlxknife.ports.system.progress import Progress
 
-_PUBLISHING = "mlxk-publish"
+_PUBLISH_LOCK = "mlxk-publish"
 STAGING = "staging"
-"""The folder that a model is put together in."""
+"""The folder in which a new snapshot is built before it is renamed to its place."""
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class CachePublisher:
-    """Takes in one commit of one repo."""
+    """Downloads and publishes one commit of one repo. Implements ``SnapshotPublisher``."""
 
-    def __init__(self, root: str, folder: str, progress: Progress, *, afresh: bool) -> None:
-        """Take the cache, the repo's folder, and whether even blobs that are right are to be replaced."""
+    def __init__(self, root: str, folder: str, progress: Progress, *, force_download: bool) -> None:
+        """Take the cache, the repo's folder, and whether blobs that are right are downloaded again, too."""
         self._root = root
         self._folder = folder
         self._repo = f"{root}/{folder}"
         self._locks = RepoLocks(root, folder, progress)
         self._progress = progress
-        self._afresh = afresh
-        self._proven: dict[str, Identity] = {}
-        """How the blobs looked that were hashed here."""
+        self._force_download = force_download
+        self._verified: dict[str, Identity] = {}
+        """The blobs that were hashed here, by digest, and how they looked then."""
         self._moved: dict[str, str] = {}
-        """Where blobs went, on a disk that has no links."""
+        """Where blobs were moved to, on a disk that has no links."""
 
     @contextmanager
-    def open(self, file: RemoteFile, is_given_up: Callable[[], bool]) -> Iterator[PartialBlob | None]:
+    def open(self, file: RemoteFile, is_cancelled: Callable[[], bool]) -> Iterator[PartialBlob | None]:
         """See ``Sinks.open``."""
         with ExitStack() as stack:
-            with our_errors("stored"):
-                is_ours = stack.enter_context(self._locks.waited_for(file.hash.digest, is_given_up))
-            if not is_ours or self._was_brought(f"{self._repo}/{BLOBS}", file):
+            with map_cache_errors("stored"):
+                is_locked = stack.enter_context(self._locks.wait_for(file.hash.digest, is_cancelled))
+            if not is_locked or self._has_blob(f"{self._repo}/{BLOBS}", file):
                 yield None
                 return
-            partial = self._partial(file)
+            partial = self._open_partial(file)
             try:
                 yield partial
             finally:
                 partial.close()
-            if partial.proof is not None:
-                self._proven[file.hash.digest] = partial.proof
+            if partial.identity is not None:
+                self._verified[file.hash.digest] = partial.identity
 
-    def _partial(self, file: RemoteFile) -> PartialBlob:
+    def _open_partial(self, file: RemoteFile) -> PartialBlob:
         while True:
-            with our_errors("stored"):
+            with map_cache_errors("stored"):
                 blobs = safe_files.make_folder(self._root, self._folder, BLOBS)
             try:
-                return PartialBlob(blobs, file, self._progress, afresh=self._afresh)
+                return PartialBlob(blobs, file, self._progress, force_download=self._force_download)
             except StorageError:
-                if os.path.isdir(blobs):  # else somebody to whom nothing came has just cleared it away
+                if os.path.isdir(blobs):  # otherwise a pull that received nothing has just removed the folder
                     raise
 
     def publish(self, commit: RemoteCommit, holdings: Sequence[Holding], ref: str | None) -> None:
         """See ``SnapshotPublisher.publish``."""
-        with our_errors("published"), self._locks.waited_for(_PUBLISHING):
+        with map_cache_errors("published"), self._locks.wait_for(_PUBLISH_LOCK):
             with suppress(FileNotFoundError):
                 safe_files.sync(f"{self._repo}/{BLOBS}")
             own = safe_files.make_folder(self._root, self._folder, OWN)
-            delete(f"{own}/{STAGING}")  # of somebody who was killed here
+            delete(f"{own}/{STAGING}")  # what a killed process left
             staging = safe_files.make_folder(own, STAGING)
-            self._put(staging, trees.encode(commit), TREES, f"{commit.commit}.json")
-            self._place(staging, commit.commit, holdings)
-            self._put(staging, stamps.encode(self._stamps(holdings)), OWN, STAMPS)
+            self._write(staging, trees.encode(commit), TREES, f"{commit.commit}.json")
+            self._place_snapshot(staging, commit.commit, holdings)
+            self._write(staging, stamps.encode(self._stamps(holdings)), OWN, STAMPS)
             if ref is not None:
-                self._put(staging, commit.commit.encode(), REFS, *ref.split("/"))
+                self._write(staging, commit.commit.encode(), REFS, *ref.split("/"))
             delete(staging)
-            self._drop_stale_partials()
+            self._remove_stale_partials()
 
-    def _drop_stale_partials(self) -> None:
-        """Remove what others left of blobs that are there now, unless they are at it again."""
+    def _remove_stale_partials(self) -> None:
+        """Remove the partials of blobs that are complete, unless another process is writing to them."""
         blobs = f"{self._repo}/{BLOBS}"
         for name, blob in stale_partials(blobs):
-            with self._locks.blob(blob) as is_ours, suppress(OSError):
-                if is_ours:
+            with self._locks.try_blob(blob) as is_locked, suppress(OSError):
+                if is_locked:
                     os.unlink(f"{blobs}/{name}")
 
-    def _was_brought(self, blobs: str, file: RemoteFile) -> bool:
-        """Tell whether the blob is there and right, having hashed it; or was brought for another name of it."""
-        if file.hash.digest in self._proven:
+    def _has_blob(self, blobs: str, file: RemoteFile) -> bool:
+        """Return whether the blob is there and its hash is right; ``force_download`` hashes nothing."""
+        if file.hash.digest in self._verified:
             return True
-        if self._afresh:
+        if self._force_download:
             return False
-        with our_errors("read"):
-            try:
-                real = os.path.realpath(f"{blobs}/{file.hash.digest}", strict=True)
-                if not self._is_inside(real) or os.stat(real).st_size != file.size:
-                    return False
-                status = partials.has_digest(real, file.hash)
-            except OSError:
+        try:
+            real = os.path.realpath(f"{blobs}/{file.hash.digest}", strict=True)
+            if not self._is_inside(real) or os.stat(real).st_size != file.size:
                 return False
+            status = partials.status_if_matching(real, file.hash)
+        except OSError:
+            return False
         if status is None:
             return False
-        self._proven[file.hash.digest] = stamps.identity(status)
+        self._verified[file.hash.digest] = stamps.identity(status)
         self._progress.advance(file.size)
         return True
 
     def _is_inside(self, real: str) -> bool:
         return real.startswith((f"{self._repo}/", f"{self._root}/{SHARED_STORE}/"))
 
-    def _place(self, staging: str, commit: str, holdings: Sequence[Holding]) -> None:
-        """Let the snapshot lead to every file: a new one in one step, one that is there link by link."""
+    def _place_snapshot(self, staging: str, commit: str, holdings: Sequence[Holding]) -> None:
+        """Link every file into the snapshot: a new snapshot in one rename, an existing one link by link."""
         snapshots = safe_files.make_folder(self._root, self._folder, SNAPSHOTS)
         missing = [holding.file for holding in holdings if not self._is_in_place(holding, f"{snapshots}/{commit}")]
         new = f"{staging}/{commit}"
@@ -125,14 +124,14 @@ class CachePublisher:
         if os.path.lexists(new):
             for file in missing:
                 self._link(staging, new, file)
-            if _became(new, f"{snapshots}/{commit}"):
+            if _rename_if_free(new, f"{snapshots}/{commit}"):
                 missing = []
         for file in missing:
             self._link(staging, safe_files.real_folder(snapshots, commit), file)
         safe_files.sync(snapshots)
 
     def _has_links(self, staging: str) -> bool:
-        """Tell whether the disk knows links. Without them blobs themselves move, and nothing may stand between."""
+        """Return whether the disk has symbolic links. Without them blobs move straight into the snapshot."""
         try:
             os.symlink(staging, f"{staging}/link")
         except OSError as exc:
@@ -143,13 +142,13 @@ class CachePublisher:
         return True
 
     def _is_in_place(self, holding: Holding, snapshot: str) -> bool:
-        is_kept = holding.is_linked and holding.is_right and holding.file.hash.digest not in self._proven
+        is_kept = holding.is_linked and holding.is_right and holding.file.hash.digest not in self._verified
         return is_kept and os.path.exists(f"{snapshot}/{holding.file.name}")
 
     def _link(self, staging: str, snapshot: str, file: RemoteFile) -> None:
-        """Put a link to a blob where a file belongs, in the place of whatever is there."""
+        """Put a link to a blob at the path of a file, replacing whatever stands there."""
         *folders, name = file.name.split("/")
-        place = _way(snapshot, folders)
+        place = _subfolder(snapshot, folders)
         blob = self._moved.get(file.hash.digest, f"{self._repo}/{BLOBS}/{file.hash.digest}")
         if not os.path.lexists(blob):
             msg = f"{file.name} vanished from the cache while it was published"
@@ -168,9 +167,9 @@ class CachePublisher:
                 self._moved[file.hash.digest] = f"{place}/{name}"
         safe_files.replace(new, f"{place}/{name}")
 
-    def _put(self, staging: str, data: bytes, *place: str) -> None:
-        """Write a small file in one step."""
-        *folders, name = place
+    def _write(self, staging: str, data: bytes, *path: str) -> None:
+        """Write a small file of the repo in one step: into the staging folder, then renamed to its place."""
+        *folders, name = path
         new = f"{staging}/new"
         with open(new, "xb") as file:
             file.write(data)
@@ -181,20 +180,23 @@ class CachePublisher:
         safe_files.sync(folder)
 
     def _stamps(self, holdings: Sequence[Holding]) -> Mapping[str, Stamp]:
-        """Return what is known to be right: of before, of the plan, and of what came now, as far as it is there."""
-        known = dict(stamps.load(self._repo))
+        """Return the stamps of the repo: older ones, those of the plan, and those of this download, if still there."""
+        found = dict(stamps.load(self._repo))
         for holding in holdings:
             if holding.is_right and holding.location is not None:
                 path = f"{holding.location.token}/{holding.name}"
-                known[path.removeprefix(f"{self._root}/")] = Stamp(holding.file.hash.digest, holding.identity)
-        for digest, identity in self._proven.items():
+                found[path.removeprefix(f"{self._root}/")] = Stamp(holding.file.hash.digest, holding.identity)
+        for digest, identity in self._verified.items():
             real = os.path.realpath(f"{self._repo}/{BLOBS}/{digest}")
-            known[real.removeprefix(f"{self._root}/")] = Stamp(digest, identity)
-        return {path: stamp for path, stamp in known.items() if os.path.lexists(f"{self._root}/{path}")}
+            found[real.removeprefix(f"{self._root}/")] = Stamp(digest, identity)
+        return {path: stamp for path, stamp in found.items() if os.path.lexists(f"{self._root}/{path}")}
 
 
-def _way(snapshot: str, folders: Sequence[str]) -> str:
-    """Return a folder of a snapshot. What is in its place and no folder goes; of a link, not what it leads to."""
+def _subfolder(snapshot: str, folders: Sequence[str]) -> str:
+    """Return a folder of a snapshot, created where it is missing.
+
+    A file or a link in its place is removed, what a link leads to is not.
+    """
     place = snapshot
     for folder in folders:
         place = f"{place}/{folder}"
@@ -204,10 +206,10 @@ def _way(snapshot: str, folders: Sequence[str]) -> str:
     return place
 
 
-def _became(new: str, place: str) -> bool:
-    """Move a folder to its place; tell whether nobody else had made it meanwhile. Raises OSError."""
+def _rename_if_free(new: str, path: str) -> bool:
+    """Rename a folder to ``path``; return False where another process created ``path`` meanwhile. Raises OSError."""
     try:
-        os.rename(new, place)
+        os.rename(new, path)
     except OSError as exc:
         if exc.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             return False

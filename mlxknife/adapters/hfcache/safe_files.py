@@ -1,4 +1,4 @@
-"""Firm ground in the cache: folders that are no links, changes that reach the disk, errors in our words."""
+"""Safe filesystem access in the cache: no link is followed, changes reach the disk, errors are those of the tree."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 
-from mlxknife.domain.errors import AccessDenied, StorageError
+from mlxknife.domain.filesystem_errors import map_filesystem_errors
 from mlxknife.domain.hints import HintCode
 
-NO_NAMES = ("", ".", "..")
-FULL = (errno.ENOSPC, errno.EDQUOT)
-_HINTS = dict.fromkeys(FULL, HintCode.FREE_DISK_SPACE) | {errno.ELOOP: HintCode.REPLACE_LINK}
+NOT_NAMES = ("", ".", "..")
+"""Parts of a path that name no entry of a folder."""
 MAX_SMALL_FILE = 64 * 1024 * 1024
 
 
+def map_cache_errors(failed: str) -> AbstractContextManager[None]:
+    """Map file errors of a block: the model could not be ``failed``. Raises StorageError, AccessDenied."""
+    return map_filesystem_errors(f"The model could not be {failed}", access_hint=HintCode.CACHE_PERMISSIONS)
+
+
 def real_folder(root: str, *parts: str) -> str:
-    """Return a folder below another, having seen that no part of the way is a link. Raises OSError."""
+    """Return a folder below ``root`` after checking that no part of the path is a link. Raises OSError."""
     path = root
     for part in parts:
         path = f"{path}/{part}"
-        if part in NO_NAMES or not stat.S_ISDIR(os.lstat(path).st_mode):
+        if part in NOT_NAMES or not stat.S_ISDIR(os.lstat(path).st_mode):
             raise OSError(errno.ELOOP, f"{part} is a link, not a folder", path)
     return path
 
 
 def make_folder(root: str, *parts: str) -> str:
-    """Return a folder below another, made where it was not there; links on the way are refused. Raises OSError."""
+    """Return a folder below ``root``, created where it is missing; a link in the path is refused. Raises OSError."""
     path = root
     for part in parts:
         path = _made(path, part)
@@ -39,18 +43,18 @@ def _made(path: str, part: str) -> str:
     while True:
         with suppress(FileExistsError):
             os.mkdir(f"{path}/{part}")
-        with suppress(FileNotFoundError):  # another process took it away at this very moment: then it is made again
+        with suppress(FileNotFoundError):  # another process removed it between the two calls: create it again
             return real_folder(path, part)
 
 
 def refuse_link(path: str) -> None:
-    """Raise OSError where a link stands in the place of a folder."""
+    """Raise OSError (ELOOP) where a path is a link."""
     if os.path.islink(path):
         raise OSError(errno.ELOOP, f"{os.path.basename(path)} is a link, not a folder", path)
 
 
 def sync(folder: str) -> None:
-    """Make sure that the names of a folder outlive a power cut. Raises OSError."""
+    """Flush the entries of a folder to the disk, so that they survive a power cut. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -59,19 +63,19 @@ def sync(folder: str) -> None:
 
 
 def read_small(path: str, limit: int = MAX_SMALL_FILE) -> bytes:
-    """Read the beginning of a file; a link in its place is refused and a pipe does not block. Raises OSError."""
+    """Return the first ``limit`` bytes of a file; a link is refused and a pipe does not block. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb") as file:
         return file.read(limit)
 
 
 def delete(path: str) -> None:
-    """Delete a folder, or a link in its place, without following anything. Raises OSError."""
+    """Delete a folder, a file or a link, without following links. A missing path is no error. Raises OSError."""
     if os.path.islink(path) or not os.path.isdir(path):
         with suppress(FileNotFoundError):
             os.unlink(path)
         return
-    os.chmod(path, stat.S_IRWXU)  # what is to be deleted needs no protection
+    os.chmod(path, stat.S_IRWXU)  # a folder that is being deleted needs no protection
     while entries := _entries(path):
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
@@ -88,30 +92,30 @@ def delete(path: str) -> None:
     os.rmdir(path)
 
 
-def unlock(path: str) -> None:
-    """Let us into every folder below. Raises OSError."""
+def make_readable(path: str) -> None:
+    """Give this user access to a folder and to every folder below it. Raises OSError."""
     os.chmod(path, stat.S_IRWXU)
-    for folder, _ in walk(path, _stop):
+    for folder, _ in walk(path, _raise):
         for entry in _entries(folder):
             if entry.is_dir(follow_symlinks=False):
                 os.chmod(entry.path, stat.S_IRWXU)
 
 
 def walk(path: str, on_error: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
-    """Yield every folder below with the names in it that are no folders; no link is followed, and no depth is too much.
+    """Yield ``path`` and every folder below it, each with its entries that are no folders, at any depth.
 
-    ``on_error`` hears of folders that cannot be listed.
+    Links are not followed. ``on_error`` is called for a folder that cannot be listed, and what it raises is raised.
     """
-    waiting = [path]
-    while waiting:
-        folder = waiting.pop()
+    pending = [path]
+    while pending:
+        folder = pending.pop()
         try:
             entries = _entries(folder)
         except OSError as exc:
             on_error(exc)
             continue
         yield folder, [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
-        waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        pending += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -119,25 +123,12 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         return list(found)
 
 
-def _stop(exc: OSError) -> None:
+def _raise(exc: OSError) -> None:
     raise exc
 
 
-def replace(new: str, place: str) -> None:
-    """Move a file to its place in one step; a folder that is there goes. Raises OSError."""
-    if os.path.isdir(place) and not os.path.islink(place):
-        delete(place)
-    os.rename(new, place)
-
-
-@contextmanager
-def our_errors(done: str) -> Iterator[None]:
-    """Turn what the filesystem says into errors of the contract."""
-    try:
-        yield
-    except PermissionError as exc:
-        msg = f"Permission denied: the model could not be {done}"
-        raise AccessDenied(msg, hint=HintCode.CACHE_PERMISSIONS) from exc
-    except OSError as exc:
-        msg = f"The model could not be {done}: {exc.strerror}"
-        raise StorageError(msg, hint=_HINTS.get(exc.errno or 0)) from exc
+def replace(new: str, path: str) -> None:
+    """Move the file ``new`` to ``path`` in one step; a folder at ``path`` is deleted first. Raises OSError."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        delete(path)
+    os.rename(new, path)

@@ -1,4 +1,4 @@
-"""Trash items: one folder each, with a note, the thing as ``content``, and the ``blobs`` that only it needed."""
+"""Trash items: one folder each, with a note, what was removed as ``content``, and the ``blobs`` that only it needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from mlxknife.adapters.hfcache import safe_files
 from mlxknife.adapters.hfcache.layout import BLOBS, REPO_PREFIX
-from mlxknife.adapters.hfcache.locks import take
+from mlxknife.adapters.hfcache.locks import try_lock
 from mlxknife.domain.removal.values import TrashItem
 
 NOTE = "note.json"
@@ -20,37 +20,35 @@ _MAX_NOTE = 64 * 1024
 
 
 @contextlib.contextmanager
-def claimed(item: str) -> Iterator[bool]:
-    """Hold a trash item against other removals; tell whether it is held, and still there. Raises OSError."""
+def locked(item: str) -> Iterator[bool]:
+    """Lock a trash item against other removals, without waiting; give whether it is locked. Raises OSError."""
     try:
         handle = os.open(item, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         yield False
         return
     try:
-        yield take(handle)
+        yield try_lock(handle)
     finally:
         os.close(handle)
 
 
-def has_begun(item: str) -> bool:
-    """Tell whether an item holds anything: without that its removal never began."""
+def has_content(item: str) -> bool:
+    """Return whether an item holds anything: without content its removal never began."""
     return any(os.path.lexists(f"{item}/{part}") for part in (CONTENT, BLOBS))
 
 
 def _note(item: str) -> dict[str, object]:
-    """Return the note of an item; an empty one where there is none that can be read."""
+    """Return the note of an item; empty where there is none that can be read."""
     try:
-        handle = os.open(f"{item}/{NOTE}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            note = json.loads(file.read(_MAX_NOTE))
+        note = json.loads(safe_files.read_small(f"{item}/{NOTE}", _MAX_NOTE))
     except (OSError, ValueError, RecursionError):
         return {}
     return note if isinstance(note, dict) else {}
 
 
 def origin(item: str) -> tuple[str | None, str | None]:
-    """Return the repo folder and commit that a note names, where it names plain names."""
+    """Return the repo folder and the commit in the note; (None, None) where they are no plain names."""
     note = _note(item)
     folder, commit = note.get("folder"), note.get("commit")
     if not isinstance(folder, str) or not isinstance(commit, str) or not {"/", "\0"}.isdisjoint(folder + commit):
@@ -59,7 +57,7 @@ def origin(item: str) -> tuple[str | None, str | None]:
 
 
 def describe(item: str) -> TrashItem:
-    """Return what an item is, for those who look at the trash."""
+    """Return what an item is and how large. Raises nothing."""
     size = _size(f"{item}/{CONTENT}") + _size(f"{item}/{BLOBS}")
     return TrashItem(token=os.path.basename(item), label=_label(item), size_bytes=size)
 
@@ -69,20 +67,20 @@ def _label(item: str) -> str:
     return label if isinstance(label, str) else "unknown"
 
 
-def own_size(path: str) -> int:
-    """Return the size of a folder that is reached without any link, else nothing."""
+def size_without_links(path: str) -> int:
+    """Return the size of a folder; 0 where the path to it contains a link."""
     return _size(path) if os.path.realpath(path) == path else 0
 
 
-def _pass_over(exc: OSError) -> None:
-    """Count nothing where nothing can be seen."""
+def _skip(exc: OSError) -> None:
+    """Count nothing for a folder that cannot be listed."""
     del exc
 
 
 def _size(path: str) -> int:
-    """Return the bytes of the plain files below a folder; what links lead to is counted where it stands."""
+    """Return the bytes of the regular files below a folder; links are not followed and count nothing."""
     total = 0
-    for folder, names in safe_files.walk(path, _pass_over):
+    for folder, names in safe_files.walk(path, _skip):
         for name in names:
             with contextlib.suppress(OSError):
                 status = os.lstat(f"{folder}/{name}")

@@ -1,4 +1,4 @@
-"""Listings of commits, ``trees/<commit>.json``, as huggingface_hub keeps them."""
+"""The file listing of a commit, ``trees/<commit>.json``, in the format of huggingface_hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TreeEntry(msgspec.Struct, omit_defaults=True):
     xet_hash: str | None = None
 
     def recorded(self) -> RecordedFile:
-        """Return the entry as the domain knows it; the blob id of an LFS file is that of its pointer."""
+        """Return the size and the hash of the content; for an LFS file ``blob_id`` would be the hash of its pointer."""
         if self.lfs_sha256 is not None:
             return RecordedFile(self.size, RecordedHash(HashForm.SHA256, self.lfs_sha256))
         if self.blob_id is not None:
@@ -31,14 +31,14 @@ class TreeEntry(msgspec.Struct, omit_defaults=True):
 
 
 class Tree(msgspec.Struct):
-    """A listing."""
+    """A whole listing."""
 
     files: dict[str, TreeEntry]
     format_version: int = _VERSION
 
 
 def decode(data: bytes) -> Mapping[str, RecordedFile] | None:
-    """Return what a listing says, or None when it says nothing that can be understood."""
+    """Return the files of a listing by name, or None where it cannot be decoded. Raises nothing."""
     try:
         files = msgspec.json.decode(data, type=Tree).files
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
@@ -47,7 +47,7 @@ def decode(data: bytes) -> Mapping[str, RecordedFile] | None:
 
 
 def encode(commit: RemoteCommit) -> bytes:
-    """Return the listing of a commit as it is stored."""
+    """Return the listing of a commit as ``trees/<commit>.json`` stores it."""
     return msgspec.json.encode(
         {"format_version": _VERSION, "files": {file.name: _entry(file) for file in commit.files}}
     )

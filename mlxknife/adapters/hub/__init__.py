@@ -1,1 +1,1 @@
-"""The Hugging Face Hub, through huggingface_hub: fulfils ``ports.hub``."""
+"""The Hugging Face Hub, through huggingface_hub and its HTTP client: implements ``ports.hub.hub``."""

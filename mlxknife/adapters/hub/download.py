@@ -1,4 +1,4 @@
-"""One file on its way into its sink, through whatever breaks off on the way."""
+"""The download of one file into its sink: chunk store first, then HTTP; it continues after broken connections."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from urllib.parse import quote
 
 import attrs
 
-from mlxknife.adapters.hub.chunks import ChunkStore, ChunkStoreError
-from mlxknife.adapters.hub.refusals import TryAgain
-from mlxknife.adapters.hub.retry import Patience
-from mlxknife.adapters.hub.web import Web
+from mlxknife.adapters.hub.client import HubClient
+from mlxknife.adapters.hub.errors import RetryableError
+from mlxknife.adapters.hub.retry import RetryPolicy
+from mlxknife.adapters.hub.xet import XetError, XetStore
 from mlxknife.domain.errors import NetworkError, WrongBytes
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from mlxknife.ports.store.sinks import Sink
 
 _MAX_BREAKS = 100
-"""How often one file may break off, even if every try brings a little more."""
+"""How often the connection of one file may break, even if every try brings some bytes."""
 _MAX_WRONG = 2
-"""How often a file may come whole and wrong; the first time, the wrong bytes may be those of an older try."""
+"""How often a complete file may have the wrong hash; the first time, the bytes of an older download may be wrong."""
 
 
 @attrs.define
-class Download:
-    """The transfer of one file of a commit."""
+class FileDownload:
+    """The download of one file of a commit."""
 
-    web: Web
-    patience: Patience
+    client: HubClient
+    retry: RetryPolicy
     commit: RemoteCommit
     file: RemoteFile
     stop: threading.Event
-    store: ChunkStore | None = None
-    """Where to look first, for a file that is in it."""
+    xet: XetStore | None = None
+    """The chunk store, tried first for a file that has a Xet hash."""
 
     def run(self, sink: Sink) -> None:
-        """Bring the file whole. Raises the errors of ``ports.hub`` and of the sink."""
+        """Download the file and finish the sink, unless ``stop`` is set. Raises the errors of ``Hub`` and the sink."""
         breaks = failures = wrong = 0
         while not self.stop.is_set():
             before = sink.position
             try:
-                self._bring_the_rest(sink)
+                self._download_rest(sink)
                 if not self.stop.is_set():
                     sink.finish()
             except WrongBytes:
@@ -50,16 +50,16 @@ class Download:
                 if wrong == _MAX_WRONG:
                     raise
                 sink.restart()
-            except TryAgain as trouble:
+            except RetryableError as failure:
                 breaks += 1
                 failures = 1 if sink.position > before else failures + 1
                 if breaks == _MAX_BREAKS:
-                    raise trouble.error from trouble
-                self.patience.wait(failures, trouble, self.stop)
+                    raise failure.error from failure
+                self.retry.wait(failures, failure, self.stop)
             else:
                 return
 
-    def _bring_the_rest(self, sink: Sink) -> None:
+    def _download_rest(self, sink: Sink) -> None:
         if sink.position == self.file.size:
             return
         with self._source(sink) as chunks:
@@ -68,27 +68,27 @@ class Download:
                     return
                 sink.write(chunk)
         if sink.position < self.file.size:
-            msg = f"{self._what}: the connection broke off"
-            raise TryAgain(NetworkError(msg, hint=HintCode.RESUME_DOWNLOAD))
+            msg = f"{self._label}: the connection broke off"
+            raise RetryableError(NetworkError(msg, hint=HintCode.RESUME_DOWNLOAD))
 
     @contextmanager
     def _source(self, sink: Sink) -> Iterator[Iterator[bytes]]:
-        """Open the bytes from where the sink stands."""
-        if self.store is not None and self.file.xet_hash is not None:
-            with closing(self.store.stream(self.file, sink.position)) as chunks:
+        """Open the bytes of the file from the sink's position on."""
+        if self.xet is not None and self.file.xet_hash is not None:
+            with closing(self.xet.stream(self.file, sink.position)) as chunks:
                 try:
                     yield chunks
-                except ChunkStoreError as exc:
-                    self.store = None  # from here on plainly
-                    msg = f"{self._what}: the chunk store failed"
-                    raise TryAgain(NetworkError(msg)) from exc
+                except XetError as exc:
+                    self.xet = None  # the next try uses HTTP
+                    msg = f"{self._label}: the chunk store failed"
+                    raise RetryableError(NetworkError(msg)) from exc
             return
-        where = f"{self.web.endpoint}/{self.commit.name}/resolve/{self.commit.commit}/{quote(self.file.name)}"
-        with self.web.content(where, self._what, sink.position, self.file.size) as (begins, chunks):
-            if begins != sink.position:
+        url = f"{self.client.endpoint}/{self.commit.name}/resolve/{self.commit.commit}/{quote(self.file.name)}"
+        with self.client.content(url, self._label, sink.position, self.file.size) as (start, chunks):
+            if start != sink.position:
                 sink.restart()
             yield chunks
 
     @property
-    def _what(self) -> str:
+    def _label(self) -> str:
         return f"{self.commit.name}: {self.file.name}"

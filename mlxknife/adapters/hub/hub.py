@@ -1,4 +1,4 @@
-"""The Hub: listings of commits, and their files into sinks."""
+"""The Hub: lists the files of commits, and downloads files into sinks."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from urllib.parse import quote
 
 from huggingface_hub import constants
 
-from mlxknife.adapters.hub import listing
-from mlxknife.adapters.hub.chunks import Access, ChunkStore
-from mlxknife.adapters.hub.crew import work_together
-from mlxknife.adapters.hub.download import Download
-from mlxknife.adapters.hub.retry import Patience
-from mlxknife.adapters.hub.web import Web
+from mlxknife.adapters.hub import api
+from mlxknife.adapters.hub.client import HubClient
+from mlxknife.adapters.hub.download import FileDownload
+from mlxknife.adapters.hub.retry import RetryPolicy
+from mlxknife.adapters.hub.thread_pool import run_jobs
+from mlxknife.adapters.hub.xet import XetAccess, XetStore
 from mlxknife.domain.errors import DownloadFailed, HubOffline
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from mlxknife.ports.store.sinks import Sinks
 
-_FILES_AT_A_TIME = 8
+_MAX_PARALLEL_FILES = 8
 _MAX_PAGES = 1_000
 _MAX_FILES = 100_000
-_UNSAID = "main"
+_DEFAULT_REVISION = "main"
 
 
 class HuggingFaceHub:
-    """The Hub at an endpoint."""
+    """The Hub at one endpoint. Implements ``Hub``."""
 
     def __init__(
         self,
@@ -34,54 +34,54 @@ class HuggingFaceHub:
         token: str | None = None,
         *,
         is_offline: bool = False,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
-        """Take where the Hub is and whom to say one is; without them huggingface_hub's own settings hold."""
-        self._web = Web(endpoint, token)
+        """Take the Hub's URL and the user's token; what is None comes from huggingface_hub's own settings."""
+        self._client = HubClient(endpoint, token)
         self._is_offline = is_offline or constants.is_offline_mode()
-        self._patience = patience or Patience()
+        self._retry = retry or RetryPolicy()
 
     def commit(self, name: str, revision: str) -> RemoteCommit:
         """See ``Hub.commit``."""
-        self._be_online()
-        place = f"{self._web.endpoint}/api/models/{name}"
-        what = name if revision == _UNSAID else f"{name}@{revision}"
-        body, _ = self._answer(f"{place}/revision/{quote(revision, safe='')}", what)
-        commit = listing.checked_commit(listing.decode(body, listing.Info).sha)
-        page: str | None = f"{place}/tree/{commit}?recursive=True&expand=False"
+        self._refuse_offline()
+        url = f"{self._client.endpoint}/api/models/{name}"
+        label = name if revision == _DEFAULT_REVISION else f"{name}@{revision}"
+        body, _ = self._get(f"{url}/revision/{quote(revision, safe='')}", label)
+        commit = api.checked_commit(api.decode(body, api.ApiRevision).sha)
+        page: str | None = f"{url}/tree/{commit}?recursive=True&expand=False"
         files: list[RemoteFile] = []
         for _ in range(_MAX_PAGES):
             if page is None:
                 return RemoteCommit(name, commit, tuple(files))
-            body, page = self._answer(page, what)
-            entries = listing.decode(body, list[listing.Entry])
-            files += (listing.remote_file(entry) for entry in entries if entry.type == "file")
+            body, page = self._get(page, label)
+            entries = api.decode(body, list[api.ApiTreeEntry])
+            files += (api.remote_file(entry) for entry in entries if entry.type == "file")
             if len(files) > _MAX_FILES:
                 break
-        msg = f"{what}: the Hub's listing does not end"
+        msg = f"{label}: the Hub's listing does not end"
         raise DownloadFailed(msg)
 
     def fetch(self, commit: RemoteCommit, files: Sequence[RemoteFile], sinks: Sinks) -> None:
         """See ``Hub.fetch``."""
-        self._be_online()
-        store = None if constants.HF_HUB_DISABLE_XET else ChunkStore(lambda: self._chunk_access(commit))
+        self._refuse_offline()
+        xet = None if constants.HF_HUB_DISABLE_XET else XetStore(lambda: self._xet_access(commit))
 
         def fetch_one(file: RemoteFile, stop: threading.Event) -> None:
             with sinks.open(file, stop.is_set) as sink:
                 if sink is not None:
-                    Download(self._web, self._patience, commit, file, stop, store).run(sink)
+                    FileDownload(self._client, self._retry, commit, file, stop, xet).run(sink)
 
         largest_first = sorted(files, key=lambda file: -file.size)
-        work_together(largest_first, fetch_one, _FILES_AT_A_TIME)
+        run_jobs(largest_first, fetch_one, _MAX_PARALLEL_FILES)
 
-    def _answer(self, url: str, what: str) -> tuple[bytes, str | None]:
-        return self._patience.insist(lambda: self._web.answer(url, what))
+    def _get(self, url: str, label: str) -> tuple[bytes, str | None]:
+        return self._retry.call(lambda: self._client.get(url, label))
 
-    def _chunk_access(self, commit: RemoteCommit) -> Access:
-        url = f"{self._web.endpoint}/api/models/{commit.name}/xet-read-token/{commit.commit}"
-        return self._patience.insist(lambda: self._web.chunk_access(url, commit.name))
+    def _xet_access(self, commit: RemoteCommit) -> XetAccess:
+        url = f"{self._client.endpoint}/api/models/{commit.name}/xet-read-token/{commit.commit}"
+        return self._retry.call(lambda: self._client.xet_access(url, commit.name))
 
-    def _be_online(self) -> None:
+    def _refuse_offline(self) -> None:
         if self._is_offline:
             msg = "Offline mode is on"
             raise HubOffline(msg, hint=HintCode.UNSET_OFFLINE)

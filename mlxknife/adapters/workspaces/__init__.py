@@ -1,1 +1,1 @@
-"""Plain folders of the user: fulfils ``ports.workspaces``."""
+"""Workspaces in plain folders: implements ``Workspaces`` and ``WorkspaceBuilder``."""

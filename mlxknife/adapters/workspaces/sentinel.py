@@ -1,4 +1,4 @@
-"""What a workspace that we make records of itself: where it came from, and a hash of its content."""
+"""Writing the sentinel of a workspace: the file that records where it came from, and a hash of its content."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from mlxknife.adapters.workspaces.folders import SENTINEL
+from mlxknife.adapters.workspaces.workspaces import SENTINEL
 from mlxknife.domain.workspaces.values import Origin
 from mlxknife.version import __version__
 
 _FORM = "sha256-of-files"
 
 
-def encode(folder: str, origin: Origin, made: float) -> bytes:
-    """Return the sentinel of a finished folder, under the names that mlx-knife has for all that it knew, too.
+def encode(folder: str, origin: Origin, created: float) -> bytes:
+    """Return the sentinel of a complete folder. It uses mlx-knife's key names wherever mlx-knife has one.
 
     Raises OSError.
     """
     document = {
         "mlxk_version": __version__,
-        "created_at": datetime.fromtimestamp(made, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "created_at": datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "managed": True,
         "operation": origin.operation,
         "source_repo": origin.source,
@@ -34,9 +34,9 @@ def encode(folder: str, origin: Origin, made: float) -> bytes:
 
 
 def content_hash(folder: str) -> str:
-    """Return the SHA-256 over the sorted lines ``<sha256 of a file>  <its name>`` of all files but the sentinel.
+    """Return the SHA-256 of the output of ``sha256sum`` for all files but the sentinel, in the order of their names.
 
-    It is what ``sha256sum`` prints for them, hashed once more. Raises OSError.
+    Raises OSError.
     """
     whole = hashlib.sha256()
     for name in sorted(files(folder)):
@@ -47,7 +47,7 @@ def content_hash(folder: str) -> str:
 
 
 def files(folder: str) -> Iterator[str]:
-    """Yield the names of all files below a folder, but for the sentinel. Raises OSError."""
+    """Yield the relative paths of all files below a folder, except the sentinel. Raises OSError."""
     for place, _, names in os.walk(folder, onerror=_raise):
         for name in names:
             path = os.path.relpath(os.path.join(place, name), folder)

@@ -65,7 +65,7 @@ class Remover:
             if target.workspace is not None:
                 self.workspaces.discard(target.workspace)
             elif target.folder is not None:
-                with self.removal_store.guarded(target.folder):
+                with self.removal_store.lock_exclusive(target.folder):
                     self._check(target)
                     self.removal_store.discard(target)
 

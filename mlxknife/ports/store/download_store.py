@@ -1,4 +1,4 @@
-"""Taking models into the cache, so that being stopped at any moment shows nothing that is not true."""
+"""Downloads into the cache: an interrupted download shows no model that is not complete."""
 
 from __future__ import annotations
 
@@ -12,45 +12,48 @@ from mlxknife.ports.system.progress import Progress
 
 
 class SnapshotPublisher(Sinks, Protocol):
-    """Takes in one commit of one model: first blobs, by its sinks, that nobody sees yet; then all of them at once."""
+    """Downloads and publishes one commit of one model.
+
+    Its sinks write blobs, which no snapshot links to yet. ``publish`` then makes all of them visible at once.
+    """
 
     def publish(self, commit: RemoteCommit, holdings: Sequence[Holding], ref: str | None) -> None:
-        """Let the snapshot lead to every file that is held or came, in one step where it is new; at last move the ref.
+        """Link every file of ``holdings`` into the snapshot of ``commit``, then point ``ref`` at it, if given.
 
-        Remembers the listing of the commit, and which files were proven. Raises DownloadFailed when a blob that is
-        needed is not there.
+        A new snapshot appears in one step. The listing of the commit and the stamps of verified files are stored, too.
+        Raises DownloadFailed when a blob is missing, StorageError, AccessDenied.
         """
         ...
 
 
 class DownloadStore(Protocol):
-    """Knows what the cache holds of a commit, and receives the rest.
+    """Knows which files of a commit the cache holds, and stores the missing ones.
 
-    Every method may raise StorageError or AccessDenied when the filesystem refuses; what there was before is still
-    there then.
+    Every method may raise StorageError or AccessDenied when the filesystem refuses; no stored model changes then.
     """
 
-    def guarded(
+    def lock_shared(
         self, folder: str, progress: Progress | None = None, *, waits: bool = True
     ) -> AbstractContextManager[None]:
-        """Keep removals of ours away from a repo, having waited for one that is under way. Others may take in, too.
+        """Hold the lock of a repo together with other pulls, so that no removal begins.
 
-        Raises LocksPresent where it is not to wait, StorageError for a repo that is only a link.
+        It waits for a removal that is running, and reports a long wait to ``progress``. With ``waits=False`` it raises
+        LocksPresent instead. Raises StorageError for a repo that is a link.
         """
         ...
 
     def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
-        """Return what the cache has of files of a commit, in their order. Changes nothing."""
+        """Return what the cache has of each file of a commit, in the order of ``files``. Changes nothing."""
         ...
 
-    def is_untidy(self, folder: str) -> bool:
-        """Tell whether somebody who was stopped left something, which the next to publish clears up."""
+    def has_leftovers(self, folder: str) -> bool:
+        """Return whether an interrupted download left files that the next ``publish`` deletes."""
         ...
 
     def free_bytes(self) -> int:
-        """Return how much fits on the disk of the cache."""
+        """Return the free space on the disk of the cache."""
         ...
 
-    def reception(self, folder: str, progress: Progress, *, afresh: bool) -> SnapshotPublisher:
-        """Return what takes a model in; ``afresh`` replaces even blobs that are right."""
+    def publisher(self, folder: str, progress: Progress, *, force_download: bool) -> SnapshotPublisher:
+        """Return the publisher of a repo; ``force_download`` replaces even blobs that are right."""
         ...

@@ -1,4 +1,4 @@
-"""The cache of downloaded models."""
+"""The models in the cache."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from mlxknife.domain.models.values.hashes import RecordedFile
 
 
 class ModelStore(Protocol):
-    """Knows which model repos are cached, which commits of them, and what their refs say."""
+    """Knows which model repos are cached, which commits of them, and which commits their refs name."""
 
     def folders(self) -> tuple[str, ...]:
         """Return the folder names of all model repos, in any order; empty when there is no cache yet.
 
-        Raises StorageError when the cache is no folder, AccessDenied when it may not be read.
+        Raises StorageError when the cache is not a folder, AccessDenied when it may not be read.
         """
         ...
 
     def repo(self, folder: str) -> CachedRepo:
-        """Look at one repo from outside. Damage is told in the value; for a repo that went away, too.
+        """Return the refs and snapshots of one repo.
 
-        Raises nothing of its own.
+        Raises nothing: damage, and a repo that is missing, is the ``problem`` of the result.
         """
         ...
 
     def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, RecordedFile] | None:
-        """Return what the cache recorded of every file of a commit, or None where it did not.
+        """Return the recorded size and hash of every file of a commit, or None where there is no listing.
 
-        Raises nothing: a manifest that cannot be read is none.
+        Raises nothing: a listing that cannot be read counts as none.
         """
         ...

@@ -1,4 +1,4 @@
-"""Taking models out of the cache, so that being stopped at any moment loses nothing and hides nothing."""
+"""Removing models from the cache: an interrupted removal loses nothing that was to stay, and stays visible."""
 
 from __future__ import annotations
 
@@ -9,46 +9,48 @@ from mlxknife.domain.removal.values import BlobUse, Orphan, Target, TrashItem
 
 
 class RemovalStore(Protocol):
-    """Moves what is to go into a trash inside the cache first, and deletes it there.
+    """Moves what is removed into a trash inside the cache, and deletes it there.
 
-    Every method may raise StorageError or AccessDenied when the filesystem refuses; what was done until then stays
-    done, and a later ``empty_trash`` goes on.
+    Every method may raise StorageError or AccessDenied when the filesystem refuses. What was done until then stays
+    done, and a later ``empty_trash`` continues.
     """
 
-    def guarded(self, folder: str) -> AbstractContextManager[None]:
-        """Hold a repo against other writers. Raises LocksPresent while another process works on it."""
+    def lock_exclusive(self, folder: str) -> AbstractContextManager[None]:
+        """Hold the lock of a repo alone. Raises LocksPresent while another process works on it."""
         ...
 
     def blob_use(self, folder: str) -> BlobUse:
-        """Return the blobs of a repo and what its snapshots need; a partial that somebody writes to is not among them.
+        """Return the blobs of a repo and which of them each snapshot needs.
 
-        Links are read, never followed. Where a part of a snapshot cannot be looked at, nothing is returned.
+        A partial that another process writes to is left out. Links are read, never followed. Raises StorageError where
+        a part of a snapshot cannot be read.
         """
         ...
 
     def is_busy(self, folder: str) -> bool:
-        """Tell whether another process of ours takes something into a repo, or out of it, at this moment."""
+        """Return whether a pull or a removal by another process is working on a repo."""
         ...
 
     def size_bytes(self, folder: str, commit: str | None = None) -> int:
-        """Return the bytes of a repo, or of the plain files of one snapshot, each link as small as it is."""
+        """Return the bytes of the regular files of a repo, or of one snapshot. Links count nothing. Raises nothing."""
         ...
 
     def discard(self, target: Target) -> None:
-        """Remove a repo, or one snapshot with the blobs that only it needs: one rename into the trash, then the bytes.
+        """Remove a repo, or one snapshot with its refs and the blobs that only it needs.
 
-        Raises LocksPresent when a download began meanwhile; then everything is as it was.
+        It is moved into the trash in one rename, then deleted. Raises LocksPresent when a download began meanwhile;
+        then nothing was removed. Raises ValueError for a target outside of the cache.
         """
         ...
 
     def discard_orphan(self, orphan: Orphan) -> bool:
-        """Remove one blob unless somebody downloads it or began to need it; say whether it went."""
+        """Remove a blob, unless a snapshot needs it or another process downloads it; return whether it was removed."""
         ...
 
     def trash(self) -> tuple[TrashItem, ...]:
-        """Return what is in the trash; empty when there is none. Raises nothing."""
+        """Return what interrupted removals left in the trash; empty when there is none. Raises nothing."""
         ...
 
     def empty_trash(self) -> None:
-        """Finish what interrupted removals left, as far as it goes; raises for what cannot go at the end."""
+        """Finish interrupted removals. One that fails does not stop the others; its error is raised at the end."""
         ...

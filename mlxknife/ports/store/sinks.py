@@ -1,4 +1,4 @@
-"""Where the bytes of a download go."""
+"""Where the bytes of a download are written."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from mlxknife.domain.transfer.values import RemoteFile
 
 
 class Sink(Protocol):
-    """Takes the bytes of one file in order. Every method may raise StorageError or AccessDenied."""
+    """Receives the bytes of one file in order. Every method but ``position`` may raise StorageError or AccessDenied."""
 
     @property
     def position(self) -> int:
-        """How many bytes are there: the next to come is this one. Raises nothing."""
+        """How many bytes are stored: the offset of the next byte."""
         ...
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes. Raises WrongBytes when there are more than the file has."""
+        """Store the next bytes. Raises WrongBytes when the file would grow beyond its size."""
         ...
 
     def restart(self) -> None:
-        """Forget all bytes."""
+        """Delete all stored bytes and go back to position 0."""
         ...
 
     def finish(self) -> None:
-        """Make the file what it is to be. Raises WrongBytes, having forgotten all bytes, when it is not that."""
+        """Check size and hash and store the file for good. Raises WrongBytes, after ``restart``, when they differ."""
         ...
 
 
 class Sinks(Protocol):
-    """Opens a sink for each file."""
+    """Opens the sink of each file of a download."""
 
-    def open(self, file: RemoteFile, is_given_up: Callable[[], bool]) -> AbstractContextManager[Sink | None]:
-        """Open the sink of a file once nobody else writes to it; None where somebody brought the file meanwhile.
+    def open(self, file: RemoteFile, is_cancelled: Callable[[], bool]) -> AbstractContextManager[Sink | None]:
+        """Open the sink of a file once no other process writes to it.
 
-        It waits for others until it is given up, and is None then, too. A sink that was not finished keeps its bytes
-        for the next time. Raises StorageError, AccessDenied.
+        It polls ``is_cancelled`` while it waits. It gives None when the wait was cancelled, and when the file is stored
+        and right already. A sink that is closed before ``finish`` keeps its bytes for the next download.
+        Raises StorageError, AccessDenied.
         """
         ...

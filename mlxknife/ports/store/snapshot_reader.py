@@ -1,4 +1,4 @@
-"""Looking into a folder of model files."""
+"""Reading the files of one snapshot or workspace."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from mlxknife.domain.models.values.snapshot import Location, ReadingList, Snapsh
 
 
 class SnapshotReader(Protocol):
-    """Reads facts from a location, without following links out of its bounds and without opening what is not a file."""
+    """Reads facts from a location. It follows no link out of the location's bounds, and opens only regular files."""
 
-    def read(self, location: Location, wanted: ReadingList) -> SnapshotFacts:
-        """Look at every file once and open those on the reading list.
+    def read(self, location: Location, reading_list: ReadingList) -> SnapshotFacts:
+        """Return the size and state of every file, and the contents of those on the reading list.
 
-        Raises nothing: whatever cannot be read is told in the facts.
+        Raises nothing: the facts say what could not be read, and why.
         """
         ...
 
     def text(self, location: Location, name: str, limit: int) -> str | None:
-        """Return at most ``limit`` bytes of a text file, or None when it is missing, unreadable or no UTF-8.
+        """Return at most ``limit`` bytes of a text file, or None when it is missing, unreadable or not UTF-8.
 
         Raises nothing.
         """

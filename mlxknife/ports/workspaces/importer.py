@@ -1,4 +1,4 @@
-"""Taking in models from other formats."""
+"""Importing models from other formats."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Protocol
 
 
 class Importer(Protocol):
-    """Turns a model of another format into files that MLX runs."""
+    """Converts a model of another format into files that MLX loads."""
 
-    def import_gguf(self, source: str, destination: str, manner: Mapping[str, float] = ...) -> None:
-        """Write the model of a GGUF file into an empty folder, in the format of mlx-lm; weights stay as they are.
+    def import_gguf(self, source: str, destination: str, generation_config: Mapping[str, float] = ...) -> None:
+        """Write the model in the GGUF file ``source`` into the empty folder ``destination``, in mlx-lm's format.
 
-        ``manner`` is how it answers best, in the words of generation_config.json: GGUF has no place for that.
-
-        Raises ValidationError for a file that is damaged, or holds what cannot be mapped, and StorageError or
-        AccessDenied when the filesystem refuses. Then the folder holds nothing of use.
+        Quantised weights stay as they are. ``generation_config`` is added to generation_config.json, which GGUF has no
+        place for. Raises ValidationError for a file that is damaged or cannot be mapped, StorageError, AccessDenied;
+        then the folder holds no usable model.
         """
         ...

@@ -1,4 +1,4 @@
-"""Making workspaces, so that being stopped at any moment shows nothing that is not whole."""
+"""Creating workspaces: an interrupted creation shows no workspace that is not complete."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from mlxknife.domain.workspaces.values import Origin
 
 
 class WorkspaceBuilder(Protocol):
-    """Makes new workspaces in the workspace home, which it makes where there is none.
+    """Creates workspaces in the workspace home, and the home itself where it is missing.
 
-    Every method may raise StorageError or AccessDenied when the filesystem refuses. What somebody leaves behind who is
-    killed is not listed, and the next use of the workshop removes it.
+    Every method may raise StorageError or AccessDenied when the filesystem refuses. The unfinished folder of a killed
+    process is not listed as a workspace; the next call of any method deletes it.
     """
 
-    def making(self, name: str, origin: Origin) -> AbstractContextManager[str]:
-        """Give an empty folder that becomes the workspace of that name, in one step, when the block ends well.
+    def create(self, name: str, origin: Origin) -> AbstractContextManager[str]:
+        """Give an empty folder that becomes the workspace ``name``, in one rename, when the block ends well.
 
-        Its sentinel then records the origin and a hash of the content. When the block raises, nothing is left.
-        Raises ValidationError when something has that name already, at the end if need be, or nothing can have it.
+        Its sentinel then records ``origin`` and a hash of the content. When the block raises, nothing is left.
+        Raises ValidationError for a name that is taken, before the block or after it, or that is no valid name.
         """
         ...
 
     def scratch(self) -> AbstractContextManager[str]:
-        """Give an empty folder that is gone when the block ends, on the disk that the workspaces are on."""
+        """Give an empty folder on the disk of the workspaces; it is deleted when the block ends."""
         ...

@@ -11,8 +11,8 @@ from mlxknife.domain.models.values.entries import Entry
 from mlxknife.domain.models.values.hashes import HashJob, HashOutcome
 from mlxknife.domain.models.values.snapshot import SnapshotFacts
 from mlxknife.domain.models.values.verdict import Finding, Integrity
+from mlxknife.ports.store.hash_stamps import HashStamps
 from mlxknife.ports.store.hasher import Hasher
-from mlxknife.ports.store.proofs import Proofs
 from mlxknife.ports.system.progress import Progress
 
 
@@ -52,7 +52,7 @@ class Verifier:
     """Hashes models, many files side by side."""
 
     hasher: Hasher
-    proofs: Proofs
+    hash_stamps: HashStamps
 
     def prove(self, cases: Iterable[Case], progress: Progress | None = None) -> Mapping[str, Proof]:
         """Hash every file of every case and return the proofs by the models' names. Raises nothing.
@@ -71,7 +71,7 @@ class Verifier:
             if progress is not None:
                 progress.end()
         every = (outcome for found in outcomes.values() for outcome in found)
-        self.proofs.withdraw(outcome.job for outcome in every if not outcome.matches)
+        self.hash_stamps.discard(outcome.job for outcome in every if not outcome.matches)
         return {case.model: _proof(case, outcomes[case.model]) for case in cases}
 
 

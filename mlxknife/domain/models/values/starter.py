@@ -22,7 +22,7 @@ class Starter:
     sha256: str
     origin: str
     """The model on the Hub that it was made from."""
-    manner: Mapping[str, float] = attrs.field(factory=dict, hash=False)
+    generation_config: Mapping[str, float] = attrs.field(factory=dict, hash=False)
     """How it answers best, in the words of generation_config.json."""
 
     @property

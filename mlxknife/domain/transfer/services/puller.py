@@ -34,7 +34,7 @@ class Puller:
     finder: Finder
     inspector: Inspector
     hub: Hub
-    intake: DownloadStore
+    download_store: DownloadStore
     hasher: Hasher
 
     def name(self, spec: str) -> tuple[str, str | None]:
@@ -89,16 +89,16 @@ class Puller:
             self._remember(plan)
             return
         progress = progress or Silence()
-        with self.intake.guarded(plan.folder, progress):
+        with self.download_store.lock_shared(plan.folder, progress):
             plan = self._looked_at_again(plan)
             self._check_room(plan)
-            reception = self.intake.reception(plan.folder, progress, afresh=plan.is_forced)
+            publisher = self.download_store.publisher(plan.folder, progress, force_download=plan.is_forced)
             progress.begin("downloading", plan.bytes_to_fetch)
             try:
-                self.hub.fetch(plan.commit, [holding.file for holding in plan.missing], reception)
+                self.hub.fetch(plan.commit, [holding.file for holding in plan.missing], publisher)
             finally:
                 progress.end()
-            reception.publish(plan.commit, plan.holdings, plan.ref)
+            publisher.publish(plan.commit, plan.holdings, plan.ref)
 
     def _full_commit(self, name: str, revision: str) -> str:
         """Return the commit of the cache that a revision begins, because the Hub knows only whole ones."""
@@ -110,17 +110,17 @@ class Puller:
 
     def _remember(self, plan: PullPlan) -> None:
         """Note what was proven, so that it need not be proven again; a cache that cannot be written to does without."""
-        if not plan.is_offline and (plan.was_hashed or self.intake.is_untidy(plan.folder)):
-            with suppress(StorageError, LocksPresent), self.intake.guarded(plan.folder, waits=False):
+        if not plan.is_offline and (plan.was_hashed or self.download_store.has_leftovers(plan.folder)):
+            with suppress(StorageError, LocksPresent), self.download_store.lock_shared(plan.folder, waits=False):
                 plan = self._looked_at_again(plan)
                 if plan.missing:  # it changed meanwhile: the next pull sees to that
                     return
-                reception = self.intake.reception(plan.folder, Silence(), afresh=False)
-                reception.publish(plan.commit, plan.holdings, None)
+                publisher = self.download_store.publisher(plan.folder, Silence(), force_download=False)
+                publisher.publish(plan.commit, plan.holdings, None)
 
     def _compared(self, plan: PullPlan, files: Sequence[RemoteFile], progress: Progress) -> PullPlan:
         """Compare what is wanted with the cache, hashing what is unproven."""
-        holdings = self.intake.holdings(plan.folder, plan.commit.commit, files)
+        holdings = self.download_store.holdings(plan.folder, plan.commit.commit, files)
         jobs = {_key(job.location, job.name, job.recorded): job for job in _jobs(plan.name, holdings)}
         proven: set[_Key] = set()
         progress.begin("checking what is there", sum(job.size for job in jobs.values()))
@@ -139,7 +139,7 @@ class Puller:
     def _looked_at_again(self, plan: PullPlan) -> PullPlan:
         """Fetch also what was there when the plan was made, and went or changed since."""
         files = [holding.file for holding in plan.holdings]
-        now = self.intake.holdings(plan.folder, plan.commit.commit, files)
+        now = self.download_store.holdings(plan.folder, plan.commit.commit, files)
         return attrs.evolve(
             plan,
             holdings=tuple(
@@ -151,7 +151,7 @@ class Puller:
         )
 
     def _check_room(self, plan: PullPlan) -> None:
-        free = self.intake.free_bytes()
+        free = self.download_store.free_bytes()
         if plan.bytes_to_fetch > free:
             needed, there = display.size(plan.bytes_to_fetch), display.size(free)
             msg = f"Not enough free disk space: {needed} needed, {there} free"

@@ -26,7 +26,7 @@ class StarterPuller:
     inspector: Inspector
     source: StarterSource
     importer: Importer
-    workshop: WorkspaceBuilder
+    workspace_builder: WorkspaceBuilder
 
     def plan(self, name: str) -> StarterPlan:
         """Say what there is of a starter already. Changes nothing.
@@ -58,12 +58,12 @@ class StarterPuller:
         """
         if plan.is_in_place:
             return
-        with self.workshop.scratch() as scratch:
+        with self.workspace_builder.scratch() as scratch:
             source = self.source.fetch(plan.starter, scratch, progress or Silence())
             if plan.replaces is not None:
                 self.workspaces.discard(plan.replaces)
-            with self.workshop.making(plan.starter.name, _origin(plan.starter)) as folder:
-                self.importer.import_gguf(source, folder, plan.starter.manner)
+            with self.workspace_builder.create(plan.starter.name, _origin(plan.starter)) as folder:
+                self.importer.import_gguf(source, folder, plan.starter.generation_config)
 
 
 def _origin(starter: Starter) -> Origin:

@@ -1,0 +1,76 @@
+"""JSON files of models: decoded as Python's ``json`` does, with limits on size and nesting."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from mlxknife.adapters.folder.safe_open import LFS_POINTER, read_file
+from mlxknife.domain.models.values.snapshot import Document
+
+_MAX_PARSED = 64 * 1024 * 1024
+_MAX_CHECKED = 512 * 1024 * 1024
+_MAX_DEPTH = 100
+_OBJECT = re.compile(rb"\s*\{")
+
+_TOO_DEEP = Document(problem="is nested too deeply")
+_TOO_LARGE = Document(problem="is too large")
+
+
+def parse(path: str, size: int) -> Document:
+    """Return the value of a JSON file of ``size`` bytes, or the reason why it has none. Raises OSError."""
+    if size > _MAX_PARSED:
+        return _TOO_LARGE
+    data = read_file(path, size)
+    document = _decoded(data, _json_value)
+    has_depth = data.count(b"[") + data.count(b"{") > _MAX_DEPTH
+    return _TOO_DEEP if has_depth and depth_exceeds(document.value, _MAX_DEPTH) else document
+
+
+def check(path: str, size: int) -> Document:
+    """Check that a JSON file of ``size`` bytes is a valid object, without building its value. Raises OSError."""
+    return _TOO_LARGE if size > _MAX_CHECKED else _decoded(read_file(path, size), _check_object)
+
+
+def _decoded(data: bytes, decode: Callable[[bytes], object]) -> Document:
+    try:
+        data.decode()
+        return Document(value=decode(data))
+    except UnicodeDecodeError:
+        return Document(problem="is not UTF-8")
+    except RecursionError:
+        return _TOO_DEEP
+    except msgspec.ValidationError:
+        return Document(problem="is not a JSON object")
+    except ValueError:
+        if data.startswith(LFS_POINTER):
+            return Document(problem="is a Git LFS pointer, not the file")
+        return Document(problem="is not valid JSON" if data else "is empty")
+
+
+def _json_value(data: bytes) -> object:
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.MsgspecError:
+        # configs contain NaN, Infinity and numbers beyond a double, which are not JSON, but which Python's json accepts
+        return json.loads(data.decode())
+
+
+def _check_object(data: bytes) -> None:
+    msgspec.json.decode(data, type=msgspec.Raw)
+    if not _OBJECT.match(data):
+        raise msgspec.ValidationError
+
+
+def depth_exceeds(value: object, limit: int) -> bool:
+    """Return whether a JSON value has more than ``limit`` levels, without recursion."""
+    level = [value]
+    for _ in range(limit):
+        deeper = (item for item in level if isinstance(item, dict | list))
+        level = [child for item in deeper for child in (item.values() if isinstance(item, dict) else item)]
+        if not level:
+            return False
+    return True
