@@ -27,7 +27,9 @@ pytestmark = [pytest.mark.timeout(1200), pytest.mark.allow_hosts(["127.0.0.1"])]
 
 _TESTED_ELSEWHERE = {ROOT / "docs" / "server.md"}
 _RUN_HERE = [page for page in PAGES if page not in _TESTED_ELSEWHERE]
-_SESSIONS = sorted({(page, block.setting) for page in _RUN_HERE for block in blocks(page) if block.language == "console"})
+_SESSIONS = sorted(
+    {(page, block.setting) for page in _RUN_HERE for block in blocks(page) if block.language == "console"}
+)
 _ADDRESS = "http://127.0.0.1:8000"
 _NOT_RUN = {"text", "json", "toml", "mermaid"}
 
