@@ -18,8 +18,9 @@ MAX_README, MAX_LINE = 150, 200
 PRIVATE_WORDS = re.compile(
     r"\b(told|tells?|whoever|somebody|nobody|anybody|doorman|residents?|narration|appetite|heaps?)\b", re.IGNORECASE
 )
-REWRITTEN_ELSEWHERE = {DOCS / "server.md", DOCS / "seed-2-map.md"}
+REWRITTEN_ELSEWHERE = {DOCS / "server.md"}
 """Pages that still have to be put into plain words."""
+SEED_MAP = DOCS / "seed-2-map.md"  # its table rows hold names of tests and cannot be wrapped
 NOT_MERGED_YET = {
     "adapters/folder/hasher.py",
     "cli/hints.py",
@@ -48,8 +49,9 @@ def test_the_readme_fits_three_screens() -> None:
 
 def test_no_line_of_a_page_is_too_long_to_read() -> None:
     pages = [page for page in PAGES if page not in REWRITTEN_ELSEWHERE]
-    long = {page.name: max(map(len, text(page).splitlines())) for page in pages}
-    assert {name: length for name, length in long.items() if length > MAX_LINE} == {}
+    lines = [(page, line) for page in pages for line in text(page).splitlines()]
+    long = [(page.name, line) for page, line in lines if len(line) > MAX_LINE]
+    assert [line for name, line in long if name != SEED_MAP.name or not line.startswith("| ")] == []
 
 
 def test_the_pages_use_no_private_words() -> None:
