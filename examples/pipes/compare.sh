@@ -1,5 +1,5 @@
 #!/bin/sh
-# Asks several models the same question, side by side:
+# Asks several models the same question:
 #
 #   compare.sh "What is the capital of France?" starter mlx-community/SmolLM2-1.7B-Instruct-4bit
 set -eu
@@ -11,7 +11,7 @@ fi
 question=$1
 shift
 
-# Each model in the list gives way to the command that runs it.
+# Replace each model in the list with the command that runs it.
 for model; do
   set -- "$@" "mlxk run '$model' -"
   shift

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Has a model look at what is staged in this git repository, or at what changed since a commit:
+# Asks a model to review the staged changes of this git repository, or the changes since a commit:
 #
 #   review.sh
 #   review.sh HEAD~3

@@ -1,4 +1,4 @@
-"""The examples stay true: every command line of their pages, and their scripts, run in a real shell with a parrot."""
+"""The examples work: every command line of their pages, and their scripts, run in a real shell with a parrot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGES = sorted(EXAMPLES.rglob("*.md"))
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PREPARATION, *RECIPES = (text for _, text in FENCED.findall((PIPES / "README.md").read_text(encoding="utf-8")))
 PARIS = f"{ANSWERS[CAPITAL]}\n"
-TOLD = {
+OUTPUT_OF = {
     "cat sums.py": PARIS,
     "tee answer.txt": f"{PARIS}{ANSWERS[LONG]}\n",
     "PIPESTATUS": "6\n0 0\n6\n",
@@ -31,12 +31,12 @@ TOLD = {
     "kept.txt": PARIS,
     "--dry-run": "mlxk run starter -\nssh gpu-box -- 'mlxk run starter -'\n",
 }
-"""With what the lines that have a certain part begin to answer."""
+"""The beginning of the output of each block that contains a certain text."""
 
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """Make a machine whose starter model is a parrot, and one that is always in the same mood."""
+    """Make a machine whose starter model is a parrot that answers greedily."""
     machine = Machine(tmp_path_factory.mktemp("examples"))
     shutil.copytree(parrot_folder(), machine.home / "starter")
     (machine.home / "starter" / "generation_config.json").write_text(json.dumps({"temperature": 0.0}))
@@ -44,7 +44,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 
 
 def run(machine: Machine, folder: Path, script: str, **variables: str) -> Outcome:
-    """Run lines of bash in a folder; the first that fails ends them."""
+    """Run lines of bash in a folder, up to the first that fails."""
     done = subprocess.run(
         ["bash", "-c", f"set -e\n{script}"],
         env=machine.environment(OPENBLAS_NUM_THREADS="1", **variables),
@@ -58,41 +58,41 @@ def run(machine: Machine, folder: Path, script: str, **variables: str) -> Outcom
 
 
 @pytest.mark.parametrize("block", RECIPES, ids=lambda block: block.partition("\n")[0][:50])
-def test_every_line_of_the_page_on_pipes_works(machine: Machine, tmp_path: Path, block: str) -> None:
+def test_every_command_of_the_page_on_pipes_works(machine: Machine, tmp_path: Path, block: str) -> None:
     if "jq " in block and shutil.which("jq") is None:
         pytest.skip("jq is not installed here")
     outcome = run(machine, tmp_path, PREPARATION + block)
     assert (outcome.code, outcome.err) == (0, "")
-    for told in (told for part, told in TOLD.items() if part in block):
-        assert outcome.out.startswith(told)
+    for output in (output for part, output in OUTPUT_OF.items() if part in block):
+        assert outcome.out.startswith(output)
     files = re.findall(r"(?:>|--out|tee) ([\w.]+\.txt)", block)
     assert all((tmp_path / name).stat().st_size for name in files)
     assert outcome.out or ".txt" in block
 
 
-def test_what_the_page_says_is_still_in_it() -> None:
-    assert {part: sum(part in block for block in RECIPES) for part in TOLD} == dict.fromkeys(TOLD, 1)
+def test_each_expected_output_belongs_to_one_block_of_the_page() -> None:
+    assert {part: sum(part in block for block in RECIPES) for part in OUTPUT_OF} == dict.fromkeys(OUTPUT_OF, 1)
 
 
-def test_every_fence_of_a_page_is_one_of_those() -> None:
+def test_every_fenced_block_of_the_pages_is_run() -> None:
     fences = [(page.name, kind) for page in PAGES for kind, _ in FENCED.findall(page.read_text(encoding="utf-8"))]
     assert fences == [("README.md", "sh")] * (len(RECIPES) + 1)
 
 
-def test_the_pages_link_to_what_is_there_and_to_every_script() -> None:
+def test_the_pages_link_to_existing_files_and_to_every_script() -> None:
     links = {page.parent / link for page in PAGES for link in re.findall(r"\]\(([^)#]+)\)", page.read_text())}
     assert [link for link in links if not link.exists()] == []
     assert links >= set(EXAMPLES.rglob("*.sh"))
 
 
-def test_models_are_compared(machine: Machine, tmp_path: Path) -> None:
+def test_the_script_compare_asks_each_model(machine: Machine, tmp_path: Path) -> None:
     outcome = run(machine, tmp_path, f"{PIPES}/compare.sh '{GREETING}' starter starter")
     answer = f"==> mlxk run 'starter' - <==\n{ANSWERS[GREETING]}\n"
     assert (outcome.code, outcome.out, outcome.err) == (0, f"{answer}\n{answer}", "")
     assert run(machine, tmp_path, f"{PIPES}/compare.sh '{GREETING}'").err == "usage: compare.sh QUESTION MODEL...\n"
 
 
-def test_changes_are_reviewed(machine: Machine, tmp_path: Path) -> None:
+def test_the_script_review_sends_the_changes_to_a_model(machine: Machine, tmp_path: Path) -> None:
     git = "git -c user.name=me -c user.email=me@example.org -c init.defaultBranch=main"
     assert run(machine, tmp_path, f"{git} init -q . && {git} commit -q --allow-empty -m first").code == 0
     idle = run(machine, tmp_path, f"{PIPES}/review.sh")
