@@ -8,20 +8,19 @@ import sys
 from starlette.applications import Starlette
 
 from mlxknife.domain.errors import KnifeError
-from mlxknife.http.app import create_app
 from mlxknife.http.options import Options
 from mlxknife.http.server import serve
-from tests.fakes.serving import FakeResidents, FakeServing, answer
+from tests.fakes.serving import FakePool, FakeServing, answer, fake_app
 
 
 def main() -> int:
     options = Options(**ast.literal_eval(sys.argv[1]))
     fakes = ast.literal_eval(sys.argv[2])
     words = fakes.pop("words", 3)
-    residents = FakeResidents(says=answer(*["word "] * words), **fakes)
+    pool = FakePool(deltas=answer(*["word "] * words), **fakes)
 
-    def create(asked: Options) -> Starlette:
-        return create_app(FakeServing(), residents, asked)
+    def create(options: Options) -> Starlette:
+        return fake_app(FakeServing(), pool, options)
 
     try:
         return serve(create, options, lambda url: print(url, flush=True))  # noqa: T201 - the test waits for it
