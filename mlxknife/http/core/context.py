@@ -66,13 +66,12 @@ class RequestContext:
         context: RequestContext = scope[_CONTEXT]
         return context
 
-    @property
-    def body_content(self) -> bytes:
-        """Return the body; it is empty for endpoints that read none."""
-        return b"" if self.body is None else self.body.content
+    def take_body(self) -> bytes:
+        """Return the body, once; it is empty for endpoints that read none."""
+        return b"" if self.body is None else self.body.take()
 
     def release_body(self) -> None:
-        """Free the body once nothing needs it any more."""
+        """Free the budget of the body once nothing made of it is left."""
         if self.body is not None:
             self.body.release()
 

@@ -83,21 +83,27 @@ class RequestBody:
     """The body of one request."""
 
     budget: BodyBudget
-    content: bytes = attrs.field(default=b"", init=False)
+    is_complete: bool = attrs.field(default=False, init=False)
+    _content: bytes = attrs.field(default=b"", init=False)
     _held: int = attrs.field(default=0, init=False)
 
     async def read(self, receive: Receive) -> None:
         """Read it whole. Raises BodyTooLarge, BodyTimeout, TooManyRequests, ClientDisconnected."""
         try:
             async with asyncio.timeout(self.budget.options.body_seconds):
-                self.content = b"".join(await self._parts(receive))
+                self._content = b"".join(await self._parts(receive))
+                self.is_complete = True
         except TimeoutError as exc:
             msg = "The body did not arrive in time"
             raise BodyTimeout(msg) from exc
 
+    def take(self) -> bytes:
+        """Return its content, and keep no reference to it; it counts until ``release``."""
+        content, self._content = self._content, b""
+        return content
+
     def release(self) -> None:
-        """Free its bytes; a second call does nothing."""
-        self.content = b""
+        """Count it no more; a second call does nothing."""
         self.budget.held -= self._held
         self._held = 0
 

@@ -129,7 +129,9 @@ async def _discard_body(context: RequestContext, receive: Receive) -> bool:
 
     A connection that is closed with unread bytes is reset, and its client may lose the response.
     """
-    if context.body is not None or context.header(b"expect") is not None:
+    if context.body is not None:
+        return context.body.is_complete
+    if context.header(b"expect") is not None:
         return False
     with suppress(TimeoutError):
         async with asyncio.timeout(_DISCARD_SECONDS):

@@ -45,7 +45,7 @@ class GenerationEndpoint(Generic[Body]):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send one response. Raises KnifeError where nothing has been sent yet."""
         context = RequestContext.of(scope)
-        body = decode(context.body_content, self.body_type)
+        body = decode(context.take_body(), self.body_type)
         request = self.to_request(body)
         writer = self.writer_type(body.model, body.includes_usage, request.wanted.top_logprobs is not None)
         response = StreamedResponse(send, stream.HEADERS, stream.KEEP_ALIVE, self.state.options.keep_alive_seconds)

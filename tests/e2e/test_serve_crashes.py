@@ -1,4 +1,4 @@
-"""Models that are killed, hang or cannot be loaded, and models that take turns: the server outlives it all."""
+"""Crashes, hangs and failed loads of model processes, and switches between models: the server survives them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.parrot import ANSWERS, answers
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 ENDS = {"256": -100, "258": -100}
-"""A bias with which the parrot never ends."""
+"""A logit bias with which the parrot never ends."""
 DEADLY = (signal.SIGKILL, signal.SIGABRT, signal.SIGSTOP)
 
 
@@ -34,8 +34,8 @@ def home(machine: Machine) -> Machine:
 
 
 @attrs.define
-class Watched:
-    """A request in flight, and when it came to its end."""
+class TimedRequest:
+    """A running request, and when it ended."""
 
     ended: float = 0.0
 
@@ -50,19 +50,19 @@ class Watched:
         return reply
 
 
-def fall_once(server: Server, number: int) -> float:
-    """Strike the model down while it answers; return the seconds until everybody in flight knew."""
+def crash_once(server: Server, number: int) -> float:
+    """Signal the model process while it answers; return the seconds until every running request had its error."""
     streams = [server.chat_stream("parrot", answers.LONG, n=n, logit_bias=ENDS, max_tokens=1900) for n in (1, 2)]
-    watched = [Watched() for _ in range(3)]
+    timed = [TimedRequest() for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        waiting = pool.submit(watched[0].whole, server)
+        waiting = pool.submit(timed[0].whole, server)
         for stream in streams:
             stream.begun()
         eventually(lambda: running(server) == 4)
         worker = server.worker()
         began = time.monotonic()
         os.kill(worker, number)
-        for stream, one in zip(streams, watched[1:], strict=True):
+        for stream, one in zip(streams, timed[1:], strict=True):
             pool.submit(one.stream, stream)
         reply = waiting.result()
     for stream in streams:
@@ -74,36 +74,36 @@ def fall_once(server: Server, number: int) -> float:
     assert reply.headers["retry-after"]
     assert server.chat("parrot", answers.GREETING).text() == ANSWERS[answers.GREETING]
     assert server.worker() != worker
-    return max(one.ended for one in watched) - began
+    return max(one.ended for one in timed) - began
 
 
 def running(server: Server) -> int:
-    """Return how many answers are on their way."""
+    """Return the number of running answers."""
     page = server.ask("/metrics").body.decode()
     return sum(
         int(float(line.split()[-1])) for line in page.splitlines() if line.startswith("mlxknife_answers_running")
     )
 
 
-def test_whoever_is_being_answered_is_told_when_the_model_falls_and_the_next_request_works(home: Machine) -> None:
+def test_running_requests_get_an_error_when_the_model_process_crashes_and_the_next_one_works(home: Machine) -> None:
     with serving(home, "--model", "parrot") as server:
         for number in DEADLY:
-            fall_once(server, number)
+            crash_once(server, number)
         assert server.ask("/health").status == 200
 
 
 @pytest.mark.stress
-def test_fifty_falls_are_told_within_a_second_and_a_hang_within_ten(
+def test_fifty_crashes_are_reported_within_a_second_and_hangs_within_ten(
     home: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seconds: dict[int, list[float]] = {number: [] for number in DEADLY}
     with serving(home, "--model", "parrot") as server:
         for number in itertools.islice(itertools.cycle(DEADLY), 50):
-            seconds[number].append(fall_once(server, number))
+            seconds[number].append(crash_once(server, number))
     with capsys.disabled():
-        for blow, seen in seconds.items():
+        for sent, seen in seconds.items():
             figures = f"median {statistics.median(seen):.3f} s, longest {max(seen):.3f} s"
-            sys.stdout.write(f"\n{signal.Signals(blow).name}: {len(seen)} falls, told within {figures}")
+            sys.stdout.write(f"\n{signal.Signals(sent).name}: {len(seen)} crashes, reported within {figures}")
         sys.stdout.write("\n")
     assert max(seconds[signal.SIGKILL] + seconds[signal.SIGABRT]) <= 1
     assert max(seconds[signal.SIGSTOP]) <= 10
@@ -113,9 +113,9 @@ def test_a_switch_of_models_breaks_no_stream(home: Machine) -> None:
     with serving(home, "--max-loaded", "1") as server:
         streams = [server.chat_stream("parrot", answers.LONG, max_tokens=200).begun() for _ in range(2)]
         with ThreadPoolExecutor(3) as pool:
-            said = pool.submit(lambda: server.chat("other", answers.CAPITAL).text())
+            answer = pool.submit(lambda: server.chat("other", answers.CAPITAL).text())
             rests = list(pool.map(gathered, streams))
-        assert said.result() == ANSWERS[answers.CAPITAL]
+        assert answer.result() == ANSWERS[answers.CAPITAL]
         for rest in rests:
             assert rest.choices[0].finish == "length"
             assert ANSWERS[answers.LONG][:200].endswith(rest.texts[0])
@@ -123,14 +123,14 @@ def test_a_switch_of_models_breaks_no_stream(home: Machine) -> None:
 
 
 def switch_once(server: Server, busy: int) -> None:
-    """Stream from so many of the two models that are loaded, while the third takes the place of one of them."""
+    """Stream from ``busy`` of the two loaded models, while the third one replaces one of them."""
     loaded = loaded_names(server)
     (coming,) = {"parrot", "other", "third"}.difference(loaded)
     streams = [server.chat_stream(name, answers.LONG, max_tokens=150).begun() for name in loaded[:busy] * 2]
     with ThreadPoolExecutor(len(streams) + 1) as pool:
-        said = pool.submit(lambda: server.chat(coming, answers.CAPITAL).text())
+        answer = pool.submit(lambda: server.chat(coming, answers.CAPITAL).text())
         rests = list(pool.map(gathered, streams))
-    assert said.result() == ANSWERS[answers.CAPITAL]
+    assert answer.result() == ANSWERS[answers.CAPITAL]
     for rest in rests:
         assert rest.choices[0].finish == "length"
         assert ANSWERS[answers.LONG][:150].endswith(rest.texts[0])
@@ -143,7 +143,7 @@ def loaded_names(server: Server) -> list[str]:
 
 
 @pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.stress)])
-def test_a_model_that_makes_room_for_another_breaks_no_stream_of_any(home: Machine, rounds: int) -> None:
+def test_a_model_that_is_unloaded_for_another_breaks_no_stream(home: Machine, rounds: int) -> None:
     parrot_in(home, "third")
     with serving(home, "--max-loaded", "2") as server:
         for name in ("parrot", "other"):
@@ -152,7 +152,7 @@ def test_a_model_that_makes_room_for_another_breaks_no_stream_of_any(home: Machi
             switch_once(server, 1 + number % 2)
 
 
-def test_two_models_stay_where_two_may(home: Machine) -> None:
+def test_two_models_stay_loaded_where_two_are_allowed(home: Machine) -> None:
     with serving(home, "--max-loaded", "2", "--model", "parrot", "--model", "other") as server:
         assert server.envelope["data"]["model"] == "parrot"
         eventually(lambda: server.ask("/ready").status == 200)
@@ -165,7 +165,7 @@ def test_two_models_stay_where_two_may(home: Machine) -> None:
         assert server.workers() == both
 
 
-def test_what_nobody_uses_is_unloaded_and_what_somebody_uses_is_not(home: Machine) -> None:
+def test_an_idle_model_is_unloaded_and_a_busy_one_is_not(home: Machine) -> None:
     with serving(home, "--idle-unload", "0.1") as server:
         stream = server.chat_stream("parrot", answers.LONG, logit_bias=ENDS, max_tokens=500).begun()
         assert gathered(stream).choices[0].finish == "length"
@@ -173,7 +173,7 @@ def test_what_nobody_uses_is_unloaded_and_what_somebody_uses_is_not(home: Machin
         assert server.chat("parrot", answers.GREETING).text() == ANSWERS[answers.GREETING]
 
 
-def test_a_model_that_cannot_be_loaded_answers_why_and_the_others_are_served(home: Machine) -> None:
+def test_a_model_that_cannot_be_loaded_is_an_error_and_others_are_served(home: Machine) -> None:
     broken = parrot_in(home, "broken") / "config.json"
     broken.write_text(json.dumps(json.loads(broken.read_text()) | {"intermediate_size": 96}))
     with serving(home) as server:

@@ -1,4 +1,4 @@
-"""Clients that go away, or stay and do not read: what was done for them ends, and takes no memory meanwhile."""
+"""Clients that disconnect, or stay and do not read: their generation ends, and holds no memory until then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,7 @@ _SOON = 20.0
 
 
 def endless(*, stream: bool, answers: int = 1, tokens: int = 100_000) -> bytes:
-    """Return a request for an answer that goes on and on."""
+    """Return a request for a very long answer."""
     body = {"model": MODEL, "prompt": "a", "temperature": 1, "max_tokens": tokens, "stream": stream, "n": answers}
     return post(TEXT, json.dumps(body).encode())
 
@@ -41,8 +40,8 @@ def running(server: FakeServer) -> int:
         return int(model["running"])
 
 
-def steps_after_leaving(server: FakeServer, *, stream: bool, leave: Callable[[Line], None], answers: int = 1) -> int:
-    """Return how many steps a row had that began after its client had gone."""
+def steps_after_disconnect(server: FakeServer, *, stream: bool, leave: Callable[[Line], None], answers: int = 1) -> int:
+    """Return the number of decode steps of a row after its client disconnected."""
     with line(server.port) as one:
         before = {row for note in server.notes("row") for row in note.rows}
         one.send(endless(stream=stream, answers=answers))
@@ -60,7 +59,7 @@ def rows_of(server: FakeServer) -> set[int]:
     return {row for note in server.notes("row") for row in note.rows}
 
 
-def hang_up(one: Line) -> None:
+def disconnect(one: Line) -> None:
     one.close()
 
 
@@ -69,19 +68,19 @@ def reset(one: Line) -> None:
     one.close()
 
 
-def hang_up_with_more_to_come(one: Line) -> None:
+def disconnect_with_pipelined_requests(one: Line) -> None:
     one.send(get("/health") * 3)
     one.close()
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "document"])
-@pytest.mark.parametrize("leave", [hang_up, reset, hang_up_with_more_to_come])
-def test_whoever_leaves_frees_the_place_within_two_steps(*, stream: bool, leave: Callable[[Line], None]) -> None:
+@pytest.mark.parametrize("leave", [disconnect, reset, disconnect_with_pipelined_requests])
+def test_a_disconnect_cancels_the_rows_within_two_steps(*, stream: bool, leave: Callable[[Line], None]) -> None:
     with FakeServer(parrot_folder(), STEP) as server:
-        assert steps_after_leaving(server, stream=stream, leave=leave, answers=2) <= 2
+        assert steps_after_disconnect(server, stream=stream, leave=leave, answers=2) <= 2
 
 
-def leave_again_and_again(times: int) -> None:
+def disconnect_repeatedly(times: int) -> None:
     with FakeServer(parrot_folder(), 0.005) as server:
         with line(server.port) as one:
             one.ask(endless(stream=False, tokens=1))
@@ -96,17 +95,17 @@ def leave_again_and_again(times: int) -> None:
     assert "Traceback" not in server.stderr
 
 
-def test_many_who_leave_leave_nothing_behind() -> None:
-    leave_again_and_again(60)
+def test_many_disconnects_leave_nothing_behind() -> None:
+    disconnect_repeatedly(60)
 
 
 @pytest.mark.stress
-def test_thousands_who_leave_leave_nothing_behind() -> None:
-    leave_again_and_again(3000)
+def test_thousands_of_disconnects_leave_nothing_behind() -> None:
+    disconnect_repeatedly(3000)
 
 
 def read_nothing(count: int, seconds: float) -> None:
-    """Let clients ask for streams and never read them: they are hung up on, and hold no memory until then."""
+    """Run clients that never read their streams: they are disconnected, and hold no memory until then."""
     options: dict[str, object] = {"stall_seconds": seconds}
     with FakeServer(parrot_folder(), 0.0, options) as server:
         with line(server.port) as one:
@@ -122,25 +121,24 @@ def read_nothing(count: int, seconds: float) -> None:
                 assert other.ask(post(CHAT, json.dumps(body).encode())).status == 200
             end = time.monotonic() + 90
             while running(server):
-                assert time.monotonic() < end, "streams that nobody reads go on"
+                assert time.monotonic() < end, "unread streams go on"
                 time.sleep(0.1)
         for one in lines:
             one.close()
     assert "Traceback" not in server.stderr
 
 
-def test_streams_that_nobody_reads_end_and_hold_no_memory() -> None:
+def test_unread_streams_end_and_hold_no_memory() -> None:
     read_nothing(4, 1.0)
 
 
 @pytest.mark.stress
-def test_many_streams_that_nobody_reads_end_and_hold_no_memory() -> None:
+def test_many_unread_streams_end_and_hold_no_memory() -> None:
     read_nothing(32, 5.0)
 
 
-def test_answers_that_nobody_reads_end_too(tmp_path: Path) -> None:
-    """A client asks again and again on one connection and reads nothing of what it is answered."""
-    del tmp_path
+def test_unread_documents_end_the_connection() -> None:
+    """A client sends requests on one connection and reads no response."""
     with (
         FakeServer(parrot_folder(), 0.0, {"stall_seconds": 1.0}) as server,
         bounded(server.pid),
