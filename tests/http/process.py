@@ -1,8 +1,12 @@
-"""A real server over fakes, as a process: ``python -m tests.http.process OPTIONS FAKES`` prints its address."""
+"""A real server over fakes, as a process: ``python -m tests.http.process OPTIONS FAKES`` prints its address.
+
+FAKES are fields of FakePool, ``words`` (the length of an answer) and ``open_files`` (a limit of the process).
+"""
 
 from __future__ import annotations
 
 import ast
+import resource
 import sys
 
 from starlette.applications import Starlette
@@ -17,6 +21,9 @@ def main() -> int:
     options = Options(**ast.literal_eval(sys.argv[1]))
     fakes = ast.literal_eval(sys.argv[2])
     words = fakes.pop("words", 3)
+    open_files = fakes.pop("open_files", None)
+    if open_files is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
     pool = FakePool(deltas=answer(*["word "] * words), **fakes)
 
     def create(options: Options) -> Starlette:

@@ -215,8 +215,8 @@ def test_responses_match_their_description(backend: Backend) -> None:
         ),
         ("ModelList", backend.client.get("/v1/models").json()),
         ("ModelCard", backend.client.get("/v1/models/org/model").json()),
-        ("Health", backend.client.get("/health").json()),
-        ("Readiness", backend.client.get("/ready").json()),
+        ("HealthDocument", backend.client.get("/health").json()),
+        ("ReadinessDocument", backend.client.get("/ready").json()),
         ("Welcome", backend.client.get("/").json()),
         ("ErrorDocument", backend.client.get("/nothing").json()),
     ):

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -226,6 +227,29 @@ def test_connections_above_the_limit_that_send_at_once_get_429() -> None:
         assert {rest(client)[:12] for client in clients[10:]} == {b"HTTP/1.1 429"}
         for client in clients:
             client.close()
+
+
+def test_connections_stay_below_the_limit_of_open_files() -> None:
+    with serving({}, {"open_files": 300}) as process:
+        clients = [process.connect() for _ in range(600)]
+        refused = [client for client in clients[172:] if rest(client).startswith(b"HTTP/1.1 429")]
+        assert len(refused) == 600 - 172
+        clients[0].sendall(chat(stream=False))
+        assert rest(clients[0]).startswith(b"HTTP/1.1 200")
+        for client in clients:
+            client.close()
+        process.end()
+        assert process.log().count("\n") < 10
+
+
+def test_a_pipelined_head_is_limited_while_a_response_runs() -> None:
+    with serving(fakes=SLOW) as process, process.connect() as client:
+        client.sendall(chat(close=False))
+        read_until(client, b"word")
+        with suppress(ConnectionError):
+            client.sendall(b"GET /health HTTP/1.1\r\nX: " + b"a" * 2_000_000)
+        rest(client)
+        wait_for(process, "mlxknife_requests_in_flight", 0)
 
 
 def test_a_client_that_does_not_read_is_disconnected() -> None:

@@ -28,7 +28,7 @@ class LoadedModelObject(msgspec.Struct, frozen=True):
     running: int
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class HealthDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The server is alive, and these models are loaded."""
 
     status: Literal["ok"] = "ok"
@@ -36,7 +36,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[LoadedModelObject, ...]
 
 
-class Readiness(msgspec.Struct, frozen=True):
+class ReadinessDocument(msgspec.Struct, frozen=True):
     """Whether the server takes requests."""
 
     status: ReadyStatus
@@ -59,14 +59,14 @@ class StateEndpoints:
     async def health(self, request: Request) -> Response:
         """Return 200 while the server is alive."""
         del request
-        return json_response(Health(version=__version__, models=self._models()))
+        return json_response(HealthDocument(version=__version__, models=self._models()))
 
     async def ready(self, request: Request) -> Response:
         """Return 200 where a request would be admitted now and would not wait for a model to load, else 503."""
         del request
         models = self._models()
         status = self._status(models)
-        response = json_response(Readiness(status, models), 200 if status == "ready" else _UNAVAILABLE)
+        response = json_response(ReadinessDocument(status, models), 200 if status == "ready" else _UNAVAILABLE)
         if status != "ready":
             response.headers["retry-after"] = "1"
         return response

@@ -24,6 +24,10 @@ from mlxknife.http.server.protocol import LimitedProtocol
 from mlxknife.http.server.sockets import allow_connections, listen, url
 
 _BACKLOG = 2048
+"""Connections that the system holds until they are accepted."""
+_ACCEPT_BATCH = 16
+"""Connections that are accepted at a time. Those above the limit are closed a few batches later, and until then they
+need descriptors: asyncio handles a lack of these badly."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SIGNAL_EXIT = 128
 _END_SECONDS = 2.0
@@ -96,7 +100,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                backlog=_BACKLOG,
+                backlog=_ACCEPT_BATCH,
                 timeout_keep_alive=max(1, round(options.idle_seconds)),
                 timeout_graceful_shutdown=round(_END_SECONDS),
             )
@@ -114,6 +118,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.should_exit:
             return
+        for one in sockets or ():
+            one.listen(_BACKLOG)  # asyncio has one parameter for the backlog and for the batch
         options = self.state.options
         is_printed = self.on_ready is not None and sys.stdout.isatty() and sys.stderr.isatty()
         is_open = not options.is_local and options.api_key is None

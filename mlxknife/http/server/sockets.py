@@ -15,7 +15,7 @@ Address: TypeAlias = tuple[Any, ...]
 _MAX_PORT = 65535
 _OPEN_FILES = 16_384
 _RESERVED_FILES = 128
-"""Open files that are kept for everything besides connections; in a small limit it is half of it."""
+"""Open files that are kept for connections being refused and for everything else; at most half of the limit."""
 _HOST_HINT = "127.0.0.1 serves this machine only, 0.0.0.0 its network too"
 
 

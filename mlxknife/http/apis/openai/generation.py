@@ -21,7 +21,7 @@ from mlxknife.http.apis.openai import stream
 from mlxknife.http.apis.openai.decoding import decode
 from mlxknife.http.apis.openai.errors import error_document
 from mlxknife.http.apis.openai.requests import GenerationBody
-from mlxknife.http.apis.openai.writers import Answer, Writer
+from mlxknife.http.apis.openai.writers import GeneratedAnswer, Writer
 from mlxknife.http.core import logs
 from mlxknife.http.core.context import RequestContext
 from mlxknife.http.core.errors import GenerationCancelled
@@ -70,13 +70,13 @@ class Generation:
     request: ChatRequest | TextRequest
     writer: Writer
     response: StreamedResponse
-    _answers: list[Answer] = attrs.field(init=False)
+    _answers: list[GeneratedAnswer] = attrs.field(init=False)
     _has_first_token: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make an empty answer for each prompt and each of its ``n``."""
         prompts = len(self.request.prompts) if isinstance(self.request, TextRequest) else 1
-        self._answers = [Answer() for _ in range(prompts * self.request.wanted.count)]
+        self._answers = [GeneratedAnswer() for _ in range(prompts * self.request.wanted.count)]
 
     async def send_document(self, send: Send) -> None:
         """Send all answers as one document. Raises KnifeError."""

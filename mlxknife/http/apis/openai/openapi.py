@@ -24,14 +24,14 @@ from mlxknife.http.apis.openai.responses import (
     ModelList,
     Welcome,
 )
-from mlxknife.http.core.endpoints import Health, Readiness
+from mlxknife.http.core.endpoints import HealthDocument, ReadinessDocument
 from mlxknife.version import __version__
 
 Json: TypeAlias = dict[str, Any]
 
 _TYPES = (
     *(ChatCompletionBody, CompletionBody, ChatCompletion, ChatCompletionChunk, Completion),
-    *(ModelList, ModelCard, Health, Readiness, Welcome, ErrorDocument),
+    *(ModelList, ModelCard, HealthDocument, ReadinessDocument, Welcome, ErrorDocument),
 )
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
@@ -78,7 +78,7 @@ def describe() -> Json:
 
 def _paths() -> Json:
     name: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-    readiness = _json("Readiness")
+    readiness = _json("ReadinessDocument")
     return {
         "/": {"get": _get("What this server is", "Welcome")},
         "/v1": {"get": _get("What this server is", "Welcome")},
@@ -88,7 +88,7 @@ def _paths() -> Json:
         "/v1/completions": {"post": _generate("Continue texts", "CompletionBody", "Completion")},
         "/v1/models": {"get": _get("List the models that can run", "ModelList")},
         "/v1/models/{id}": {"get": {**_get("Describe a model", "ModelCard", _MODEL_ERRORS), "parameters": [name]}},
-        "/health": {"get": _get("Whether the server is alive", "Health")},
+        "/health": {"get": _get("Whether the server is alive", "HealthDocument")},
         "/ready": {
             "get": _operation(
                 "Whether the server takes requests",

@@ -32,7 +32,7 @@ from mlxknife.http.apis.openai.responses import (
 
 
 @attrs.define
-class Answer:
+class GeneratedAnswer:
     """One answer, as far as it is generated."""
 
     pieces: list[Piece] = attrs.field(factory=list)
@@ -88,7 +88,7 @@ class ChatWriter:
         """Return the event with the number of tokens."""
         return self._chunk((), _usage_object(usage))
 
-    def document(self, answers: Sequence[Answer], usage: Usage) -> Struct:
+    def document(self, answers: Sequence[GeneratedAnswer], usage: Usage) -> Struct:
         """Return the whole response."""
         return ChatCompletion(
             id=self.id,
@@ -98,7 +98,7 @@ class ChatWriter:
             usage=_usage_object(usage),
         )
 
-    def _choice(self, index: int, answer: Answer) -> ChatChoice:
+    def _choice(self, index: int, answer: GeneratedAnswer) -> ChatChoice:
         reasoning = answer.text(PieceKind.REASONING)
         message = ChatMessage(content=answer.text(PieceKind.ANSWER), reasoning_content=reasoning or UNSET)
         return ChatChoice(index, message, self._logprobs(answer.logprobs), _end_reason(answer.finish_reason))
@@ -146,12 +146,12 @@ class CompletionWriter:
         """Return the event with the number of tokens."""
         return self._document((), _usage_object(usage))
 
-    def document(self, answers: Sequence[Answer], usage: Usage) -> Struct:
+    def document(self, answers: Sequence[GeneratedAnswer], usage: Usage) -> Struct:
         """Return the whole response."""
         choices = tuple(self._choice(index, answer) for index, answer in enumerate(answers))
         return self._document(choices, _usage_object(usage))
 
-    def _choice(self, index: int, answer: Answer) -> CompletionChoice:
+    def _choice(self, index: int, answer: GeneratedAnswer) -> CompletionChoice:
         text = answer.text(*PieceKind)
         return CompletionChoice(index, text, self._logprobs(index, answer.logprobs), _end_reason(answer.finish_reason))
 
