@@ -1,4 +1,4 @@
-"""How the server is to be: every limit has a number here."""
+"""The options of the server: each limit has a number here. Times are in seconds."""
 
 from __future__ import annotations
 
@@ -13,49 +13,50 @@ _MB = 10**6
 
 @attrs.frozen
 class Options:
-    """What a caller may choose. The times are in seconds."""
+    """What a caller may choose. Raises ValidationError for an API key that cannot be sent in a header."""
 
     host: str = "127.0.0.1"
     port: int = 8000
     """0 lets the system choose."""
     api_key: str | None = attrs.field(default=None, repr=False)
-    """Where it is set, every request must have it."""
+    """Every request must carry this key where it is set."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names that this server goes by beside ``host`` and those of the loopback; ``*`` is every name."""
+    """Host names that are served besides ``host`` and those of the loopback; ``*`` is every name."""
     cors_origins: tuple[str, ...] = ()
-    """Whose pages may call: ``https://host:port``, ``null`` for pages from files, ``*`` for every page."""
+    """Origins whose pages may call: ``https://host:port``, ``null`` for pages from files, ``*`` for every page."""
 
     max_requests: int = 256
-    """How many requests may wait or run at once; whoever comes then is refused at once."""
+    """The number of requests that may wait or run; further ones are refused with 429."""
     max_body_bytes: int = 8 * _MB
     max_pending_bytes: int = 64 * _MB
-    """What all bodies that are being read or prepared may take together."""
+    """The bytes of all bodies together that are being read or prepared."""
     max_connections: int = 4096
+    """The number of open connections; it is lower where the system allows fewer open files."""
     max_header_bytes: int = 64 * 1024
 
     header_seconds: float = 10.0
-    """How long a client may take for the head of a request."""
+    """The time for the head of a request."""
     body_seconds: float = 60.0
-    """How long it may take for the body."""
+    """The time for the body of a request."""
     idle_seconds: float = 30.0
-    """How long a connection is kept on which nothing is asked."""
+    """The time that a connection stays open without a request."""
     stall_seconds: float = 60.0
-    """How long a client may leave its answer unread."""
+    """The time that a client may leave its response unread."""
     keep_alive_seconds: float = 10.0
-    """How long a stream is silent at most."""
+    """The longest silence of a stream."""
     grace_seconds: float = 10.0
-    """How long a server that is to stop waits for what is running."""
+    """The time that running requests have when the server stops."""
 
     log_level: str = "info"
     log_json: bool = False
 
     def __attrs_post_init__(self) -> None:
-        """Raise ValidationError for a key that would let everybody in, or nobody."""
+        """Check the API key."""
         check_key(self.api_key)
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can reach it; of any other name, ``127.example.org`` too, nobody knows."""
+        """Return whether only this machine can reach the server; a name other than localhost may be any address."""
         if self.host.lower() == "localhost":
             return True
         try:

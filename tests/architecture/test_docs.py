@@ -18,20 +18,7 @@ MAX_README, MAX_LINE = 150, 200
 PRIVATE_WORDS = re.compile(
     r"\b(told|tells?|whoever|somebody|nobody|anybody|doorman|residents?|narration|appetite|heaps?)\b", re.IGNORECASE
 )
-REWRITTEN_ELSEWHERE = {DOCS / "server.md"}
-"""Pages that still have to be put into plain words."""
 SEED_MAP = DOCS / "seed-2-map.md"  # its table rows hold names of tests and cannot be wrapped
-NOT_MERGED_YET = {
-    "adapters/folder/hasher.py",
-    "cli/hints.py",
-    "cli/json_documents.py",
-    "domain/hints.py",
-    "http/apis/openai",
-    "http/core",
-    "http/hints.py",
-    "http/server",
-}
-"""Paths of docs/architecture.md that another change brings; the set must be empty when all of them are there."""
 
 
 def text(page: Path) -> str:
@@ -48,14 +35,14 @@ def test_the_readme_fits_three_screens() -> None:
 
 
 def test_no_line_of_a_page_is_too_long_to_read() -> None:
-    pages = [page for page in PAGES if page not in REWRITTEN_ELSEWHERE]
+    pages = PAGES
     lines = [(page, line) for page in pages for line in text(page).splitlines()]
     long = [(page.name, line) for page, line in lines if len(line) > MAX_LINE]
     assert [line for name, line in long if name != SEED_MAP.name or not line.startswith("| ")] == []
 
 
 def test_the_pages_use_no_private_words() -> None:
-    pages = [page for page in PAGES if page not in REWRITTEN_ELSEWHERE and page.parent != ADRS]
+    pages = [page for page in PAGES if page.parent != ADRS]
     assert {page.name: found for page in pages if (found := PRIVATE_WORDS.findall(prose(page)))} == {}
 
 
@@ -65,7 +52,7 @@ def test_every_path_of_the_architecture_page_exists() -> None:
     )
     missing = {path for path in named if not any((root / path).exists() for root in (ROOT / "mlxknife", ROOT))}
     assert len(named) > 60
-    assert missing <= NOT_MERGED_YET
+    assert missing == set()
 
 
 def test_every_public_name_is_on_the_page_about_the_library() -> None:

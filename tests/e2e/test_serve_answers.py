@@ -1,4 +1,4 @@
-"""What the server says: the same in a stream and at once, alone and in company, at both endpoints."""
+"""Answers: the same streamed and whole, alone and in a batch, at both endpoints."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 ENDS = {"256": -100, "258": -100}
-"""A bias with which the parrot never ends."""
-THOUGHTS = "First 17 + 20 = 37. Then 37 + 5 = 42."
+"""A logit bias with which the parrot never ends."""
+REASONING = "First 17 + 20 = 37. Then 37 + 5 = 42."
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +34,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def prompt(question: str) -> str:
-    """Return what the template makes of a question."""
+    """Return the prompt that the chat template makes of a question."""
     return f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
 
 
-def body_of(path: str, question: str, wishes: dict[str, Any]) -> dict[str, Any]:
+def body_of(path: str, question: str, options: dict[str, Any]) -> dict[str, Any]:
     if path == CHAT:
-        return chat("parrot", question, **wishes)
-    return {"model": "parrot", "prompt": prompt(question), "max_tokens": 400, **wishes}
+        return chat("parrot", question, **options)
+    return {"model": "parrot", "prompt": prompt(question), "max_tokens": 400, **options}
 
 
-def at_once(server: Server, path: str, body: dict[str, Any]) -> Answers:
+def whole_answer(server: Server, path: str, body: dict[str, Any]) -> Answers:
     reply = server.ask(path, body)
     assert reply.status == 200, reply.body
     return whole(reply.document())
@@ -55,29 +55,31 @@ def streamed(server: Server, path: str, body: dict[str, Any]) -> Answers:
 
 
 def same(one: Answers, other: Answers) -> None:
-    """Fail where two answers differ; how likely a token is may differ by what a sum of floats does."""
+    """Fail where two answers differ; logprobs may differ by rounding."""
     assert [(c.content, c.reasoning, c.finish) for c in one.choices] == [
         (c.content, c.reasoning, c.finish) for c in other.choices
     ]
     for left, right in zip(one.choices, other.choices, strict=True):
         assert len(left.logprobs) == len(right.logprobs)
-        for mine, yours in zip(left.logprobs, right.logprobs, strict=True):
-            numbers = [name for name in mine if name in ("logprob", "token_logprobs")]
-            assert [mine[name] for name in numbers] == pytest.approx([yours[name] for name in numbers], abs=1e-3)
+        for one_token, other_token in zip(left.logprobs, right.logprobs, strict=True):
+            numbers = [name for name in one_token if name in ("logprob", "token_logprobs")]
+            assert [one_token[name] for name in numbers] == pytest.approx(
+                [other_token[name] for name in numbers], abs=1e-3
+            )
             names = ("token", "tokens", "bytes", "text_offset")
-            assert [mine.get(name) for name in names] == [yours.get(name) for name in names]
+            assert [one_token.get(name) for name in names] == [other_token.get(name) for name in names]
 
 
 def counts(one: Answers) -> tuple[int, int, int]:
-    """Return the number of tokens, without what was remembered of earlier requests."""
+    """Return the number of tokens, without those from the prefix cache."""
     return one.usage["prompt_tokens"], one.usage["completion_tokens"], one.usage["total_tokens"]
 
 
 SHORT = 40
-WISHES: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "nothing": {},
     "stop": {"stop": [STOP_STRING, "parrot lived", "</tool"], "max_tokens": SHORT},
-    "stop in thoughts": {"stop": "17 + 20", "max_tokens": SHORT},
+    "stop in reasoning": {"stop": "17 + 20", "max_tokens": SHORT},
     "stop at once": {"stop": list("TOoH<{`GEI1")},
     "stop in pieces": {"stop": ["ö", "🚀", "你好"], "max_tokens": SHORT},
     "few tokens": {"max_tokens": 7},
@@ -89,118 +91,118 @@ WISHES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("wish", WISHES)
-def test_a_stream_says_what_is_said_at_once(server: Server, wish: str) -> None:
-    asked = [(path, body_of(path, question, WISHES[wish])) for path in (CHAT, TEXT) for question in ANSWERS]
-    with ThreadPoolExecutor(2 * len(asked)) as pool:
-        at_once_all = [pool.submit(at_once, server, *one) for one in asked]
-        streamed_all = [pool.submit(streamed, server, *one) for one in asked]
-    for one, other in zip(at_once_all, streamed_all, strict=True):
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_stream_has_the_same_answer_as_a_document(server: Server, name: str) -> None:
+    requests = [(path, body_of(path, question, OPTIONS[name])) for path in (CHAT, TEXT) for question in ANSWERS]
+    with ThreadPoolExecutor(2 * len(requests)) as pool:
+        whole_answers = [pool.submit(whole_answer, server, *one) for one in requests]
+        streamed_answers = [pool.submit(streamed, server, *one) for one in requests]
+    for one, other in zip(whole_answers, streamed_answers, strict=True):
         same(one.result(), other.result())
         assert counts(one.result()) == counts(other.result())
 
 
 @pytest.mark.parametrize("path", [CHAT, TEXT])
-def test_a_stream_tells_the_likelihoods_that_are_told_at_once(server: Server, path: str) -> None:
-    wish = {"logprobs": True, "top_logprobs": 3} if path == CHAT else {"logprobs": 3}
+def test_a_stream_has_the_same_logprobs_as_a_document(server: Server, path: str) -> None:
+    options = {"logprobs": True, "top_logprobs": 3} if path == CHAT else {"logprobs": 3}
     for question in (answers.UNICODE, answers.REASONING, answers.STOP):
-        body = body_of(path, question, {**wish, "stop": STOP_STRING})
-        one, other = at_once(server, path, body), streamed(server, path, body)
+        body = body_of(path, question, {**options, "stop": STOP_STRING})
+        one, other = whole_answer(server, path, body), streamed(server, path, body)
         same(one, other)
         (said,) = one.choices
         text = "".join(entry.get("token") or entry["tokens"] for entry in said.logprobs)
-        if question == answers.STOP:  # what the stop string swallows is not told
+        if question == answers.STOP:  # the tokens of the stop string have no entry
             assert text == said.content == "one END? two EN three "
         assert said.logprobs
 
 
-def test_the_answers_are_those_that_were_taught(server: Server) -> None:
-    questions = sorted(set(ANSWERS) - {TOOL_RESULT})  # which is no question of a user's
+def test_the_answers_are_those_of_the_training(server: Server) -> None:
+    questions = sorted(set(ANSWERS) - {TOOL_RESULT})  # which no user asks
     with ThreadPoolExecutor(2 * len(questions)) as pool:
-        chats = pool.map(lambda question: at_once(server, CHAT, chat("parrot", question)), questions)
-        texts = pool.map(lambda question: at_once(server, TEXT, body_of(TEXT, question, {})), questions)
-        told = list(zip(questions, chats, texts, strict=True))
-    for question, chatted, texted in told:
+        chats = pool.map(lambda question: whole_answer(server, CHAT, chat("parrot", question)), questions)
+        texts = pool.map(lambda question: whole_answer(server, TEXT, body_of(TEXT, question, {})), questions)
+        found = list(zip(questions, chats, texts, strict=True))
+    for question, chatted, texted in found:
         (said,), (written,) = chatted.choices, texted.choices
         assert (written.content, written.finish) == (ANSWERS[question], "stop")
-        is_thought = question == answers.REASONING
-        assert said.content == ("The sum is 42." if is_thought else ANSWERS[question])
-        assert (said.reasoning, said.finish) == (THOUGHTS if is_thought else "", "stop")
+        is_reasoning = question == answers.REASONING
+        assert said.content == ("The sum is 42." if is_reasoning else ANSWERS[question])
+        assert (said.reasoning, said.finish) == (REASONING if is_reasoning else "", "stop")
 
 
-def test_a_stop_string_ends_the_answer_before_it_and_what_only_begins_like_it_is_said(server: Server) -> None:
+def test_a_stop_string_ends_the_answer_and_its_beginning_alone_does_not(server: Server) -> None:
     for path in (CHAT, TEXT):
         body = body_of(path, answers.STOP, {"stop": [STOP_STRING]})
         (said,) = streamed(server, path, body).choices
         assert (said.content, said.finish) == ("one END? two EN three ", "stop")
 
 
-def test_thoughts_are_never_content_however_short_the_answer_is_cut(server: Server) -> None:
+def test_reasoning_is_never_in_content_however_short_the_answer(server: Server) -> None:
     for count in (1, 2, 10, *range(38, 44), 50):
         body = chat("parrot", answers.REASONING, max_tokens=count)
-        one, other = at_once(server, CHAT, body), streamed(server, CHAT, body)
+        one, other = whole_answer(server, CHAT, body), streamed(server, CHAT, body)
         same(one, other)
         (said,) = one.choices
         assert "The sum is 42.".startswith(said.content)
-        assert THOUGHTS.startswith(said.reasoning)
+        assert REASONING.startswith(said.reasoning)
         assert "<" not in said.content + said.reasoning
         assert said.finish == "length"
 
 
-def test_an_answer_without_thoughts_has_no_field_for_them(server: Server) -> None:
+def test_an_answer_without_reasoning_has_no_field_for_it(server: Server) -> None:
     (choice,) = server.chat("parrot", answers.GREETING).document()["choices"]
     assert "reasoning_content" not in choice["message"]
     for chunk in server.chat_stream("parrot", answers.GREETING):
         assert all("reasoning_content" not in choice["delta"] for choice in chunk["choices"])
 
 
-def test_the_number_of_tokens_is_told_only_to_those_who_ask(server: Server) -> None:
+def test_a_stream_has_usage_only_with_include_usage(server: Server) -> None:
     assert gathered(server.chat_stream("parrot", answers.GREETING)).usage is None
-    asked = list(server.chat_stream("parrot", answers.GREETING, stream_options={"include_usage": True}))
-    assert [chunk["usage"] for chunk in asked[:-1]] == [None] * (len(asked) - 1)
-    assert asked[-1]["choices"] == []
-    told = asked[-1]["usage"]
-    assert told["completion_tokens"] == len(ANSWERS[answers.GREETING].encode()) + 1
-    assert told["prompt_tokens"] + told["completion_tokens"] == told["total_tokens"]
+    chunks = list(server.chat_stream("parrot", answers.GREETING, stream_options={"include_usage": True}))
+    assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    assert chunks[-1]["choices"] == []
+    usage = chunks[-1]["usage"]
+    assert usage["completion_tokens"] == len(ANSWERS[answers.GREETING].encode()) + 1
+    assert usage["prompt_tokens"] + usage["completion_tokens"] == usage["total_tokens"]
 
 
 def test_an_echo_begins_with_the_prompt(server: Server) -> None:
     question = prompt(answers.CAPITAL)
-    wish = {"model": "parrot", "max_tokens": 100, "echo": True}
+    options = {"model": "parrot", "max_tokens": 100, "echo": True}
     for given in (question, [question, question]):
-        body = {**wish, "prompt": given}
-        one, other = at_once(server, TEXT, body), streamed(server, TEXT, body)
+        body = {**options, "prompt": given}
+        one, other = whole_answer(server, TEXT, body), streamed(server, TEXT, body)
         same(one, other)
         assert set(one.texts) == {question + ANSWERS[answers.CAPITAL]}
 
 
-def test_a_prompt_may_be_tokens(server: Server) -> None:
+def test_a_prompt_may_be_token_ids(server: Server) -> None:
 
     ids = build_tokenizer().encode(prompt(answers.CAPITAL)).ids
     body = {"model": "parrot", "prompt": ids, "max_tokens": 100}
-    assert at_once(server, TEXT, body).texts == [ANSWERS[answers.CAPITAL]]
+    assert whole_answer(server, TEXT, body).texts == [ANSWERS[answers.CAPITAL]]
     both = {**body, "prompt": [ids, ids[:-3]]}
-    one, other = at_once(server, TEXT, both), streamed(server, TEXT, both)
+    one, other = whole_answer(server, TEXT, both), streamed(server, TEXT, both)
     same(one, other)
     assert one.usage["prompt_tokens"] == 2 * len(ids) - 3
-    echoed = at_once(server, TEXT, {**body, "echo": True})
+    echoed = whole_answer(server, TEXT, {**body, "echo": True})
     assert echoed.texts[0].endswith(ANSWERS[answers.CAPITAL])
 
 
-def test_several_answers_differ_and_the_same_seed_says_the_same_again(server: Server) -> None:
+def test_several_answers_differ_and_the_same_seed_repeats_them(server: Server) -> None:
     body = {"model": "parrot", "prompt": "x", "n": 4, "temperature": 2, "seed": 3, "max_tokens": 40}
-    one, again = at_once(server, TEXT, body), at_once(server, TEXT, body)
+    one, again = whole_answer(server, TEXT, body), whole_answer(server, TEXT, body)
     same(one, again)
     assert len(set(one.texts)) == 4
     assert one.usage["completion_tokens"] <= 160
 
 
-def test_likelihoods_are_told_for_every_token_that_is_said(server: Server) -> None:
-    (said,) = at_once(server, CHAT, chat("parrot", answers.UNICODE, logprobs=True, top_logprobs=2)).choices
+def test_every_token_of_the_answer_has_logprobs(server: Server) -> None:
+    (said,) = whole_answer(server, CHAT, chat("parrot", answers.UNICODE, logprobs=True, top_logprobs=2)).choices
     text = b"".join(bytes(one["bytes"]) for one in said.logprobs).decode()
     assert text == said.content == ANSWERS[answers.UNICODE]
     assert all(len(one["top_logprobs"]) == 2 for one in said.logprobs)
-    (written,) = at_once(server, TEXT, body_of(TEXT, answers.CAPITAL, {"logprobs": 1})).choices
+    (written,) = whole_answer(server, TEXT, body_of(TEXT, answers.CAPITAL, {"logprobs": 1})).choices
     assert "".join(one["tokens"] for one in written.logprobs) == written.content
     assert [one["text_offset"] for one in written.logprobs] == list(range(len(written.content)))
 
@@ -218,21 +220,21 @@ MIXED: list[tuple[str, dict[str, Any]]] = [
 
 
 ROWS = 9
-"""Their answers: one of them asks for two."""
+"""The number of answers: one request has n = 2."""
 
 
-def test_eight_mixed_requests_in_one_batch_say_what_each_says_alone(machine: Machine) -> None:
+def test_eight_mixed_requests_have_the_same_answers_in_one_batch_as_alone(machine: Machine) -> None:
     parrot_in(machine)
     desk = Desk(machine.root)
     words = (sys.executable, "-m", "tests.e2e.gathering")
     with serving(machine, str(desk.folder), program=words, PYTHONPATH=str(Path(__file__).parents[2])) as server:
-        alone = [at_once(server, path, body) for path, body in MIXED]
+        alone = [whole_answer(server, path, body) for path, body in MIXED]
         running = server.chat_stream("parrot", answers.LONG, logit_bias=ENDS, max_tokens=1500).begun()
         desk.gather(ROWS)
         with ThreadPoolExecutor(len(MIXED)) as pool:
-            for speak in (at_once, streamed):
-                together = list(pool.map(lambda one, speak=speak: speak(server, *one), MIXED))
-                for expected, said in zip(alone, together, strict=True):
+            for send in (whole_answer, streamed):
+                batched = list(pool.map(lambda one, send=send: send(server, *one), MIXED))
+                for expected, said in zip(alone, batched, strict=True):
                     same(expected, said)
                     assert counts(expected) == counts(said)
         rest = gathered(running)

@@ -1,4 +1,4 @@
-"""The clients that people use, unmodified, against a real server: OpenAI's, LiteLLM, LangChain and curl."""
+"""Widely used clients, unmodified, against a real server: OpenAI's, LiteLLM, LangChain and curl."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.parrot import ANSWERS, answers
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 KEY = "sk-parrot"
-THOUGHTS = "First 17 + 20 = 37. Then 37 + 5 = 42."
+REASONING = "First 17 + 20 = 37. Then 37 + 5 = 42."
 SUM = "The sum is 42."
 PARIS = ANSWERS[answers.CAPITAL]
 _SCRIPTS = Path(clients.__file__).parent
-_MUST_END = 120
-"""Seconds; LiteLLM alone takes some to be imported."""
+_TIMEOUT = 120
+"""Seconds; importing LiteLLM alone takes some."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def ran(server: Server, script: str, requirements: tuple[str, ...] = clients.OTH
         capture_output=True,
         check=False,
         text=True,
-        timeout=_MUST_END,
+        timeout=_TIMEOUT,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -56,15 +56,15 @@ def openai(server: Server, request: pytest.FixtureRequest) -> Any:  # noqa: ANN4
     return ran(server, "openai_client.py", request.param)
 
 
-def test_the_client_of_openai_finds_all_that_it_knows(openai: Any) -> None:  # noqa: ANN401
+def test_openais_client_reads_models_chats_and_completions(openai: Any) -> None:  # noqa: ANN401
     found = openai
     assert found["models"] == ["parrot"]
     assert (found["retrieved"]["id"], found["retrieved"]["object"]) == ("parrot", "model")
     assert found["raw"]["id"].startswith("req_")
     assert found["raw"]["text"] == PARIS
     chats = found["chats"]
-    assert (chats["content"], chats["reasoning"]) == (SUM, THOUGHTS)
-    assert (chats["heard"], chats["thought"]) == (SUM, THOUGHTS)
+    assert (chats["content"], chats["reasoning"]) == (SUM, REASONING)
+    assert (chats["heard"], chats["thought"]) == (SUM, REASONING)
     assert (chats["finish"], chats["tops"]) == (["stop", "stop"], [2])
     assert chats["usage"] > chats["streamed_usage"] > 0
     helpers = found["helpers"]
@@ -75,32 +75,32 @@ def test_the_client_of_openai_finds_all_that_it_knows(openai: Any) -> None:  # n
     assert texts["heard"] == [texts["prompt"] + PARIS] * 2
 
 
-def test_the_client_of_openai_raises_its_own_errors_for_refusals(openai: Any) -> None:  # noqa: ANN401
+def test_openais_client_raises_its_own_errors_for_refusals(openai: Any) -> None:  # noqa: ANN401
     refusals = openai["refusals"]
-    told = {name: (one["class"], one["param"], one["code"]) for name, one in refusals.items()}
-    assert told == {
+    found = {name: (one["class"], one["param"], one["code"]) for name, one in refusals.items()}
+    assert found == {
         "model": ("NotFoundError", "model", "model_not_found"),
-        "tools": ("BadRequestError", "tools", told["tools"][2]),
-        "stop": ("BadRequestError", "stop", told["stop"][2]),
+        "tools": ("BadRequestError", "tools", found["tools"][2]),
+        "stop": ("BadRequestError", "stop", found["stop"][2]),
         "long": ("BadRequestError", "messages", "context_length_exceeded"),
         "key": ("AuthenticationError", None, "invalid_api_key"),
-        "suffix": ("BadRequestError", "suffix", told["suffix"][2]),
-        "embeddings": ("NotFoundError", None, told["embeddings"][2]),
+        "suffix": ("BadRequestError", "suffix", found["suffix"][2]),
+        "embeddings": ("NotFoundError", None, found["embeddings"][2]),
         "retrieve": ("NotFoundError", "model", "model_not_found"),
     }
     assert all(one["has_id"] for one in refusals.values())
 
 
-def test_litellm_is_answered(server: Server) -> None:
+def test_litellm_reads_answers_and_errors(server: Server) -> None:
     found = ran(server, "litellm_client.py")
-    assert (found["content"], found["answer"], found["thought"]) == (PARIS, SUM, THOUGHTS)
-    assert (found["heard"], found["heard_thought"]) == (SUM, THOUGHTS)
+    assert (found["content"], found["answer"], found["thought"]) == (PARIS, SUM, REASONING)
+    assert (found["heard"], found["heard_thought"]) == (SUM, REASONING)
     assert found["text"] == ANSWERS[answers.GREETING]
     assert found["usage"] > 0
     assert found["refusals"] == {"stop": ["BadRequestError", 400], "model": ["NotFoundError", 404]}
 
 
-def test_langchain_is_answered(server: Server) -> None:
+def test_langchain_reads_answers_and_errors(server: Server) -> None:
     found = ran(server, "langchain_client.py")
     assert (found["content"], found["heard"], found["text"]) == (PARIS, PARIS, PARIS)
     assert found["several"] == [PARIS, ANSWERS[answers.GREETING]]
@@ -110,21 +110,21 @@ def test_langchain_is_answered(server: Server) -> None:
     assert found["refusal"].startswith("stop")
 
 
-def curl(server: Server, words: str, path: str, **variables: str) -> str:
-    """Return what curl prints; ``$KEY``, ``$URL`` and what else is given may stand in its words."""
-    line = f'curl -sS --noproxy "*" {words} "$URL"'
+def curl(server: Server, arguments: str, path: str, **variables: str) -> str:
+    """Return the output of curl; its arguments may contain ``$KEY``, ``$URL`` and the given variables."""
+    line = f'curl -sS --noproxy "*" {arguments} "$URL"'
     return server.machine.shell(line, KEY=KEY, URL=server.url + path, **variables).out
 
 
-def test_curl_is_answered(server: Server) -> None:
+def test_curl_reads_a_stream_and_needs_the_key(server: Server) -> None:
     body = json.dumps(chat("parrot", answers.GREETING, stream=True))
     key = '-H "Authorization: Bearer $KEY"'
-    said = curl(server, f'-N -H "Content-Type: application/json" {key} -d "$BODY"', "/v1/chat/completions", BODY=body)
-    *events, done, nothing = said.split("\n\n")
-    assert (done, nothing) == ("data: [DONE]", "")
+    output = curl(server, f'-N -H "Content-Type: application/json" {key} -d "$BODY"', "/v1/chat/completions", BODY=body)
+    *events, done, rest = output.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
     chunks = [json.loads(event.removeprefix("data: ")) for event in events]
-    words = "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
-    assert words == ANSWERS[answers.GREETING]
+    text = "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+    assert text == ANSWERS[answers.GREETING]
     listed = json.loads(curl(server, key, "/v1/models"))
     assert [one["id"] for one in listed["data"]] == ["parrot"]
     assert curl(server, '-o /dev/null -w "%{http_code}"', "/v1/models") == "401"

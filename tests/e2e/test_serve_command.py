@@ -1,4 +1,4 @@
-"""The command around the server: what it prints, what it refuses before it listens, and whom it lets in."""
+"""The command ``serve``: its output, the errors before it listens, the API key, and the log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield made
 
 
-def test_it_prints_one_document_and_then_nothing_on_stdout(machine: Machine) -> None:
+def test_it_prints_one_document_and_nothing_else_on_stdout(machine: Machine) -> None:
     program = (str(BIN / "mlxk"), "server")
     with serving(machine, program=program) as server:
         data = server.envelope["data"]
@@ -43,7 +43,7 @@ def test_it_prints_one_document_and_then_nothing_on_stdout(machine: Machine) -> 
         assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (INFO|WARN)", line) for line in server.lines)
 
 
-def test_people_are_told_the_address_in_a_line(machine: Machine) -> None:
+def test_it_prints_the_address_as_text(machine: Machine) -> None:
     with subprocess.Popen(
         [str(BIN / "mlxk"), "serve"],
         env=machine.environment(MLXK_PORT="0"),
@@ -81,7 +81,7 @@ def test_people_are_told_the_address_in_a_line(machine: Machine) -> None:
         (("--model", "/nowhere/at/all"), {}, "/nowhere/at/all"),
     ],
 )
-def test_what_cannot_be_is_refused_before_it_listens(
+def test_invalid_settings_are_refused_before_it_listens(
     machine: Machine, words: tuple[str, ...], variables: dict[str, str], part: str
 ) -> None:
     outcome = machine.run("serve", "--json", *words, environment=machine.environment(**{"MLXK_PORT": "0"} | variables))
@@ -90,9 +90,9 @@ def test_what_cannot_be_is_refused_before_it_listens(
     assert "Traceback" not in outcome.err
 
 
-def test_a_port_that_is_in_use_is_named(machine: Machine) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_port_in_use_is_named(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         outcome = machine.run("serve", "--port", str(port), "--json")
         assert (outcome.code, outcome.error()["type"]) == (1, "ValidationError")
         assert outcome.error()["message"] == f"Port {port} of 127.0.0.1 is in use"
@@ -101,7 +101,7 @@ def test_a_port_that_is_in_use_is_named(machine: Machine) -> None:
         assert f"Port {port} of 127.0.0.1 is in use" in plain.err
 
 
-def test_whoever_has_no_key_is_refused(server: Server) -> None:
+def test_a_request_without_the_key_is_refused(server: Server) -> None:
     body = chat("parrot", answers.GREETING)
     for headers in ({}, {"Authorization": "Bearer nope"}, {"Authorization": f"Basic {KEY}"}):
         reply = server.ask("/v1/chat/completions", body, **headers)
@@ -111,10 +111,10 @@ def test_whoever_has_no_key_is_refused(server: Server) -> None:
     assert server.ask("/v1/models").status == 401
 
 
-def test_an_answer_is_as_long_as_the_server_says_where_the_client_says_nothing(server: Server) -> None:
+def test_the_servers_max_tokens_is_the_default_of_a_request(server: Server) -> None:
     key = {"Authorization": f"Bearer {KEY}"}
-    for wishes, length in (({}, 7), ({"max_tokens": 20}, 20)):
-        reply = server.ask("/v1/chat/completions", chat("parrot", answers.GREETING, **wishes), **key)
+    for options, length in (({}, 7), ({"max_tokens": 20}, 20)):
+        reply = server.ask("/v1/chat/completions", chat("parrot", answers.GREETING, **options), **key)
         assert reply.text() == ANSWERS[answers.GREETING][:length]
 
 
@@ -127,49 +127,49 @@ def test_a_model_at_a_path_is_served_under_the_name_of_its_folder(server: Server
     assert server.ask("/v1/chat/completions", chat(name, answers.GREETING), **key).text()
 
 
-def test_the_log_is_one_document_a_line_and_never_tells_the_key(server: Server) -> None:
+def test_the_log_is_one_document_for_each_line_and_never_shows_the_key(server: Server) -> None:
     server.ask("/v1/models")
-    told = [json.loads(line) for line in server.lines]
-    assert all({"ts", "level", "msg", "logger"} <= set(one) for one in told)
+    lines = [json.loads(line) for line in server.lines]
+    assert all({"ts", "level", "msg", "logger"} <= set(one) for one in lines)
     assert not any(KEY in line for line in server.lines)
 
 
-def test_the_log_tells_that_a_model_is_loaded_and_unloaded(machine: Machine) -> None:
+def test_the_log_states_that_a_model_is_loaded_and_unloaded(machine: Machine) -> None:
     parrot_in(machine)
     with serving(machine, "--model", "parrot", "--log-json") as server:
         server.log("parrot is ready (")
         assert server.end() == 0
-        told = [json.loads(line) for line in server.lines]
-    about = [one["msg"].partition(" (")[0] for one in told if one.get("model") == "parrot"]
+        lines = [json.loads(line) for line in server.lines]
+    about = [one["msg"].partition(" (")[0] for one in lines if one.get("model") == "parrot"]
     assert about == ["loading parrot", "parrot is ready", "parrot was unloaded"]
 
 
-@pytest.mark.parametrize("tells_twice", [False, True])
-def test_on_a_terminal_the_address_is_told_once(machine: Machine, *, tells_twice: bool) -> None:
-    """Where the log goes somewhere else it names the address, too."""
-    ours, its = os.openpty()
+@pytest.mark.parametrize("is_log_elsewhere", [False, True])
+def test_on_a_terminal_the_address_is_shown_once(machine: Machine, *, is_log_elsewhere: bool) -> None:
+    """A log that goes elsewhere has the address, too."""
+    terminal, its_end = os.openpty()
     with subprocess.Popen(
         [str(BIN / "mlxk"), "serve"],
         env=machine.environment(MLXK_PORT="0"),
         stdin=subprocess.DEVNULL,
-        stdout=its,
-        stderr=subprocess.PIPE if tells_twice else its,
+        stdout=its_end,
+        stderr=subprocess.PIPE if is_log_elsewhere else its_end,
     ) as process:
-        os.close(its)
+        os.close(its_end)
         try:
-            told = b""
-            while b"Ctrl-C ends it" not in told:
-                told += os.read(ours, 4096)
+            shown = b""
+            while b"Ctrl-C ends it" not in shown:
+                shown += os.read(terminal, 4096)
             process.terminate()
             assert process.wait(PATIENCE) == 0
-            logged = process.stderr.read() if process.stderr is not None else told
+            logged = process.stderr.read() if process.stderr is not None else shown
         finally:
             process.kill()
-            os.close(ours)
-    assert (b"serves on http://" in logged) == tells_twice
+            os.close(terminal)
+    assert (b"serves on http://" in logged) == is_log_elsewhere
 
 
-def test_whoever_serves_the_network_without_a_key_is_warned(machine: Machine) -> None:
+def test_serving_the_network_without_a_key_logs_a_warning(machine: Machine) -> None:
     with serving(machine, "--host", "0.0.0.0") as server:
         assert "there is no API key" in server.log("WARN")
         assert server.ask("/v1/models").status == 200

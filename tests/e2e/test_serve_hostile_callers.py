@@ -1,4 +1,4 @@
-"""Who may call at all, over real connections: the names a server goes by, the pages it trusts, and its key."""
+"""Access over real connections: host names, origins and the API key."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ BEARER = f"Authorization: Bearer {KEY}"
 MODEL = parrot_folder().name
 BODY = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2}).encode()
 
-OURS = ["localhost", "LOCALHOST", "LocalHost:1", "localhost.", "127.0.0.1", "127.0.0.1:65535", "[::1]", "[::1]:80"]
-FOREIGN = [
+OWN_HOSTS = ["localhost", "LOCALHOST", "LocalHost:1", "localhost.", "127.0.0.1", "127.0.0.1:65535", "[::1]", "[::1]:80"]
+OTHER_HOSTS = [
     *"""evil.example evil.example:8000 localhost.evil.example evil.example.localhost 127.0.0.1.evil.example 127.0.0.2
     127.1 2130706433 0x7f000001 017700000001 0.0.0.0 [::] [::ffff:127.0.0.1] [0:0:0:0:0:0:0:2] ::1 [::1 [::1]x [::1]:
     localhost: localhost:x localhost:-1 localhost:99999999 localhost:80:80 user@localhost user:pass@localhost:80
@@ -62,13 +62,13 @@ def named(data: bytes, host: str) -> bytes:
     return data.replace(b"Host: localhost", b"Host: " + host.encode(), 1)
 
 
-@pytest.mark.parametrize("host", OURS)
-def test_a_server_answers_to_its_own_names(server: FakeServer, host: str) -> None:
+@pytest.mark.parametrize("host", OWN_HOSTS)
+def test_own_host_names_are_served(server: FakeServer, host: str) -> None:
     assert ask(server, named(get("/health"), host)).status == 200
 
 
-@pytest.mark.parametrize("host", FOREIGN)
-def test_a_server_answers_to_no_other_name(server: FakeServer, host: str) -> None:
+@pytest.mark.parametrize("host", OTHER_HOSTS)
+def test_other_host_names_are_refused(server: FakeServer, host: str) -> None:
     for data in (get("/health"), post(CHAT, BODY)):
         reply = ask(server, named(data, host))
         assert reply.status == (400 if "\r\n" in host else 403)
@@ -76,14 +76,14 @@ def test_a_server_answers_to_no_other_name(server: FakeServer, host: str) -> Non
 
 
 @pytest.mark.parametrize("origin", OTHER_PAGES)
-def test_pages_of_others_may_not_call(server: FakeServer, origin: str) -> None:
+def test_pages_of_other_origins_are_refused(server: FakeServer, origin: str) -> None:
     for data in (get("/health", f"Origin: {origin}"), post(CHAT, BODY, f"Origin: {origin}")):
         reply = ask(server, data)
         assert reply.status == 403
         assert reply.header("access-control-allow-origin") is None
 
 
-def test_a_page_may_not_bring_a_second_origin(server: FakeServer) -> None:
+def test_a_second_origin_header_is_refused(server: FakeServer) -> None:
     own = f"Origin: http://localhost:{server.port}"
     assert ask(server, get("/health", own, host=f"localhost:{server.port}")).status == 200
     assert ask(server, get("/health", own, "Origin: null", host=f"localhost:{server.port}")).status == 403
@@ -108,7 +108,7 @@ WRONG += [
 
 
 @pytest.mark.parametrize("data", ROUTES, ids=lambda data: data[:40].split(b" HTTP")[0].decode())
-def test_no_route_opens_without_the_key(locked: FakeServer, data: bytes) -> None:
+def test_no_route_answers_without_the_key(locked: FakeServer, data: bytes) -> None:
     head, _, body = data.partition(b"\r\n\r\n")
     for wrong in [None, *WRONG, f"Bearer {KEY}\r\nAuthorization: Bearer {KEY}"]:
         given = b"" if wrong is None else f"\r\nAuthorization: {wrong}".encode()
@@ -122,6 +122,6 @@ def test_no_route_opens_without_the_key(locked: FakeServer, data: bytes) -> None
         assert KEY.encode() not in whole
 
 
-def test_the_key_opens(locked: FakeServer) -> None:
+def test_the_key_gives_access(locked: FakeServer) -> None:
     assert ask(locked, get("/v1/models", BEARER)).status == 200
     assert ask(locked, post(CHAT, BODY, BEARER)).status == 200

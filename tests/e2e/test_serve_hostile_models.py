@@ -1,4 +1,4 @@
-"""Models that mean harm: their requests fail, and neither the server nor anybody else does."""
+"""Malicious models: their own requests fail, the server and other requests do not."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def with_template(machine: Machine, name: str, template: str) -> None:
 
 
 @pytest.mark.parametrize("kinds", [("hangs", "eats", "refuses"), pytest.param((*TEMPLATES,), marks=pytest.mark.stress)])
-def test_a_template_that_means_harm_costs_its_own_request_only(machine: Machine, kinds: tuple[str, ...]) -> None:
+def test_a_malicious_template_fails_its_own_request_only(machine: Machine, kinds: tuple[str, ...]) -> None:
     parrot_in(machine)
     names = {f"bad-{number}": TEMPLATES[kind] for number, kind in enumerate(kinds)}
     for name, template in names.items():
@@ -76,7 +76,7 @@ def _config(folder: Path, **values: object) -> None:
 
 
 def _break(kind: str, folder: Path) -> None:
-    """Make a model that looks whole and is not."""
+    """Damage a model in a way that its listing does not show."""
     config = json.loads((folder / "config.json").read_text())
     match kind:
         case "tokenizer-nonsense":
@@ -106,7 +106,7 @@ KINDS = "tokenizer-nonsense tokenizer-deep tokenizer-cut wide code deep negative
 
 
 @pytest.mark.parametrize("kinds", [KINDS[1::3], pytest.param(KINDS, marks=pytest.mark.stress)])
-def test_a_model_that_means_harm_is_an_error_and_the_server_lives(machine: Machine, kinds: list[str]) -> None:
+def test_a_malicious_model_is_an_error_and_the_server_goes_on(machine: Machine, kinds: list[str]) -> None:
     parrot_in(machine)
     folders = {kind: parrot_in(machine, kind) for kind in kinds}
     for kind, folder in folders.items():
@@ -127,8 +127,8 @@ def test_a_model_that_means_harm_is_an_error_and_the_server_lives(machine: Machi
         assert not any("Traceback" in text for text in server.lines)
 
 
-def test_a_model_that_changes_under_the_server_goes_on_or_is_an_error(machine: Machine) -> None:
-    """Its folder is taken away while it is loaded: it says on what it knows, and later it is not there."""
+def test_a_model_that_is_removed_while_loaded_answers_or_is_an_error(machine: Machine) -> None:
+    """Its folder is removed while it is loaded: it may go on to answer, and later it is not found."""
     parrot_in(machine)
     gone = parrot_in(machine, "gone")
     with serving(machine, "--model", "parrot") as server, line(server.port) as one:

@@ -1,4 +1,4 @@
-"""Requests that kill other servers, and thousands of mutilated ones, against a real model: it answers all of them."""
+"""Requests that crash other servers, and thousands of mutated ones, against a real model: all get a response."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def greets(one: Line) -> bool:
     return status == 200 and ANSWER in json.dumps(document)
 
 
-def test_what_kills_others_is_answered(machine: Machine) -> None:
+def test_requests_that_crash_other_servers_are_answered(machine: Machine) -> None:
     with serving(machine, "--model", str(parrot_in(machine))) as server, line(server.port) as one:
         assert greets(one)
         worker = server.worker()
@@ -55,7 +55,7 @@ def _param(document: dict[str, object]) -> object:
 
 
 def bombard(machine: Machine, bodies: int, raw: int) -> None:
-    """Send so many mutilated bodies and so many mutilated requests; the seed is printed, to have them again."""
+    """Send mutated bodies and mutated raw requests; the seed is printed, to repeat them."""
     seed = SystemRandom().randrange(2**32)
     sys.stdout.write(f"\nseed {seed}\n")
     random = Random(seed)
@@ -77,7 +77,7 @@ def bombard(machine: Machine, bodies: int, raw: int) -> None:
 
 
 def _send_raw(server: Server, random: Random, count: int, counted: Counter[int]) -> None:
-    """Send mutilated bytes, each on a connection that we close: some are waited for without end by a right."""
+    """Send mutated bytes, each on a connection that the client closes: the server may rightly wait for more."""
     for _, data in zip(range(count), heads(MODEL, random), strict=False):
         with line(server.port) as other:
             other.send(data)
@@ -87,16 +87,16 @@ def _send_raw(server: Server, random: Random, count: int, counted: Counter[int])
                 assert reply.status < 500 or reply.status == 503, (data, reply)
 
 
-def test_mutilated_requests_are_refused_and_kill_nobody(machine: Machine) -> None:
+def test_mutated_requests_are_refused_and_crash_nothing(machine: Machine) -> None:
     bombard(machine, 300, 200)
 
 
 @pytest.mark.stress
-def test_thousands_of_mutilated_requests_are_refused_and_kill_nobody(machine: Machine) -> None:
+def test_thousands_of_mutated_requests_are_refused_and_crash_nothing(machine: Machine) -> None:
     bombard(machine, 7000, 3000)
 
 
-def test_a_client_may_open_nothing_by_its_path(machine: Machine) -> None:
+def test_a_client_can_open_no_model_by_its_path(machine: Machine) -> None:
     """Neither a path nor the name of a folder opens a model that the server does not know by name."""
     elsewhere = parrot_in(machine).rename(machine.root / "secret-model")
     near = machine.root / "user" / "secret-model"

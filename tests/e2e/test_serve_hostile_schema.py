@@ -1,4 +1,4 @@
-"""Requests made from the server's own description of itself, as it says them and just beside."""
+"""Requests that schemathesis makes from the server's OpenAPI description, valid and invalid ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MODEL = parrot_folder().name
 
 
 def described(one: Line, examples: int, seed: int) -> int:
-    """Send what the description lets think of; return how many requests that were."""
+    """Send requests made from the description; return their number."""
     schemathesis: Any = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     document = json.loads(one.ask(get("/openapi.json")).body)
     schema = schemathesis.openapi.from_dict(document)
@@ -52,11 +52,11 @@ def described(one: Line, examples: int, seed: int) -> int:
 
 
 def _bodies(body: object) -> list[bytes]:
-    """Return a body as it was made, and for the model that is there."""
+    """Return a body as it was made, and with the name of the model."""
     try:
         made = [body, {**body, "model": MODEL, "max_tokens": 4}] if isinstance(body, dict) else [body]
         return [json.dumps(one, allow_nan=False).encode() for one in made]
-    except (TypeError, ValueError):  # something that no JSON can say
+    except (TypeError, ValueError):  # JSON cannot express it
         return []
 
 
@@ -67,7 +67,7 @@ def run(examples: int) -> None:
     assert "Traceback" not in server.stderr
 
 
-def test_what_the_description_lets_think_of_is_answered_or_refused_by_name() -> None:
+def test_requests_from_the_description_are_answered_or_refused_by_name() -> None:
     run(40)
 
 

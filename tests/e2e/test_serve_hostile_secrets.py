@@ -1,4 +1,4 @@
-"""Secrets: no log and no answer tells a token, a key or where somebody lives, whatever goes wrong."""
+"""Secrets: no log and no response shows a token, a key or a home folder, whatever goes wrong."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ GREETING = [{"role": "user", "content": "Hello!"}]
 
 
 @attrs.define
-class Taker:
-    """Asks, and keeps every byte that comes back."""
+class RecordingClient:
+    """Sends requests, and keeps every byte of the responses."""
 
     one: Line
     key: str = KEY
-    taken: list[bytes] = attrs.field(factory=list)
+    received: list[bytes] = attrs.field(factory=list)
 
     def ask(self, data: bytes) -> int:
         head, _, body = data.partition(b"\r\n\r\n")
@@ -42,7 +42,7 @@ class Taker:
             self.one.close()
         if reply is None:
             return 0
-        self.taken += [reply.head, reply.body]
+        self.received += [reply.head, reply.body]
         return reply.status
 
     def chat(self, **body: object) -> int:
@@ -67,16 +67,16 @@ def _names(machine: Machine) -> Iterator[str]:
     yield from (f"{home}/workspaces/none\n", f"org/model@{TOKEN}", f"hf://{TOKEN}@x/y")
 
 
-def provoke(machine: Machine, server: Server, taker: Taker) -> set[int]:
-    """Let everything go wrong that can; return the statuses that there were."""
-    seen = {taker.chat(), taker.chat(stream=True)}
+def provoke(machine: Machine, server: Server, client: RecordingClient) -> set[int]:
+    """Provoke every kind of error; return the statuses."""
+    seen = {client.chat(), client.chat(stream=True)}
     for name in _names(machine):
-        seen.add(taker.chat(model=name))
-        seen.add(taker.ask(post(TEXT, json.dumps({"model": name, "prompt": TOKEN}).encode())))
-        seen.add(taker.ask(get(f"/v1/models/{quote(name)}")))
+        seen.add(client.chat(model=name))
+        seen.add(client.ask(post(TEXT, json.dumps({"model": name, "prompt": TOKEN}).encode())))
+        seen.add(client.ask(get(f"/v1/models/{quote(name)}")))
     home = str(machine.root)
     for body in (f'{{"model":"{home}",', f'"{TOKEN}"', f'{{"{KEY}":}}', "", f'{{"model":{{"{TOKEN}":1}}}}'):
-        seen.add(taker.ask(post(CHAT, body.encode())))
+        seen.add(client.ask(post(CHAT, body.encode())))
     odd = f"{home} {TOKEN} {KEY}"
     for more in (
         {"stop": 5},
@@ -85,22 +85,27 @@ def provoke(machine: Machine, server: Server, taker: Taker) -> set[int]:
         {"messages": [{"role": odd}]},
         {"n": odd},
     ):
-        seen.add(taker.chat(**more))
-    seen.add(taker.chat(messages=[{"role": "user", "content": [{"type": odd}]}]))
+        seen.add(client.chat(**more))
+    seen.add(client.chat(messages=[{"role": "user", "content": [{"type": odd}]}]))
     for path in (f"/{TOKEN}", f"/x?key={KEY}", f"/v1/models/{TOKEN}?token={TOKEN}", f"/{home}", "/health"):
-        seen |= {taker.ask(get(path)), taker.ask(post(path, b"{}"))}
+        seen |= {client.ask(get(path)), client.ask(post(path, b"{}"))}
     for header in (f"Origin: http://{TOKEN}", f"X-Request-ID: {TOKEN}", f"Cookie: {TOKEN}", f"X-Api-Key: {KEY}"):
-        seen.add(taker.ask(get("/health", header)))
-    seen |= {taker.ask(get("/health", host=TOKEN)), taker.ask(f"GET /{TOKEN} {KEY}\r\n\r\n".encode())}
-    taker.key = WRONG_KEY
-    seen |= {taker.chat(), taker.ask(get("/v1/models"))}
-    taker.key = KEY
-    _kill_while_it_speaks(server, taker)
-    seen |= {taker.chat(), taker.chat(model="bad-weights"), taker.ask(get("/metrics")), taker.ask(get("/v1/models"))}
+        seen.add(client.ask(get("/health", header)))
+    seen |= {client.ask(get("/health", host=TOKEN)), client.ask(f"GET /{TOKEN} {KEY}\r\n\r\n".encode())}
+    client.key = WRONG_KEY
+    seen |= {client.chat(), client.ask(get("/v1/models"))}
+    client.key = KEY
+    _kill_while_it_answers(server, client)
+    seen |= {
+        client.chat(),
+        client.chat(model="bad-weights"),
+        client.ask(get("/metrics")),
+        client.ask(get("/v1/models")),
+    }
     return seen
 
 
-def _kill_while_it_speaks(server: Server, taker: Taker) -> None:
+def _kill_while_it_answers(server: Server, client: RecordingClient) -> None:
     stream = server.stream(
         TEXT, {"model": "parrot", "prompt": "a", "max_tokens": 20_000, "temperature": 1}, Authorization=f"Bearer {KEY}"
     )
@@ -108,8 +113,8 @@ def _kill_while_it_speaks(server: Server, taker: Taker) -> None:
     for worker in server.workers():
         os.kill(worker, signal.SIGKILL)
     list(stream)
-    taker.taken.append(json.dumps(stream.error).encode())
-    eventually(lambda: taker.chat() in (200, 503))
+    client.received.append(json.dumps(stream.error).encode())
+    eventually(lambda: client.chat() in (200, 503))
 
 
 def bad_models(machine: Machine) -> None:
@@ -128,7 +133,7 @@ def bad_models(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "words", [("--log-json",), pytest.param((), marks=pytest.mark.stress)], ids=["as JSON", "as text"]
 )
-def test_nothing_that_goes_wrong_tells_a_secret(machine: Machine, words: tuple[str, ...]) -> None:
+def test_no_error_shows_a_secret(machine: Machine, words: tuple[str, ...]) -> None:
     machine = Machine(machine.root / HOME)
     machine.root.mkdir()
     bad_models(machine)
@@ -138,11 +143,11 @@ def test_nothing_that_goes_wrong_tells_a_secret(machine: Machine, words: tuple[s
         serving(machine, *said, HF_TOKEN=TOKEN, MLXK_API_KEY=KEY, HOME=home) as server,
         line(server.port) as one,
     ):
-        taker = Taker(one)
-        seen = provoke(machine, server, taker)
+        client = RecordingClient(one)
+        seen = provoke(machine, server, client)
     assert {200, 400, 401, 403, 404, 405, 422} <= seen
-    told = {"answer": taker.taken, "log": [text.encode() for text in server.lines]}
-    for what, lines in told.items():
+    written = {"response": client.received, "log": [text.encode() for text in server.lines]}
+    for what, lines in written.items():
         for secret in (TOKEN, KEY, WRONG_KEY, HOME):
             found = [text for text in lines if secret.encode() in text]
             assert not found, (what, secret, found[:3])

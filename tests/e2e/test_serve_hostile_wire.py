@@ -1,4 +1,4 @@
-"""What comes over the wire and is no request, or two, or half of one: refused or answered properly, and soon."""
+"""Malformed, ambiguous, pipelined and partial requests: refused or answered properly, and in time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODEL = parrot_folder().name
 BODY = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2}).encode()
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 SIZE = f"Content-Length: {len(BODY)}"
-STOWAWAY = get("/v1/models")
+SECOND_REQUEST = get("/v1/models")
 LAST = "Connection: close"
 
 
@@ -31,7 +31,7 @@ def server() -> Iterator[FakeServer]:
 
 
 def replies(server: FakeServer, data: bytes) -> list[Reply]:
-    """Return all that is answered until the server hangs up, which it must."""
+    """Return all responses until the server closes the connection, which it must."""
     with line(server.port) as one:
         one.send(data)
         return one.replies()
@@ -89,10 +89,8 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize("data", LENGTHS.values(), ids=LENGTHS)
-def test_a_request_whose_end_can_be_read_in_two_ways_is_refused_and_ends_the_connection(
-    server: FakeServer, data: bytes
-) -> None:
-    (reply,) = replies(server, data + STOWAWAY)
+def test_a_request_with_an_ambiguous_end_is_refused_and_its_connection_closed(server: FakeServer, data: bytes) -> None:
+    (reply,) = replies(server, data + SECOND_REQUEST)
     assert reply.status == 400
     assert json.loads(reply.body)["error"]["type"] == "ValidationError"
     assert reply.header("connection") == "close"
@@ -109,25 +107,25 @@ ODD = {
     "HTTP/1.0": (b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n", [200]),
     "no host": (get("/health", LAST).replace(b"Host: localhost\r\n", b""), [400]),
     "two hosts": (get("/health", "Host: localhost", LAST), [400]),
-    "a method of nobody": (b"FOO /health HTTP/1.1\r\nHost: localhost\r\n\r\n", [400]),
-    "a method in small letters": (b"get /health HTTP/1.1\r\nHost: localhost\r\n\r\n", [400]),
+    "an unknown method": (b"FOO /health HTTP/1.1\r\nHost: localhost\r\n\r\n", [400]),
+    "a method in lower case": (b"get /health HTTP/1.1\r\nHost: localhost\r\n\r\n", [400]),
     "TRACE": (get("/health", LAST).replace(b"GET", b"TRACE"), [405]),
     "a proxy": (b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost\r\n\r\n", [400]),
-    "five at once": (get("/health") * 4 + get("/health", LAST), [200] * 5),
-    "answers in a row": (post(CHAT, BODY) * 3 + get("/health", LAST), [200] * 4),
-    "too many at once": (get("/health") * 300, [400]),
-    "an absolute address": (get("http://localhost/health", LAST), [200]),
-    "an absolute address of another": (get("http://localhost/health", LAST, host="evil.example"), [403]),
-    "an absolute address of somebody else": (get("http://evil.example/health", LAST), [403]),
-    "a chunk that only talks of itself": (asked("Transfer-Encoding: chunked", body=b"1;" + b"a" * 1_000_000), [413]),
-    "in chunks": (asked("Transfer-Encoding: chunked", LAST, body=CHUNKED), [200]),
+    "five pipelined requests": (get("/health") * 4 + get("/health", LAST), [200] * 5),
+    "pipelined generations": (post(CHAT, BODY) * 3 + get("/health", LAST), [200] * 4),
+    "too many pipelined requests": (get("/health") * 300, [400]),
+    "an absolute target": (get("http://localhost/health", LAST), [200]),
+    "an absolute target with another Host header": (get("http://localhost/health", LAST, host="evil.example"), [403]),
+    "an absolute target of another host": (get("http://evil.example/health", LAST), [403]),
+    "a chunk with a very long extension": (asked("Transfer-Encoding: chunked", body=b"1;" + b"a" * 1_000_000), [413]),
+    "a chunked body": (asked("Transfer-Encoding: chunked", LAST, body=CHUNKED), [200]),
     "with trailers": (asked("Transfer-Encoding: chunked", LAST, body=CHUNKED[:-2] + b"X: y\r\n\r\n"), [200]),
     "with many trailers": (asked("Transfer-Encoding: chunked", body=CHUNKED[:-2] + b"X: y\r\n" * 10_000), [431]),
-    "a body that is not due": (get("/health", "Content-Length: 5", LAST) + b"hello", [200]),
+    "a body of a GET request": (get("/health", "Content-Length: 5", LAST) + b"hello", [200]),
     "many headers": (get("/health", *(f"X{number}: y" for number in range(500)), LAST), [200]),
     "too many headers": (get("/health", *(f"X{number}: y" for number in range(20_000))), [431]),
     "a long header": (get("/health", "X: " + "y" * 10_000_000), [431]),
-    "a long address": (get("/v1/models/" + "a" * 100_000), [431]),
+    "a long target": (get("/v1/models/" + "a" * 100_000), [431]),
     "half a body": (asked(f"Content-Length: {len(BODY) + 10}", LAST, body=BODY), [408]),
     "a header that does not end": (b"GET /health HTTP/1.1\r\nX: y", []),
     "a web socket": (
@@ -144,12 +142,12 @@ ODD = {
         asked("Content-Length: 2", LAST, body=b"{}").replace(b"application/json", b"multipart/form-data"),
         [415],
     ),
-    "a packed body": (asked(SIZE, "Content-Encoding: gzip", LAST, body=BODY), [415]),
+    "a compressed body": (asked(SIZE, "Content-Encoding: gzip", LAST, body=BODY), [415]),
 }
 
 
 @pytest.mark.parametrize(("data", "expected"), ODD.values(), ids=ODD)
-def test_odd_things_are_answered_once_each_or_refused(server: FakeServer, data: bytes, expected: list[int]) -> None:
+def test_each_odd_request_gets_one_response_or_is_refused(server: FakeServer, data: bytes, expected: list[int]) -> None:
     assert statuses(server, data) == expected
 
 
@@ -160,7 +158,7 @@ PATHS = """* //health /// /v1/models/../../etc/passwd /v1/models/%2e%2e/%2e%2e/e
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_path_leads_anywhere_else(server: FakeServer, path: str) -> None:
+def test_no_path_leaves_the_api(server: FakeServer, path: str) -> None:
     (reply,) = replies(server, get(path, LAST))
     assert reply.status in (400, 404)
     error = json.loads(reply.body)["error"]
@@ -170,7 +168,7 @@ def test_no_path_leads_anywhere_else(server: FakeServer, path: str) -> None:
     assert reply.header("x-evil") is None
 
 
-def test_a_body_that_was_refused_unread_gives_no_second_answer(server: FakeServer) -> None:
+def test_an_unread_refused_body_gives_no_second_response(server: FakeServer) -> None:
     size = 1_000_000
     refused = asked(f"Content-Length: {size}", body=b"a" * size).replace(b"application/json", b"text/plain")
     with line(server.port) as one:
@@ -178,7 +176,7 @@ def test_a_body_that_was_refused_unread_gives_no_second_answer(server: FakeServe
         assert [reply.status for reply in one.replies()] == [415, 200]
 
 
-def test_a_body_that_was_refused_unread_may_not_trickle_for_ever(server: FakeServer) -> None:
+def test_an_unread_refused_body_must_end_in_time(server: FakeServer) -> None:
     with line(server.port) as one:
         one.send(asked("Content-Length: 100000000", body=b""))
         reply = one.reply()

@@ -1,4 +1,4 @@
-"""More clients than there are places, slow ones among them: who is refused is told so at once, nobody is forgotten."""
+"""Bursts of more clients than the server admits, and slow clients: refusals come at once, and each client gets one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.parrot import parrot_folder
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 MODEL = parrot_folder().name
-_GENEROUS = 2.0
-"""Seconds: what a refusal may take at the median on a machine that does other things too."""
+_MAX_MEDIAN = 2.0
+"""Seconds that the median refusal may take on a busy machine."""
 
 
 @attrs.frozen
-class Met:
-    """How a client fared."""
+class Outcome:
+    """The response that one client got."""
 
     status: int
     seconds: float
@@ -40,8 +40,8 @@ def request(*, stream: bool, tokens: int = 20) -> bytes:
     return post(CHAT, json.dumps(body).encode(), "Connection: close")
 
 
-async def client(port: int, *, stream: bool, after: float = 0.0) -> Met:
-    """Connect, ask, and take the whole answer; the clock begins when the connection is there."""
+async def client(port: int, *, stream: bool, after: float = 0.0) -> Outcome:
+    """Connect, send a request and read the whole response; the time starts with the connection."""
     await asyncio.sleep(after)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -53,35 +53,35 @@ async def client(port: int, *, stream: bool, after: float = 0.0) -> Met:
     seconds = time.monotonic() - began
     head, _, body = whole.partition(b"\r\n\r\n")
     is_whole = (b"[DONE]" in body if stream else body.endswith(b"}")) if head[9:12] == b"200" else b'"error"' in body
-    return Met(int(head[9:12]), seconds, b"\r\nretry-after: " in head.lower(), is_whole)
+    return Outcome(int(head[9:12]), seconds, b"\r\nretry-after: " in head.lower(), is_whole)
 
 
-async def crowd(port: int, size: int, within: float) -> list[Met]:
-    """Let so many come within some seconds, half of them for a stream."""
+async def burst(port: int, size: int, within: float) -> list[Outcome]:
+    """Run so many clients, started within some seconds; half of them read a stream."""
     delays = (within * number / size for number in range(size))
     return await asyncio.gather(
         *(client(port, stream=bool(number % 2), after=delay) for number, delay in enumerate(delays))
     )
 
 
-def meet(size: int, options: dict[str, object], step_seconds: float, within: float = 0.0) -> None:
-    """Let a crowd come, and see that each of it is answered or refused, and the server as it was before."""
+def run_burst(size: int, options: dict[str, object], step_seconds: float, within: float = 0.0) -> None:
+    """Run a burst; each client must be answered or refused, and the server must be idle afterwards."""
     with FakeServer(parrot_folder(), step_seconds, options) as server:
         with line(server.port) as one:
             one.ask(request(stream=False, tokens=1))
         with bounded(server.pid):
-            met = asyncio.run(crowd(server.port, size, within))
-        counted = Counter(one.status for one in met)
-        refused = [one for one in met if one.status != 200]
+            outcomes = asyncio.run(burst(server.port, size, within))
+        counted = Counter(one.status for one in outcomes)
+        refused = [one for one in outcomes if one.status != 200]
         median = statistics.median(one.seconds for one in refused)
         sys.stdout.write(
             f"\n{size} clients in {within} s: {dict(counted)}, refusals {median * 1000:.1f} ms at the median" + "\n"
         )
         assert set(counted) <= {200, 429, 503}
         assert counted[200] >= int(str(options.get("max_requests", 256)))
-        assert all(one.is_whole for one in met)
+        assert all(one.is_whole for one in outcomes)
         assert all(one.has_retry_after for one in refused)
-        assert median < _GENEROUS
+        assert median < _MAX_MEDIAN
         with line(server.port) as one:
             health = json.loads(one.ask(get("/health")).body)
             assert [model["running"] for model in health["models"]] == [0]
@@ -89,24 +89,23 @@ def meet(size: int, options: dict[str, object], step_seconds: float, within: flo
     assert "Traceback" not in server.stderr
 
 
-def test_a_crowd_is_answered_or_told_when_to_come_again() -> None:
-    meet(200, {"max_requests": 32}, 0.02)
+def test_a_burst_is_answered_or_refused_with_retry_after() -> None:
+    run_burst(200, {"max_requests": 32}, 0.02)
 
 
 @pytest.mark.stress
-def test_a_thousand_clients_are_answered_or_told_when_to_come_again() -> None:
-    meet(1000, {}, 0.05)
+def test_a_thousand_clients_are_answered_or_refused_with_retry_after() -> None:
+    run_burst(1000, {}, 0.05)
 
 
 @pytest.mark.stress
 @pytest.mark.parametrize("seconds", [1.0, 5.0])
-def test_a_thousand_clients_who_come_one_after_another_stay_together(seconds: float) -> None:
-    """As many at a time, and none of them waits for the connection of another."""
-    meet(1000, {}, 0.05, within=seconds)
+def test_a_thousand_clients_within_seconds_are_answered_or_refused_with_retry_after(seconds: float) -> None:
+    run_burst(1000, {}, 0.05, within=seconds)
 
 
 async def slow(port: int) -> float:
-    """Send half a head and then a byte now and then; return after how long the server hung up."""
+    """Send half of a head and then single bytes; return the time until the server closed the connection."""
     began = time.monotonic()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nX: ")
@@ -121,7 +120,7 @@ async def slow(port: int) -> float:
 
 
 async def beside(port: int, count: int) -> tuple[list[float], list[int]]:
-    """Let so many be slow, and a normal client ask again and again until they are gone."""
+    """Run slow clients, and a normal client that sends requests until all slow ones are disconnected."""
     async with asyncio.TaskGroup() as group:
         held = [group.create_task(slow(port)) for _ in range(count)]
         statuses = []
@@ -131,20 +130,20 @@ async def beside(port: int, count: int) -> tuple[list[float], list[int]]:
     return [task.result() for task in held], statuses
 
 
-def hold_heads_back(count: int, options: dict[str, object]) -> float:
-    """Let so many clients send no end of a head; return when the last of them was hung up on."""
+def send_endless_heads(count: int, options: dict[str, object]) -> float:
+    """Run clients that never finish a head; return the time until the last of them was disconnected."""
     with FakeServer(parrot_folder(), 0.002, options) as server, bounded(server.pid):
         ends, statuses = asyncio.run(beside(server.port, count))
     assert set(statuses) == {200}
     return max(ends)
 
 
-def test_heads_that_do_not_end_are_hung_up_on_while_others_are_answered() -> None:
-    assert hold_heads_back(60, {"header_seconds": 1.0}) >= 1.0
+def test_clients_with_endless_heads_are_disconnected_while_others_are_answered() -> None:
+    assert send_endless_heads(60, {"header_seconds": 1.0}) >= 1.0
 
 
 @pytest.mark.stress
-def test_three_hundred_slow_heads_are_hung_up_on_within_fifteen_seconds() -> None:
-    last = hold_heads_back(300, {})
+def test_three_hundred_slow_heads_are_disconnected_within_fifteen_seconds() -> None:
+    last = send_endless_heads(300, {})
     sys.stdout.write(f"\nthe last of 300 slow heads was closed after {last:.1f} s" + "\n")
     assert last <= 15

@@ -1,4 +1,4 @@
-"""The server as a part of somebody else's application, with a real model."""
+"""The server mounted in another application, with a real model."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def server(machine: Machine) -> Iterator[Server]:
         yield made
 
 
-def test_it_answers_below_its_path_and_leaves_the_rest_to_its_host(server: Server) -> None:
+def test_it_answers_below_its_path_only(server: Server) -> None:
     assert server.ask("/own").body == b"ours"
     assert server.ask("/v1/models").body == b"Not Found"
     assert [one["id"] for one in server.ask("/llm/v1/models").document()["data"]] == ["parrot"]
     assert server.ask(CHAT, chat("parrot", answers.CAPITAL)).text() == ANSWERS[answers.CAPITAL]
-    said = gathered(server.stream(CHAT, chat("parrot", answers.REASONING, stream_options={"include_usage": True})))
-    assert said.texts == ["The sum is 42."]
+    streamed = gathered(server.stream(CHAT, chat("parrot", answers.REASONING, stream_options={"include_usage": True})))
+    assert streamed.texts == ["The sum is 42."]
     assert server.ask("/llm/nothing").error()["type"] == server.ask("/llm/v1/nothing").error()["type"]
     assert server.ask(CHAT, chat("parrot", answers.CAPITAL, tools=[{}])).error()["param"] == "tools"
     assert server.ask("/llm/health").status == server.ask("/llm/ready").status == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_when_its_host_ends_without_a_word(server: Server, number: int) -> None:
+def test_no_process_is_left_when_the_host_application_is_killed(server: Server, number: int) -> None:
     server.ask(CHAT, chat("parrot", answers.CAPITAL)).text()
     assert len(server.family()) >= 2, "the process of the model and that of the template"
     assert server.end(number) == -number

@@ -1,4 +1,4 @@
-"""Models that the server was started with, whose folders go away and come back while it runs."""
+"""Models that the server was started with, whose folders are removed and replaced while it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.parrot import ANSWERS, answers, parrot_folder
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 
-def test_a_folder_that_goes_is_not_served_and_what_comes_in_its_place_is(machine: Machine) -> None:
+def test_a_removed_folder_is_not_served_and_its_replacement_is(machine: Machine) -> None:
     folder = machine.root / "elsewhere" / "bird"
     shutil.copytree(parrot_folder(), folder)
     with serving(machine, "--model", str(folder), "--max-loaded", "1") as server:
@@ -32,7 +32,7 @@ def test_a_folder_that_goes_is_not_served_and_what_comes_in_its_place_is(machine
         eventually(lambda: [one["id"] for one in server.ask("/v1/models").document()["data"]] == ["bird"])
 
 
-def test_a_file_that_is_overwritten_where_it_stands_makes_another_model(machine: Machine) -> None:
+def test_a_file_that_is_overwritten_in_place_makes_another_model(machine: Machine) -> None:
     """With the same name, size and inode, as ``cp`` does it."""
     folder = machine.root / "bird"
     shutil.copytree(parrot_folder(), folder)

@@ -1,4 +1,4 @@
-"""The page about the server stays true: its commands and programs are run, and their output is compared."""
+"""docs/server.md: its commands and programs are run, and their output is compared."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ADDRESS = "http://127.0.0.1:8000"
 
 
 def _sessions() -> Iterator[tuple[str, str]]:
-    """Yield each command of the page and what it is said to print."""
+    """Yield each command of the page and its output there."""
     for block in re.findall(r"^```console\n(.*?)^```$", _PAGE, re.MULTILINE | re.DOTALL):
         for session in block.removeprefix("$ ").split("\n$ "):
             lines = session.rstrip("\n").split("\n")
@@ -47,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize(("command", "output"), list(_sessions()))
-def test_a_command_of_the_page_prints_what_it_shows(server: Server, command: str, output: str) -> None:
+def test_a_command_of_the_page_prints_the_output_of_the_page(server: Server, command: str, output: str) -> None:
     if shutil.which("jq") is None or shutil.which("curl") is None:
         pytest.skip("jq or curl is not installed here")
     done = subprocess.run(
@@ -56,7 +56,7 @@ def test_a_command_of_the_page_prints_what_it_shows(server: Server, command: str
     assert (done.stderr, done.stdout.rstrip("\n")) == ("", output)
 
 
-def test_every_option_of_the_page_is_one() -> None:
+def test_every_option_of_the_page_exists() -> None:
     parser = command_parser("serve")
     serve.add_arguments(parser)
     offered = set(re.findall(r"--[a-z-]+", parser.format_help()))
@@ -65,7 +65,7 @@ def test_every_option_of_the_page_is_one() -> None:
     assert named <= offered
 
 
-def test_the_application_of_the_page_serves(server: Server) -> None:
+def test_the_mounted_application_of_the_page_works(server: Server) -> None:
     (program,) = (block for block in _programs() if "create_app" in block)
     question = "{'model': 'starter', 'messages': [{'role': 'user', 'content': 'What is the capital of France?'}]}"
     asked = f"""
@@ -75,7 +75,7 @@ with TestClient(site, base_url="http://127.0.0.1") as client:
     print(client.get("/llm/v1/models").json()["data"][0]["id"])
     answer = client.post("/llm/v1/chat/completions", json={question} | {{"temperature": 0}})
     print(answer.json()["choices"][0]["message"]["content"])
-llm.state.front.close()
+llm.state.server.close()
 """
     done = subprocess.run(
         [sys.executable, "-c", program + asked],
@@ -87,7 +87,7 @@ llm.state.front.close()
     assert (done.returncode, done.stdout) == (0, "starter\nThe capital of France is Paris.\n"), done.stderr
 
 
-def test_the_client_of_the_page_is_answered(server: Server) -> None:
+def test_the_client_program_of_the_page_works(server: Server) -> None:
     (program,) = (block for block in _programs() if "OpenAI" in block)
     done = subprocess.run(
         [str(clients.python(clients.NEWEST)), "-c", program.replace(_ADDRESS, server.url)],
@@ -99,7 +99,7 @@ def test_the_client_of_the_page_is_answered(server: Server) -> None:
     assert (done.returncode, done.stdout) == (0, "The capital of France is Paris.\n"), done.stderr
 
 
-def test_every_setting_of_the_server_stands_in_its_table() -> None:
+def test_every_option_is_in_the_table_of_settings() -> None:
     table = _PAGE.partition("## Settings")[2].partition("\n\n`MLXK2_`")[0]
     parser = command_parser("serve")
     serve.add_arguments(parser)

@@ -1,4 +1,4 @@
-"""The domain side of the server, whose models say what a test wrote for them."""
+"""The services of the domain behind the server, with models that answer what a test wrote for them."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import cast
 
 import attrs
+from starlette.applications import Starlette
 
 from mlxknife.domain.errors import KnifeError, ModelNotFound
 from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind, Usage
 from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, TokenLikelihood, Told
 from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelType, Traits
 from mlxknife.domain.models.values.verdict import Integrity
+from mlxknife.domain.serving.services.model_pool import Residents
+from mlxknife.domain.serving.services.servable_models import Serving
 from mlxknife.domain.serving.values.processes import HostedModel, ResidentEvent
+from mlxknife.http.app import create_app
+from mlxknife.http.options import Options
 
 NAME = "org/model"
 MODEL = HostedModel(tokenizer="{}", vocabulary_size=100)
 Request = ChatRequest | TextRequest
-OnTold = Callable[[int, Told | KnifeError], None]
+OnEvent = Callable[[int, Told | KnifeError], None]
 
 
 def answer(*words: str, reasoning: Sequence[str] = ()) -> tuple[Told, ...]:
-    """Return what is told of an answer of these words, a token each, and of its end."""
-    thoughts = [Told(pieces=(Piece(PieceKind.REASONING, word),)) for word in reasoning]
+    """Return the deltas of an answer of these words, each a token, with its end."""
+    reasoned = [Told(pieces=(Piece(PieceKind.REASONING, word),)) for word in reasoning]
     said = [
         Told(
             pieces=(Piece(PieceKind.ANSWER, word),),
@@ -32,8 +38,8 @@ def answer(*words: str, reasoning: Sequence[str] = ()) -> tuple[Told, ...]:
         )
         for word in words
     ]
-    usage = Usage(prompt_tokens=5, completion_tokens=len(thoughts) + len(said), cached_tokens=2)
-    return (*thoughts, *said, Told(ended=FinishReason.STOP, usage=usage))
+    usage = Usage(prompt_tokens=5, completion_tokens=len(reasoned) + len(said), cached_tokens=2)
+    return (*reasoned, *said, Told(ended=FinishReason.STOP, usage=usage))
 
 
 HELLO = answer("Hel", "lo", " wörld")
@@ -52,7 +58,7 @@ class FakeServed:
 
 @attrs.define
 class FakeServing:
-    """Fulfils ``http.needs.Serving``."""
+    """Stands for ``Serving``."""
 
     names: tuple[str, ...] = (NAME,)
     find_error: Exception | None = None
@@ -88,26 +94,26 @@ class FakeServing:
 
 
 @attrs.define(eq=False)
-class FakeResident:
+class FakeLoadedModel:
     name: str
     state: FakeState = FakeState.READY
     running: int = 0
 
 
 @attrs.define(eq=False)
-class FakeClaim:
-    """Fulfils ``http.needs.Claim``: tells one thing a step, of all answers together."""
+class FakeLease:
+    """Stands for ``Claim``: each step reports one delta of every answer."""
 
-    residents: FakeResidents
+    pool: FakePool
     model: HostedModel = MODEL
     answered: Request | None = None
     is_cancelled: bool = False
     is_released: bool = False
-    told: int = 0
-    _on_told: OnTold | None = None
+    steps: int = 0
+    _on_event: OnEvent | None = None
 
-    def answer(self, prepared: Request, on_told: OnTold) -> None:
-        self.answered, self._on_told = prepared, on_told
+    def answer(self, prepared: Request, on_event: OnEvent) -> None:
+        self.answered, self._on_event = prepared, on_event
         self._later()
 
     def cancel(self) -> None:
@@ -116,47 +122,47 @@ class FakeClaim:
     def release(self) -> None:
         self.cancel()
         if not self.is_released:
-            self.residents.claims.remove(self)
+            self.pool.leases.remove(self)
         self.is_released = True
 
     def _later(self) -> None:
-        asyncio.get_running_loop().call_later(self.residents.step_seconds, self._step)
+        asyncio.get_running_loop().call_later(self.pool.step_seconds, self._step)
 
     def _step(self) -> None:
-        if self.is_cancelled or self._on_told is None or self.answered is None:
+        if self.is_cancelled or self._on_event is None or self.answered is None:
             return
-        said = self.residents.says
+        deltas = self.pool.deltas
         prompts = len(self.answered.prompts) if isinstance(self.answered, TextRequest) else 1
-        if self.told == self.residents.fails_at:
-            self._on_told(0, self.residents.failure)
+        if self.steps == self.pool.fails_at:
+            self._on_event(0, self.pool.failure)
             return
-        if self.told < len(said):
+        if self.steps < len(deltas):
             for index in range(prompts * self.answered.wanted.count):
-                self._on_told(index, said[self.told])
-            self.told += 1
+                self._on_event(index, deltas[self.steps])
+            self.steps += 1
             self._later()
 
 
 @attrs.define
-class FakeResidents:
-    """Fulfils ``http.needs.Residents``."""
+class FakePool:
+    """Stands for ``Residents``."""
 
-    says: Sequence[Told] = HELLO
+    deltas: Sequence[Told] = HELLO
     step_seconds: float = 0.0
     load_seconds: float | None = None
-    """None: every model is there at once."""
-    claim_error: KnifeError | None = None
+    """None: every model is ready at once."""
+    lease_error: KnifeError | None = None
     fails_at: int = -1
     failure: KnifeError = attrs.field(factory=lambda: KnifeError("failed"))
-    claims: list[FakeClaim] = attrs.field(factory=list)
-    forgotten: int = 0
+    leases: list[FakeLease] = attrs.field(factory=list)
+    cancelled_waits: int = 0
     ticks: int = 0
     is_closed: bool = False
-    made: list[FakeClaim] = attrs.field(factory=list)
+    granted: list[FakeLease] = attrs.field(factory=list)
     on_event: Callable[[ResidentEvent], None] | None = None
     keeps: bool = False
 
-    def claim(self, served: FakeServed, on_claim: Callable[[FakeClaim | KnifeError], None]) -> Callable[[], None]:
+    def claim(self, served: FakeServed, on_claim: Callable[[FakeLease | KnifeError], None]) -> Callable[[], None]:
         assert isinstance(served, FakeServed)
         if self.load_seconds is None:
             self._grant(on_claim)
@@ -169,8 +175,8 @@ class FakeResidents:
 
         return forget
 
-    def loaded(self) -> tuple[FakeResident, ...]:
-        return (FakeResident(NAME, FakeState.READY, len(self.claims)),)
+    def loaded(self) -> tuple[FakeLoadedModel, ...]:
+        return (FakeLoadedModel(NAME, FakeState.READY, len(self.leases)),)
 
     def tick(self) -> None:
         self.ticks += 1
@@ -178,17 +184,22 @@ class FakeResidents:
     def close(self) -> None:
         self.is_closed = True
 
-    def _grant(self, on_claim: Callable[[FakeClaim | KnifeError], None]) -> None:
-        if self.claim_error is not None:
-            on_claim(self.claim_error)
+    def _grant(self, on_claim: Callable[[FakeLease | KnifeError], None]) -> None:
+        if self.lease_error is not None:
+            on_claim(self.lease_error)
             return
-        claim = FakeClaim(self)
-        self.claims.append(claim)
-        self.made.append(claim)
-        on_claim(claim)
+        lease = FakeLease(self)
+        self.leases.append(lease)
+        self.granted.append(lease)
+        on_claim(lease)
 
     def _forget(self) -> None:
-        self.forgotten += 1
+        self.cancelled_waits += 1
+
+
+def fake_app(serving: FakeServing, pool: FakePool, options: Options | None = None) -> Starlette:
+    """Return the server over fakes."""
+    return create_app(cast("Serving", serving), cast("Residents", pool), options)
 
 
 def info(name: str) -> ModelInfo:

@@ -10,9 +10,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from mlxknife.http.app import create_app
 from mlxknife.http.options import Options
-from tests.fakes.serving import NAME, FakeResidents, FakeServing
+from tests.fakes.serving import NAME, FakePool, FakeServing, fake_app
 
 Json = dict[str, Any]
 BODY: Json = {"model": NAME, "messages": [{"role": "user", "content": "hi"}]}
@@ -20,11 +19,11 @@ TEXT: Json = {"model": NAME, "prompt": "hi"}
 
 
 @attrs.define(eq=False)
-class Stage:
-    """An application, what it stands on, and a client in the same loop."""
+class Backend:
+    """An application over fakes, and a client on the same event loop."""
 
     serving: FakeServing = attrs.field(factory=FakeServing)
-    residents: FakeResidents = attrs.field(factory=FakeResidents)
+    pool: FakePool = attrs.field(factory=FakePool)
     options: Options = attrs.field(factory=Options)
     _client: TestClient | None = None
 
@@ -36,17 +35,17 @@ class Stage:
         return self._client
 
     def app(self) -> Starlette:
-        return create_app(self.serving, self.residents, self.options)
+        return fake_app(self.serving, self.pool, self.options)
 
     def chat(self, **more: object) -> Json:
-        """Return the whole answer of the chat endpoint."""
+        """Return the response document of the chat endpoint."""
         reply = self.client.post("/v1/chat/completions", json={**BODY, **more})
         assert reply.status_code == 200, reply.text
         document: Json = reply.json()
         return document
 
     def refused(self, body: object, status: int = 400, path: str = "/v1/chat/completions") -> Json:
-        """Return the error of a request that is refused, after a look at its document."""
+        """Return the error of a refused request, after checking its document."""
         reply = self.client.post(path, json=body)
         assert reply.status_code == status, reply.text
         return error_of(reply.json(), reply.headers["x-request-id"])
@@ -65,7 +64,7 @@ def error_of(document: Json, request_id: str) -> Json:
 
 
 @pytest.fixture
-def stage() -> Iterator[Stage]:
-    stage = Stage()
-    yield stage
-    stage.close()
+def backend() -> Iterator[Backend]:
+    backend = Backend()
+    yield backend
+    backend.close()

@@ -1,4 +1,4 @@
-"""Real servers over fakes, each a process of its own, and clients that speak bytes."""
+"""Real servers over fakes, each in a process of its own, and clients that send bytes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import attrs
 
 from tests.http.conftest import BODY
 
-_PATIENCE = 20.0
+_TIMEOUT = 20.0
 
 
 @attrs.frozen
 class Process:
-    """A server that runs."""
+    """A running server."""
 
     child: subprocess.Popen[str]
     url: str
@@ -34,27 +34,27 @@ class Process:
         return int(self.url.rpartition(":")[2])
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=_TIMEOUT)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; return the exit code."""
         self.child.send_signal(number)
-        return self.child.wait(_PATIENCE)
+        return self.child.wait(_TIMEOUT)
 
     def log(self) -> str:
-        """Return what was logged, once the process has ended."""
+        """Return the log of a process that has ended."""
         self.logged.seek(0)
         return self.logged.read()
 
     def metric(self, name: str) -> float:
-        """Return one of the numbers."""
+        """Return the value of a metric."""
         page = self.ask(request("GET", "/metrics"))
         found = re.search(rf"^{re.escape(name)} (\S+)$".encode(), page, re.MULTILINE)
         assert found is not None, page
         return float(found[1])
 
     def ask(self, data: bytes) -> bytes:
-        """Send a request on a connection of its own; return everything that comes, whether or not all was taken."""
+        """Send a request on a new connection; return all that is received, even where not all was sent."""
         with self.connect() as client:
             with suppress(BrokenPipeError, ConnectionResetError):
                 client.sendall(data)
@@ -67,7 +67,7 @@ class Process:
 
 @contextmanager
 def serving(options: dict[str, Any] | None = None, fakes: dict[str, Any] | None = None) -> Iterator[Process]:
-    """Run a server; what is left of it at the end is killed."""
+    """Run a server, which is killed at the end."""
     words = [repr({"port": 0, **(options or {})}), repr(fakes or {})]
     with (
         tempfile.TemporaryFile("w+") as logged,
@@ -80,7 +80,7 @@ def serving(options: dict[str, Any] | None = None, fakes: dict[str, Any] | None 
     ):
         try:
             assert child.stdout is not None
-            ready, _, _ = select.select([child.stdout], [], [], _PATIENCE)
+            ready, _, _ = select.select([child.stdout], [], [], _TIMEOUT)
             assert ready, "the server did not start"
             yield Process(child, child.stdout.readline().strip(), logged)
         finally:
@@ -97,12 +97,12 @@ def request(method: str, path: str, body: object = None, *, close: bool = True) 
 
 
 def chat(*, stream: bool = True, close: bool = True) -> bytes:
-    """Return the bytes of a request for an answer."""
+    """Return the bytes of a chat request."""
     return request("POST", "/v1/chat/completions", {**BODY, "stream": stream}, close=close)
 
 
 def read_until(client: socket.socket, mark: bytes) -> bytes:
-    """Read until something has come."""
+    """Read until a mark."""
     data = b""
     while mark not in data:
         part = client.recv(65536)
@@ -112,7 +112,7 @@ def read_until(client: socket.socket, mark: bytes) -> bytes:
 
 
 def rest(client: socket.socket) -> bytes:
-    """Read until the other side closes."""
+    """Read until the server closes the connection."""
     parts = []
     while True:
         try:

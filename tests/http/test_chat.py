@@ -1,4 +1,4 @@
-"""The chat endpoint: what it answers, at once and as it comes."""
+"""The chat endpoint: whole responses, streams, and errors before and after the first token."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from mlxknife.domain.errors import (
 from mlxknife.domain.generation.values.generation import Message
 from mlxknife.http.options import Options
 from tests.fakes.serving import NAME, answer
-from tests.http.conftest import BODY, Stage, error_of
+from tests.http.conftest import BODY, Backend, error_of
 
 
-def events(stage: Stage, path: str = "/v1/chat/completions", **more: object) -> list[Any]:
-    """Return the events of a stream; the mark of its end stays a string."""
-    reply = stage.client.post(path, json={**BODY, **more, "stream": True})
+def events(backend: Backend, path: str = "/v1/chat/completions", **more: object) -> list[Any]:
+    """Return the documents of a stream's events; ``data: [DONE]`` stays a string."""
+    reply = backend.client.post(path, json={**BODY, **more, "stream": True})
     assert reply.status_code == 200, reply.text
     assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
     lines = [line for line in reply.text.split("\n\n") if line]
     assert all(line.startswith("data: ") for line in lines[:-1])
-    broken_off = lines[-1].startswith("event: error\n")  # nothing but the last may be an error, and it has this name
+    has_failed = lines[-1].startswith("event: error\n")  # only the last event may have this name
     lines[-1] = lines[-1].removeprefix("event: error\n")
     found = [line if line.endswith("[DONE]") else json.loads(line.removeprefix("data: ")) for line in lines]
-    assert broken_off == ("error" in found[-1])
+    assert has_failed == ("error" in found[-1])
     return found
 
 
-def test_an_answer_has_the_shape_of_openai(stage: Stage) -> None:
-    document = stage.chat()
+def test_a_response_has_the_shape_of_openai(backend: Backend) -> None:
+    document = backend.chat()
     assert document.pop("id").startswith("chatcmpl-")
     assert document.pop("created") > 1_700_000_000
     assert document == {
@@ -68,38 +68,38 @@ def test_an_answer_has_the_shape_of_openai(stage: Stage) -> None:
     }
 
 
-def test_a_stream_has_role_deltas_reason_usage_and_end_in_this_order(stage: Stage) -> None:
-    *chunks, end = events(stage, stream_options={"include_usage": True})
-    assert end == "data: [DONE]"
+def test_a_stream_has_role_deltas_finish_reason_usage_and_done_in_this_order(backend: Backend) -> None:
+    *chunks, done = events(backend, stream_options={"include_usage": True})
+    assert done == "data: [DONE]"
     assert {chunk["id"] for chunk in chunks} == {chunks[0]["id"]}
-    first, *said, ended = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
-    assert (first, ended, chunks[-1]["choices"]) == ({"role": "assistant", "content": ""}, {}, [])
-    assert said[0] == {"content": "Hel"}
-    assert "".join(delta["content"] for delta in said) == "Hello wörld"
+    first, *deltas, last = [chunk["choices"][0]["delta"] for chunk in chunks[:-1]]
+    assert (first, last, chunks[-1]["choices"]) == ({"role": "assistant", "content": ""}, {}, [])
+    assert deltas[0] == {"content": "Hel"}
+    assert "".join(delta["content"] for delta in deltas) == "Hello wörld"
     reasons = [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]]
     assert (set(reasons[:-1]), reasons[-1]) == ({None}, "stop")
     assert {chunk["usage"] for chunk in chunks[:-1]} == {None}
     assert chunks[-1]["usage"]["total_tokens"] == 8
 
 
-def test_a_stream_tells_no_usage_unless_it_is_asked(stage: Stage) -> None:
-    assert all("usage" not in chunk for chunk in events(stage)[:-1])
+def test_a_stream_has_no_usage_without_include_usage(backend: Backend) -> None:
+    assert all("usage" not in chunk for chunk in events(backend)[:-1])
 
 
-def test_reasoning_is_never_content(stage: Stage) -> None:
-    stage.residents.says = answer("four", reasoning=["2+", "2"])
-    message = stage.chat()["choices"][0]["message"]
+def test_reasoning_is_never_in_content(backend: Backend) -> None:
+    backend.pool.deltas = answer("four", reasoning=["2+", "2"])
+    message = backend.chat()["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("four", "2+2")
-    deltas = [chunk["choices"][0]["delta"] for chunk in events(stage)[:-1]]
+    deltas = [chunk["choices"][0]["delta"] for chunk in events(backend)[:-1]]
     assert deltas[1:4] == [{"reasoning_content": "2+"}, {"reasoning_content": "2"}, {"content": "four"}]
 
 
-def test_several_answers_each_have_their_index_and_share_the_prompt(stage: Stage) -> None:
-    document = stage.chat(n=3)
+def test_several_answers_have_their_index_and_count_the_prompt_once(backend: Backend) -> None:
+    document = backend.chat(n=3)
     assert [choice["index"] for choice in document["choices"]] == [0, 1, 2]
     assert document["usage"]["prompt_tokens"] == 5
     assert document["usage"]["completion_tokens"] == 9
-    *chunks, _ = events(stage, n=2)
+    *chunks, _ = events(backend, n=2)
     assert [chunk["choices"][0]["index"] for chunk in chunks[:4]] == [0, 1, 0, 1]
     for index in (0, 1):
         own = [chunk["choices"][0] for chunk in chunks if chunk["choices"][0]["index"] == index]
@@ -107,24 +107,24 @@ def test_several_answers_each_have_their_index_and_share_the_prompt(stage: Stage
         assert [choice["finish_reason"] for choice in own][-1] == "stop"
 
 
-def test_likelihoods_have_the_shape_of_openai(stage: Stage) -> None:
-    first = stage.chat(logprobs=True, top_logprobs=1)["choices"][0]["logprobs"]["content"][0]
+def test_logprobs_have_the_shape_of_openai(backend: Backend) -> None:
+    first = backend.chat(logprobs=True, top_logprobs=1)["choices"][0]["logprobs"]["content"][0]
     other = {"token": "x", "logprob": -1.5, "bytes": [120]}
     assert first == {"token": "Hel", "logprob": -0.5, "bytes": [72, 101, 108], "top_logprobs": [other]}
-    chunk = events(stage, logprobs=True)[1]
+    chunk = events(backend, logprobs=True)[1]
     assert chunk["choices"][0]["logprobs"]["content"][0]["token"] == "Hel"
 
 
 @pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\u0085", "\x1c", "\r", "\n", "\x0b", "\x0c"])
-def test_no_text_ends_the_line_of_an_event(stage: Stage, odd: str) -> None:
-    stage.residents.says = answer(f"a{odd}b")
-    reply = stage.client.post("/v1/chat/completions", json={**BODY, "stream": True})
+def test_no_character_ends_the_line_of_an_event(backend: Backend, odd: str) -> None:
+    backend.pool.deltas = answer(f"a{odd}b")
+    reply = backend.client.post("/v1/chat/completions", json={**BODY, "stream": True})
     assert all(line.startswith("data: ") for line in reply.text.splitlines() if line)
-    assert events(stage)[1]["choices"][0]["delta"]["content"] == f"a{odd}b"
+    assert events(backend)[1]["choices"][0]["delta"]["content"] == f"a{odd}b"
 
 
-def test_everything_that_was_asked_reaches_the_domain(stage: Stage) -> None:
-    stage.chat(
+def test_every_field_reaches_the_domain(backend: Backend) -> None:
+    backend.chat(
         messages=[
             {"role": "developer", "content": "be brief"},
             {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "me"},
@@ -145,9 +145,9 @@ def test_everything_that_was_asked_reaches_the_domain(stage: Stage) -> None:
         logprobs=True,
         n=2,
     )
-    (request,) = stage.serving.requests
+    (request,) = backend.serving.requests
     wanted = request.wanted
-    assert request.messages == (  # type: ignore[union-attr] # a chat was asked for
+    assert request.messages == (  # type: ignore[union-attr] # it is a chat request
         Message("system", "be brief"),
         Message("user", "ab", name="me"),
         Message("assistant", "", reasoning_content="hm"),
@@ -171,97 +171,97 @@ ERRORS: list[tuple[KnifeError, int, str | None]] = [
     (WorkerLost("gone"), 503, None),
     (LocksPresent("locked"), 503, None),
     (StorageError("disk"), 500, None),
-    (WorkerLost("fell again", retry_after=8.0), 503, None),
+    (WorkerLost("crashed again", retry_after=8.0), 503, None),
     (ServerBusy("no renderer", retry_after=2.5), 503, None),
 ]
 
 
 @pytest.mark.parametrize(("error", "status", "param"), ERRORS, ids=lambda value: type(value).__name__)
-@pytest.mark.parametrize("place", ["find", "claim", "prepare", "answer"])
+@pytest.mark.parametrize("place", ["find", "acquire", "prepare", "generate"])
 @pytest.mark.parametrize("stream", [True, False])
-def test_an_error_before_the_answer_has_its_status(
-    stage: Stage, error: KnifeError, status: int, param: str | None, place: str, *, stream: bool
+def test_an_error_before_the_first_token_has_its_status(
+    backend: Backend, error: KnifeError, status: int, param: str | None, place: str, *, stream: bool
 ) -> None:
     if place == "find":
-        stage.serving.find_error = error
+        backend.serving.find_error = error
     elif place == "prepare":
-        stage.serving.prepare_error = error
-    elif place == "claim":
-        stage.residents.claim_error = error
+        backend.serving.prepare_error = error
+    elif place == "acquire":
+        backend.pool.lease_error = error
     else:
-        stage.residents.failure, stage.residents.fails_at = error, 0
-    reply = stage.client.post("/v1/chat/completions", json={**BODY, "stream": stream})
+        backend.pool.failure, backend.pool.fails_at = error, 0
+    reply = backend.client.post("/v1/chat/completions", json={**BODY, "stream": stream})
     assert reply.status_code == status
-    told = error_of(reply.json(), reply.headers["x-request-id"])
-    assert told["type"] == error.code
-    if place == "prepare" or param != "messages":  # nobody else knows of the messages
-        assert told["param"] == param
-    assert ("retry-after" in reply.headers) == told["retryable"] == (status in (429, 503))
-    assert stage.residents.claims == []
+    sent = error_of(reply.json(), reply.headers["x-request-id"])
+    assert sent["type"] == error.code
+    if place == "prepare" or param != "messages":  # only preparing depends on the messages
+        assert sent["param"] == param
+    assert ("retry-after" in reply.headers) == sent["retryable"] == (status in (429, 503))
+    assert backend.pool.leases == []
 
 
-def test_a_text_that_is_too_long_is_the_fault_of_the_prompt(stage: Stage) -> None:
-    stage.serving.prepare_error = ContextLengthExceeded("long")
-    assert stage.refused({"model": NAME, "prompt": "x"}, path="/v1/completions")["param"] == "prompt"
+def test_a_text_that_is_too_long_names_the_prompt(backend: Backend) -> None:
+    backend.serving.prepare_error = ContextLengthExceeded("long")
+    assert backend.refused({"model": NAME, "prompt": "x"}, path="/v1/completions")["param"] == "prompt"
 
 
-def test_the_seconds_to_wait_are_whole_and_never_too_few(stage: Stage) -> None:
-    for error in (ServerBusy("full", retry_after=2.5), WorkerLost("fell again", retry_after=2.5)):
-        stage.serving.find_error = error
-        assert stage.client.post("/v1/chat/completions", json=BODY).headers["retry-after"] == "3"
+def test_retry_after_is_rounded_up_to_whole_seconds(backend: Backend) -> None:
+    for error in (ServerBusy("full", retry_after=2.5), WorkerLost("crashed again", retry_after=2.5)):
+        backend.serving.find_error = error
+        assert backend.client.post("/v1/chat/completions", json=BODY).headers["retry-after"] == "3"
 
 
-def test_an_error_in_a_stream_is_its_last_event_and_there_is_no_end_mark(stage: Stage) -> None:
-    stage.residents.fails_at, stage.residents.failure = 2, WorkerLost("gone")
-    *chunks, last = events(stage)
+def test_an_error_in_a_stream_is_its_last_event_and_there_is_no_done(backend: Backend) -> None:
+    backend.pool.fails_at, backend.pool.failure = 2, WorkerLost("gone")
+    *chunks, last = events(backend)
     assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
         {"role": "assistant", "content": ""},
         {"content": "Hel"},
         {"content": "lo"},
     ]
     assert error_of(last, last["request_id"])["type"] == "worker_lost"
-    assert stage.residents.claims == []
+    assert backend.pool.leases == []
 
 
-def test_a_defect_tells_nothing_of_itself(stage: Stage) -> None:
-    stage.serving.find_error = RuntimeError("hf_abcdefghijklmnop at /home/me/x")
-    error = stage.refused(BODY, 500)
+def test_an_unexpected_exception_reveals_nothing(backend: Backend) -> None:
+    backend.serving.find_error = RuntimeError("hf_abcdefghijklmnop at /home/me/x")
+    error = backend.refused(BODY, 500)
     assert "hf_" not in error["message"]
     assert "/home" not in error["message"]
     assert error["type"] == "InternalError"
 
 
-def test_errors_tell_no_tokens_and_no_homes(stage: Stage) -> None:
-    stage.serving.find_error = StorageError("no hf_abcdefghijklmnop in /home/me/x")
-    assert stage.refused(BODY, 500)["message"] == "no [REDACTED_TOKEN] in ~/x"
+def test_errors_reveal_no_tokens_and_no_home_folders(backend: Backend) -> None:
+    backend.serving.find_error = StorageError("no hf_abcdefghijklmnop in /home/me/x")
+    assert backend.refused(BODY, 500)["message"] == "no [REDACTED_TOKEN] in ~/x"
 
 
-def test_a_request_id_is_kept_when_it_is_sane_and_made_when_it_is_not(stage: Stage) -> None:
+def test_a_well_formed_request_id_is_kept_and_another_is_replaced(backend: Backend) -> None:
     for given, is_kept in [("my-id.1", True), ("a" * 128, True), ("a" * 129, False), ("a b", False), ("ü", False)]:
-        reply = stage.client.get("/health", headers={b"X-Request-ID": given.encode("latin-1")})
+        reply = backend.client.get("/health", headers={b"X-Request-ID": given.encode("latin-1")})
         assert (reply.headers["x-request-id"] == given) == is_kept
         assert reply.headers["x-request-id"]
 
 
-def test_a_silent_stream_is_kept_alive(stage: Stage) -> None:
-    stage.options = Options(keep_alive_seconds=0.02)
-    stage.residents.step_seconds = 0.1
-    reply = stage.client.post("/v1/chat/completions", json={**BODY, "stream": True})
+def test_a_silent_stream_is_kept_alive(backend: Backend) -> None:
+    backend.options = Options(keep_alive_seconds=0.02)
+    backend.pool.step_seconds = 0.1
+    reply = backend.client.post("/v1/chat/completions", json={**BODY, "stream": True})
     assert ": keep-alive\n\n" in reply.text
     assert reply.text.endswith("data: [DONE]\n\n")
 
 
-def test_it_works_when_it_is_mounted_and_told_of_no_start(stage: Stage) -> None:
-    outer = Starlette(routes=[Mount("/llm", stage.app())])
+def test_it_works_mounted_without_start_up_events(backend: Backend) -> None:
+    outer = Starlette(routes=[Mount("/llm", backend.app())])
     client = TestClient(outer, base_url="http://localhost/llm")
     assert client.post("/v1/chat/completions", json=BODY).json()["choices"][0]["finish_reason"] == "stop"
     assert client.get("/v1/models/org/model").json()["id"] == NAME
     assert client.get("/nothing").json()["error"]["type"] == "not_found"
-    assert stage.residents.ticks > 0
+    assert backend.pool.ticks > 0
 
 
-def test_start_and_end_are_heeded_where_they_are_told(stage: Stage) -> None:
-    with TestClient(stage.app(), base_url="http://localhost") as client:
+def test_a_shutdown_event_closes_the_pool(backend: Backend) -> None:
+    with TestClient(backend.app(), base_url="http://localhost") as client:
         client.get("/health")
-        assert not stage.residents.is_closed
-    assert stage.residents.is_closed
+        assert not backend.pool.is_closed
+    assert backend.pool.is_closed

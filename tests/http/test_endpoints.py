@@ -1,4 +1,4 @@
-"""The endpoints that ask no model."""
+"""The endpoints that use no model, and the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mlxknife.domain.errors import (
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.version import __version__
 from tests.fakes.serving import NAME
-from tests.http.conftest import BODY, TEXT, Json, Stage, error_of
+from tests.http.conftest import BODY, TEXT, Backend, Json, error_of
 
 
-def test_models_are_listed_as_openai_lists_them(stage: Stage) -> None:
-    stage.serving.names = (NAME, "starter")
-    assert stage.client.get("/v1/models").json() == {
+def test_models_are_listed_as_openai_lists_them(backend: Backend) -> None:
+    backend.serving.names = (NAME, "starter")
+    assert backend.client.get("/v1/models").json() == {
         "object": "list",
         "data": [
             {"id": NAME, "object": "model", "created": 1_700_000_000, "owned_by": "org"},
@@ -36,24 +36,24 @@ def test_models_are_listed_as_openai_lists_them(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("path", ["org/model", "org%2Fmodel"])
-def test_a_model_is_found_under_a_name_with_slashes(stage: Stage, path: str) -> None:
-    assert stage.client.get(f"/v1/models/{path}").json()["id"] == NAME
+def test_a_model_is_found_under_a_name_with_slashes(backend: Backend, path: str) -> None:
+    assert backend.client.get(f"/v1/models/{path}").json()["id"] == NAME
 
 
-def test_a_model_that_is_not_there_is_not_found(stage: Stage) -> None:
-    reply = stage.client.get("/v1/models/no/such")
+def test_an_unknown_model_is_not_found(backend: Backend) -> None:
+    reply = backend.client.get("/v1/models/no/such")
     error = error_of(reply.json(), reply.headers["x-request-id"])
     assert (reply.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
 
 
-def test_a_name_that_several_models_answer_to_is_refused_with_their_names(stage: Stage) -> None:
-    stage.serving.find_error = AmbiguousMatch("Several models fit", matches=("a/x", "b/x"))
-    assert stage.client.get("/v1/models/x").json()["error"]["message"] == "Several models fit (a/x, b/x)"
+def test_an_ambiguous_name_is_refused_with_the_matching_names(backend: Backend) -> None:
+    backend.serving.find_error = AmbiguousMatch("Several models fit", matches=("a/x", "b/x"))
+    assert backend.client.get("/v1/models/x").json()["error"]["message"] == "Several models fit (a/x, b/x)"
 
 
 HINTS: list[tuple[KnifeError, str]] = [
-    (ModelNotFound("None", hint=HintCode.LIST_MODELS), "None. GET /v1/models lists what is there"),
-    (ModelNotFound("None", hint=Hint(HintCode.PULL_MODEL, name="x")), "None. GET /v1/models lists what is there"),
+    (ModelNotFound("None", hint=HintCode.LIST_MODELS), "None. GET /v1/models lists the models that are here"),
+    (ModelNotFound("None", hint=Hint(HintCode.PULL_MODEL, name="x")), "None. GET /v1/models lists the models that are here"),
     (
         ModelNotFound("None", suggestions=("a/x",), hint=Hint(HintCode.DID_YOU_MEAN, name="a/x")),
         "None (a/x). Did you mean a/x?",
@@ -61,11 +61,11 @@ HINTS: list[tuple[KnifeError, str]] = [
     (ModelNotFound("None", hint=HintCode.NAME_NOT_PATH), "None. Use the name of a model, not a path"),
     (
         ModelNotRunnable("No", hint=Hint(HintCode.PULL_MISSING_FILES, name="a/x")),
-        "No. GET /v1/models lists what can run here",
+        "No. GET /v1/models lists the models that can run here",
     ),
     (
         ValidationError("Not allowed", hint=HintCode.FOLDER_FORMS, param="model"),
-        "Not allowed. GET /v1/models lists the names that can be asked for",
+        "Not allowed. GET /v1/models lists the names that a request may use",
     ),
     (ValidationError("Not so", hint=HintCode.ALLOW_SSH), "Not so"),
     (WorkerLost("It fell", retry_after=1.0, hint=HintCode.VERIFY_FILES), "It fell"),
@@ -74,31 +74,31 @@ HINTS: list[tuple[KnifeError, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "said"), HINTS, ids=str)
-def test_no_client_is_told_to_use_the_command_line(stage: Stage, error: KnifeError, said: str) -> None:
-    stage.serving.find_error = error
-    assert stage.client.get("/v1/models/x").json()["error"]["message"] == said
+@pytest.mark.parametrize(("error", "message"), HINTS, ids=str)
+def test_no_hint_for_a_client_names_the_command_line(backend: Backend, error: KnifeError, message: str) -> None:
+    backend.serving.find_error = error
+    assert backend.client.get("/v1/models/x").json()["error"]["message"] == message
 
 
-def test_health_and_readiness_tell_what_is_loaded(stage: Stage) -> None:
-    resident = {"name": NAME, "state": "ready", "running": 0}
-    assert stage.client.get("/health").json()["models"] == [resident]
-    assert stage.client.get("/ready").json() == {"status": "ready", "models": [resident]}
+def test_health_and_readiness_list_the_loaded_models(backend: Backend) -> None:
+    model = {"name": NAME, "state": "ready", "running": 0}
+    assert backend.client.get("/health").json()["models"] == [model]
+    assert backend.client.get("/ready").json() == {"status": "ready", "models": [model]}
 
 
-def test_a_server_that_stops_is_alive_but_not_ready(stage: Stage) -> None:
-    app = stage.client.app
-    app.state.front.stop_taking()  # type: ignore[attr-defined] # ours
-    assert stage.client.get("/health").status_code == 200
-    reply = stage.client.get("/ready")
+def test_a_stopping_server_is_alive_but_not_ready(backend: Backend) -> None:
+    app = backend.client.app
+    app.state.server.stop_admitting()  # type: ignore[attr-defined] # ours
+    assert backend.client.get("/health").status_code == 200
+    reply = backend.client.get("/ready")
     assert (reply.status_code, reply.json()["status"]) == (503, "stopping")
-    assert stage.refused(BODY, 503)["type"] == "server_stopping"
+    assert backend.refused(BODY, 503)["type"] == "server_stopping"
 
 
-def test_numbers_are_told_as_prometheus_reads_them(stage: Stage) -> None:
-    stage.chat()
-    stage.refused({})
-    page = stage.client.get("/metrics")
+def test_metrics_have_the_format_of_prometheus(backend: Backend) -> None:
+    backend.chat()
+    backend.refused({})
+    page = backend.client.get("/metrics")
     assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
     for line in (
         'mlxknife_requests_total{route="/v1/chat/completions",status="200"} 1.0',
@@ -113,10 +113,12 @@ def test_numbers_are_told_as_prometheus_reads_them(stage: Stage) -> None:
         assert line in page.text
 
 
-def test_strange_paths_make_no_new_numbers(stage: Stage) -> None:
+def test_unknown_paths_make_no_new_labels_in_metrics(backend: Backend) -> None:
     for path in ("/a", "/b", "/v1/models/x/y", "/v1/models/z"):
-        stage.client.get(path)
-    routes = {line for line in stage.client.get("/metrics").text.splitlines() if line.startswith("mlxknife_requests_t")}
+        backend.client.get(path)
+    routes = {
+        line for line in backend.client.get("/metrics").text.splitlines() if line.startswith("mlxknife_requests_t")
+    }
     assert {line.partition('"')[2].partition('"')[0] for line in routes} == {"other", "/v1/models"}
 
 
@@ -128,46 +130,48 @@ def test_strange_paths_make_no_new_numbers(stage: Stage) -> None:
         ("PUT", "/v1/models", {"GET", "HEAD"}),
     ],
 )
-def test_another_method_is_refused_with_the_one_to_use(stage: Stage, method: str, path: str, allowed: set[str]) -> None:
-    reply = stage.client.request(method, path)
+def test_another_method_is_refused_with_an_allow_header(
+    backend: Backend, method: str, path: str, allowed: set[str]
+) -> None:
+    reply = backend.client.request(method, path)
     assert reply.status_code == 405
     assert set(reply.headers["allow"].split(", ")) == allowed
     assert error_of(reply.json(), reply.headers["x-request-id"])["type"] == "method_not_allowed"
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/"])
-def test_the_bare_address_says_what_this_is_and_where_to_go_on(stage: Stage, path: str) -> None:
-    document = stage.client.get(path).json()
+def test_the_root_describes_the_server_and_links_to_its_api(backend: Backend, path: str) -> None:
+    document = backend.client.get(path).json()
     assert (document["name"], document["version"], document["api"]) == ("MLX Knife", __version__, "/v1")
     for name in ("models", "openapi"):
-        assert stage.client.get(document[name]).status_code == 200
-    mounted = TestClient(Starlette(routes=[Mount("/llm", stage.app())]), base_url="http://localhost")
+        assert backend.client.get(document[name]).status_code == 200
+    mounted = TestClient(Starlette(routes=[Mount("/llm", backend.app())]), base_url="http://localhost")
     below = mounted.get(f"/llm{path}").json()
     assert below == {**document, "api": "/llm/v1", "models": "/llm/v1/models", "openapi": "/llm/openapi.json"}
     assert mounted.get(below["models"]).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v1/models/", "/v1/embeddings", "/health/", "//health", "/docs"])
-def test_where_nothing_is_nothing_is_found(stage: Stage, path: str) -> None:
-    reply = stage.client.get(f"http://localhost{path}")
+def test_an_unknown_path_is_not_found(backend: Backend, path: str) -> None:
+    reply = backend.client.get(f"http://localhost{path}")
     assert reply.status_code == 404
     error_of(reply.json(), reply.headers["x-request-id"])
 
 
-def described(stage: Stage) -> Json:
-    document: Json = stage.client.get("/openapi.json").json()
+def described(backend: Backend) -> Json:
+    document: Json = backend.client.get("/openapi.json").json()
     return document
 
 
-def validator(stage: Stage, name: str) -> jsonschema.Draft202012Validator:
-    document = described(stage)
+def validator(backend: Backend, name: str) -> jsonschema.Draft202012Validator:
+    document = described(backend)
     return jsonschema.Draft202012Validator(
         {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
     )
 
 
-def test_the_description_names_every_route_and_only_what_it_defines(stage: Stage) -> None:
-    document = described(stage)
+def test_the_description_has_every_route_and_defines_what_it_references(backend: Backend) -> None:
+    document = described(backend)
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {
         "/",
@@ -194,37 +198,37 @@ def references(value: Any) -> list[str]:  # noqa: ANN401 - any JSON
     return [found for item in value for found in references(item)] if isinstance(value, list) else []
 
 
-def test_what_no_schema_can_say_of_several_prompts_is_said_in_words(stage: Stage) -> None:
-    fields = described(stage)["components"]["schemas"]["TextBody"]["properties"]
+def test_the_limit_of_n_times_prompts_is_described_and_enforced(backend: Backend) -> None:
+    fields = described(backend)["components"]["schemas"]["CompletionBody"]["properties"]
     for name in ("n", "prompt"):
         assert fields[name]["description"].endswith("n times the number of prompts is at most 64")
     for n, prompts, status in [(16, 4, 200), (16, 5, 400), (1, 64, 200), (2, 33, 400)]:
         body = {"model": NAME, "prompt": ["a"] * prompts, "n": n}
-        assert stage.client.post("/v1/completions", json=body).status_code == status
+        assert backend.client.post("/v1/completions", json=body).status_code == status
 
 
-def test_answers_are_as_described(stage: Stage) -> None:
+def test_responses_match_their_description(backend: Backend) -> None:
     for name, document in (
-        ("ChatCompletion", stage.chat(n=2, logprobs=True)),
+        ("ChatCompletion", backend.chat(n=2, logprobs=True)),
         (
-            "TextCompletion",
-            stage.client.post("/v1/completions", json={"model": NAME, "prompt": "x", "logprobs": 1}).json(),
+            "Completion",
+            backend.client.post("/v1/completions", json={"model": NAME, "prompt": "x", "logprobs": 1}).json(),
         ),
-        ("ModelList", stage.client.get("/v1/models").json()),
-        ("ModelCard", stage.client.get("/v1/models/org/model").json()),
-        ("Health", stage.client.get("/health").json()),
-        ("Readiness", stage.client.get("/ready").json()),
-        ("Welcome", stage.client.get("/").json()),
-        ("ErrorDocument", stage.client.get("/nothing").json()),
+        ("ModelList", backend.client.get("/v1/models").json()),
+        ("ModelCard", backend.client.get("/v1/models/org/model").json()),
+        ("HealthDocument", backend.client.get("/health").json()),
+        ("ReadinessDocument", backend.client.get("/ready").json()),
+        ("Welcome", backend.client.get("/").json()),
+        ("ErrorDocument", backend.client.get("/nothing").json()),
     ):
-        validator(stage, name).validate(document)
+        validator(backend, name).validate(document)
 
 
 def turns(**turn: object) -> Json:
     return {"messages": [{"role": "user", **turn}]}
 
 
-TRIED: list[tuple[Json, bool]] = [
+CHAT_CASES: list[tuple[Json, bool]] = [
     ({}, True),
     ({"tools": []}, True),
     ({"tools": [{}]}, False),
@@ -249,7 +253,7 @@ TRIED: list[tuple[Json, bool]] = [
     ({"logit_bias": {"x": 1}}, False),
     ({"logit_bias": {"17": 1}}, True),
 ]
-TRIED_TEXTS: list[tuple[Json, bool]] = [
+COMPLETION_CASES: list[tuple[Json, bool]] = [
     ({}, True),
     ({"prompt": ""}, False),
     ({"prompt": []}, False),
@@ -267,14 +271,17 @@ TRIED_TEXTS: list[tuple[Json, bool]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "right", "tried"),
-    [("ChatBody", "/v1/chat/completions", BODY, TRIED), ("TextBody", "/v1/completions", TEXT, TRIED_TEXTS)],
+    ("name", "path", "valid", "cases"),
+    [
+        ("ChatCompletionBody", "/v1/chat/completions", BODY, CHAT_CASES),
+        ("CompletionBody", "/v1/completions", TEXT, COMPLETION_CASES),
+    ],
 )
-def test_what_the_description_refuses_is_refused_and_what_it_allows_is_taken(
-    stage: Stage, name: str, path: str, right: Json, tried: list[tuple[Json, bool]]
+def test_what_the_description_refuses_is_refused_and_what_it_allows_is_accepted(
+    backend: Backend, name: str, path: str, valid: Json, cases: list[tuple[Json, bool]]
 ) -> None:
-    bodies = validator(stage, name)
-    for more, is_right in tried:
-        body = {**right, **more}
+    bodies = validator(backend, name)
+    for more, is_right in cases:
+        body = {**valid, **more}
         assert bodies.is_valid(body) == is_right, more
-        assert (stage.client.post(path, json=body).status_code == 200) == is_right, more
+        assert (backend.client.post(path, json=body).status_code == 200) == is_right, more

@@ -1,4 +1,4 @@
-"""What is asked of a request before anything is done for it."""
+"""The checks of the middleware: host, origin, key, admission, media type and size of the body."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from mlxknife.http.options import Options
-from tests.http.conftest import BODY, Stage, error_of
+from tests.http.conftest import BODY, Backend, error_of
 
-KEY = "k3y-of-ours"
+KEY = "k3y-of-the-server"
 ROUTES = [
     ("POST", "/v1/chat/completions"),
     ("POST", "/v1/completions"),
@@ -27,7 +27,7 @@ ROUTES = [
     ("OPTIONS", "/v1/models"),
     ("DELETE", "/v1/models"),
 ]
-OUR_HOSTS = """localhost localhost:80 localhost:8000 LOCALHOST LocalHost:1 localhost. localhost.:80 127.0.0.1
+OWN_HOSTS = """localhost localhost:80 localhost:8000 LOCALHOST LocalHost:1 localhost. localhost.:80 127.0.0.1
 127.0.0.1:8000 [::1] [::1]:8000 our.name our.name:1 OUR.NAME""".split()
 OTHER_HOSTS = [
     *"""evil.example evil.example:8000 localhost.evil.example evil.example.localhost 127.0.0.1.evil.example 127.0.0.2
@@ -41,7 +41,7 @@ OTHER_HOSTS = [
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.9.8.7", "::1", "0:0:0:0:0:0:0:1"])
-def test_what_only_this_machine_can_reach_is_local(host: str) -> None:
+def test_a_loopback_address_is_local(host: str) -> None:
     assert Options(host=host).is_local
 
 
@@ -54,29 +54,29 @@ def test_a_name_that_only_looks_local_is_not(host: str) -> None:
     assert not Options(host=host).is_local
 
 
-@pytest.mark.parametrize("host", OUR_HOSTS)
-def test_our_own_names_are_answered(stage: Stage, host: str) -> None:
-    stage.options = Options(allowed_hosts=("our.name",))
-    assert stage.client.get("/health", headers={"host": host}).status_code == 200
+@pytest.mark.parametrize("host", OWN_HOSTS)
+def test_own_host_names_are_served(backend: Backend, host: str) -> None:
+    backend.options = Options(allowed_hosts=("our.name",))
+    assert backend.client.get("/health", headers={"host": host}).status_code == 200
 
 
 @pytest.mark.parametrize("host", OTHER_HOSTS)
-def test_other_names_are_refused(stage: Stage, host: str) -> None:
-    stage.options = Options(allowed_hosts=("our.name",))
-    reply = stage.client.get("/health", headers={b"host": host.encode("latin-1")})
+def test_other_host_names_are_refused(backend: Backend, host: str) -> None:
+    backend.options = Options(allowed_hosts=("our.name",))
+    reply = backend.client.get("/health", headers={b"host": host.encode("latin-1")})
     assert reply.status_code == 403
     assert error_of(reply.json(), reply.headers["x-request-id"])["type"] == "host_refused"
 
 
-def test_a_server_of_a_whole_network_is_known_by_its_addresses_but_by_no_other_name(stage: Stage) -> None:
-    stage.options = Options(host="0.0.0.0")
+def test_a_server_on_all_addresses_serves_any_address_but_no_other_name(backend: Backend) -> None:
+    backend.options = Options(host="0.0.0.0")
     for host, status in [("192.168.1.7:8000", 200), ("[fe80::1]", 200), ("localhost", 200), ("evil.example", 403)]:
-        assert stage.client.get("/health", headers={"host": host}).status_code == status
+        assert backend.client.get("/health", headers={"host": host}).status_code == status
 
 
-def test_any_name_can_be_allowed(stage: Stage) -> None:
-    stage.options = Options(allowed_hosts=("*",))
-    assert stage.client.get("/health", headers={"host": "whatever"}).status_code == 200
+def test_all_host_names_can_be_allowed(backend: Backend) -> None:
+    backend.options = Options(allowed_hosts=("*",))
+    assert backend.client.get("/health", headers={"host": "whatever"}).status_code == 200
 
 
 ORIGINS = [
@@ -105,61 +105,64 @@ ORIGINS = [
 
 @pytest.mark.parametrize(("origin", "allowed", "status"), ORIGINS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_pages_of_others_are_refused_unless_they_were_allowed(
-    stage: Stage, origin: str, allowed: tuple[str, ...], status: int, method: str
+def test_pages_of_other_origins_are_refused_unless_they_are_allowed(
+    backend: Backend, origin: str, allowed: tuple[str, ...], status: int, method: str
 ) -> None:
-    stage.options = Options(cors_origins=allowed)
+    backend.options = Options(cors_origins=allowed)
     path, body = ("/health", None) if method == "GET" else ("/v1/chat/completions", BODY)
-    reply = stage.client.request(method, path, json=body, headers={"origin": origin})
+    reply = backend.client.request(method, path, json=body, headers={"origin": origin})
     assert reply.status_code == status
     is_shared = status == 200 and bool(allowed)
     assert reply.headers.get("access-control-allow-origin") == (origin if is_shared else None)
     if status == 403:
-        assert stage.serving.requests == []
+        assert backend.serving.requests == []
 
 
-def test_a_browser_may_ask_first_and_needs_no_key_for_that(stage: Stage) -> None:
-    stage.options = Options(cors_origins=("null",), api_key=KEY)
-    asks = {"access-control-request-method": "POST", "access-control-request-headers": "authorization, x-stainless-os"}
-    reply = stage.client.options("/v1/chat/completions", headers={"origin": "null", **asks})
+def test_a_preflight_request_needs_no_key(backend: Backend) -> None:
+    backend.options = Options(cors_origins=("null",), api_key=KEY)
+    requested = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization, x-stainless-os",
+    }
+    reply = backend.client.options("/v1/chat/completions", headers={"origin": "null", **requested})
     assert (reply.status_code, reply.content) == (204, b"")
     assert reply.headers["access-control-allow-origin"] == "null"
-    assert reply.headers["access-control-allow-headers"] == asks["access-control-request-headers"]
+    assert reply.headers["access-control-allow-headers"] == requested["access-control-request-headers"]
     assert "access-control-allow-credentials" not in reply.headers
-    stranger = stage.client.options("/v1/chat/completions", headers={"origin": "http://evil.example", **asks})
+    stranger = backend.client.options("/v1/chat/completions", headers={"origin": "http://evil.example", **requested})
     assert stranger.status_code == 403
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_no_route_answers_without_the_key(stage: Stage, method: str, path: str) -> None:
-    stage.options = Options(api_key=KEY)
+def test_no_route_answers_without_the_key(backend: Backend, method: str, path: str) -> None:
+    backend.options = Options(api_key=KEY)
     key = KEY.encode()
     near = [b"Bearer " + key + b"x", b"Bearer " + key[:-1], b"Basic " + key, key]
     wrong = [None, b"", b"Bearer", b"Bearer ", b"Bearer x", *near]
     for value in wrong:
         headers = {} if value is None else {b"authorization": value}
-        reply = stage.client.request(method, path, headers=headers)
+        reply = backend.client.request(method, path, headers=headers)
         assert reply.status_code == 401, value
         assert reply.headers["www-authenticate"] == "Bearer"
         assert error_of(reply.json(), reply.headers["x-request-id"])["code"] == "invalid_api_key"
     for right in (b"Bearer " + key, b"bearer  " + key):
-        assert stage.client.request(method, path, headers={b"authorization": right}).status_code != 401
+        assert backend.client.request(method, path, headers={b"authorization": right}).status_code != 401
 
 
-def test_the_key_is_told_nowhere(stage: Stage) -> None:
-    stage.options = Options(api_key=KEY)
-    assert KEY not in repr(stage.options)
-    stage.serving.find_error = RuntimeError(KEY)
+def test_the_key_is_shown_nowhere(backend: Backend) -> None:
+    backend.options = Options(api_key=KEY)
+    assert KEY not in repr(backend.options)
+    backend.serving.find_error = RuntimeError(KEY)
     headers = {b"authorization": b"Bearer " + KEY.encode()}
-    assert KEY not in stage.client.get("/v1/models/x", headers=headers).text
+    assert KEY not in backend.client.get("/v1/models/x", headers=headers).text
 
 
 @pytest.mark.parametrize(
     "kind", ["application/json", "Application/JSON; charset=utf-8", "text/json", "application/vnd.x+json", None]
 )
-def test_json_is_taken_under_each_of_its_names(stage: Stage, kind: str | None) -> None:
+def test_each_media_type_of_json_is_accepted(backend: Backend, kind: str | None) -> None:
     headers = {} if kind is None else {"content-type": kind}
-    reply = stage.client.post("/v1/chat/completions", content=b'{"model":1}', headers=headers)
+    reply = backend.client.post("/v1/chat/completions", content=b'{"model":1}', headers=headers)
     assert reply.status_code == 400
 
 
@@ -172,57 +175,56 @@ def test_json_is_taken_under_each_of_its_names(stage: Stage, kind: str | None) -
         {"content-type": "application/json", "content-encoding": "gzip"},
     ],
 )
-def test_other_bodies_are_not(stage: Stage, headers: dict[str, str]) -> None:
-    reply = stage.client.post("/v1/chat/completions", content=b"{}", headers=headers)
+def test_other_media_types_are_refused(backend: Backend, headers: dict[str, str]) -> None:
+    reply = backend.client.post("/v1/chat/completions", content=b"{}", headers=headers)
     assert reply.status_code == 415
 
 
-def test_where_nothing_reads_a_body_nobody_minds_its_kind(stage: Stage) -> None:
+def test_the_media_type_is_not_checked_where_no_body_is_read(backend: Backend) -> None:
     for path, status in (("/v1/responses", 404), ("/chat/completions", 404), ("/health", 405)):
-        assert stage.client.post(path, content=b"a=b", headers={"content-type": "text/plain"}).status_code == status
+        assert backend.client.post(path, content=b"a=b", headers={"content-type": "text/plain"}).status_code == status
 
 
-def test_refusals_say_what_would_help(stage: Stage) -> None:
-    def said(**headers: str) -> str:
-        message: str = stage.client.post("/v1/chat/completions", content=b"{}", headers=headers).json()["error"][
-            "message"
-        ]
-        return message
+def test_refusals_have_a_hint(backend: Backend) -> None:
+    def message(**headers: str) -> str:
+        reply = backend.client.post("/v1/chat/completions", content=b"{}", headers=headers)
+        text: str = reply.json()["error"]["message"]
+        return text
 
-    assert said(host="evil.example").endswith("start it with --allow-host and the name")
-    assert said(origin="http://evil.example").endswith("Start the server with --cors and the origin")
-    assert "-H 'Content-Type: application/json'" in said(**{"content-type": "application/x-www-form-urlencoded"})
-
-
-def test_whoever_has_no_key_is_told_how_to_send_it(stage: Stage) -> None:
-    stage.options = Options(api_key=KEY)
-    message = stage.client.get("/v1/models").json()["error"]["message"]
-    assert message == "The key is missing or wrong. Send it as Authorization: Bearer KEY"
+    assert message(host="evil.example").endswith("start it with --allow-host and the name")
+    assert message(origin="http://evil.example").endswith("Start the server with --cors and the origin")
+    assert "-H 'Content-Type: application/json'" in message(**{"content-type": "application/x-www-form-urlencoded"})
 
 
-def test_a_body_that_says_it_is_too_large_is_refused_unread(stage: Stage) -> None:
-    stage.options = Options(max_body_bytes=100)
-    reply = stage.client.post("/v1/chat/completions", json={**BODY, "user": "x" * 100})
+def test_a_missing_key_gets_a_hint_how_to_send_it(backend: Backend) -> None:
+    backend.options = Options(api_key=KEY)
+    message = backend.client.get("/v1/models").json()["error"]["message"]
+    assert message == "The API key is missing or wrong. Send it as Authorization: Bearer KEY"
+
+
+def test_a_body_with_a_large_content_length_is_refused_unread(backend: Backend) -> None:
+    backend.options = Options(max_body_bytes=100)
+    reply = backend.client.post("/v1/chat/completions", json={**BODY, "user": "x" * 100})
     assert reply.status_code == 413
 
 
-def test_a_body_that_becomes_too_large_is_refused(stage: Stage) -> None:
-    stage.options = Options(max_body_bytes=100)
+def test_a_body_without_a_length_is_refused_when_it_becomes_too_large(backend: Backend) -> None:
+    backend.options = Options(max_body_bytes=100)
 
     parts = iter([b"x" * 10] * 20)
-    reply = stage.client.post("/v1/chat/completions", content=parts, headers={"content-type": "application/json"})
+    reply = backend.client.post("/v1/chat/completions", content=parts, headers={"content-type": "application/json"})
     assert reply.status_code == 413
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1e3", "٣"])
-def test_a_length_that_is_none_is_refused(stage: Stage, length: str) -> None:
+def test_an_invalid_content_length_is_refused(backend: Backend, length: str) -> None:
     headers = {b"content-length": length.encode(), b"content-type": b"application/json"}
-    reply = stage.client.post("/v1/chat/completions", content=b"{}", headers=headers)
+    reply = backend.client.post("/v1/chat/completions", content=b"{}", headers=headers)
     assert reply.status_code == 400
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(stage: Stage) -> None:
-    stage.options = Options(body_seconds=0.05)
+def test_a_body_that_does_not_arrive_in_time_is_refused(backend: Backend) -> None:
+    backend.options = Options(body_seconds=0.05)
 
     async def ask() -> list[dict[str, object]]:
         sent: list[dict[str, object]] = []
@@ -242,39 +244,39 @@ def test_a_body_that_does_not_come_is_not_waited_for(stage: Stage) -> None:
             assert isinstance(message, dict)
             sent.append(message)
 
-        await stage.app()(scope, receive, send)
+        await backend.app()(scope, receive, send)
         return sent
 
     assert asyncio.run(ask())[0]["status"] == 408
 
 
-def test_who_comes_when_it_is_full_is_refused_before_any_work(stage: Stage) -> None:
-    stage.options = Options(max_requests=0)
-    reply = stage.client.post("/v1/chat/completions", content=b"not even json")
+def test_a_full_server_refuses_before_any_work(backend: Backend) -> None:
+    backend.options = Options(max_requests=0)
+    reply = backend.client.post("/v1/chat/completions", content=b"not even json")
     assert (reply.status_code, reply.headers["retry-after"]) == (429, "1")
     assert error_of(reply.json(), reply.headers["x-request-id"])["retryable"]
-    assert stage.client.get("/health").status_code == 200
-    assert stage.client.get("/ready").json()["status"] == "busy"
-    assert stage.client.post("/v1/models").status_code == 405
-    assert stage.client.post("/v1/models/v1/completions").status_code == 405
-    assert stage.client.post("/v2/v1/completions").status_code == 404
-    assert "mlxknife_refused_total 1.0" in stage.client.get("/metrics").text
+    assert backend.client.get("/health").status_code == 200
+    assert backend.client.get("/ready").json()["status"] == "busy"
+    assert backend.client.post("/v1/models").status_code == 405
+    assert backend.client.post("/v1/models/v1/completions").status_code == 405
+    assert backend.client.post("/v2/v1/completions").status_code == 404
+    assert "mlxknife_refused_total 1.0" in backend.client.get("/metrics").text
 
 
-def test_who_comes_when_it_is_full_is_refused_wherever_it_is_mounted(stage: Stage) -> None:
-    stage.options = Options(max_requests=0)
-    mounted = TestClient(Starlette(routes=[Mount("/llm", stage.app())]), base_url="http://localhost")
+def test_a_full_server_refuses_wherever_it_is_mounted(backend: Backend) -> None:
+    backend.options = Options(max_requests=0)
+    mounted = TestClient(Starlette(routes=[Mount("/llm", backend.app())]), base_url="http://localhost")
     too_large = {"content-length": "999999999999"}
     assert mounted.post("/llm/v1/completions", content=b"x", headers=too_large).status_code == 429
     assert mounted.post("/llm/v1/other", content=b"x", headers=too_large).status_code == 413
 
 
-def test_all_bodies_together_have_a_limit_too(stage: Stage) -> None:
-    stage.options = Options(max_body_bytes=1000, max_pending_bytes=1000)
-    app = stage.app()
-    app.state.front.bodies.held = 990
+def test_all_bodies_together_have_a_limit(backend: Backend) -> None:
+    backend.options = Options(max_body_bytes=1000, max_pending_bytes=1000)
+    app = backend.app()
+    app.state.server.bodies.held = 990
     client = TestClient(app, base_url="http://localhost")
     assert client.post("/v1/chat/completions", json=BODY).status_code == 429
-    app.state.front.bodies.held = 0
+    app.state.server.bodies.held = 0
     assert client.post("/v1/chat/completions", json=BODY).status_code == 200
-    assert app.state.front.bodies.held == 0
+    assert app.state.server.bodies.held == 0

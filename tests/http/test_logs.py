@@ -1,20 +1,23 @@
-"""Logs have the fields of the contract, one line each, and tell nothing secret."""
+"""Logs have the fields of the contract, one line for each record, and no secrets."""
 
 from __future__ import annotations
 
 import json
 import logging
+from typing import cast
 
 import pytest
 
 from mlxknife.domain.errors import NotEnoughMemory, WorkerLost
 from mlxknife.domain.hints import HintCode
+from mlxknife.domain.serving.services.model_pool import Residents
+from mlxknife.domain.serving.services.servable_models import Serving
 from mlxknife.domain.serving.values.processes import Began, Fallen, LeftOut, Ready, ResidentEvent, Unloaded
-from mlxknife.http import logs
-from mlxknife.http.front import Front
-from mlxknife.http.logs import Lines
+from mlxknife.http.core import logs
+from mlxknife.http.core.logs import LineFormatter
+from mlxknife.http.core.state import ServerState
 from mlxknife.http.options import Options
-from tests.fakes.serving import FakeResidents, FakeServing
+from tests.fakes.serving import FakePool, FakeServing
 from tests.http.servers import chat, request, serving
 
 SECRET = "hf_AbCdEfGhIjKlMnOpQrSt"
@@ -27,12 +30,12 @@ def record(message: str, level: int = logging.INFO, **extra: object) -> logging.
 
 
 def written(made: logging.LogRecord) -> dict[str, object]:
-    line = Lines(["my-own-key"], ["/srv/me"], as_json=True).format(made)
+    line = LineFormatter(["my-own-key"], ["/srv/me"], as_json=True).format(made)
     document: dict[str, object] = json.loads(line)
     return document
 
 
-def test_a_line_of_json_has_the_fields_of_the_contract() -> None:
+def test_a_json_line_has_the_fields_of_the_contract() -> None:
     line = written(record("hello", model="m", request_id="r", detail="d", duration_ms=1.5))
     assert isinstance(line.pop("ts"), float)
     assert line == {
@@ -54,24 +57,24 @@ def test_levels_have_the_names_of_the_contract(level: int, name: str) -> None:
     assert written(record("x", level))["level"] == name
 
 
-def test_what_is_not_ours_is_called_root() -> None:
+def test_other_loggers_are_called_root() -> None:
     made = record("x")
     made.name = "uvicorn.error"
     assert written(made)["logger"] == "root"
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_no_field_tells_a_secret_or_breaks_a_line(*, as_json: bool) -> None:
+def test_no_field_shows_a_secret_or_breaks_a_line(*, as_json: bool) -> None:
     evil = f"a\r\n\x1b[31m\u202e {SECRET} my-own-key /Users/john/x /srv/me/y Bearer abcdef \u2028"
-    line = Lines(["my-own-key"], ["/srv/me"], as_json=as_json).format(record(evil, model=evil, detail=evil))
+    line = LineFormatter(["my-own-key"], ["/srv/me"], as_json=as_json).format(record(evil, model=evil, detail=evil))
     assert len(line.splitlines()) == 1
     assert not {"\x1b", "\u202e", "\n", "\r"} & set(line)
     for secret in (SECRET, "my-own-key", "john", "/srv/me", "abcdef"):
         assert secret not in line
 
 
-FORGED = [
-    ("/v1/models/org/a-1.b_2:x@y~%é", "/v1/models/org/a-1.b_2:x@y~%é"),  # as it always was
+VALUES = [
+    ("/v1/models/org/a-1.b_2:x@y~%é", "/v1/models/org/a-1.b_2:x@y~%é"),  # needs no quotes
     ("/a 200 model=x", '"/a 200 model=x"'),
     ("/a=b", '"/a=b"'),
     ('/a" 200 "', '"/a\\" 200 \\""'),
@@ -83,23 +86,23 @@ FORGED = [
 ]
 
 
-@pytest.mark.parametrize(("sent", "shown"), FORGED)
-def test_nothing_that_a_client_sends_is_more_than_one_word_of_a_line_of_text(sent: str, shown: str) -> None:
+@pytest.mark.parametrize(("sent", "shown"), VALUES)
+def test_a_value_that_a_client_sends_is_one_word_of_a_text_line(sent: str, shown: str) -> None:
     made = logging.LogRecord("mlxknife.access", logging.INFO, __file__, 1, "%s %s %d", ("GET", sent, 404), None)
     vars(made).update(model=sent, request_id="r-1", detail=sent, duration_ms=1.5)
-    line = Lines(["my-own-key"], [], as_json=False).format(made)
+    line = LineFormatter(["my-own-key"], [], as_json=False).format(made)
     fields = f"model={shown} request_id=r-1 detail={shown} duration_ms=1.5"
     assert line.split(" ", 2)[2] == f"INFO  access GET {shown} 404 {fields}"
-    document = json.loads(Lines(["my-own-key"], [], as_json=True).format(made))
+    document = json.loads(LineFormatter(["my-own-key"], [], as_json=True).format(made))
     assert document["msg"] == f"GET {shown} 404"
 
 
-def test_a_secret_is_taken_out_before_anything_in_it_is_escaped() -> None:
-    line = Lines(['a"b\\c d'], [], as_json=False).format(record("x", detail='the key a"b\\c d here'))
+def test_a_secret_is_redacted_before_it_is_escaped() -> None:
+    line = LineFormatter(['a"b\\c d'], [], as_json=False).format(record("x", detail='the key a"b\\c d here'))
     assert line.endswith('detail="the key [REDACTED_TOKEN] here"')
 
 
-def test_a_traceback_stays_within_its_line() -> None:
+def test_a_traceback_stays_in_its_line() -> None:
     made, error = record("x"), ValueError(SECRET)
     made.exc_info = (ValueError, error, None)
     line = written(made)
@@ -109,7 +112,7 @@ def test_a_traceback_stays_within_its_line() -> None:
 
 def _lost() -> WorkerLost:
     error = WorkerLost("It was killed", hint=HintCode.RETRY_STARTS_PROCESS)
-    error.add_note("its last words")
+    error.add_note("its stderr")
     return error
 
 
@@ -117,31 +120,31 @@ EVENTS: list[tuple[ResidentEvent, str, str, str | None]] = [
     (Began("m"), "INFO", "loading m", None),
     (Ready("m", 1.26), "INFO", "m is ready (1.3 s)", None),
     (Unloaded("m"), "INFO", "m was unloaded", None),
-    (Fallen("m", _lost()), "WARNING", "m fell", "It was killed. The next request starts a new process. its last words"),
+    (Fallen("m", _lost()), "WARNING", "m crashed", "It was killed. The next request starts a new process. its stderr"),
     (LeftOut("m", NotEnoughMemory("Too large")), "WARNING", "m is not loaded", "Too large"),
 ]
 
 
 @pytest.mark.parametrize(("event", "level", "message", "detail"), EVENTS, ids=lambda value: str(value)[:40])
-def test_what_becomes_of_a_model_is_logged_with_its_name_and_a_fall_is_counted(
+def test_model_events_are_logged_with_the_name_and_crashes_are_counted(
     event: ResidentEvent, level: str, message: str, detail: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    front = Front(FakeServing(), FakeResidents(), Options())
+    state = ServerState(cast("Serving", FakeServing()), cast("Residents", FakePool()), Options())
     with caplog.at_level(logging.INFO, "mlxknife"):
-        front.note(event)
+        state.report(event)
     (made,) = caplog.records
     assert (made.levelname, made.getMessage(), vars(made)["model"]) == (level, message, "m")
     assert vars(made).get("detail") == detail
-    is_counted = b'mlxknife_worker_falls_total{model="m"} 1.0' in front.metrics.page((), 0)
+    is_counted = b'mlxknife_worker_crashes_total{model="m"} 1.0' in state.metrics.page((), 0)
     assert is_counted == isinstance(event, Fallen)
 
 
-@pytest.mark.parametrize(("is_told", "level"), [(False, "INFO"), (True, "DEBUG")])
-def test_the_address_is_not_said_twice_on_one_screen(
-    level: str, caplog: pytest.LogCaptureFixture, *, is_told: bool
+@pytest.mark.parametrize(("is_printed", "level"), [(False, "INFO"), (True, "DEBUG")])
+def test_the_address_is_logged_at_debug_where_it_is_printed_already(
+    level: str, caplog: pytest.LogCaptureFixture, *, is_printed: bool
 ) -> None:
     with caplog.at_level(logging.DEBUG, "mlxknife"):
-        logs.started("http://here", is_open=True, is_told=is_told)
+        logs.started("http://here", is_open=True, is_printed=is_printed)
     assert [made.levelname for made in caplog.records] == [level, "WARNING"]
 
 
@@ -149,7 +152,7 @@ def test_the_address_is_not_said_twice_on_one_screen(
 @pytest.mark.parametrize(
     ("level", "has_access"), [("debug", True), ("info", True), ("warning", False), ("error", False)]
 )
-def test_a_server_logs_its_requests_at_the_levels_of_the_handbook(level: str, *, has_access: bool) -> None:
+def test_requests_are_logged_at_info(level: str, *, has_access: bool) -> None:
     options = {"log_level": level, "log_json": True, "api_key": "my-own-key", "grace_seconds": 0.1}
     with serving(options) as process:
         with_key = chat().replace(b"Host:", b"Authorization: Bearer my-own-key\r\nHost:")

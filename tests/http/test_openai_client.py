@@ -13,7 +13,7 @@ from tests.http.servers import serving
 openai = pytest.importorskip("openai", reason="the openai client is not installed")
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 Client: TypeAlias = Any  # the client is not there where the types are checked
-SAYS = [{"role": "user", "content": "hi"}]
+MESSAGES = [{"role": "user", "content": "hi"}]
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +28,18 @@ def client(url: str) -> Iterator[Any]:
         yield client
 
 
-def test_it_reads_answers_and_streams(client: Client) -> None:
-    whole = client.chat.completions.create(model=NAME, messages=SAYS, n=2, seed=1, logprobs=True)
+def test_it_reads_chat_completions_and_streams(client: Client) -> None:
+    whole = client.chat.completions.create(model=NAME, messages=MESSAGES, n=2, seed=1, logprobs=True)
     assert [choice.message.content for choice in whole.choices] == ["word word word "] * 2
     assert whole.usage.prompt_tokens_details.cached_tokens == 2
     options = {"include_usage": True}
-    chunks = list(client.chat.completions.create(model=NAME, messages=SAYS, stream=True, stream_options=options))
+    chunks = list(client.chat.completions.create(model=NAME, messages=MESSAGES, stream=True, stream_options=options))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "word word word "
     assert chunks[-1].usage.total_tokens == 8
     assert chunks[-2].choices[0].finish_reason == "stop"
 
 
-def test_it_reads_texts_and_models(client: Client) -> None:
+def test_it_reads_completions_and_models(client: Client) -> None:
     text = client.completions.create(model=NAME, prompt=["a", "b"], echo=True)
     assert [choice.text for choice in text.choices] == ["word word word "] * 2
     streamed = client.completions.create(model=NAME, prompt=[1, 2], stream=True)
@@ -48,12 +48,12 @@ def test_it_reads_texts_and_models(client: Client) -> None:
     assert client.models.retrieve(NAME).owned_by == "org"
 
 
-def test_it_raises_its_own_errors_with_what_we_said(client: Client, url: str) -> None:
+def test_it_raises_its_own_errors_with_our_code_and_param(client: Client, url: str) -> None:
     with pytest.raises(openai.NotFoundError) as missing:
-        client.chat.completions.create(model="no/such", messages=SAYS)
+        client.chat.completions.create(model="no/such", messages=MESSAGES)
     assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
     with pytest.raises(openai.BadRequestError) as wrong:
-        client.chat.completions.create(model=NAME, messages=SAYS, tools=[{"type": "function"}])
+        client.chat.completions.create(model=NAME, messages=MESSAGES, tools=[{"type": "function"}])
     assert (wrong.value.type, wrong.value.param) == ("ValidationError", "tools")
     part = {"type": "image_url", "image_url": {"url": "data:,"}}
     with pytest.raises(openai.UnprocessableEntityError):
@@ -65,17 +65,17 @@ def test_it_raises_its_own_errors_with_what_we_said(client: Client, url: str) ->
         stranger.models.list()
 
 
-def test_it_raises_for_a_full_server_and_for_a_stream_that_breaks_off() -> None:
+def test_it_raises_for_a_full_server_and_for_a_stream_that_fails() -> None:
     with (
         serving({"max_requests": 0}) as full,
         openai.OpenAI(base_url=f"{full.url}/v1", api_key="x", max_retries=0) as client,
         pytest.raises(openai.RateLimitError),
     ):
-        client.chat.completions.create(model=NAME, messages=SAYS)
+        client.chat.completions.create(model=NAME, messages=MESSAGES)
     with (
         serving(fakes={"fails_at": 2}) as broken,
         openai.OpenAI(base_url=f"{broken.url}/v1", api_key="x", max_retries=0) as client,
-        client.chat.completions.create(model=NAME, messages=SAYS, stream=True) as stream,
+        client.chat.completions.create(model=NAME, messages=MESSAGES, stream=True) as stream,
         pytest.raises(openai.APIError, match="failed"),
     ):
         list(stream)

@@ -1,4 +1,4 @@
-"""The server as a process: how it begins and ends, and whom it does not wait for."""
+"""The server as a process: start, shutdown, deadlines, and malformed requests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 
-from mlxknife.http.listening import listen
+from mlxknife.http.server.sockets import listen
 from tests.http.conftest import BODY
 from tests.http.servers import Process, chat, read_until, request, rest, serving
 
@@ -37,7 +38,7 @@ def wait_for(process: Process, metric: str, value: float) -> None:
     pytest.fail(f"{metric} did not become {value}")
 
 
-def test_it_answers_and_keeps_the_connection() -> None:
+def test_a_connection_is_kept_between_requests() -> None:
     with serving() as process, process.connect() as client:
         for _ in range(3):
             client.sendall(chat(stream=False, close=False))
@@ -49,7 +50,7 @@ def test_it_answers_and_keeps_the_connection() -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0)])
-def test_a_signal_ends_open_streams_with_an_event_and_leaves_no_port(number: int, code: int) -> None:
+def test_a_signal_ends_open_streams_with_an_error_event_and_closes_the_port(number: int, code: int) -> None:
     with serving({"grace_seconds": 0.2}, SLOW) as process:
         clients = [process.connect() for _ in range(20)]
         for client in clients:
@@ -66,7 +67,7 @@ def test_a_signal_ends_open_streams_with_an_event_and_leaves_no_port(number: int
         assert "Traceback" not in process.log()
 
 
-def test_what_ends_within_the_grace_comes_to_its_end() -> None:
+def test_a_response_that_ends_within_the_grace_period_is_complete() -> None:
     with serving({"grace_seconds": 20.0}, {"step_seconds": 0.02, "words": 30}) as process, process.connect() as client:
         client.sendall(chat(close=False))
         read_until(client, b"word")
@@ -75,7 +76,7 @@ def test_what_ends_within_the_grace_comes_to_its_end() -> None:
         assert process.child.wait(20) == 0
 
 
-def test_answers_that_do_not_stream_are_refused_at_the_end_and_so_is_who_waits_for_a_model() -> None:
+def test_requests_without_a_response_get_503_at_the_end_of_the_grace_period() -> None:
     for fakes in (SLOW, {"load_seconds": 100.0}):
         with serving({"grace_seconds": 0.1}, fakes) as process, process.connect() as client:
             client.sendall(chat(stream=False))
@@ -87,7 +88,7 @@ def test_answers_that_do_not_stream_are_refused_at_the_end_and_so_is_who_waits_f
             assert b"retry-after: 1" in reply
 
 
-def test_a_second_signal_ends_it_at_once() -> None:
+def test_a_second_signal_ends_the_server_at_once() -> None:
     with serving({"grace_seconds": 600.0}, SLOW) as process, process.connect() as client:
         client.sendall(chat())
         read_until(client, b"word")
@@ -99,7 +100,7 @@ def test_a_second_signal_ends_it_at_once() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_goes_away_is_not_answered_further(*, stream: bool) -> None:
+def test_a_disconnect_cancels_the_generation(*, stream: bool) -> None:
     with serving(fakes=SLOW) as process:
         with process.connect() as client:
             client.sendall(chat(stream=stream))
@@ -111,7 +112,7 @@ def test_a_client_that_goes_away_is_not_answered_further(*, stream: bool) -> Non
         assert (b'status="499"} 1.0' in process.ask(request("GET", "/metrics"))) == (not stream)
 
 
-def test_a_client_that_goes_away_while_others_wait_behind_it_is_noticed_too() -> None:
+def test_a_disconnect_with_a_pipelined_request_cancels_the_generation() -> None:
     with serving(fakes=SLOW) as process:
         with process.connect() as client:
             client.sendall(chat(close=False) + chat(close=False))
@@ -119,7 +120,7 @@ def test_a_client_that_goes_away_while_others_wait_behind_it_is_noticed_too() ->
         wait_for(process, "mlxknife_requests_in_flight", 0)
 
 
-def test_a_client_that_goes_away_while_the_model_loads_is_forgotten() -> None:
+def test_a_disconnect_while_the_model_loads_ends_the_request() -> None:
     with serving(fakes={"load_seconds": 100.0}) as process:
         with process.connect() as client:
             client.sendall(chat())
@@ -127,7 +128,7 @@ def test_a_client_that_goes_away_while_the_model_loads_is_forgotten() -> None:
         wait_for(process, "mlxknife_requests_in_flight", 0)
 
 
-def test_a_head_that_does_not_come_is_not_waited_for_and_others_are_served_meanwhile() -> None:
+def test_a_head_must_arrive_in_time_and_others_are_served_meanwhile() -> None:
     with serving({"header_seconds": 0.5}) as process:
         slow = [process.connect() for _ in range(100)]
         for number, client in enumerate(slow):
@@ -138,7 +139,7 @@ def test_a_head_that_does_not_come_is_not_waited_for_and_others_are_served_meanw
             client.close()
 
 
-def test_a_second_head_that_comes_in_drops_is_not_waited_for() -> None:
+def test_a_second_head_that_trickles_must_arrive_in_time() -> None:
     with serving({"header_seconds": 0.3}) as process, process.connect() as client:
         client.sendall(request("GET", "/health", close=False))
         read_until(client, b"}")
@@ -186,7 +187,7 @@ def test_an_idle_connection_is_closed() -> None:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_bytes_that_are_no_request_get_our_own_refusal(data: bytes, status: int) -> None:
+def test_a_malformed_request_gets_an_error_document(data: bytes, status: int) -> None:
     with serving({"header_seconds": 1.0, "idle_seconds": 1.0}) as process:
         reply = process.ask(data)
         assert reply.startswith(b"HTTP/1.1 %d " % status), reply[:200]
@@ -198,17 +199,17 @@ def test_bytes_that_are_no_request_get_our_own_refusal(data: bytes, status: int)
         assert "\x1b" not in process.log()
 
 
-def test_chunks_that_are_mostly_wrapping_are_refused_and_small_ones_are_not() -> None:
+def test_chunks_that_are_mostly_extensions_are_refused_and_small_ones_are_not() -> None:
     body = json.dumps({**BODY, "user": "x" * 50_000}).encode()
     small = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
-    wrapped = b"".join(b"1;%b\r\n%c\r\n" % (b"a" * 100, byte) for byte in body[:5000]) + b"0\r\n\r\n"
+    extended = b"".join(b"1;%b\r\n%c\r\n" % (b"a" * 100, byte) for byte in body[:5000]) + b"0\r\n\r\n"
     with serving() as process:
         assert process.ask(CHUNKED + small).startswith(b"HTTP/1.1 200")
-        assert process.ask(CHUNKED + wrapped).startswith(b"HTTP/1.1 413")
+        assert process.ask(CHUNKED + extended).startswith(b"HTTP/1.1 413")
         assert process.ask(request("GET", "/health")).startswith(b"HTTP/1.1 200")
 
 
-def test_there_are_never_more_connections_than_may_be() -> None:
+def test_connections_above_the_limit_get_429_and_are_closed() -> None:
     with serving({"max_connections": 10}) as process:
         clients = [process.connect() for _ in range(30)]
         refused = [client for client in clients[10:] if rest(client).startswith(b"HTTP/1.1 429")]
@@ -218,7 +219,7 @@ def test_there_are_never_more_connections_than_may_be() -> None:
         assert process.ask(request("GET", "/health")).startswith(b"HTTP/1.1 200")
 
 
-def test_nor_more_of_those_who_speak_at_once() -> None:
+def test_connections_above_the_limit_that_send_at_once_get_429() -> None:
     with serving({"max_connections": 10}) as process:
         clients = [process.connect() for _ in range(60)]
         for client in clients:
@@ -228,7 +229,30 @@ def test_nor_more_of_those_who_speak_at_once() -> None:
             client.close()
 
 
-def test_a_client_that_does_not_read_is_left_behind() -> None:
+def test_connections_stay_below_the_limit_of_open_files() -> None:
+    with serving({}, {"open_files": 300}) as process:
+        clients = [process.connect() for _ in range(600)]
+        refused = [client for client in clients[172:] if rest(client).startswith(b"HTTP/1.1 429")]
+        assert len(refused) == 600 - 172
+        clients[0].sendall(chat(stream=False))
+        assert rest(clients[0]).startswith(b"HTTP/1.1 200")
+        for client in clients:
+            client.close()
+        process.end()
+        assert process.log().count("\n") < 10
+
+
+def test_a_pipelined_head_is_limited_while_a_response_runs() -> None:
+    with serving(fakes=SLOW) as process, process.connect() as client:
+        client.sendall(chat(close=False))
+        read_until(client, b"word")
+        with suppress(ConnectionError):
+            client.sendall(b"GET /health HTTP/1.1\r\nX: " + b"a" * 2_000_000)
+        rest(client)
+        wait_for(process, "mlxknife_requests_in_flight", 0)
+
+
+def test_a_client_that_does_not_read_is_disconnected() -> None:
     with serving({"stall_seconds": 0.3}, {"words": 200_000}) as process:
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -239,27 +263,27 @@ def test_a_client_that_does_not_read_is_left_behind() -> None:
         client.close()
 
 
-def test_a_port_that_is_taken_is_said_so() -> None:
+def test_a_port_in_use_is_an_error() -> None:
     with serving() as first, serving({"port": first.port}) as second:
         assert second.url == f"ValidationError: Port {first.port} of 127.0.0.1 is in use"
         assert second.child.wait(20) == 99
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"host": "no.such.host.invalid"}, "ValidationError: 'no.such.host.invalid' is not a host of this machine"),
         ({"host": "192.0.2.1"}, "ValidationError: 192.0.2.1 is not an address of this machine"),
-        ({"port": 70_000}, "ValidationError: 70000 is no port"),
-        ({"port": -1}, "ValidationError: -1 is no port"),
+        ({"port": 70_000}, "ValidationError: 70000 is not a port"),
+        ({"port": -1}, "ValidationError: -1 is not a port"),
     ],
 )
-def test_an_address_that_cannot_be_used_is_said_so(options: dict[str, object], said: str) -> None:
+def test_an_address_that_cannot_be_used_is_an_error(options: dict[str, object], message: str) -> None:
     with serving(options) as process:
-        assert process.url == said
+        assert process.url == message
 
 
-def test_the_port_of_a_server_that_ended_is_free_at_once() -> None:
+def test_the_port_of_an_ended_server_is_free_at_once() -> None:
     with serving() as first:
         first.ask(chat())
         first.end()
@@ -267,8 +291,8 @@ def test_the_port_of_a_server_that_ended_is_free_at_once() -> None:
             assert second.port == first.port
 
 
-def test_what_is_written_is_sent_at_once() -> None:
-    """The loop switches Nagle's delay off only for sockets that say TCP; without it every second write waits."""
-    (listening,) = listen("127.0.0.1", 0)
-    with listening:
-        assert listening.proto == socket.IPPROTO_TCP
+def test_listening_sockets_disable_the_delay_of_nagle() -> None:
+    """asyncio sets TCP_NODELAY only for sockets with this protocol; without it, small writes wait for an ACK."""
+    (listener,) = listen("127.0.0.1", 0)
+    with listener:
+        assert listener.proto == socket.IPPROTO_TCP

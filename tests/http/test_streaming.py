@@ -1,42 +1,111 @@
-"""A stream that waits for something that fails while somebody else ends the waiting."""
+"""The generic helpers of streams: an event queue, the head with the first write, and bytes in silence."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
+from starlette.types import Message
 
-from mlxknife.domain.errors import WorkerLost
-from mlxknife.http.streaming import EventStream
+from mlxknife.http.core.streaming import EventQueue, StreamedResponse
 
-
-async def _send(message: Any) -> None:  # noqa: ANN401 - whatever it is, it arrives
-    del message
+HEAD = ((b"content-type", b"text/x"),)
 
 
-def test_a_failure_that_nobody_waits_for_any_more_is_no_complaint_of_the_loop() -> None:
-    complaints: list[dict[str, Any]] = []
+def test_a_slow_reader_gets_all_pending_events_at_once() -> None:
+    async def run() -> None:
+        queue = EventQueue[int]()
+        for number in range(3):
+            queue.put(number)
+        assert await queue.get_all() == [0, 1, 2]
+        asyncio.get_running_loop().call_later(0.01, queue.put, 3)
+        assert await queue.get_all() == [3]
 
-    async def main() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        failing = asyncio.Event()
+    asyncio.run(run())
 
-        async def fail() -> None:
-            await failing.wait()
-            raise WorkerLost("It fell")  # noqa: EM101, TRY003 - nobody reads it
 
-        waiting = asyncio.create_task(EventStream(_send, 3600.0).waiting_for(fail()))
+def test_a_cancelled_reader_loses_no_event() -> None:
+    async def run() -> None:
+        queue = EventQueue[int]()
+        first = asyncio.create_task(queue.get_all())
         await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        failing.set()
-        await asyncio.sleep(0)  # it fails in this turn of the loop
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        del waiting
-        gc.collect()
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        queue.put(1)
+        assert await queue.get_all() == [1]
 
-    asyncio.run(main())
-    assert complaints == []
+    asyncio.run(run())
+
+
+def sent_by(play: Callable[[StreamedResponse], Awaitable[None]], silence: float = 60.0) -> list[Message]:
+    """Return what a response sends."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        await asyncio.sleep(0)
+        sent.append(message)
+
+    async def run() -> None:
+        await play(StreamedResponse(send, HEAD, b"...", silence))
+
+    asyncio.run(run())
+    return sent
+
+
+def test_the_head_is_sent_with_the_first_write() -> None:
+    async def play(response: StreamedResponse) -> None:
+        async with response:
+            assert not response.has_started
+            await response.write(b"a")
+            assert response.has_started
+        await response.finish(b"b")
+
+    head, *parts = sent_by(play)
+    assert head == {"type": "http.response.start", "status": 200, "headers": list(HEAD)}
+    assert [(part["body"], part["more_body"]) for part in parts] == [(b"a", True), (b"b", False)]
+
+
+def test_silence_is_filled_and_starts_the_response() -> None:
+    async def play(response: StreamedResponse) -> None:
+        async with response:
+            await asyncio.sleep(0.1)
+            assert response.has_started
+        await asyncio.sleep(0.05)
+        await response.finish(b"end")
+
+    head, *parts, last = sent_by(play, silence=0.02)
+    assert head["type"] == "http.response.start"
+    assert len(parts) >= 2
+    assert {part["body"] for part in parts} == {b"..."}
+    assert last["body"] == b"end"
+
+
+def test_a_response_that_is_written_to_is_not_silent() -> None:
+    async def play(response: StreamedResponse) -> None:
+        async with response:
+            for _ in range(20):
+                await response.write(b"a")
+                await asyncio.sleep(0.01)
+
+    assert all(part["body"] == b"a" for part in sent_by(play, silence=0.1)[1:])
+
+
+def test_writes_and_the_filled_silence_never_send_two_heads() -> None:
+    async def play(response: StreamedResponse) -> None:
+        async with response:
+            for _ in range(20):
+                await asyncio.sleep(0.005)
+                await response.write(b"a")
+
+    assert [message["type"] for message in sent_by(play, silence=0.005)].count("http.response.start") == 1
+
+
+def test_an_error_ends_the_watch_for_silence() -> None:
+    async def play(response: StreamedResponse) -> None:
+        with pytest.raises(ValueError, match="x"):
+            async with response:
+                raise ValueError("x")  # noqa: EM101
+        await asyncio.sleep(0.05)
+
+    assert sent_by(play, silence=0.01) == []

@@ -13,7 +13,7 @@ import mlxknife
 from mlxknife.cli import hints as cli_hints
 from mlxknife.domain.errors import ModelNotFound
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.http import hints as http_hints
+from mlxknife.http.core import hints as http_hints
 
 PACKAGE = Path(mlxknife.__file__).parent
 

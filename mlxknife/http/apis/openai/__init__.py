@@ -1,0 +1,1 @@
+"""OpenAI's API: what clients send, what they receive, and what its errors look like."""

@@ -1,0 +1,306 @@
+"""The request bodies of OpenAI's API as types, and the request of the domain that each of them means."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias, cast
+
+from msgspec import Meta, Raw, Struct, field
+
+from mlxknife.domain.generation.values.generation import Message, Sampling
+from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, Wanted
+from mlxknife.domain.generation.values.rows import MAX_TOP_LOGPROBS
+from mlxknife.http.apis.openai.decoding import null, refuse_unsupported
+from mlxknife.http.core.errors import BadRequest, UnsupportedInput
+
+MAX_CHOICES = 64
+"""The largest number of answers to one request, over all its prompts."""
+MAX_TOKEN_ID = 2**31 - 1
+_MAX_N = 16
+_MAX_STOPS = 16
+_MAX_BIASES = 1024
+_MAX_MESSAGES = 4096
+_SEEDS = 2**63
+_MEDIA_PARTS = ("image_url", "input_image", "input_audio", "audio_url", "video_url", "file", "input_file")
+
+StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=500)]
+TokenCount: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_TOKEN_ID)]
+Penalty: TypeAlias = Annotated[float, Meta(ge=-2, le=2)]
+Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Bias: TypeAlias = Annotated[float, Meta(ge=-100, le=100)]
+TokenIds: TypeAlias = list[int]
+
+UNSUPPORTED_IN_CHAT: dict[str, tuple[object, ...]] = {
+    "audio": (),
+    "function_call": ("none", "auto"),
+    "functions": ([],),
+    "modalities": (["text"], []),
+    "moderation": (),
+    "parallel_tool_calls": (True, False),
+    "prediction": (),
+    "prompt_cache_options": (),
+    "prompt_cache_retention": ("in_memory", "in-memory"),
+    "reasoning_effort": (),
+    "response_format": ({"type": "text"},),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "verbosity": ("medium",),
+    "web_search_options": (),
+}
+"""OpenAI's fields that are not supported yet, with the values besides null that change nothing."""
+UNSUPPORTED_IN_MESSAGES: dict[str, tuple[object, ...]] = {
+    "audio": (),
+    "function_call": (),
+    "refusal": ("",),
+    "tool_calls": ([],),
+}
+UNSUPPORTED_IN_COMPLETIONS: dict[str, tuple[object, ...]] = {"best_of": (1,), "suffix": ("",)}
+
+
+class StreamOptions(Struct, kw_only=True):
+    """What a stream contains besides the answer."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class GenerationBody(Struct, kw_only=True):
+    """The fields that both endpoints have."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=512)]
+    n: Annotated[int, Meta(ge=1, le=_MAX_N)] | None = None
+    seed: Annotated[int, Meta(ge=-_SEEDS, le=_SEEDS - 1)] | None = None
+    stop: StopString | Annotated[list[StopString], Meta(max_length=_MAX_STOPS)] | None = None
+    max_tokens: TokenCount | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Probability | None = None
+    top_k: Annotated[int, Meta(ge=0, le=MAX_TOKEN_ID)] | None = None
+    min_p: Probability | None = None
+    repetition_penalty: Annotated[float, Meta(ge=0.01, le=100)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: Annotated[dict[str, Bias], Meta(max_length=_MAX_BIASES)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: Raw = field(default_factory=null)
+    """A label without effect, like ``metadata`` and others of the chat endpoint."""
+
+    @property
+    def includes_usage(self) -> bool:
+        """Return whether a stream ends with the number of tokens."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+
+class ContentPart(Struct, kw_only=True):
+    """A part of a message's content."""
+
+    type: str
+    text: str | None = None
+
+
+class MessageBody(Struct, kw_only=True):
+    """One message of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: Raw = field(default_factory=null)
+    function_call: Raw = field(default_factory=null)
+    audio: Raw = field(default_factory=null)
+    refusal: Raw = field(default_factory=null)
+
+
+class ChatCompletionBody(GenerationBody, kw_only=True):
+    """The body of ``POST /v1/chat/completions``."""
+
+    messages: Annotated[list[MessageBody], Meta(min_length=1, max_length=_MAX_MESSAGES)]
+    max_completion_tokens: TokenCount | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    metadata: Raw = field(default_factory=null)
+    safety_identifier: Raw = field(default_factory=null)
+    prompt_cache_key: Raw = field(default_factory=null)
+    audio: Raw = field(default_factory=null)
+    function_call: Raw = field(default_factory=null)
+    functions: Raw = field(default_factory=null)
+    modalities: Raw = field(default_factory=null)
+    moderation: Raw = field(default_factory=null)
+    parallel_tool_calls: Raw = field(default_factory=null)
+    prediction: Raw = field(default_factory=null)
+    prompt_cache_options: Raw = field(default_factory=null)
+    prompt_cache_retention: Raw = field(default_factory=null)
+    reasoning_effort: Raw = field(default_factory=null)
+    response_format: Raw = field(default_factory=null)
+    service_tier: Raw = field(default_factory=null)
+    store: Raw = field(default_factory=null)
+    tool_choice: Raw = field(default_factory=null)
+    tools: Raw = field(default_factory=null)
+    verbosity: Raw = field(default_factory=null)
+    web_search_options: Raw = field(default_factory=null)
+
+
+class CompletionBody(GenerationBody, kw_only=True):
+    """The body of ``POST /v1/completions``. A prompt is a text or its token ids; there may be several."""
+
+    prompt: str | Annotated[list[str | int | TokenIds], Meta(min_length=1)]
+    echo: bool | None = None
+    logprobs: Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    best_of: Raw = field(default_factory=null)
+    suffix: Raw = field(default_factory=null)
+
+
+def chat_request(body: ChatCompletionBody) -> ChatRequest:
+    """Return the request of a chat body. Raises BadRequest or UnsupportedInput, naming the field."""
+    refuse_unsupported(body, UNSUPPORTED_IN_CHAT)
+    _check_stream_options(body)
+    messages = tuple(_message(message, f"messages[{index}]") for index, message in enumerate(body.messages))
+    return ChatRequest(messages, _options(body, max_tokens=_max_tokens(body), top_logprobs=_top_logprobs(body)))
+
+
+def completion_request(body: CompletionBody) -> TextRequest:
+    """Return the request of a completion body. Raises BadRequest, naming the field."""
+    refuse_unsupported(body, UNSUPPORTED_IN_COMPLETIONS)
+    _check_stream_options(body)
+    if body.echo and body.logprobs is not None:
+        msg = "logprobs cannot be combined with echo: the logprobs of a prompt are not computed"
+        raise BadRequest(msg, param="logprobs", hint="Leave one of them out")
+    prompts = _prompts(body.prompt)
+    options = _options(body, max_tokens=body.max_tokens, top_logprobs=body.logprobs)
+    if len(prompts) * options.count > MAX_CHOICES:
+        msg = f"prompt: {len(prompts)} prompts with {options.count} answers each are more than {MAX_CHOICES} in all"
+        raise BadRequest(msg, param="prompt", hint="Send several requests")
+    return TextRequest(prompts, options, echo=bool(body.echo))
+
+
+def _options(body: GenerationBody, *, max_tokens: int | None, top_logprobs: int | None) -> Wanted:
+    return Wanted(
+        sampling=Sampling(
+            temperature=body.temperature,
+            top_p=body.top_p,
+            top_k=body.top_k,
+            min_p=body.min_p,
+            repetition_penalty=body.repetition_penalty,
+            seed=None if body.seed is None else body.seed % _SEEDS,  # OpenAI allows negative seeds, the engine does not
+        ),
+        max_tokens=max_tokens,
+        stops=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
+        frequency_penalty=body.frequency_penalty or 0.0,
+        presence_penalty=body.presence_penalty or 0.0,
+        logit_bias=_logit_bias(body.logit_bias or {}),
+        top_logprobs=top_logprobs,
+        count=body.n or 1,
+    )
+
+
+def _check_stream_options(body: GenerationBody) -> None:
+    options = body.stream_options
+    if options is None:
+        return
+    if not body.stream:
+        msg = "stream_options has no effect without stream"
+        raise BadRequest(msg, param="stream_options", hint="Leave it out, or set stream to true")
+    if options.include_obfuscation:
+        msg = "stream_options.include_obfuscation is not supported"
+        raise BadRequest(msg, param="stream_options.include_obfuscation", hint="Leave it out")
+
+
+def _logit_bias(given: dict[str, float]) -> tuple[tuple[int, float], ...]:
+    biases: dict[int, float] = {}
+    for key, bias in given.items():
+        is_number = key.isascii() and key.isdigit() and len(key) <= len(str(MAX_TOKEN_ID))
+        if not is_number or int(key) > MAX_TOKEN_ID:
+            msg = "logit_bias: a key is not a token id"
+            raise BadRequest(msg, param="logit_bias")
+        if int(key) in biases:
+            msg = f"logit_bias names token {int(key)} twice"
+            raise BadRequest(msg, param="logit_bias")
+        biases[int(key)] = bias
+    return tuple(biases.items())
+
+
+def _message(body: MessageBody, place: str) -> Message:
+    try:
+        refuse_unsupported(body, UNSUPPORTED_IN_MESSAGES)
+    except BadRequest as exc:
+        msg = f"{place}.{exc.message}"
+        raise BadRequest(msg, param=f"{place}.{exc.param}") from exc
+    role = "system" if body.role == "developer" else body.role
+    return Message(role, _content(body, place), body.name, body.tool_call_id, body.reasoning_content)
+
+
+def _content(body: MessageBody, place: str) -> str:
+    if isinstance(body.content, str):
+        return body.content
+    if body.content is None:
+        if body.role != "assistant":  # the answer of an assistant may be reasoning only
+            msg = f"{place}.content is missing"
+            raise BadRequest(msg, param=f"{place}.content")
+        return ""
+    return "".join(_text(part, f"{place}.content[{index}]") for index, part in enumerate(body.content))
+
+
+def _text(part: ContentPart, place: str) -> str:
+    if part.type in _MEDIA_PARTS:
+        msg = f"{place}: no model here can take parts of type {part.type}"
+        raise UnsupportedInput(msg, param=place, hint="Send text only")
+    if part.type != "text":
+        msg = f"{place}.type is unknown"
+        raise BadRequest(msg, param=f"{place}.type", hint="Send parts of type text")
+    if part.text is None:
+        msg = f"{place}.text is missing"
+        raise BadRequest(msg, param=f"{place}.text")
+    return part.text
+
+
+def _max_tokens(body: ChatCompletionBody) -> int | None:
+    old, new = body.max_tokens, body.max_completion_tokens
+    if old is not None and new is not None and old != new:
+        msg = "max_tokens and max_completion_tokens differ"
+        raise BadRequest(msg, param="max_tokens", hint="max_tokens is the old name: leave it out")
+    return old if new is None else new
+
+
+def _top_logprobs(body: ChatCompletionBody) -> int | None:
+    if body.logprobs:
+        return body.top_logprobs or 0
+    if body.top_logprobs:
+        msg = "top_logprobs has no effect without logprobs"
+        raise BadRequest(msg, param="top_logprobs", hint="Set logprobs to true")
+    return None
+
+
+def _prompts(given: str | list[str | int | TokenIds]) -> tuple[str | tuple[int, ...], ...]:
+    if isinstance(given, str):
+        return (_non_empty(given, "prompt"),)
+    if isinstance(given[0], int):
+        return (_token_ids(given, "prompt"),)
+    prompts: list[str | tuple[int, ...]] = []
+    for index, one in enumerate(given):
+        place = f"prompt[{index}]"
+        if type(one) is not type(given[0]):
+            msg = f"{place}: the prompts have different types"
+            raise BadRequest(msg, param=place, hint="Send only texts, or only token ids")
+        prompts.append(_token_ids(one, place) if isinstance(one, list) else _non_empty(str(one), place))
+    return tuple(prompts)
+
+
+def _token_ids(given: list[str | int | TokenIds] | TokenIds, place: str) -> tuple[int, ...]:
+    """Check all token ids with C speed: a loop over millions of them would block the event loop."""
+    if not given:
+        msg = f"{place} is empty"
+        raise BadRequest(msg, param=place)
+    if set(map(type, given)) != {int} or not 0 <= min(given) <= max(given) <= MAX_TOKEN_ID:  # type: ignore[operator] # all are numbers
+        wrong = next((at for at, one in enumerate(given) if type(one) is not int or not 0 <= one <= MAX_TOKEN_ID), 0)
+        msg = f"{place}[{wrong}] is not a token id"
+        raise BadRequest(msg, param=f"{place}[{wrong}]")
+    return tuple(cast("TokenIds", given))
+
+
+def _non_empty(text: str, place: str) -> str:
+    if not text:
+        msg = f"{place} is empty"
+        raise BadRequest(msg, param=place)
+    return text

@@ -1,0 +1,192 @@
+"""The writers: they turn the deltas of answers into the documents and events of a response."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from typing import TypeAlias, cast
+
+import attrs
+from msgspec import UNSET, Struct, UnsetType
+
+from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind, Usage
+from mlxknife.domain.generation.values.requests import TokenLikelihood, Told
+from mlxknife.http.apis.openai.responses import (
+    ChatChoice,
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatLogprobs,
+    ChatMessage,
+    ChunkChoice,
+    ChunkDelta,
+    Completion,
+    CompletionChoice,
+    CompletionLogprobs,
+    EndReason,
+    PromptTokensDetails,
+    TokenLogprob,
+    TopLogprob,
+    UsageObject,
+)
+
+
+@attrs.define
+class GeneratedAnswer:
+    """One answer, as far as it is generated."""
+
+    pieces: list[Piece] = attrs.field(factory=list)
+    logprobs: list[TokenLikelihood] = attrs.field(factory=list)
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+
+    def add(self, delta: Told, *, keep_text: bool) -> None:
+        """Take a delta; a stream keeps no text, because it is sent already."""
+        if keep_text:
+            self.pieces += delta.pieces
+            self.logprobs += delta.likelihoods
+        self.finish_reason = delta.ended or self.finish_reason
+        self.usage = delta.usage or self.usage
+
+    def text(self, *kinds: PieceKind) -> str:
+        """Return the text of some kinds."""
+        return "".join(piece.text for piece in self.pieces if piece.kind in kinds)
+
+
+@attrs.frozen
+class ChatWriter:
+    """Makes the documents of one response of the chat endpoint."""
+
+    model: str
+    includes_usage: bool
+    includes_logprobs: bool
+    id: str = attrs.field(factory=lambda: f"chatcmpl-{uuid.uuid4().hex}")
+    created: int = attrs.field(factory=lambda: int(time.time()))
+
+    def opening(self, count: int) -> list[Struct]:
+        """Return the events that a stream begins with: the role of each answer."""
+        role = ChunkDelta(role="assistant", content="")
+        return [self._chunk((ChunkChoice(index, role),)) for index in range(count)]
+
+    def chunks(self, index: int, delta: Told) -> list[Struct]:
+        """Return the events of a delta: one for each kind of text, and one for the end."""
+        parts = [
+            ChunkDelta(reasoning_content=piece.text)
+            if piece.kind is PieceKind.REASONING
+            else ChunkDelta(content=piece.text)
+            for piece in delta.pieces
+        ]
+        logprobs = self._logprobs(delta.likelihoods) if delta.likelihoods else None
+        if logprobs is not None and not parts:
+            parts = [ChunkDelta(content="")]
+        choices = [ChunkChoice(index, part, None if number else logprobs) for number, part in enumerate(parts)]
+        if delta.ended is not None:
+            choices.append(ChunkChoice(index, ChunkDelta(), None, _end_reason(delta.ended)))
+        return [self._chunk((choice,)) for choice in choices]
+
+    def usage_chunk(self, usage: Usage) -> Struct:
+        """Return the event with the number of tokens."""
+        return self._chunk((), _usage_object(usage))
+
+    def document(self, answers: Sequence[GeneratedAnswer], usage: Usage) -> Struct:
+        """Return the whole response."""
+        return ChatCompletion(
+            id=self.id,
+            created=self.created,
+            model=self.model,
+            choices=tuple(self._choice(index, answer) for index, answer in enumerate(answers)),
+            usage=_usage_object(usage),
+        )
+
+    def _choice(self, index: int, answer: GeneratedAnswer) -> ChatChoice:
+        reasoning = answer.text(PieceKind.REASONING)
+        message = ChatMessage(content=answer.text(PieceKind.ANSWER), reasoning_content=reasoning or UNSET)
+        return ChatChoice(index, message, self._logprobs(answer.logprobs), _end_reason(answer.finish_reason))
+
+    def _chunk(self, choices: tuple[ChunkChoice, ...], usage: UsageObject | None = None) -> ChatCompletionChunk:
+        return ChatCompletionChunk(
+            id=self.id,
+            created=self.created,
+            model=self.model,
+            choices=choices,
+            usage=usage if self.includes_usage else UNSET,
+        )
+
+    def _logprobs(self, tokens: Sequence[TokenLikelihood]) -> ChatLogprobs | None:
+        return ChatLogprobs(tuple(map(_token_logprob, tokens))) if self.includes_logprobs else None
+
+
+@attrs.frozen
+class CompletionWriter:
+    """Makes the documents of one response of the completion endpoint."""
+
+    model: str
+    includes_usage: bool
+    includes_logprobs: bool
+    id: str = attrs.field(factory=lambda: f"cmpl-{uuid.uuid4().hex}")
+    created: int = attrs.field(factory=lambda: int(time.time()))
+    _lengths: dict[int, int] = attrs.field(factory=dict, init=False)
+    """The length of each text so far, for ``text_offset``."""
+
+    def opening(self, count: int) -> list[Struct]:
+        """Return the events that a stream begins with: none."""
+        del count
+        return []
+
+    def chunks(self, index: int, delta: Told) -> list[Struct]:
+        """Return the events of a delta: one for the text, and one for the end."""
+        text = "".join(piece.text for piece in delta.pieces)
+        logprobs = self._logprobs(index, delta.likelihoods) if delta.likelihoods else None
+        choices = [CompletionChoice(index, text, logprobs)] if text or logprobs is not None else []
+        if delta.ended is not None:
+            choices.append(CompletionChoice(index, "", None, _end_reason(delta.ended)))
+        return [self._document((choice,), None if self.includes_usage else UNSET) for choice in choices]
+
+    def usage_chunk(self, usage: Usage) -> Struct:
+        """Return the event with the number of tokens."""
+        return self._document((), _usage_object(usage))
+
+    def document(self, answers: Sequence[GeneratedAnswer], usage: Usage) -> Struct:
+        """Return the whole response."""
+        choices = tuple(self._choice(index, answer) for index, answer in enumerate(answers))
+        return self._document(choices, _usage_object(usage))
+
+    def _choice(self, index: int, answer: GeneratedAnswer) -> CompletionChoice:
+        text = answer.text(*PieceKind)
+        return CompletionChoice(index, text, self._logprobs(index, answer.logprobs), _end_reason(answer.finish_reason))
+
+    def _document(self, choices: tuple[CompletionChoice, ...], usage: UsageObject | UnsetType | None) -> Completion:
+        return Completion(id=self.id, created=self.created, model=self.model, choices=choices, usage=usage)
+
+    def _logprobs(self, index: int, tokens: Sequence[TokenLikelihood]) -> CompletionLogprobs | None:
+        if not self.includes_logprobs:
+            return None
+        offsets, offset = [], self._lengths.get(index, 0)
+        for one in tokens:
+            offsets.append(offset)
+            offset += len(one.token)
+        self._lengths[index] = offset
+        return CompletionLogprobs(
+            text_offset=tuple(offsets),
+            token_logprobs=tuple(one.logprob for one in tokens),
+            tokens=tuple(one.token for one in tokens),
+            top_logprobs=tuple({other.token: other.logprob for other in one.top} for one in tokens),
+        )
+
+
+Writer: TypeAlias = ChatWriter | CompletionWriter
+
+
+def _token_logprob(one: TokenLikelihood) -> TokenLogprob:
+    top = tuple(TopLogprob(other.token, other.logprob, list(other.content)) for other in one.top)
+    return TokenLogprob(one.token, one.logprob, list(one.content), top)
+
+
+def _usage_object(usage: Usage) -> UsageObject:
+    details = PromptTokensDetails(usage.cached_tokens)
+    return UsageObject(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, details)
+
+
+def _end_reason(reason: FinishReason | None) -> EndReason:
+    """Return OpenAI's name of a finish reason; a cancelled answer has an error instead."""
+    return cast("EndReason", (reason or FinishReason.STOP).value)

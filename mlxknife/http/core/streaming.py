@@ -1,0 +1,91 @@
+"""Streamed responses: when the head is sent, and what is sent in silence. The framing of events belongs to an API."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+import attrs
+from starlette.types import Send
+
+from mlxknife.http.core.context import Headers
+
+Event = TypeVar("Event")
+
+
+@attrs.define(eq=False)
+class EventQueue(Generic[Event]):
+    """Carries events from callbacks on the event loop to one coroutine; a slow reader gets all pending ones at once."""
+
+    _events: list[Event] = attrs.field(factory=list, init=False)
+    _has_events: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+
+    def put(self, event: Event) -> None:
+        """Add an event; called in the thread of the loop."""
+        self._events.append(event)
+        self._has_events.set()
+
+    async def get_all(self) -> list[Event]:
+        """Wait until there is an event, and return all that are there."""
+        await self._has_events.wait()
+        self._has_events.clear()
+        events, self._events = self._events, []
+        return events
+
+
+@attrs.define(eq=False)
+class StreamedResponse:
+    """A response of many writes.
+
+    The head goes out with the first of them, so that an error before it can still be a status. Inside ``async with``,
+    ``keep_alive`` is written whenever nothing was written for ``silence`` seconds; it starts the response, too.
+    """
+
+    send: Send
+    headers: Headers
+    keep_alive: bytes
+    silence: float
+    has_started: bool = attrs.field(default=False, init=False)
+    _last_write: float = attrs.field(default=0.0, init=False)
+    _lock: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _timer: asyncio.Task[None] | None = attrs.field(default=None, init=False)
+
+    async def __aenter__(self) -> Self:
+        """Begin to watch for silence."""
+        self._last_write = asyncio.get_running_loop().time()
+        self._timer = asyncio.create_task(self._fill_silence())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the watch; the response stays open until ``finish``."""
+        if self._timer is not None:
+            self._timer.cancel()
+            await asyncio.gather(self._timer, return_exceptions=True)
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of the response."""
+        await self._send(data, more=True)
+
+    async def finish(self, data: bytes) -> None:
+        """Send the last part."""
+        await self._send(data, more=False)
+
+    async def _send(self, data: bytes, *, more: bool) -> None:
+        async with self._lock:
+            if not self.has_started:
+                await self.send({"type": "http.response.start", "status": 200, "headers": list(self.headers)})
+                self.has_started = True
+            await self.send({"type": "http.response.body", "body": data, "more_body": more})
+            self._last_write = asyncio.get_running_loop().time()
+
+    async def _fill_silence(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            left = self._last_write + self.silence - loop.time()
+            if left > 0:
+                await asyncio.sleep(left)
+            else:
+                await self.write(self.keep_alive)

@@ -1,1 +1,0 @@
-"""What is asked of a request before anything is done for it."""

@@ -1,1 +1,0 @@
-"""The OpenAI formats as types: what comes in and what goes out."""

@@ -1,0 +1,187 @@
+"""Crashes, hangs and failed loads of model processes, and switches between models: the server survives them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import pytest
+
+from tests.e2e.processes import Machine
+from tests.e2e.serving import Server, eventually, parrot_in, serving
+from tests.e2e.talking import Reply, Stream, gathered
+from tests.parrot import ANSWERS, answers
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+ENDS = {"256": -100, "258": -100}
+"""A logit bias with which the parrot never ends."""
+DEADLY = (signal.SIGKILL, signal.SIGABRT, signal.SIGSTOP)
+
+
+@pytest.fixture
+def home(machine: Machine) -> Machine:
+    for name in ("parrot", "other"):
+        parrot_in(machine, name)
+    return machine
+
+
+@attrs.define
+class TimedRequest:
+    """A running request, and when it ended."""
+
+    ended: float = 0.0
+
+    def stream(self, stream: Stream) -> Stream:
+        list(stream)
+        self.ended = time.monotonic()
+        return stream
+
+    def whole(self, server: Server) -> Reply:
+        reply = server.chat("parrot", answers.LONG, logit_bias=ENDS, max_tokens=1900)
+        self.ended = time.monotonic()
+        return reply
+
+
+def crash_once(server: Server, number: int) -> float:
+    """Signal the model process while it answers; return the seconds until every running request had its error."""
+    streams = [server.chat_stream("parrot", answers.LONG, n=n, logit_bias=ENDS, max_tokens=1900) for n in (1, 2)]
+    timed = [TimedRequest() for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        waiting = pool.submit(timed[0].whole, server)
+        for stream in streams:
+            stream.begun()
+        eventually(lambda: running(server) == 4)
+        worker = server.worker()
+        began = time.monotonic()
+        os.kill(worker, number)
+        for stream, one in zip(streams, timed[1:], strict=True):
+            pool.submit(one.stream, stream)
+        reply = waiting.result()
+    for stream in streams:
+        assert not stream.is_done
+        assert stream.error["status"] == "error"
+        assert stream.error["request_id"].startswith("req_")
+        assert (stream.error["error"]["type"], stream.error["error"]["retryable"]) == ("worker_lost", True)
+    assert (reply.status, reply.error()["type"]) == (503, "worker_lost")
+    assert reply.headers["retry-after"]
+    assert server.chat("parrot", answers.GREETING).text() == ANSWERS[answers.GREETING]
+    assert server.worker() != worker
+    return max(one.ended for one in timed) - began
+
+
+def running(server: Server) -> int:
+    """Return the number of running answers."""
+    page = server.ask("/metrics").body.decode()
+    return sum(
+        int(float(line.split()[-1])) for line in page.splitlines() if line.startswith("mlxknife_answers_running")
+    )
+
+
+def test_running_requests_get_an_error_when_the_model_process_crashes_and_the_next_one_works(home: Machine) -> None:
+    with serving(home, "--model", "parrot") as server:
+        for number in DEADLY:
+            crash_once(server, number)
+        assert server.ask("/health").status == 200
+
+
+@pytest.mark.stress
+def test_fifty_crashes_are_reported_within_a_second_and_hangs_within_ten(
+    home: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds: dict[int, list[float]] = {number: [] for number in DEADLY}
+    with serving(home, "--model", "parrot") as server:
+        for number in itertools.islice(itertools.cycle(DEADLY), 50):
+            seconds[number].append(crash_once(server, number))
+    with capsys.disabled():
+        for sent, seen in seconds.items():
+            figures = f"median {statistics.median(seen):.3f} s, longest {max(seen):.3f} s"
+            sys.stdout.write(f"\n{signal.Signals(sent).name}: {len(seen)} crashes, reported within {figures}")
+        sys.stdout.write("\n")
+    assert max(seconds[signal.SIGKILL] + seconds[signal.SIGABRT]) <= 1
+    assert max(seconds[signal.SIGSTOP]) <= 10
+
+
+def test_a_switch_of_models_breaks_no_stream(home: Machine) -> None:
+    with serving(home, "--max-loaded", "1") as server:
+        streams = [server.chat_stream("parrot", answers.LONG, max_tokens=200).begun() for _ in range(2)]
+        with ThreadPoolExecutor(3) as pool:
+            answer = pool.submit(lambda: server.chat("other", answers.CAPITAL).text())
+            rests = list(pool.map(gathered, streams))
+        assert answer.result() == ANSWERS[answers.CAPITAL]
+        for rest in rests:
+            assert rest.choices[0].finish == "length"
+            assert ANSWERS[answers.LONG][:200].endswith(rest.texts[0])
+        assert len(server.workers()) == 1
+
+
+def switch_once(server: Server, busy: int) -> None:
+    """Stream from ``busy`` of the two loaded models, while the third one replaces one of them."""
+    loaded = loaded_names(server)
+    (coming,) = {"parrot", "other", "third"}.difference(loaded)
+    streams = [server.chat_stream(name, answers.LONG, max_tokens=150).begun() for name in loaded[:busy] * 2]
+    with ThreadPoolExecutor(len(streams) + 1) as pool:
+        answer = pool.submit(lambda: server.chat(coming, answers.CAPITAL).text())
+        rests = list(pool.map(gathered, streams))
+    assert answer.result() == ANSWERS[answers.CAPITAL]
+    for rest in rests:
+        assert rest.choices[0].finish == "length"
+        assert ANSWERS[answers.LONG][:150].endswith(rest.texts[0])
+    assert coming in loaded_names(server)
+    assert len(server.workers()) == 2
+
+
+def loaded_names(server: Server) -> list[str]:
+    return [one["name"] for one in server.ask("/health").document()["models"]]
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.stress)])
+def test_a_model_that_is_unloaded_for_another_breaks_no_stream(home: Machine, rounds: int) -> None:
+    parrot_in(home, "third")
+    with serving(home, "--max-loaded", "2") as server:
+        for name in ("parrot", "other"):
+            server.chat(name, answers.GREETING).text()
+        for number in range(rounds):
+            switch_once(server, 1 + number % 2)
+
+
+def test_two_models_stay_loaded_where_two_are_allowed(home: Machine) -> None:
+    with serving(home, "--max-loaded", "2", "--model", "parrot", "--model", "other") as server:
+        assert server.envelope["data"]["model"] == "parrot"
+        eventually(lambda: server.ask("/ready").status == 200)
+        for name in ("parrot", "other"):
+            server.chat(name, answers.CAPITAL).text()
+        both = server.workers()
+        assert len(both) == 2
+        for name in ("parrot", "other", "parrot"):
+            assert server.chat(name, answers.GREETING).text() == ANSWERS[answers.GREETING]
+        assert server.workers() == both
+
+
+def test_an_idle_model_is_unloaded_and_a_busy_one_is_not(home: Machine) -> None:
+    with serving(home, "--idle-unload", "0.1") as server:
+        stream = server.chat_stream("parrot", answers.LONG, logit_bias=ENDS, max_tokens=500).begun()
+        assert gathered(stream).choices[0].finish == "length"
+        eventually(lambda: not server.workers())
+        assert server.chat("parrot", answers.GREETING).text() == ANSWERS[answers.GREETING]
+
+
+def test_a_model_that_cannot_be_loaded_is_an_error_and_others_are_served(home: Machine) -> None:
+    broken = parrot_in(home, "broken") / "config.json"
+    broken.write_text(json.dumps(json.loads(broken.read_text()) | {"intermediate_size": 96}))
+    with serving(home) as server:
+        for _ in range(2):
+            error = server.chat("broken", answers.GREETING).error()
+            assert (error["type"], error["code"]) == ("generation_failed", "server_error")
+            assert "could not be loaded" in error["message"]
+            assert str(home.root) not in error["message"]
+        assert server.chat("parrot", answers.GREETING).text() == ANSWERS[answers.GREETING]
+        third = server.chat("broken", answers.GREETING)
+        assert third.status in (500, 503)

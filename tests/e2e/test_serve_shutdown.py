@@ -1,0 +1,92 @@
+"""Shutdown: by each signal, by SIGKILL, and with many open streams; no process is left over."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.e2e.processes import Machine
+from tests.e2e.serving import Server, eventually, parrot_in, serving
+from tests.e2e.talking import Stream
+from tests.parrot import ANSWERS, answers
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
+
+ENDS = {"256": -100, "258": -100}
+"""A logit bias with which the parrot never ends."""
+
+
+@pytest.fixture
+def home(machine: Machine) -> Machine:
+    parrot_in(machine)
+    return machine
+
+
+def endless(server: Server, n: int = 1) -> Stream:
+    return server.chat_stream("parrot", answers.LONG, n=n, logit_bias=ENDS, max_tokens=1900)
+
+
+def read_to_end(stream: Stream) -> Stream:
+    list(stream)
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGKILL, -9)]
+)
+def test_a_signal_ends_it_and_all_its_processes_after_the_running_answer(home: Machine, number: int, code: int) -> None:
+    with serving(home) as server:
+        assert server.chat("parrot", answers.GREETING).text() == ANSWERS[answers.GREETING]
+        assert len(server.family()) >= 2, "the process of the model and that of the template"
+        stream = server.chat_stream("parrot", answers.LONG).begun()
+        server.send_signal(number)
+        assert read_to_end(stream).is_done is (code >= 0)
+        assert server.wait() == code
+        assert not any("Traceback" in line for line in server.lines)
+        assert server.process.stdout is not None
+        assert server.process.stdout.read() == ""
+
+
+def test_it_can_be_ended_while_a_model_is_loading(home: Machine) -> None:
+    with serving(home, "--model", "parrot") as server:
+        eventually(lambda: bool(server.workers()))
+        assert server.end(signal.SIGTERM) == 0
+
+
+def test_it_ends_although_its_processes_are_stopped(home: Machine) -> None:
+    with serving(home) as server:
+        server.chat("parrot", answers.GREETING)
+        for number in server.family():
+            os.kill(number, signal.SIGSTOP)
+        assert server.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("count", [5, pytest.param(100, marks=pytest.mark.stress)])
+def test_open_streams_end_with_an_error_event(home: Machine, count: int) -> None:
+    with serving(home) as server:
+        with ThreadPoolExecutor(count) as pool:
+            streams = list(pool.map(lambda _: endless(server, max(1, 20 // count)), range(count)))
+            rests = [pool.submit(read_to_end, stream) for stream in streams]
+            server.send_signal(signal.SIGINT)
+            server.log("stops (SIGINT)")
+            ended = [rest.result() for rest in rests]
+        for stream in ended:
+            assert not stream.is_done
+            assert stream.error["error"]["message"].startswith("The server is stopping")
+            assert stream.error["error"]["retryable"]
+        assert server.wait() == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.stress)])
+def test_a_second_signal_ends_it_at_once_and_new_connections_are_refused(home: Machine, number: int) -> None:
+    with serving(home) as server:
+        stream = endless(server).begun()
+        server.send_signal(number)
+        server.log("stops")
+        with pytest.raises(ConnectionError):
+            server.ask("/health")
+        assert server.end(number) == 128 + number
+        assert not read_to_end(stream).is_done
