@@ -1,6 +1,6 @@
 """Hints: what a reader can do about an error, as codes.
 
-Rules, services and adapters name a code. ``cli/hints.py`` words it for a terminal, ``http/core/hints.py`` for HTTP clients.
+Rules, services and adapters name a code. ``cli/hints.py`` words it for a terminal, ``http/core/hints.py`` for clients.
 """
 
 from __future__ import annotations

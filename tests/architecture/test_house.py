@@ -63,6 +63,8 @@ def test_the_contracts_are_kept(copied: Path) -> None:
         ("adapters/system/machine.py", "import mlxknife.adapters.hfcache.model_store", "adapters-are-independent"),
         ("adapters/system/machine.py", "import mlxknife.domain.catalog.rules.model_card", "adapters-see-ports-only"),
         ("adapters/packages/inventory.py", "import mlx_lm", "mlx-home"),
+        ("http/core/state.py", "import mlxknife.http.apis.openai.routes", "http-layers"),
+        ("http/core/state.py", "import uvicorn", "uvicorn-home"),
     ],
 )
 def test_a_crossed_floor_fails_the_build(copied: Path, module: str, line: str, contract: str) -> None:

@@ -1,4 +1,4 @@
-"""The real front end over a slow engine that only pretends, as a process of its own.
+"""The real server over a slow fake engine, as a process of its own.
 
 ::
 
@@ -6,7 +6,7 @@
         ...  # a client of server.url
         assert server.notes("cancel")
 
-``python -m tests.fake_server FOLDER`` serves until it is told to stop.
+``python -m tests.fake_server FOLDER`` serves until a signal ends it.
 """
 
 from tests.fake_server.server import FakeServer

@@ -1,6 +1,6 @@
-"""``python -m tests.fake_server FOLDER``: serves a model's folder over an engine that only pretends.
+"""``python -m tests.fake_server FOLDER``: serves the folder of a model over a fake engine.
 
-Everything in front of the engine is real: sockets, limits, queue, templates, tokenizer, residents.
+Everything else is real: sockets, limits, queue, templates, tokenizer, model pool.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tests.fake_server.engine import slow_hosts
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fake_server", description=__doc__)
     parser.add_argument("folder")
-    parser.add_argument("--step-seconds", type=float, default=0.0, help="what a decode step takes")
-    parser.add_argument("--journal", default=os.devnull, help="where the engine writes what it did")
-    parser.add_argument("--options", type=json.loads, default={}, help="options of the front end, as JSON")
+    parser.add_argument("--step-seconds", type=float, default=0.0, help="the duration of a decode step")
+    parser.add_argument("--journal", default=os.devnull, help="the file that the engine writes its notes to")
+    parser.add_argument("--options", type=json.loads, default={}, help="options of mlxknife.http, as JSON")
     said = parser.parse_args()
     with open(said.journal, "a", buffering=1, encoding="utf-8") as journal:
         app = open_app()
@@ -38,10 +38,10 @@ def main() -> int:
             residents.keep(served)
             return create_app(serving, residents, options)
 
-        return serve(create, Options(**{"port": 0, **said.options}), _tell)
+        return serve(create, Options(**{"port": 0, **said.options}), _print_url)
 
 
-def _tell(url: str) -> None:
+def _print_url(url: str) -> None:
     sys.stdout.write(f"{url}\n")
     sys.stdout.flush()
 

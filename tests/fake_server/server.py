@@ -17,19 +17,19 @@ import msgspec
 
 from tests.fake_server.engine import Note
 
-_PATIENCE = 30.0
+_TIMEOUT = 30.0
 
 
 @attrs.define
 class FakeServer:
-    """A process that serves a folder; ``options`` are those of the front end."""
+    """A process that serves a folder; ``options`` are those of ``mlxknife.http``."""
 
     folder: Path
     step_seconds: float = 0.0
     options: dict[str, object] = attrs.field(factory=dict)
     url: str = attrs.field(default="", init=False)
     stderr: str = attrs.field(default="", init=False)
-    """What it logged; there once it has ended."""
+    """Its log, once it has ended."""
     _child: subprocess.Popen[str] = attrs.field(init=False)
     _desk: tempfile.TemporaryDirectory[str] = attrs.field(factory=tempfile.TemporaryDirectory, init=False)
 
@@ -46,7 +46,7 @@ class FakeServer:
         return Path(self._desk.name) / "journal"
 
     def notes(self, what: str) -> list[Note]:
-        """Return what the engine wrote down of one kind so far."""
+        """Return the notes of one kind that the engine has written so far."""
         lines = self.journal.read_bytes().splitlines() if self.journal.exists() else []
         return [note for line in lines if (note := msgspec.json.decode(line, type=Note)).what == what]
 
@@ -61,7 +61,7 @@ class FakeServer:
                 text=True,
             )
         assert self._child.stdout is not None
-        ready, _, _ = select.select([self._child.stdout], [], [], _PATIENCE)
+        ready, _, _ = select.select([self._child.stdout], [], [], _TIMEOUT)
         self.url = self._child.stdout.readline().strip() if ready else ""
         if not self.url:
             self.__exit__(None, None, None)
@@ -74,7 +74,7 @@ class FakeServer:
     ) -> None:
         self._child.send_signal(signal.SIGTERM)
         try:
-            self._child.wait(_PATIENCE)
+            self._child.wait(_TIMEOUT)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()

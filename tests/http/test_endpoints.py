@@ -53,7 +53,10 @@ def test_an_ambiguous_name_is_refused_with_the_matching_names(backend: Backend) 
 
 HINTS: list[tuple[KnifeError, str]] = [
     (ModelNotFound("None", hint=HintCode.LIST_MODELS), "None. GET /v1/models lists the models that are here"),
-    (ModelNotFound("None", hint=Hint(HintCode.PULL_MODEL, name="x")), "None. GET /v1/models lists the models that are here"),
+    (
+        ModelNotFound("None", hint=Hint(HintCode.PULL_MODEL, name="x")),
+        "None. GET /v1/models lists the models that are here",
+    ),
     (
         ModelNotFound("None", suggestions=("a/x",), hint=Hint(HintCode.DID_YOU_MEAN, name="a/x")),
         "None (a/x). Did you mean a/x?",

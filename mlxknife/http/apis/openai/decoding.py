@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct, inspect
@@ -12,6 +12,8 @@ from msgspec import Raw, Struct, inspect
 from mlxknife.http.core.errors import BadRequest
 
 Body = TypeVar("Body", bound=Struct)
+Unsupported: TypeAlias = Mapping[str, tuple[object, ...]]
+"""The fields that are not supported, with the values besides null that change nothing."""
 
 _MAX_NEUTRAL_BYTES = 64
 """No neutral value is longer, so longer ones need no decoding."""
@@ -64,17 +66,17 @@ def null() -> Raw:
     return Raw(b"null")
 
 
-def refuse_unsupported(body: Struct, unsupported: Mapping[str, tuple[object, ...]]) -> None:
+def refuse_unsupported(body: Struct, unsupported: Unsupported, prefix: str = "") -> None:
     """Raise BadRequest for a field that is not supported, unless its value is null or one of its neutral values.
 
-    ``unsupported`` has the neutral values of each such field.
+    ``prefix`` is the place of the body in the request, such as ``messages[0].``.
     """
     for name, neutral in unsupported.items():
         raw: Raw = getattr(body, name)
         if len(raw) <= _MAX_NEUTRAL_BYTES and _is_one_of(raw, (None, *neutral)):
             continue
-        msg = f"{name} is not supported yet"
-        raise BadRequest(msg, param=name, hint="Leave it out")
+        msg = f"{prefix}{name} is not supported yet"
+        raise BadRequest(msg, param=f"{prefix}{name}", hint="Leave it out")
 
 
 def _is_one_of(raw: Raw, values: tuple[object, ...]) -> bool:

@@ -9,7 +9,7 @@ from msgspec import Meta, Raw, Struct, field
 from mlxknife.domain.generation.values.generation import Message, Sampling
 from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, Wanted
 from mlxknife.domain.generation.values.rows import MAX_TOP_LOGPROBS
-from mlxknife.http.apis.openai.decoding import null, refuse_unsupported
+from mlxknife.http.apis.openai.decoding import Unsupported, null, refuse_unsupported
 from mlxknife.http.core.errors import BadRequest, UnsupportedInput
 
 MAX_CHOICES = 64
@@ -29,7 +29,7 @@ Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Bias: TypeAlias = Annotated[float, Meta(ge=-100, le=100)]
 TokenIds: TypeAlias = list[int]
 
-UNSUPPORTED_IN_CHAT: dict[str, tuple[object, ...]] = {
+UNSUPPORTED_IN_CHAT: Unsupported = {
     "audio": (),
     "function_call": ("none", "auto"),
     "functions": ([],),
@@ -49,13 +49,8 @@ UNSUPPORTED_IN_CHAT: dict[str, tuple[object, ...]] = {
     "web_search_options": (),
 }
 """OpenAI's fields that are not supported yet, with the values besides null that change nothing."""
-UNSUPPORTED_IN_MESSAGES: dict[str, tuple[object, ...]] = {
-    "audio": (),
-    "function_call": (),
-    "refusal": ("",),
-    "tool_calls": ([],),
-}
-UNSUPPORTED_IN_COMPLETIONS: dict[str, tuple[object, ...]] = {"best_of": (1,), "suffix": ("",)}
+UNSUPPORTED_IN_MESSAGES: Unsupported = {"audio": (), "function_call": (), "refusal": ("",), "tool_calls": ([],)}
+UNSUPPORTED_IN_COMPLETIONS: Unsupported = {"best_of": (1,), "suffix": ("",)}
 
 
 class StreamOptions(Struct, kw_only=True):
@@ -222,11 +217,7 @@ def _logit_bias(given: dict[str, float]) -> tuple[tuple[int, float], ...]:
 
 
 def _message(body: MessageBody, place: str) -> Message:
-    try:
-        refuse_unsupported(body, UNSUPPORTED_IN_MESSAGES)
-    except BadRequest as exc:
-        msg = f"{place}.{exc.message}"
-        raise BadRequest(msg, param=f"{place}.{exc.param}") from exc
+    refuse_unsupported(body, UNSUPPORTED_IN_MESSAGES, f"{place}.")
     role = "system" if body.role == "developer" else body.role
     return Message(role, _content(body, place), body.name, body.tool_call_id, body.reasoning_content)
 
