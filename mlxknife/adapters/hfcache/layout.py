@@ -18,5 +18,5 @@ def blob_of_partial(name: str) -> str | None:
 
     huggingface_hub puts eight random digits between the two, we put nothing there.
     """
-    found = _PARTIAL.fullmatch(name)
+    found = _PARTIAL.fullmatch(name) if name.endswith(INCOMPLETE) else None
     return None if found is None else found["blob"]

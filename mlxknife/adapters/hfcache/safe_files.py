@@ -16,6 +16,7 @@ _HINTS = dict.fromkeys(FULL, "Make room, for example with mlxk rm, or mlxk rm --
     errno.ELOOP: "Nothing is changed through links: put the folder itself in its place"
 }
 MAX_SMALL_FILE = 64 * 1024 * 1024
+_CHUNK = 64 * 1024
 
 
 def real_folder(root: str, *parts: str) -> str:
@@ -62,8 +63,14 @@ def sync(folder: str) -> None:
 def read_small(path: str, limit: int = MAX_SMALL_FILE) -> bytes:
     """Read the beginning of a file; a link in its place is refused and a pipe does not block. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        return file.read(limit)
+    chunks: list[bytes] = []
+    try:
+        while limit > 0 and (chunk := os.read(handle, min(limit, _CHUNK))):
+            chunks.append(chunk)
+            limit -= len(chunk)
+    finally:
+        os.close(handle)
+    return b"".join(chunks)
 
 
 def delete(path: str) -> None:

@@ -50,9 +50,11 @@ class HfCache:
     def repo(self, folder: str) -> CachedRepo:
         """See ``ModelStore.repo``."""
         path = f"{self._root}/{folder}"
+        is_link = False
         try:
             status = os.lstat(path)
-            if stat.S_ISLNK(status.st_mode):  # people keep large models on another disk
+            is_link = stat.S_ISLNK(status.st_mode)
+            if is_link:  # people keep large models on another disk
                 path = os.path.realpath(path, strict=True)
                 status = os.stat(path)
             if not stat.S_ISDIR(status.st_mode):
@@ -69,7 +71,7 @@ class HfCache:
                 modified=0.0,
                 problem=f"model folder cannot be read: {exc.strerror}",
             )
-        return self._look(folder, path, parts, status.st_mtime)
+        return self._look(folder, path, parts, status, is_link=is_link)
 
     def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, RecordedFile] | None:
         """See ``ModelStore.manifest``."""
@@ -79,7 +81,7 @@ class HfCache:
         except OSError:
             return None
 
-    def _look(self, folder: str, path: str, parts: _Parts, modified: float) -> CachedRepo:
+    def _look(self, folder: str, path: str, parts: _Parts, status: os.stat_result, *, is_link: bool) -> CachedRepo:
         problem = None
         refs: tuple[Ref, ...] = ()
         snapshots: tuple[CachedSnapshot, ...] = ()
@@ -90,12 +92,12 @@ class HfCache:
             problem = f"{os.path.basename(exc.filename)} cannot be read: {exc.strerror}"
         return CachedRepo(
             folder=folder,
-            modified=modified,
+            modified=status.st_mtime,
             refs=refs,
             snapshots=snapshots,
             unfinished=_unfinished(parts.get(BLOBS)),
             problem=problem,
-            is_link=os.path.islink(f"{self._root}/{folder}"),
+            is_link=is_link,
         )
 
     def _snapshots(self, repo: str, entries: list[os.DirEntry[str]]) -> Iterator[CachedSnapshot]:

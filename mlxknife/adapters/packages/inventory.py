@@ -18,6 +18,8 @@ _MODEL_CLASS = re.compile(
     rb"^(?:class Model\b|(?:from|import)\b[^#\n]*\bModel\b|\s+Model,|Model\s*=)",
     re.MULTILINE,
 )
+_USUAL_MODEL_CLASS = b"\nclass Model(nn.Module):\n"
+"""How nearly every module declares its model class. Finding these bytes is much faster than searching a pattern."""
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 _ENCODER = "EmbeddingOutput("
 _BACKEND_LIBRARIES = ("libmlx.so", "libmlx.dylib")
@@ -102,9 +104,10 @@ def _architectures(models: str) -> Iterator[str]:
 def _offers_model(path: str) -> bool:
     try:
         with open(path, "rb") as file:
-            return _MODEL_CLASS.search(file.read()) is not None
+            source = file.read()
     except OSError:
         return False
+    return _USUAL_MODEL_CLASS in source or _MODEL_CLASS.search(source) is not None
 
 
 def _text(place: str, name: str) -> str:

@@ -9,7 +9,7 @@ import attrs
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Entry, Workspace
 from mlxknife.domain.models.values.verdict import Finding, Integrity
-from mlxknife.domain.names.rules import naming, revisions, starters
+from mlxknife.domain.names.rules import naming, revisions
 from mlxknife.ports.store.model_store import ModelStore
 from mlxknife.ports.workspaces.workspaces import Workspaces
 
@@ -145,6 +145,8 @@ def _only_candidate(word: str, cached: Collection[str], at_home: Collection[str]
 
 
 def _after_a_miss(word: str, suggestions: Sequence[str]) -> str:
+    from mlxknife.domain.names.rules import starters  # noqa: PLC0415 - only after a miss
+
     if starters.named(word) is not None:
         return f"Bring it with: mlxk pull {word}"
     return f"Did you mean {suggestions[0]}?" if suggestions else "See what is there: mlxk list --all"
