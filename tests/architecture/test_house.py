@@ -63,6 +63,8 @@ def test_the_contracts_are_kept(copied: Path) -> None:
         ("adapters/system/machine.py", "import mlxknife.adapters.hfcache.store", "adapters-are-independent"),
         ("adapters/system/machine.py", "import mlxknife.domain.catalog.rules.model_card", "adapters-see-ports-only"),
         ("adapters/packages/inventory.py", "import mlx_lm", "mlx-home"),
+        ("adapters/gguf/importer.py", "import mlx.core", "gguf-without-mlx"),
+        ("adapters/gguf/importer.py", "import mlxknife.adapters.mlx.runtime.cpu", "gguf-without-mlx"),
     ],
 )
 def test_a_crossed_floor_fails_the_build(copied: Path, module: str, line: str, contract: str) -> None:
@@ -86,6 +88,11 @@ def contract_name(contract_id: str) -> str:
 
 def sources() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
+
+
+def test_no_file_forks_the_process() -> None:
+    """A fork copies only the calling thread, so its locks may stay locked for ever; macOS libraries abort after one."""
+    assert [path for path in sources() if "os.fork" in path.read_text(encoding="utf-8")] == []
 
 
 def test_no_file_is_too_long_to_read() -> None:
