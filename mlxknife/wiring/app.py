@@ -113,10 +113,10 @@ def _free() -> int:
 
 def _run_server(app: App, settings: ServerSettings, on_ready: Callable[[str], None]) -> int:
     if settings.reloads:
-        from mlxknife.adapters.process.reloading import serve_anew  # noqa: PLC0415 - only who works on the program needs it
+        from mlxknife.adapters.process.reloader import run_with_reload  # noqa: PLC0415 - only --reload needs it
 
         environment = {**os.environ, "MLXK_RELOAD": "off"}
-        return serve_anew([sys.executable, "-m", "mlxknife", *_without_reload(sys.argv[1:])], environment)
+        return run_with_reload([sys.executable, "-m", "mlxknife", *_without_reload(sys.argv[1:])], environment)
     from mlxknife.http.options import Options  # noqa: PLC0415 - only a server needs the web
     from mlxknife.http.server import serve  # noqa: PLC0415
 
