@@ -13,7 +13,7 @@ from mlxknife.adapters.folder.reader import FolderReader
 from mlxknife.adapters.hfcache.proofs import CacheProofs
 from mlxknife.adapters.hfcache.store import HfCache
 from mlxknife.adapters.system.accelerator import has_gpu
-from mlxknife.adapters.system.environment import check_timeouts, checked_endpoint, server_settings, settle
+from mlxknife.adapters.system.environment import check_timeouts, checked_endpoint, load_settings, server_settings
 from mlxknife.adapters.system.machine import Machine
 from mlxknife.adapters.workspaces.folders import LocalWorkspaces
 from mlxknife.app import App
@@ -54,7 +54,7 @@ def open_app(
 
     Raises ValidationError or StorageError for a config file that is wrong or cannot be read.
     """
-    settings = settle(
+    settings = load_settings(
         os.environ if environment is None else environment,
         hub_cache=os.fspath(hub_cache) if hub_cache is not None else None,
         workspace_home=os.fspath(workspace_home) if workspace_home is not None else None,
