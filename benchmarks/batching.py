@@ -1,9 +1,9 @@
-"""Continuous batching: our batch against mlx-lm's bare ``BatchGenerator``, in one process, in turns.
+"""Continuous batching: our scheduler against mlx-lm's bare ``BatchGenerator``, in one process, in turns.
 
-The model is a small Llama with random weights, made on the spot, so that what is measured is all that stands around the
-model. Each side gets the same prompts and as many tokens, greedy; a round is timed from the first admission to the last
-token; the ratio is the median of the rounds' own ratios. Then a long prompt comes while rows run: the longest gap
-between two of their tokens, and how long until that prompt is read.
+The model is a small Llama with random weights, so the figures show the cost of everything around a model. Both sides
+generate the same number of tokens for the same prompts, greedily. A round is timed from the first admission to the last
+token, and the ratio is the median of the ratios of the rounds. Then a long prompt arrives while rows decode: the table
+has the longest gap between two of their tokens, and the time of that prefill.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _LONG_ROUNDS = 7
 _TOKENS = 64
 _PROMPT = 24
 _LONG = 4096
-_COMPANY = 4
+_RUNNING_ROWS = 4
 _SIZES = (1, 8, 32)
-_GOAL = 0.95
+_TARGET = 0.95
 _VOCABULARY = 4096
-_PLACES = 32
-_ROOM = 2**30
+_MAX_ROWS = 32
+_BUDGET = 2**30
 _RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Make the model, time, print and save."""
+    """Create the model, time both sides, print and save the table."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a model this small is slower with more, on both sides
     blas = load_fast_blas()
     model = _model()
-    random = Random(1)  # noqa: S311 - any tokens will do
+    random = Random(1)  # noqa: S311 - the tokens do not matter
     found: dict[int, dict[str, list[float]]] = {}
     for size in _SIZES:
         prompts = [[random.randrange(1, _VOCABULARY) for _ in range(_PROMPT)] for _ in range(size)]
@@ -50,12 +50,12 @@ def main() -> None:
         for turn in range(_ROUNDS + 1):
             sides = (("ours", _ours), ("bare", _bare))
             for name, side in sides if turn % 2 else reversed(sides):
-                count, spent = side(model, prompts)
+                count, seconds = side(model, prompts)
                 if count != size * _TOKENS:
                     msg = f"{name}: {count} tokens instead of {size * _TOKENS}"
                     raise SystemExit(msg)
                 if turn:
-                    found[size][name].append(count / spent)
+                    found[size][name].append(count / seconds)
     _report(found, _beside_long(model, random), blas)
 
 
@@ -79,62 +79,62 @@ def _model() -> Any:  # noqa: ANN401 - a module of mlx-lm
 
 
 def _ours(model: Any, prompts: list[list[int]]) -> tuple[int, float]:  # noqa: ANN401
-    batches = MlxBatches(model, (), budget=_ROOM, places=_PLACES)
-    began = time.perf_counter()
+    batches = MlxBatches(model, (), budget=_BUDGET, places=_MAX_ROWS)
+    started = time.perf_counter()
     for number, prompt in enumerate(prompts):
         batches.admit(Row(id=number, prompt=tuple(prompt), max_tokens=_TOKENS))
     count = 0
     while not batches.is_idle:
         count += len(batches.step().steps)
-    spent = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     batches.close()
-    return count, spent
+    return count, seconds
 
 
 def _bare(model: Any, prompts: list[list[int]]) -> tuple[int, float]:  # noqa: ANN401
-    from mlx_lm.generate import BatchGenerator  # noqa: PLC0415 - it is loaded by now
+    from mlx_lm.generate import BatchGenerator  # noqa: PLC0415 - already loaded
 
-    generator: Any = BatchGenerator(model, completion_batch_size=_PLACES)
-    began = time.perf_counter()
+    generator: Any = BatchGenerator(model, completion_batch_size=_MAX_ROWS)
+    started = time.perf_counter()
     generator.insert(prompts, [_TOKENS] * len(prompts))
     count = 0
-    while said := generator.next_generated():
-        count += len(said)
-    spent = time.perf_counter() - began
+    while responses := generator.next_generated():
+        count += len(responses)
+    seconds = time.perf_counter() - started
     generator.close()
-    return count, spent
+    return count, seconds
 
 
 def _beside_long(model: Any, random: Random) -> dict[str, list[float]]:  # noqa: ANN401
-    """Return the longest gaps of running rows while a long prompt is read, and how long that took."""
+    """Return the longest gaps of running rows during the prefill of a long prompt, and the seconds of that prefill."""
     long = [random.randrange(1, _VOCABULARY) for _ in range(_LONG)]
-    short = [[random.randrange(1, _VOCABULARY) for _ in range(_PROMPT)] for _ in range(_COMPANY)]
-    found: dict[str, list[float]] = {"ours gap": [], "ours read": [], "bare gap": [], "bare read": []}
+    short = [[random.randrange(1, _VOCABULARY) for _ in range(_PROMPT)] for _ in range(_RUNNING_ROWS)]
+    found: dict[str, list[float]] = {"ours gap": [], "ours prefill": [], "bare gap": [], "bare prefill": []}
     for turn in range(_LONG_ROUNDS + 1):
         for name, side in (("ours", _ours_beside), ("bare", _bare_beside)):
-            gap, read = side(model, long, short)
+            gap, prefill = side(model, long, short)
             if turn:
                 found[f"{name} gap"].append(gap)
-                found[f"{name} read"].append(read)
+                found[f"{name} prefill"].append(prefill)
     return found
 
 
 def _ours_beside(model: Any, long: list[int], short: list[list[int]]) -> tuple[float, float]:  # noqa: ANN401
-    batches = MlxBatches(model, (), budget=_ROOM, places=_PLACES)
+    batches = MlxBatches(model, (), budget=_BUDGET, places=_MAX_ROWS)
     for number, prompt in enumerate(short):
         batches.admit(Row(id=number, prompt=tuple(prompt), max_tokens=_LONG))
     while not batches.step().steps:
         pass
-    batches.admit(Row(id=_COMPANY, prompt=tuple(long), max_tokens=2))
-    found = _gap_until(lambda: {step.row for step in batches.step().steps}, _COMPANY)
+    batches.admit(Row(id=_RUNNING_ROWS, prompt=tuple(long), max_tokens=2))
+    found = _gap_until(lambda: {step.row for step in batches.step().steps}, _RUNNING_ROWS)
     batches.close()
     return found
 
 
 def _bare_beside(model: Any, long: list[int], short: list[list[int]]) -> tuple[float, float]:  # noqa: ANN401
-    from mlx_lm.generate import BatchGenerator  # noqa: PLC0415 - it is loaded by now
+    from mlx_lm.generate import BatchGenerator  # noqa: PLC0415 - already loaded
 
-    generator: Any = BatchGenerator(model, completion_batch_size=_PLACES)
+    generator: Any = BatchGenerator(model, completion_batch_size=_MAX_ROWS)
     generator.insert(short, [_LONG] * len(short))
     generator.next_generated()
     (number,) = generator.insert([long], [2])
@@ -143,15 +143,15 @@ def _bare_beside(model: Any, long: list[int], short: list[list[int]]) -> tuple[f
     return found
 
 
-def _gap_until(step: Any, last: int) -> tuple[float, float]:  # noqa: ANN401 - a function that tells which rows moved
-    began = before = time.perf_counter()
+def _gap_until(step: Any, last: int) -> tuple[float, float]:  # noqa: ANN401 - a function that returns the rows with a new token
+    started = before = time.perf_counter()
     gap = 0.0
     while True:
-        moved = step()
+        rows = step()
         now = time.perf_counter()
         gap, before = max(gap, now - before), now
-        if last in moved:
-            return gap, now - began
+        if last in rows:
+            return gap, now - started
 
 
 def _report(found: dict[int, dict[str, list[float]]], beside: dict[str, list[float]], blas: str | None) -> None:
@@ -159,16 +159,16 @@ def _report(found: dict[int, dict[str, list[float]]], beside: dict[str, list[flo
     for size, sides in found.items():
         ours, bare = (statistics.median(sides[name]) for name in ("ours", "bare"))
         ratio = statistics.median(mine / theirs for mine, theirs in zip(sides["ours"], sides["bare"], strict=True))
-        met = "yes" if ratio >= _GOAL else "no"
-        lines.append(f"| {size} rows, tokens/s | {ours:.0f} | {bare:.0f} | {ratio:.2f} | >= {_GOAL} | {met} |")
+        met = "yes" if ratio >= _TARGET else "no"
+        lines.append(f"| {size} rows, tokens/s | {ours:.0f} | {bare:.0f} | {ratio:.2f} | >= {_TARGET} | {met} |")
     medians = {name: statistics.median(values) * 1000 for name, values in beside.items()}
-    for what, key, goal in (
-        (f"longest gap beside a prompt of {_LONG}, ms", "gap", 0.25),
-        ("that prompt, until its first token, ms", "read", 1.3),
+    for what, key, target in (
+        (f"longest gap during a prefill of {_LONG} tokens, ms", "gap", 0.25),
+        ("that prefill, to its first token, ms", "prefill", 1.3),
     ):
         ours, bare = medians[f"ours {key}"], medians[f"bare {key}"]
-        met = "yes" if ours / bare <= goal else "no"
-        lines.append(f"| {what} | {ours:.1f} | {bare:.1f} | {ours / bare:.2f} | <= {goal} | {met} |")
+        met = "yes" if ours / bare <= target else "no"
+        lines.append(f"| {what} | {ours:.1f} | {bare:.1f} | {ours / bare:.2f} | <= {target} | {met} |")
     table = "\n".join(lines)
     print(table)
     versions = {name: version(name) for name in ("mlx", "mlx-lm")}

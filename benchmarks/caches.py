@@ -1,7 +1,7 @@
-"""Caches to measure with: folders that look as huggingface_hub would have left them, full of small models.
+"""Caches for the benchmarks: many small models in the layout of huggingface_hub.
 
-Each model has the files of a repo of mlx-community (a quantised Llama with one weight file and its index), with tables
-and weights cut down to tens of kilobytes.
+Each model has the files of a repo of mlx-community: a quantised Llama with one weight file and its index. Vocabulary
+and weights are reduced to tens of kilobytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _VOCABULARY = 700
 _MERGES = 400
 _WIDTHS = {"U32": 4, "BF16": 2}
 _LARGE = (".safetensors", "tokenizer.json")
-"""What the Hub keeps in LFS, and the cache under the SHA-256."""
+"""Files that the Hub keeps in LFS, and the cache under their SHA-256."""
 
 _PROJECTIONS = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "mlp.gate", "mlp.up", "mlp.down")
 _TEMPLATE = """\
@@ -58,7 +58,7 @@ This model was converted to MLX format from `meta-llama/{name}`.
 
 
 def make_cache(home: Path, count: int) -> None:
-    """Fill ``home/hub`` with models, all of them whole."""
+    """Fill ``home/hub`` with healthy models."""
     common = _common_files()
     for number in range(count):
         name = f"Llama-3.2-{number:04d}-Instruct"
@@ -169,18 +169,18 @@ _Shape = tuple[str, tuple[int, ...]]
 
 
 def _tensors() -> dict[str, _Shape]:
-    """Name the tensors of the model: about a hundred, as a quantised Llama of four layers has them."""
-    tensors = _quantised("model.embed_tokens", _VOCABULARY) | {"model.norm.weight": ("BF16", (_HIDDEN,))}
+    """Return the 96 tensors of a quantised Llama with four layers."""
+    tensors = _quantized("model.embed_tokens", _VOCABULARY) | {"model.norm.weight": ("BF16", (_HIDDEN,))}
     for layer in range(_LAYERS):
         prefix = f"model.layers.{layer}"
         for projection in _PROJECTIONS:
-            tensors |= _quantised(f"{prefix}.{projection}_proj", _HIDDEN)
+            tensors |= _quantized(f"{prefix}.{projection}_proj", _HIDDEN)
         for norm in ("input_layernorm", "post_attention_layernorm"):
             tensors[f"{prefix}.{norm}.weight"] = ("BF16", (_HIDDEN,))
     return tensors
 
 
-def _quantised(name: str, rows: int) -> dict[str, _Shape]:
+def _quantized(name: str, rows: int) -> dict[str, _Shape]:
     return {
         f"{name}.biases": ("BF16", (rows, 1)),
         f"{name}.scales": ("BF16", (rows, 1)),

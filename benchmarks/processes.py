@@ -1,4 +1,4 @@
-"""Whole processes: where the peers live, what surrounds a timed process, and how it is timed."""
+"""Timing whole processes: the environments of the peers, the variables of a timed process, and the timing itself."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _REMOVED = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "MLXK_", "MLXK2_", "PYTHON", "XDG_")
-"""What would send a tool to another cache, or (PYTHONDONTWRITEBYTECODE) make it compile itself in every run."""
+"""Prefixes of variables that move the cache, or (PYTHONDONTWRITEBYTECODE) let a tool compile itself in every run."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One command that is timed. ``home`` is the HF_HOME it runs in."""
+    """One command to time. ``home`` is its HF_HOME."""
 
     name: str
     command: tuple[str, ...]
@@ -29,7 +29,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Times:
-    """The seconds that a case took, from the fastest run to the slowest."""
+    """The seconds of the runs of a case, sorted."""
 
     seconds: tuple[float, ...]
 
@@ -39,7 +39,7 @@ class Times:
         return statistics.median(self.seconds) * 1000
 
     def summary(self) -> dict[str, float]:
-        """Return what is saved."""
+        """Return the figures to save."""
         milliseconds = [second * 1000 for second in self.seconds]
         return {
             "runs": len(milliseconds),
@@ -50,53 +50,55 @@ class Times:
 
 
 def make_environment(venv: Path, requirements: Sequence[str]) -> Path:
-    """Return the folder of programs of a venv that holds the requirements; it is made once and kept."""
-    programs, stamp, wanted = venv / "bin", venv / ".requirements", "\n".join(requirements)
-    if stamp.is_file() and stamp.read_text() == wanted:
+    """Return the ``bin`` folder of a venv with the requirements. It is created once and reused."""
+    programs, stamp, content = venv / "bin", venv / ".requirements", "\n".join(requirements)
+    if stamp.is_file() and stamp.read_text() == content:
         return programs
-    say(f"installing {' '.join(requirements)}")
+    log(f"installing {' '.join(requirements)}")
     shutil.rmtree(venv, ignore_errors=True)
-    _must([sys.executable, "-m", "venv", str(venv)])
-    _must([str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
-    stamp.write_text(wanted)
+    _checked_output([sys.executable, "-m", "venv", str(venv)])
+    _checked_output(
+        [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
+    )
+    stamp.write_text(content)
     return programs
 
 
 def versions(python: Path, packages: Sequence[str]) -> dict[str, str]:
-    """Return the versions of packages that an interpreter finds."""
+    """Return the versions of packages in the environment of an interpreter."""
     code = "import json, sys; from importlib.metadata import version; "
     code += "print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
-    found: dict[str, str] = json.loads(_must([str(python), "-c", code, *packages]))
+    found: dict[str, str] = json.loads(_checked_output([str(python), "-c", code, *packages]))
     return found
 
 
-def answer(command: Sequence[str], home: Path) -> str:
-    """Return what a command prints in the surroundings of the timed processes; end the benchmark if it fails."""
-    return _must(command, surroundings(home))
+def output(command: Sequence[str], home: Path) -> str:
+    """Return the output of a command in the environment of the timed processes. Exit if the command fails."""
+    return _checked_output(command, timed_environment(home))
 
 
 def measure(cases: Sequence[Case]) -> dict[str, Times]:
-    """Time all cases in turns (A B C A B C), after one run of each that is not counted."""
+    """Time all cases in turns (A B C A B C), after one warm-up run of each."""
     for case in cases:
-        say(f"warming up: {case.name}")
-        answer(case.command, case.home)
+        log(f"warming up: {case.name}")
+        output(case.command, case.home)
     seconds: dict[str, list[float]] = {case.name: [] for case in cases}
     rounds = max(case.runs for case in cases)
     for number in range(rounds):
-        say(f"round {number + 1} of {rounds}")
+        log(f"round {number + 1} of {rounds}")
         for case in cases:
             if number < case.runs:
                 seconds[case.name].append(_seconds(case))
     return {name: Times(tuple(sorted(found))) for name, found in seconds.items()}
 
 
-def say(text: str) -> None:
-    """Tell the user what goes on; stdout is for the table."""
+def log(text: str) -> None:
+    """Print progress on stderr; stdout is for the table."""
     print(text, file=sys.stderr, flush=True)
 
 
-def surroundings(home: Path) -> dict[str, str]:
-    """Return the environment of a timed process: nothing of the caller's that leads a tool elsewhere."""
+def timed_environment(home: Path) -> dict[str, str]:
+    """Return the variables of a timed process, without those of the caller that move a tool to another cache."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_REMOVED)}
     empty = str(home / "empty")
     return kept | {
@@ -109,7 +111,7 @@ def surroundings(home: Path) -> dict[str, str]:
 
 
 def _seconds(case: Case) -> float:
-    environment = surroundings(case.home)
+    environment = timed_environment(case.home)
     start = time.perf_counter()
     done = subprocess.run(
         case.command,
@@ -125,7 +127,7 @@ def _seconds(case: Case) -> float:
     return end - start
 
 
-def _must(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+def _checked_output(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
     try:
         done = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

@@ -1,11 +1,11 @@
-"""``pull`` against ``hf download``: whole processes that fetch the same model from a fake Hub on loopback, in turns.
+"""``pull`` against ``hf download``: whole processes that download the same model from a fake Hub on loopback, in turns.
 
-Each run gets an empty cache. Ours hashes every byte, syncs it to the disk and publishes it in one step; the peer does
-none of that. The fake Hub answers both in the same way: small files itself, large ones by a redirect to its CDN. Both
-use the same huggingface_hub, and no chunk store.
+Each run gets an empty cache. Ours hashes every byte, syncs it to the disk and publishes the snapshot in one step; the
+peer does none of that. The fake Hub sends small files itself and redirects large ones to its CDN. Both programs use the
+same huggingface_hub, without Xet.
 
-The peer of a transfer is ``hf download``. That of a second pull, of what is there, is a process that does nothing but
-import huggingface_hub and ask it for the same metadata: of both, what the requests themselves take is taken off.
+The peer of a second pull, when all files exist, is a process that imports huggingface_hub and requests the same
+metadata. The time of the requests themselves is subtracted from both.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ _KIB, _MIB = 1024, 1024 * 1024
 _SIZES = (_KIB, 4 * _KIB, 64 * _KIB, _MIB, 16 * _MIB, 64 * _MIB, 128 * _MIB, 512 * _MIB)
 _RUNS = 7
 _SECOND_PULLS = 3
-"""In each run: they are short, and one tells little."""
+"""Second pulls in each run: they are short, and one value varies too much."""
 _RESULTS = Path(__file__).parent / "results"
 _PROGRAMS = Path(sys.executable).parent
 _MODEL = "bench/pull"
 _SMALL = "bench/small"
-_ALONE = {"bench/1-mib": _MIB, "bench/512-mib": 512 * _MIB}
-"""Models of one file, to see whether memory grows with it."""
+_SINGLE_FILES = {"bench/1-mib": _MIB, "bench/512-mib": 512 * _MIB}
+"""Models of one file, which show whether the memory grows with its size."""
 _METADATA = """
 import sys, time
 from huggingface_hub import HfApi
 api = HfApi(endpoint=sys.argv[1])
 api.model_info(sys.argv[2])
-began = time.perf_counter()
+started = time.perf_counter()
 list(api.list_repo_tree(sys.argv[2], revision=api.model_info(sys.argv[2]).sha, recursive=True))
-print(time.perf_counter() - began)
+print(time.perf_counter() - started)
 """
 
 
 def main() -> None:
-    """Make the files, time, print and save."""
+    """Create the files, time both programs, print and save the table."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         _write_model(work / "hub" / _MODEL, _SIZES)
         _write_model(work / "hub" / _SMALL, [_KIB] * len(_SIZES))
-        for name, size in _ALONE.items():
+        for name, size in _SINGLE_FILES.items():
             _write_model(work / "hub" / name, [size])
         with _hub(work / "hub") as endpoint:
             ours = [sys.executable, "-m", "mlxknife", "pull", _MODEL, "--json"]
@@ -71,13 +71,13 @@ def main() -> None:
                         for _ in range(_SECOND_PULLS):
                             seconds, peaks["second pull"] = _run(ours, home, endpoint)
                             samples["second pull"].append(seconds)
-                            only_asking = [sys.executable, "-c", _METADATA, endpoint, _MODEL]
-                            seconds, peaks["metadata"] = _run(only_asking, home, endpoint)
+                            request_metadata = [sys.executable, "-c", _METADATA, endpoint, _MODEL]
+                            seconds, peaks["metadata"] = _run(request_metadata, home, endpoint)
                             samples["metadata"].append(seconds)
-            for name in (_SMALL, *_ALONE):
+            for name in (_SMALL, *_SINGLE_FILES):
                 _, peaks[name] = _run([*ours[:-2], name, "--json"], work / "home", endpoint)
-            asking = [sys.executable, "-c", _METADATA, endpoint, _MODEL]
-            samples["requests"] = [float(_output(asking)) for _ in range(_RUNS)]
+            request_metadata = [sys.executable, "-c", _METADATA, endpoint, _MODEL]
+            samples["requests"] = [float(_output(request_metadata)) for _ in range(_RUNS)]
     _report(samples, peaks)
 
 
@@ -107,14 +107,14 @@ def _hub(folder: Path) -> Iterator[str]:
 
 
 def _run(command: list[str], home: Path, endpoint: str) -> tuple[float, float]:
-    """Return how many seconds a process took, and its largest resident memory in MiB."""
+    """Return the seconds of a process, and its peak resident memory in MiB."""
     script = (
         "import resource, subprocess, sys, time\n"
-        "began = time.perf_counter()\n"
+        "started = time.perf_counter()\n"
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
-        "print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+        "print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
     )
-    surroundings = {
+    environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "HF_HOME": str(home),
@@ -122,22 +122,22 @@ def _run(command: list[str], home: Path, endpoint: str) -> tuple[float, float]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_UPDATE_CHECK": "1",
     }
-    seconds, peak = _output([sys.executable, "-c", script, *command], surroundings).split()
+    seconds, peak = _output([sys.executable, "-c", script, *command], environment).split()
     return float(seconds), int(peak) / (_MIB if sys.platform == "darwin" else _KIB)
 
 
-def _output(command: list[str], surroundings: dict[str, str] | None = None) -> str:
-    return subprocess.run(command, env=surroundings, check=True, stdout=subprocess.PIPE, text=True).stdout
+def _output(command: list[str], environment: dict[str, str] | None = None) -> str:
+    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _report(samples: dict[str, list[float]], peaks: dict[str, float]) -> None:
     medians = {name: statistics.median(seconds) for name, seconds in samples.items()}
     total = sum(_SIZES) / _MIB
     ratio = medians["hf download"] / medians["pull"]
-    most, idle = max(peaks["pull"], *(peaks[name] for name in _ALONE)), peaks[_SMALL]
-    large, little = (peaks[name] for name in reversed(_ALONE))
+    highest, base = max(peaks["pull"], *(peaks[name] for name in _SINGLE_FILES)), peaks[_SMALL]
+    large, small = (peaks[name] for name in reversed(_SINGLE_FILES))
     beyond = medians["second pull"] - medians["requests"]
-    asking = medians["metadata"] - medians["requests"]
+    metadata = medians["metadata"] - medians["requests"]
     rows = (
         (
             f"rate over {len(_SIZES)} files, {total:.0f} MiB, in MiB/s",
@@ -148,26 +148,26 @@ def _report(samples: dict[str, list[float]], peaks: dict[str, float]) -> None:
             ratio >= 0.9,  # noqa: PLR2004
         ),
         (
-            "most memory beyond a pull of 8 KiB, MiB",
-            f"{most - idle:.1f}",
+            "peak memory minus that of a pull of 8 KiB, MiB",
+            f"{highest - base:.1f}",
             "",
             "",
             "<= 64",
-            most - idle <= 64,  # noqa: PLR2004
+            highest - base <= 64,  # noqa: PLR2004
         ),
         (
-            "memory for a file of 512 MiB beyond that for one of 1 MiB, MiB",
-            f"{large - little:.1f}",
+            "memory for a file of 512 MiB minus that for 1 MiB, MiB",
+            f"{large - small:.1f}",
             "",
             "",
             "<= 64",
-            large - little <= 64,  # noqa: PLR2004
+            large - small <= 64,  # noqa: PLR2004
         ),
         (
-            "second pull, from the start of its process, beyond the requests for its metadata, s",
+            "second pull, whole process minus the metadata requests, s",
             f"{beyond:.3f}",
-            f"{asking:.3f}",
-            f"{beyond / asking:.2f}",
+            f"{metadata:.3f}",
+            f"{beyond / metadata:.2f}",
             "< 0.3",
             beyond < 0.3,  # noqa: PLR2004
         ),

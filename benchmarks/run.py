@@ -1,14 +1,13 @@
-"""``run`` against mlx-lm: how fast tokens come, and what the start costs.
+"""``run`` against mlx-lm: decode and prefill speed, time to the first byte, reuse of the KV cache, and memory.
 
-Decoding: our engine against a bare ``mlx_lm.stream_generate`` with the same weights, in the same form, in one process,
-in turns, both timed from the first token to the last; and how fast our engine reads the prompt. The peer as people
-install it is ``mlx_lm.generate`` on the same four-bit folder, whose half-precision scales MLX's CPU backend emulates;
-so it gets few tokens, and one run.
+Decode: our engine against a bare ``mlx_lm.stream_generate`` with the same weights and dtype, in one process, in turns,
+both timed from the first token to the last. The second peer is ``mlx_lm.generate`` on the 4-bit folder as it is: MLX's
+CPU backend emulates its half-precision scales, so it gets few tokens and one run.
 
-Start: from the start of ``mlxk run`` to the first byte of its answer to one word, against a process that only loads the
-model, and against one that loads it and reads the same prompt; the ratios are medians of those of runs that followed
-one another. Then a chat of ten turns: how many tokens the last one computed, of those that are new in it; and the
-largest memory that MLX took from the start on, against the weights as they are used and the cache.
+Start: the time from the start of ``mlxk run`` to the first byte of its answer to a short prompt, against a process that
+only loads the model, and one that loads it and prefills the same prompt. Ratios are medians over consecutive runs.
+Then a chat of ten turns: the tokens that the last turn computed, against the new tokens in it; and the peak memory of
+MLX, against the weights and the KV cache.
 """
 
 from __future__ import annotations
@@ -129,47 +128,45 @@ with mlxknife.open_app().chat.open("starter") as session:
 
 
 def main() -> None:
-    """Bring the starter, time, print and save."""
+    """Pull the starter, time all programs, print and save the table."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        surroundings = {
+        environment = {
             **os.environ,
             "HOME": folder,
             "MLXK_WORKSPACE_HOME": str(home / "workspaces"),
             "MLXK_WHEELS": str(Path(__file__).parent.parent / ".cache" / "wheels"),
         }
-        _output([sys.executable, "-m", "mlxknife", "pull", "starter"], surroundings)
+        _output([sys.executable, "-m", "mlxknife", "pull", "starter"], environment)
         decode = json.loads(
-            _output(
-                [sys.executable, "-c", _DECODE, str(_ROUNDS), str(_TOKENS), _LONG_QUESTION, _QUESTION], surroundings
-            )
+            _output([sys.executable, "-c", _DECODE, str(_ROUNDS), str(_TOKENS), _LONG_QUESTION, _QUESTION], environment)
         )
         starts: dict[str, list[float]] = {"run": [], "load": [], "load and read": []}
         for _ in range(_ROUNDS):
-            starts["load"].append(_first_byte([sys.executable, "-c", _LOAD], surroundings))
+            starts["load"].append(_first_byte([sys.executable, "-c", _LOAD], environment))
             ask = [sys.executable, "-m", "mlxknife", "run", "starter", _GREETING, "--max-tokens", "1"]
-            starts["run"].append(_first_byte(ask, surroundings))
+            starts["run"].append(_first_byte(ask, environment))
             read = [sys.executable, "-c", _READ, _GREETING]
-            starts["load and read"].append(_first_byte(read, surroundings))
-        chat = json.loads(_output([sys.executable, "-c", _CHAT], surroundings))
+            starts["load and read"].append(_first_byte(read, environment))
+        chat = json.loads(_output([sys.executable, "-c", _CHAT], environment))
         began = time.perf_counter()
-        words = ["--model", str(home / "workspaces" / "starter"), "--prompt", _QUESTION]
-        said = _output(
-            [sys.executable, "-m", "mlx_lm", "generate", *words, "--max-tokens", str(_PEER_TOKENS)], surroundings
+        options = ["--model", str(home / "workspaces" / "starter"), "--prompt", _QUESTION]
+        output = _output(
+            [sys.executable, "-m", "mlx_lm", "generate", *options, "--max-tokens", str(_PEER_TOKENS)], environment
         )
         peer_seconds = time.perf_counter() - began
     peer = {
         what: float(found[1])
         for what in ("Prompt", "Generation")
-        if (found := re.search(rf"{what}: \d+ tokens, ([\d.]+) tokens-per-sec", said))
+        if (found := re.search(rf"{what}: \d+ tokens, ([\d.]+) tokens-per-sec", output))
     }
     _report(decode, peer, peer_seconds, starts, chat)
 
 
-def _first_byte(command: list[str], surroundings: dict[str, str]) -> float:
-    """Return how many seconds pass from the start of a process to the first byte that it writes."""
+def _first_byte(command: list[str], environment: dict[str, str]) -> float:
+    """Return the seconds from the start of a process to the first byte of its output."""
     began = time.perf_counter()
-    with subprocess.Popen(command, env=surroundings, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None  # noqa: S101 - for mypy
         process.stdout.read(1)
         seconds = time.perf_counter() - began
@@ -177,8 +174,8 @@ def _first_byte(command: list[str], surroundings: dict[str, str]) -> float:
     return seconds
 
 
-def _output(command: list[str], surroundings: dict[str, str]) -> str:
-    return subprocess.run(command, env=surroundings, check=True, stdout=subprocess.PIPE, text=True).stdout
+def _output(command: list[str], environment: dict[str, str]) -> str:
+    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def _report(
@@ -206,28 +203,28 @@ def _report(
     )
     costs = (
         (
-            "start to first byte, against only loading, s",
+            "time to first byte, against loading only, s",
             statistics.median(starts["run"]),
             statistics.median(starts["run"]) / _paired(starts["run"], starts["load"]),
             1.15,
         ),
         (
-            "start to first byte, against loading and reading the prompt, s",
+            "time to first byte, against loading and prefill, s",
             statistics.median(starts["run"]),
             statistics.median(starts["run"]) / _paired(starts["run"], starts["load and read"]),
             1.15,
         ),
-        ("turn 10 of a chat: tokens computed, of those new in it", chat["computed"], chat["new"], 1.0),
+        ("turn 10 of a chat: tokens computed, against new tokens", chat["computed"], chat["new"], 1.0),
         ("peak memory, against weights and cache, MiB", chat["peak"] / _MIB, chat["needed"] / _MIB, 1.1),
     )
     lines = ["| what | ours | peer | ratio | target | met |", "| --- | --- | --- | --- | --- | --- |"]
     lines += [
-        f"| {name} | {mine:.1f} | {theirs:.2f} | {mine / theirs:.2f} | >= {goal} | {_met(mine / theirs >= goal)} |"
-        for name, mine, theirs, goal in rows
+        f"| {name} | {mine:.1f} | {theirs:.2f} | {mine / theirs:.2f} | >= {target} | {_met(mine / theirs >= target)} |"
+        for name, mine, theirs, target in rows
     ]
     lines += [
-        f"| {name} | {mine:.1f} | {theirs:.2f} | {mine / theirs:.2f} | <= {goal} | {_met(mine / theirs <= goal)} |"
-        for name, mine, theirs, goal in costs
+        f"| {name} | {mine:.1f} | {theirs:.2f} | {mine / theirs:.2f} | <= {target} | {_met(mine / theirs <= target)} |"
+        for name, mine, theirs, target in costs
     ]
     table = "\n".join(lines)
     print(table)
@@ -250,8 +247,8 @@ def _paired(ours: list[float], theirs: list[float]) -> float:
     return statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))
 
 
-def _met(is_so: bool) -> str:  # noqa: FBT001 - it is the whole question
-    return "yes" if is_so else "no"
+def _met(is_met: bool) -> str:  # noqa: FBT001 - its only argument
+    return "yes" if is_met else "no"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Our server beside its peers, over HTTP: throughput, first tokens, gaps, second turns, and what the front end takes.
+"""Our server against its peers over HTTP: throughput, first tokens, gaps, second turns, and memory without a model.
 
-Run it with ``make bench-serve``; README.md beside this file says what is measured. ``--rounds 1`` is for trying it.
+Run it with ``make bench-serve``. README.md says what it measures. ``--rounds 1`` is for a quick try.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from processes import say
-from serving import front, model, servers, starter, table
+from processes import log
+from serving import idle_server, model, servers, starter, table
 from serving.rounds import Found, measure, measure_starter
 from serving.servers import Server
 
@@ -26,12 +26,12 @@ from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
 
 _RESULTS = Path(__file__).parent / "results"
 _ROUNDS = 5
-_SELDOM = 2
-"""The starter is measured in one of so many rounds: it takes longer, and the machine disturbs it less."""
+_STARTER_SHARE = 2
+"""The starter is measured in 1/2 of the rounds: its rounds are longer, and vary less."""
 
 
 def main() -> None:
-    """Make the model, start everything, measure, print and save."""
+    """Create the models, start the servers, measure, print and save."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
     rounds: int = parser.parse_args().rounds
@@ -46,24 +46,24 @@ def main() -> None:
         every = [
             servers.ours(home, model=model.NAME),
             *servers.peers(home, model.NAME, snapshot),
-            servers.ours_without_blas(home, model=model.NAME, only="turn"),
+            servers.ours_without_blas(home, model=model.NAME, only_measure="turn"),
         ]
         with _running(every):
             measure(every, snapshot, rounds, found)
         snapshot = starter.write_model(home / "hub")
-        again = [servers.ours(home, model=starter.NAME), *servers.peers(home, starter.NAME, snapshot)]
-        with _running(again):
-            measure_starter(again, snapshot, max(1, rounds // _SELDOM), found)
-        front.look(many, max(rounds, _ROUNDS), found)
+        with_starter = [servers.ours(home, model=starter.NAME), *servers.peers(home, starter.NAME, snapshot)]
+        with _running(with_starter):
+            measure_starter(with_starter, snapshot, max(1, rounds // _STARTER_SHARE), found)
+        idle_server.measure_idle(many, max(rounds, _ROUNDS), found)
     lines = list(table.rows(found))
-    text = table.written(lines)
+    text = table.markdown(lines)
     notes = _notes(every, found)
     print("\n".join([text, *notes]))
     _save(lines, found, every, ["\n".join(notes), text], blas)
 
 
 def _stop(number: int, _frame: object) -> None:
-    """End as after Ctrl-C: else the servers would outlive it. A second signal must not disturb that."""
+    """Exit as after Ctrl-C, so that the servers are stopped. A second signal must not interrupt that."""
     signal.signal(number, signal.SIG_IGN)
     sys.exit("benchmark stopped")
 
@@ -72,10 +72,10 @@ def _stop(number: int, _frame: object) -> None:
 def _running(every: Sequence[Server]) -> Iterator[None]:
     try:
         for server in every:
-            say(f"starting {server.name}")
+            log(f"starting {server.name}")
             server.start()
-        if not every[0].is_there:
-            sys.exit(f"benchmark stopped: our server {every[0].why_not}")
+        if not every[0].is_running:
+            sys.exit(f"benchmark stopped: our server {every[0].problem}")
         yield
     finally:
         for server in every:
@@ -83,9 +83,9 @@ def _running(every: Sequence[Server]) -> Iterator[None]:
 
 
 def _notes(every: Sequence[Server], found: Found) -> list[str]:
-    """Return a line for each peer that is not there, and for each answer that was wrong."""
-    missing = [f"- {server.name} {' '.join(server.why_not.split())}" for server in every if server.why_not]
-    return missing + [f"- {who}, {what}: {trouble}" for (what, who), trouble in found.troubles.items()]
+    """Return a line for each server that does not run, and for each wrong answer."""
+    missing = [f"- {server.name} {' '.join(server.problem.split())}" for server in every if server.problem]
+    return missing + [f"- {who}, {what}: {answer}" for (what, who), answer in found.wrong_answers.items()]
 
 
 def _save(
@@ -95,29 +95,29 @@ def _save(
     machine = (
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors, Python {platform.python_version()}"
     )
-    known = {server.name: server.versions for server in every}
+    versions = {server.name: server.versions for server in every}
     document = {
         "date": day,
         "machine": machine,
         "blas": blas,
-        "versions": known,
-        "not_there": {server.name: server.why_not for server in every if server.why_not},
-        "troubles": {f"{who}: {what}": trouble for (what, who), trouble in found.troubles.items()},
+        "versions": versions,
+        "not_running": {server.name: server.problem for server in every if server.problem},
+        "wrong_answers": {f"{who}: {what}": answer for (what, who), answer in found.wrong_answers.items()},
         "table": [line.record() for line in lines],
         "rounds": {f"{who}: {what}": values for (what, who), values in found.values.items()},
     }
-    words = [f"- {who}: {', '.join(f'{name} {number}' for name, number in has.items())}" for who, has in known.items()]
+    packages = [f"- {who}: {', '.join(f'{name} {has[name]}' for name in has)}" for who, has in versions.items()]
     parts = [
-        f"# The server beside its peers, {day}",
+        f"# The server against its peers, {day}",
         *texts,
         f"{machine}; our BLAS comes from {blas}.",
-        "\n".join(words),
+        "\n".join(packages),
     ]
     name = f"serve-{platform.system().lower()}-{platform.machine()}-{day}"
     _RESULTS.mkdir(exist_ok=True)
     (_RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (_RESULTS / f"{name}.md").write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
-    say(f"saved as benchmarks/results/{name}.json and .md")
+    log(f"saved as benchmarks/results/{name}.json and .md")
 
 
 if __name__ == "__main__":

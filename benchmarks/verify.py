@@ -1,8 +1,8 @@
-"""``health --verify`` against ``sha256sum``: the rate over eight equal warm files, and the memory beyond a start.
+"""``health --verify`` against ``sha256sum``: the hash rate of eight files in the page cache, and the memory.
 
-Both are whole processes that hash the same bytes in turn; ``sha256sum`` gets one process for every processor, with its
-share of the files, so its rate is already that of all processors. What ``mlxk`` takes for the same model without
-``--verify`` is subtracted from its time, because that is start-up and not hashing.
+Whole processes hash the same bytes in turns. ``sha256sum`` runs once per processor, each on its share of the files, so
+its rate is that of all processors. The time of ``mlxk health`` without ``--verify`` is subtracted from ours, because it
+is start-up and not hashing.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ _RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Make the files, time, print and save."""
+    """Create the files, time both programs, print and save the table."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         blobs = _make_model(home)
-        _hash(blobs)  # warms the files
+        _hash(blobs)  # loads them into the page cache
         ours = [sys.executable, "-m", "mlxknife", "health", "--json"]
         samples: dict[str, list[float]] = {"verify": [], "start": [], "sha256sum": []}
         for _ in range(_RUNS):
             samples["verify"].append(_timed([*ours, "--verify"], home))
             samples["start"].append(_timed(ours, home))
             samples["sha256sum"].append(_hash(blobs))
-        memory = {words: _memory([*ours, *words.split()], home) for words in ("", "--verify")}
+        memory = {option: _memory([*ours, *option.split()], home) for option in ("", "--verify")}
     _report(samples, memory)
 
 
 def _make_model(home: Path) -> list[Path]:
-    """Write a model of eight shards whose blobs carry the hash of their content."""
+    """Write a model of eight shards whose blobs are named by their SHA-256."""
     repo = home / "hub" / "models--bench--verify"
     snapshot = repo / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
@@ -64,17 +64,17 @@ def _make_model(home: Path) -> list[Path]:
 
 
 def _hash(blobs: list[Path]) -> float:
-    """Hash the files with ``sha256sum``, one process for every processor."""
+    """Return the seconds of ``sha256sum`` over the files, one process for every processor."""
     processors = os.cpu_count() or 1
     program = shutil.which("sha256sum") or "sha256sum"
-    began = time.perf_counter()
+    started = time.perf_counter()
     running = [
         subprocess.Popen([program, *map(str, blobs[share::processors])], stdout=subprocess.DEVNULL)
         for share in range(processors)
     ]
     for process in running:
         process.wait()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -82,13 +82,13 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def _timed(command: list[str], home: Path) -> float:
-    began = time.perf_counter()
+    started = time.perf_counter()
     subprocess.run(command, env=_environment(home), check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def _memory(command: list[str], home: Path) -> float:
-    """Return the largest resident memory of a process in MiB."""
+    """Return the peak resident memory of a process in MiB."""
     script = (
         "import resource, subprocess, sys\n"
         "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"

@@ -1,4 +1,4 @@
-"""Tiny models with random weights: as a GGUF file, and as mlx-lm has them."""
+"""Tiny models with random weights, as a GGUF file and as mlx-lm stores them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.gguf_writer import Floats, Stored, Value, gguf, stored
 
 SPECIAL = ("<|end|>", "<|im_start|>", "<|im_end|>")
 _MERGES = (("t", "h"), ("th", "e"), ("Ġ", "the"), ("i", "n"))
-_OWN_NAMES = {
+_MLX_NAMES = {
     "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -29,14 +29,14 @@ TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['content'] }}<|im_end|>{% en
 
 
 def letters() -> list[str]:
-    """Return the 256 letters that GPT-2 writes bytes with."""
+    """Return the 256 characters of GPT-2's alphabet for bytes."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = iter(range(256, 512))
     return [chr(byte if byte in plain else next(others)) for byte in range(256)]
 
 
 def byte_level() -> dict[str, Value]:
-    """Return a tokenizer with a letter for every byte and a few merges."""
+    """Return the metadata of a tokenizer with a token for every byte and a few merges."""
     tokens = [*SPECIAL, *letters(), *(left + right for left, right in _MERGES)]
     return {
         "tokenizer.ggml.model": "gpt2",
@@ -52,7 +52,7 @@ def byte_level() -> dict[str, Value]:
 
 
 def sentencepiece(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - values are of any type
-    """Return a tokenizer with SentencePiece's rules, its best pieces first."""
+    """Return the metadata of a SentencePiece tokenizer, best pieces first."""
     bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
     pieces = ["▁t", "he", "▁the", "in", "▁", "t", "h", "e", "i", "n"]
     scores = [0.0] * 259 + [-float(number) for number in range(len(pieces))]
@@ -68,43 +68,49 @@ def sentencepiece(**values: Any) -> dict[str, Any]:  # noqa: ANN401 - values are
 
 @attrs.frozen
 class Tiny:
-    """A model to make: its family, and what is special about it."""
+    """A model to generate: its architecture and its sizes."""
 
-    family: str = "llama"
-    form: str = "Q4_1"
-    embedding_form: str = "Q8_0"
+    architecture: str = "llama"
+    ggml_type: str = "Q4_1"
+    embedding_type: str = "Q8_0"
     is_tied: bool = True
     has_biases: bool = False
     heads: int = 4
     kv_heads: int = 2
-    head: int = 16
+    head_dim: int = 16
     hidden: int = 64
-    inner: int = 96
+    intermediate: int = 96
     layers: int = 2
     vocabulary: int = 288
     values: Mapping[str, Value] = attrs.field(factory=dict)
 
     def metadata(self) -> dict[str, Value]:
-        """Return the named values."""
+        """Return the metadata values."""
         model = {
             "block_count": self.layers,
             "context_length": 128,
             "embedding_length": self.hidden,
-            "feed_forward_length": self.inner,
+            "feed_forward_length": self.intermediate,
             "attention.head_count": self.heads,
             "attention.head_count_kv": self.kv_heads,
-            "attention.key_length": self.head,
+            "attention.key_length": self.head_dim,
             "attention.layer_norm_rms_epsilon": 1e-5,
             "rope.freq_base": 5000.0,
-            "rope.dimension_count": self.head,
+            "rope.dimension_count": self.head_dim,
         }
-        named: dict[str, Value] = {f"{self.family}.{key}": value for key, value in model.items()}
-        return {"general.architecture": self.family, "general.license": "mit", **named, **byte_level(), **self.values}
+        named: dict[str, Value] = {f"{self.architecture}.{key}": value for key, value in model.items()}
+        return {
+            "general.architecture": self.architecture,
+            "general.license": "mit",
+            **named,
+            **byte_level(),
+            **self.values,
+        }
 
     def weights(self) -> dict[str, Floats]:
-        """Return the weights by their names in GGUF, rows in the order of mlx-lm."""
+        """Return the weights by their GGUF names, with rows in the order of mlx-lm."""
         noise = np.random.default_rng(7)
-        queries, keys = self.heads * self.head, self.kv_heads * self.head
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
         shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (self.vocabulary, self.hidden)}
         if not self.is_tied:
             shapes["output.weight"] = (self.vocabulary, self.hidden)
@@ -113,24 +119,24 @@ class Tiny:
             "attn_k": (keys, self.hidden),
             "attn_v": (keys, self.hidden),
             "attn_output": (self.hidden, queries),
-            "ffn_gate": (self.inner, self.hidden),
-            "ffn_up": (self.inner, self.hidden),
-            "ffn_down": (self.hidden, self.inner),
+            "ffn_gate": (self.intermediate, self.hidden),
+            "ffn_up": (self.intermediate, self.hidden),
+            "ffn_down": (self.hidden, self.intermediate),
         }
         biased = {"llama": set(matrices) if self.has_biases else set(), "qwen2": {"attn_q", "attn_k", "attn_v"}}
         for layer in (f"blk.{number}" for number in range(self.layers)):
             shapes |= {f"{layer}.{name}.weight": shape for name, shape in matrices.items()}
-            shapes |= {f"{layer}.{name}.bias": matrices[name][:1] for name in sorted(biased.get(self.family, ()))}
+            shapes |= {f"{layer}.{name}.bias": matrices[name][:1] for name in sorted(biased.get(self.architecture, ()))}
             shapes |= {f"{layer}.{name}.weight": (self.hidden,) for name in ("attn_norm", "ffn_norm")}
-            if self.family == "qwen3":
-                shapes |= {f"{layer}.{name}.weight": (self.head,) for name in ("attn_q_norm", "attn_k_norm")}
+            if self.architecture == "qwen3":
+                shapes |= {f"{layer}.{name}.weight": (self.head_dim,) for name in ("attn_q_norm", "attn_k_norm")}
         shapes["output_norm.weight"] = (self.hidden,)
         return {name: noise.normal(0.2, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
 
     def tensors(self) -> dict[str, Stored]:
         """Return the tensors as the file stores them."""
         return {
-            name: stored(self._ordered(name, values), self._form(name, values))
+            name: stored(self._ordered(name, values), self._type(name, values))
             for name, values in self.weights().items()
         }
 
@@ -138,46 +144,48 @@ class Tiny:
         """Return the GGUF file."""
         return gguf(self.metadata(), self.tensors())
 
-    def meant(self) -> dict[str, Floats]:
-        """Return what the stored numbers mean, under the names and in the order of mlx-lm."""
+    def expected(self) -> dict[str, Floats]:
+        """Return the numbers that the file stands for, under the names and in the order of mlx-lm."""
         return {
-            own_name(name): self._ordered(name, tensor.values, back=True) for name, tensor in self.tensors().items()
+            mlx_name(name): self._ordered(name, tensor.values, back=True) for name, tensor in self.tensors().items()
         }
 
-    def _form(self, name: str, values: Floats) -> str:
+    def _type(self, name: str, values: Floats) -> str:
         if values.ndim == 1:
             return "F32"
-        return self.embedding_form if name in ("token_embd.weight", "output.weight") else self.form
+        return self.embedding_type if name in ("token_embd.weight", "output.weight") else self.ggml_type
 
     def _ordered(self, name: str, values: Floats, *, back: bool = False) -> Floats:
-        """Put the two rows of every rotary pair beside one another, as llama.cpp's converter does it, or apart."""
-        if self.family != "llama" or (".attn_q." not in name and ".attn_k." not in name):
+        """Interleave the rows of every rotary pair, as the converter of llama.cpp does it; ``back`` undoes that."""
+        if self.architecture != "llama" or (".attn_q." not in name and ".attn_k." not in name):
             return values
-        halves = (-1, self.head // 2, 2, *values.shape[1:]) if back else (-1, 2, self.head // 2, *values.shape[1:])
+        halves = (
+            (-1, self.head_dim // 2, 2, *values.shape[1:]) if back else (-1, 2, self.head_dim // 2, *values.shape[1:])
+        )
         return values.reshape(halves).swapaxes(1, 2).reshape(values.shape)
 
 
-def own_name(name: str) -> str:
-    """Return how mlx-lm calls a tensor."""
+def mlx_name(name: str) -> str:
+    """Return the name of a tensor in mlx-lm."""
     place, _, kind = name.rpartition(".")
     if not place.startswith("blk."):
         return {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}[
             place
         ] + f".{kind}"
     _, number, part = place.split(".")
-    return f"model.layers.{number}.{_OWN_NAMES[part]}.{kind}"
+    return f"model.layers.{number}.{_MLX_NAMES[part]}.{kind}"
 
 
 def config(tiny: Tiny, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - a config holds anything
     """Return a config of mlx-lm for the model, without quantisation, written by hand."""
     return {
-        "model_type": tiny.family,
+        "model_type": tiny.architecture,
         "hidden_size": tiny.hidden,
-        "intermediate_size": tiny.inner,
+        "intermediate_size": tiny.intermediate,
         "num_hidden_layers": tiny.layers,
         "num_attention_heads": tiny.heads,
         "num_key_value_heads": tiny.kv_heads,
-        "head_dim": tiny.head,
+        "head_dim": tiny.head_dim,
         "rms_norm_eps": 1e-5,
         "rope_theta": 5000.0,
         "max_position_embeddings": 128,

@@ -1,4 +1,4 @@
-"""Writes GGUF files, and the three quantised forms in them, with nothing but numpy."""
+"""Writes GGUF files with tensors of the float types and of Q4_0, Q4_1 and Q8_0. It needs only numpy."""
 
 from __future__ import annotations
 
@@ -13,65 +13,65 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Value = bool | int | float | str | Sequence[str] | Sequence[int] | Sequence[float]
 
-NUMBERS = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 8, "BF16": 30}
+TYPE_IDS = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 8, "BF16": 30}
 _ALIGNMENT = 32
 
 
 @attrs.frozen
 class Stored:
-    """A tensor as a file stores it; ``values`` are what its numbers mean."""
+    """A tensor as a file stores it; ``values`` are the numbers that its bytes stand for."""
 
-    number: int
+    type_id: int
     shape: tuple[int, ...]
     data: bytes
     values: Floats
 
 
-def stored(values: Floats, form: str) -> Stored:
-    """Bring a tensor into a form."""
-    if form == "F32":
-        return Stored(NUMBERS[form], values.shape, values.astype("<f4").tobytes(), values)
-    if form == "F16":
+def stored(values: Floats, ggml_type: str) -> Stored:
+    """Return a tensor in a ggml type."""
+    if ggml_type == "F32":
+        return Stored(TYPE_IDS[ggml_type], values.shape, values.astype("<f4").tobytes(), values)
+    if ggml_type == "F16":
         halves = values.astype("<f2")
-        return Stored(NUMBERS[form], values.shape, halves.tobytes(), halves.astype(np.float32))
-    if form == "BF16":
+        return Stored(TYPE_IDS[ggml_type], values.shape, halves.tobytes(), halves.astype(np.float32))
+    if ggml_type == "BF16":
         upper = (np.ascontiguousarray(values).view("<u4") >> 16).astype("<u2")
-        meant = (upper.astype("<u4") << 16).view("<f4").reshape(values.shape)
-        return Stored(NUMBERS[form], values.shape, upper.tobytes(), meant)
+        rounded = (upper.astype("<u4") << 16).view("<f4").reshape(values.shape)
+        return Stored(TYPE_IDS[ggml_type], values.shape, upper.tobytes(), rounded)
     groups = values.reshape(-1, 32)
-    data, meant = _quantised(groups, form)
-    return Stored(NUMBERS[form], values.shape, data, meant.reshape(values.shape))
+    data, rounded = _quantized(groups, ggml_type)
+    return Stored(TYPE_IDS[ggml_type], values.shape, data, rounded.reshape(values.shape))
 
 
-def _quantised(groups: Floats, form: str) -> tuple[bytes, Floats]:
+def _quantized(groups: Floats, ggml_type: str) -> tuple[bytes, Floats]:
     low, high = groups.min(axis=1), groups.max(axis=1)
     largest = np.abs(groups).max(axis=1)
-    scale = {"Q4_0": largest / 7, "Q4_1": (high - low) / 15, "Q8_0": largest / 127}[form].astype("<f2")
+    scale = {"Q4_0": largest / 7, "Q4_1": (high - low) / 15, "Q8_0": largest / 127}[ggml_type].astype("<f2")
     wide = np.maximum(scale.astype(np.float32), 1e-8)[:, None]
-    zero = low.astype("<f2").astype(np.float32)[:, None] if form == "Q4_1" else np.float32(0)
+    zero = low.astype("<f2").astype(np.float32)[:, None] if ggml_type == "Q4_1" else np.float32(0)
     numbers = np.rint((groups - zero) / wide).astype(np.int32)
-    if form == "Q8_0":
+    if ggml_type == "Q8_0":
         numbers = np.clip(numbers, -128, 127)
         blocks = numbers.astype(np.int8).view(np.uint8)
     else:
-        numbers = np.clip(numbers, 0, 15) if form == "Q4_1" else np.clip(numbers, -8, 7)
-        nibbles = (numbers if form == "Q4_1" else numbers + 8).astype(np.uint8)
+        numbers = np.clip(numbers, 0, 15) if ggml_type == "Q4_1" else np.clip(numbers, -8, 7)
+        nibbles = (numbers if ggml_type == "Q4_1" else numbers + 8).astype(np.uint8)
         blocks = nibbles[:, :16] | (nibbles[:, 16:] << np.uint8(4))
     heads = [scale.view(np.uint8).reshape(-1, 2)]
-    if form == "Q4_1":
+    if ggml_type == "Q4_1":
         heads.append(low.astype("<f2").view(np.uint8).reshape(-1, 2))
     data = np.concatenate([*heads, blocks], axis=1).tobytes()
     return data, (numbers * scale.astype(np.float32)[:, None] + zero).astype(np.float32)
 
 
 def gguf(values: Mapping[str, Value], tensors: Mapping[str, Stored], *, version: int = 3) -> bytes:
-    """Return a whole file."""
+    """Return the bytes of a file."""
     head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(values))
     head += b"".join(_text(key) + _value(value) for key, value in values.items())
     data = b""
     for name, tensor in tensors.items():
         head += _text(name) + struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *reversed(tensor.shape))
-        head += struct.pack("<IQ", tensor.number, len(data))
+        head += struct.pack("<IQ", tensor.type_id, len(data))
         data += tensor.data + bytes(-len(tensor.data) % _ALIGNMENT)
     return head + bytes(-len(head) % _ALIGNMENT) + data
 

@@ -1,1 +1,1 @@
-"""What ``serve.py`` times servers with: a model, clients, the servers, and the table."""
+"""The parts of ``serve.py``: models, clients, servers, measurements and the table."""

@@ -1,4 +1,4 @@
-"""What is measured of a server in one round: throughput, first tokens, gaps, a second turn."""
+"""The measurements of one server in one round: throughput, first tokens, gaps, second turns."""
 
 from __future__ import annotations
 
@@ -27,80 +27,84 @@ _ENDLESS = 4000
 _CLIENT = Path(__file__).parent / "client.py"
 
 
-class Unanswered(Exception):
+class WrongAnswer(Exception):
     """A server did not answer as it should."""
 
 
 def throughput(server: Server, clients: int, random: Random) -> dict[str, float]:
-    """Return tokens per second over streams that begin together, and how many of them were not whole."""
-    said = _asked(server, [_order(server, tiny.text_of(random, PROMPT), TOKENS) for _ in range(clients)])
-    seconds = max(one["ended"] for one in said) - min(one["began"] for one in said)
-    resets = sum(1 for one in said if one["fault"] or not one["status"])
-    wrong = [one for one in said if not _is_right(one) and not one["fault"] and one["status"]]
+    """Return the tokens per second of streams that start together, and the number of broken connections."""
+    results = _sent(server, [_request(server, tiny.text_of(random, PROMPT), TOKENS) for _ in range(clients)])
+    seconds = max(one["ended"] for one in results) - min(one["started"] for one in results)
+    resets = sum(1 for one in results if one["fault"] or not one["status"])
+    wrong = [one for one in results if not _is_correct(one) and not one["fault"] and one["status"]]
     if wrong:
-        raise Unanswered(_in_short(wrong[0]))
-    return {"speed": sum(one["words"] for one in said) / seconds, "resets": resets}
+        raise WrongAnswer(_summary(wrong[0]))
+    return {"speed": sum(one["words"] for one in results) / seconds, "resets": resets}
 
 
 def starter_throughput(server: Server, clients: int, random: Random, count: Callable[[str], int]) -> dict[str, float]:
-    """Return tokens per second over streams of the starter; what came is cut into tokens again, for all alike."""
-    orders = [_chat_order(server, _turns(starter.question(random)), starter.TOKENS) for _ in range(clients)]
-    said = _asked(server, orders)
-    wrong = [one for one in said if one["fault"] or not one["is_whole"] or not one["words"]]
+    """Return the tokens per second of streams of the starter; ``count`` counts the tokens of every answer."""
+    requests = [_chat_request(server, _turns(starter.question(random)), starter.TOKENS) for _ in range(clients)]
+    results = _sent(server, requests)
+    wrong = [one for one in results if one["fault"] or not one["is_complete"] or not one["words"]]
     if wrong:
-        raise Unanswered(_in_short(wrong[0]))
-    seconds = max(one["ended"] for one in said) - min(one["began"] for one in said)
-    return {"speed": sum(count(one["text"]) for one in said) / seconds}
+        raise WrongAnswer(_summary(wrong[0]))
+    seconds = max(one["ended"] for one in results) - min(one["started"] for one in results)
+    return {"speed": sum(count(one["text"]) for one in results) / seconds}
 
 
 def first_tokens(server: Server, random: Random) -> dict[str, float]:
-    """Return the seconds until the first token of short requests: of an idle server, and beside a stream."""
-    shorts = [_order(server, tiny.text_of(random, PROMPT), FEW) for _ in range(_SHORTS)]
+    """Return the seconds to the first token of short requests: on an idle server, and beside a stream."""
+    shorts = [_request(server, tiny.text_of(random, PROMPT), FEW) for _ in range(_SHORTS)]
     alone = [one | {"behind": [number - 1] if number else []} for number, one in enumerate(shorts)]
-    idle = [_first(one) for one in _asked(server, alone)]
-    stream = _order(server, tiny.text_of(random, PROMPT), _ENDLESS)
+    idle = [_first_token(one) for one in _sent(server, alone)]
+    stream = _request(server, tiny.text_of(random, PROMPT), _ENDLESS)
     beside = [
         one | {"after": [0, 20], "behind": [number] if number else [], "pause": random.random() / 10}
         for number, one in enumerate(shorts)
     ]
     numbers = list(range(1, len(shorts) + 1))
-    busy = [_first(one) for one in _asked(server, [stream | {"close_with": numbers}, *beside])[1:]]
+    busy = [_first_token(one) for one in _sent(server, [stream | {"close_with": numbers}, *beside])[1:]]
     return {"idle": statistics.median(idle), "busy": statistics.median(busy)}
 
 
 def beside_a_long_prompt(server: Server, random: Random) -> dict[str, float]:
-    """Return the longest gap in a stream while a long prompt is read beside it, and how long that took."""
-    stream = _order(server, tiny.text_of(random, PROMPT), _ENDLESS) | {"close_with": [1]}
-    long = _order(server, tiny.text_of(random, LONG), 2) | {"after": [0, 50]}
-    running, read = _asked(server, [stream, long])
-    first = read["began"] + _first(read)
-    before = max((when for when in running["moments"] if when < read["began"]), default=read["began"])
-    after = min((when for when in running["moments"] if when > first), default=first)
-    moments = [when for when in running["moments"] if before <= when <= after]
-    return {"gap": max((later - sooner for sooner, later in pairwise(moments)), default=0.0), "read": _first(read)}
+    """Return the longest gap in a stream during the prefill of a long prompt, and the seconds of that prefill."""
+    stream = _request(server, tiny.text_of(random, PROMPT), _ENDLESS) | {"close_with": [1]}
+    long = _request(server, tiny.text_of(random, LONG), 2) | {"after": [0, 50]}
+    stream_result, long_result = _sent(server, [stream, long])
+    first = long_result["started"] + _first_token(long_result)
+    started, times = long_result["started"], stream_result["token_times"]
+    before = max((when for when in times if when < started), default=started)
+    after = min((when for when in times if when > first), default=first)
+    during = [when for when in times if before <= when <= after]
+    return {
+        "gap": max((later - sooner for sooner, later in pairwise(during)), default=0.0),
+        "read": _first_token(long_result),
+    }
 
 
 def second_turn(server: Server, random: Random) -> dict[str, float]:
-    """Return the seconds until the first token of a long chat's first and second turn."""
+    """Return the seconds to the first token of the first and the second turn of a long chat."""
     turns = _turns(tiny.text_of(random, CHAT_PROMPT))
-    (first,) = _asked(server, [_chat_order(server, turns, 2 * FEW)])
+    (first,) = _sent(server, [_chat_request(server, turns, 2 * FEW)])
     turns += [
         {"role": "assistant", "content": first["text"]},
         {"role": "user", "content": tiny.text_of(random, FEW)},
     ]
-    (second,) = _asked(server, [_chat_order(server, turns, FEW)])
-    return {"cold": _first(first), "second": _first(second)}
+    (second,) = _sent(server, [_chat_request(server, turns, FEW)])
+    return {"cold": _first_token(first), "second": _first_token(second)}
 
 
-def _order(server: Server, text: str, tokens: int) -> dict[str, Any]:
-    return _chat_order(server, _turns(text), tokens)
+def _request(server: Server, text: str, tokens: int) -> dict[str, Any]:
+    return _chat_request(server, _turns(text), tokens)
 
 
 def _turns(text: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": text}]
 
 
-def _chat_order(server: Server, turns: Sequence[dict[str, str]], tokens: int) -> dict[str, Any]:
+def _chat_request(server: Server, turns: Sequence[dict[str, str]], tokens: int) -> dict[str, Any]:
     body = {
         "model": server.model,
         "messages": list(turns),
@@ -112,30 +116,29 @@ def _chat_order(server: Server, turns: Sequence[dict[str, str]], tokens: int) ->
     return {"body": body, "tokens": tokens}
 
 
-def _asked(server: Server, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    order = {"port": server.port, "path": CHAT, "requests": requests}
+def _sent(server: Server, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    job = {"port": server.port, "path": CHAT, "requests": requests}
     done = subprocess.run(
-        [sys.executable, str(_CLIENT)], input=json.dumps(order).encode(), stdout=subprocess.PIPE, check=True
+        [sys.executable, str(_CLIENT)], input=json.dumps(job).encode(), stdout=subprocess.PIPE, check=True
     )
-    said: list[dict[str, Any]] = json.loads(done.stdout)
-    return [one | {"tokens": asked["tokens"]} for one, asked in zip(said, requests, strict=True)]
+    results: list[dict[str, Any]] = json.loads(done.stdout)
+    return [one | {"tokens": request["tokens"]} for one, request in zip(results, requests, strict=True)]
 
 
-def _is_right(one: dict[str, Any]) -> bool:
-    """Whether an answer is whole: each token is a word, and where the server counts, it counts the same."""
+def _is_correct(one: dict[str, Any]) -> bool:
+    """Return whether an answer is complete: each token is a word, and a reported usage has the same number."""
     counted = one["usage"].get("completion_tokens", one["tokens"])
-    return bool(one["is_whole"] and one["words"] == one["tokens"] == counted)
+    return bool(one["is_complete"] and one["words"] == one["tokens"] == counted)
 
 
-def _first(one: dict[str, Any]) -> float:
-    if not one["moments"]:
-        raise Unanswered(_in_short(one))
-    return float(one["moments"][0] - one["began"])
+def _first_token(one: dict[str, Any]) -> float:
+    if not one["token_times"]:
+        raise WrongAnswer(_summary(one))
+    return float(one["token_times"][0] - one["started"])
 
 
-def _in_short(one: dict[str, Any]) -> str:
+def _summary(one: dict[str, Any]) -> str:
     counted = one["usage"].get("completion_tokens")
-    what = (
-        f"status {one['status']}, {one['words']} of {one['tokens']} words, {counted} counted, whole: {one['is_whole']}"
-    )
-    return f"{what} {one['fault']} {one['refusal']}".strip()
+    what = f"status {one['status']}, {one['words']} of {one['tokens']} words, {counted} counted"
+    what += "" if one["is_complete"] else ", incomplete"
+    return f"{what} {one['fault']} {one['error']}".strip()

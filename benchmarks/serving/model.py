@@ -1,8 +1,8 @@
-"""The model that all servers serve: a small Llama of random weights whose every token is a word, and none is an end.
+"""The toy model of all servers: a small Llama with random weights that generates only words and never ends.
 
-What is measured with it is all that stands around a model. The weights are float32, which a processor computes without
-emulation. Words are the only tokens that can be said: the others, the ends of turns among them, have rows of zeros in
-the embedding, which is also the head, so that each of them is worth nothing while some word is always worth something.
+It measures the cost of everything around a model. The weights are float32, which a CPU computes without emulation. All
+tokens but the words, also the end-of-turn tokens, have rows of zeros in the embedding, which is also the output head:
+their logits are 0, and some word always has a positive logit.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ NAME = "mlx-community/Tiny-Random-Llama-float32"
 CONTEXT = 16_384
 _COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_MARKS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+_SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _BYTES = 256
 _VOCABULARY = 4096
-_BLANK = "\u0120"
-"""What stands for a space in the names of tokens."""
+_SPACE = "\u0120"
+"""The byte-level BPE character for a space."""
 _TEMPLATE = (
     "{%- for message in messages -%}"
     "{{- '<|im_start|>' ~ message.role ~ '\\n' ~ message.content ~ '<|im_end|>\\n' -}}"
@@ -31,7 +31,7 @@ _TEMPLATE = (
 
 
 def config() -> dict[str, Any]:
-    """Return the shape of the model: the one that batching.py measures."""
+    """Return the config of the model, with the sizes of the model in batching.py."""
     end = _VOCABULARY - 1
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -53,20 +53,20 @@ def config() -> dict[str, Any]:
 
 
 def words() -> list[str]:
-    """Return the words that are one token each, behind a space."""
+    """Return the words that are one token with the space before them."""
     pairs = [first + second for first in _LETTERS for second in _LETTERS]
     triples = [pair + third for pair in pairs for third in _LETTERS]
-    room = _VOCABULARY - _BYTES - len(_MARKS)
-    return [*_LETTERS, *pairs, *triples][:room]
+    count = _VOCABULARY - _BYTES - len(_SPECIAL_TOKENS)
+    return [*_LETTERS, *pairs, *triples][:count]
 
 
 def text_of(random: Random, count: int) -> str:
-    """Return a text of so many tokens."""
+    """Return a text of ``count`` tokens."""
     return "".join(f" {word}" for word in random.choices(words(), k=count))
 
 
 def write_model(hub: Path) -> Path:
-    """Put the model into a cache as huggingface_hub lays it out; return its folder."""
+    """Write the model into a cache in the layout of huggingface_hub and return its folder."""
     folder = make_snapshot(hub, NAME, _COMMIT)
     (folder / "config.json").write_text(json.dumps(config(), indent=2))
     (folder / "README.md").write_text("---\nlibrary_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n---\n")
@@ -76,7 +76,7 @@ def write_model(hub: Path) -> Path:
 
 
 def make_snapshot(hub: Path, name: str, commit: str) -> Path:
-    """Make the folder of a model's only commit, which is its main branch."""
+    """Create and return the folder of a model's only commit, which is its main branch."""
     repo = hub / f"models--{name.replace('/', '--')}"
     folder = repo / "snapshots" / commit
     folder.mkdir(parents=True)
@@ -89,23 +89,23 @@ def _write_tokenizer(folder: Path) -> None:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers  # noqa: PLC0415 - after the BLAS
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    spelt = [f"{_BLANK}{word}" for word in words()]
+    tokens = [f"{_SPACE}{word}" for word in words()]
     tokenizer = Tokenizer(
         models.BPE(
-            vocab={token: number for number, token in enumerate([*letters, *spelt])},
-            merges=[(token[:-1], token[-1]) for token in spelt],
+            vocab={token: number for number, token in enumerate([*letters, *tokens])},
+            merges=[(token[:-1], token[-1]) for token in tokens],
         )
     )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_tokens([AddedToken(mark, special=True, normalized=False) for mark in _MARKS])
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in _SPECIAL_TOKENS])
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": None,
-        "eos_token": _MARKS[2],
-        "pad_token": _MARKS[0],
-        "additional_special_tokens": list(_MARKS[1:]),
+        "eos_token": _SPECIAL_TOKENS[2],
+        "pad_token": _SPECIAL_TOKENS[0],
+        "additional_special_tokens": list(_SPECIAL_TOKENS[1:]),
         "model_max_length": CONTEXT,
         "clean_up_tokenization_spaces": False,
         "chat_template": _TEMPLATE,
@@ -125,7 +125,7 @@ def _write_weights(folder: Path) -> None:
     model: Any = Model(ModelArgs.from_dict(config()))  # type: ignore[no-untyped-call] # mlx-lm's own
     table = model.model.embed_tokens
     number = mx.arange(_VOCABULARY)
-    is_word = (number >= _BYTES) & (number < _VOCABULARY - len(_MARKS))
+    is_word = (number >= _BYTES) & (number < _VOCABULARY - len(_SPECIAL_TOKENS))
     table.weight = mx.where(is_word[:, None], table.weight, mx.zeros_like(table.weight))
     weights = dict(tree_flatten(model.parameters()))
     mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})

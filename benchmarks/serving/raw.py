@@ -1,9 +1,8 @@
-"""mlx-lm's bare ``BatchGenerator`` in a process of its own: ``raw.py FOLDER``, an order on each line of stdin.
+"""mlx-lm's bare ``BatchGenerator`` in a process of its own: ``raw.py FOLDER``, with a JSON job on each line of stdin.
 
-An order is a JSON document. With ``questions``, and ``tokens`` for each answer, the line that comes back is tokens per
-second, from the first prompt to the last token. With ``turns``, two questions of one chat, it is the seconds until the
-first token of each; the second goes on from the keys and values of the first. The BLAS is the one that the server's
-worker loads, with as many threads.
+A job with ``questions``, and ``tokens`` for each answer, prints the tokens per second from the first prompt to the last
+token. A job with ``turns``, two questions of one chat, prints the seconds to the first token of each; the second turn
+reuses the KV cache of the first. The BLAS and its threads are those of our model process.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas, spare_processors
 
 
 def main() -> None:
-    """Load, then measure as often as one is asked to."""
+    """Load the model, then measure every job."""
     spare_processors(sys.argv[1])
     load_fast_blas()
     import mlx.core as mx  # noqa: PLC0415 - MLX comes after the BLAS
@@ -31,70 +30,72 @@ def main() -> None:
     tokenizer: Any = load_tokenizer(folder)  # type: ignore[no-untyped-call] # mlx-lm's own
     print("ready", flush=True)
     for line in sys.stdin:
-        order = json.loads(line)
-        if "turns" in order:
-            first, second = order["turns"]
-            print(json.dumps(_turns(model, tokenizer, first, second, order["tokens"])), flush=True)
+        job = json.loads(line)
+        if "turns" in job:
+            first, second = job["turns"]
+            print(json.dumps(_turns(model, tokenizer, first, second, job["tokens"])), flush=True)
             continue
-        prompts = [_cut(tokenizer, [question]) for question in order["questions"]]
-        print(_speed(model, prompts, order["tokens"]), flush=True)
+        prompts = [_tokens(tokenizer, [question]) for question in job["questions"]]
+        print(_speed(model, prompts, job["tokens"]), flush=True)
 
 
-def _cut(tokenizer: Any, said: list[str]) -> list[int]:  # noqa: ANN401
-    """Return the tokens of a chat in which a user and the model take turns."""
-    turns = [{"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(said)]
+def _tokens(tokenizer: Any, texts: list[str]) -> list[int]:  # noqa: ANN401
+    """Return the prompt tokens of a chat with alternating user and assistant texts."""
+    turns = [{"role": ("user", "assistant")[number % 2], "content": text} for number, text in enumerate(texts)]
     return list(tokenizer.apply_chat_template(turns, add_generation_prompt=True))
 
 
 def _speed(model: Any, prompts: list[list[int]], tokens: int) -> float:  # noqa: ANN401 - a module of mlx-lm
-    from mlx_lm.generate import BatchGenerator  # noqa: PLC0415 - it is loaded by now
+    from mlx_lm.generate import BatchGenerator  # noqa: PLC0415 - already loaded
 
     generator: Any = BatchGenerator(model, completion_batch_size=32)
-    began = time.perf_counter()
+    started = time.perf_counter()
     generator.insert(prompts, [tokens] * len(prompts))
     count = 0
-    while said := generator.next_generated():
-        count += len(said)
-    spent = time.perf_counter() - began
+    while responses := generator.next_generated():
+        count += len(responses)
+    seconds = time.perf_counter() - started
     generator.close()
     if count != tokens * len(prompts):
-        sys.exit(f"the bare generator said {count} tokens instead of {tokens * len(prompts)}")
-    return count / spent
+        sys.exit(f"the bare generator gave {count} tokens instead of {tokens * len(prompts)}")
+    return count / seconds
 
 
 def _turns(model: Any, tokenizer: Any, first: str, second: str, tokens: int) -> list[float]:  # noqa: ANN401
-    """Return the seconds until the first token of both turns."""
-    from mlx_lm.generate import BatchGenerator  # noqa: PLC0415 - it is loaded by now
+    """Return the seconds to the first token of both turns."""
+    from mlx_lm.generate import BatchGenerator  # noqa: PLC0415 - already loaded
 
     generator: Any = BatchGenerator(model, completion_batch_size=32, prefill_step_size=256)
-    prompt = _cut(tokenizer, [first])
-    before, said, last = _answered(generator, prompt, tokens)
-    answer = tokenizer.decode(said)
-    prompt = _cut(tokenizer, [first, answer, second])
-    known = _common(last.all_tokens, prompt)
+    prompt = _tokens(tokenizer, [first])
+    seconds_first, generated, last = _generated(generator, prompt, tokens)
+    answer = tokenizer.decode(generated)
+    prompt = _tokens(tokenizer, [first, answer, second])
+    reused = _common_prefix(last.all_tokens, prompt)
     for layer in last.prompt_cache:
-        layer.trim(len(last.all_tokens) - known)
-    after, _, _ = _answered(generator, prompt[known:], tokens, caches=[last.prompt_cache], all_tokens=[prompt[:known]])
+        layer.trim(len(last.all_tokens) - reused)
+    seconds_second, _, _ = _generated(
+        generator, prompt[reused:], tokens, caches=[last.prompt_cache], all_tokens=[prompt[:reused]]
+    )
     generator.close()
-    return [before, after]
+    return [seconds_first, seconds_second]
 
 
-def _common(one: list[int], other: list[int]) -> int:
-    """Return how many tokens two sequences begin with alike."""
+def _common_prefix(one: list[int], other: list[int]) -> int:
+    """Return the length of the common prefix of two sequences."""
     pairs = zip(one, other, strict=False)
     return next((place for place, (mine, theirs) in enumerate(pairs) if mine != theirs), min(len(one), len(other)))
 
 
-def _answered(generator: Any, prompt: list[int], tokens: int, **known: Any) -> tuple[float, list[int], Any]:  # noqa: ANN401
-    """Return the seconds until the first token of an answer, the tokens, and what is told with the last one."""
-    began, first, said = time.perf_counter(), 0.0, list[int]()
-    generator.insert([prompt], [tokens], **known)
+def _generated(generator: Any, prompt: list[int], tokens: int, **caches: Any) -> tuple[float, list[int], Any]:  # noqa: ANN401
+    """Return the seconds to the first token, the tokens, and the last response of the generator."""
+    started, first, generated = time.perf_counter(), 0.0, list[int]()
+    generator.insert([prompt], [tokens], **caches)
     last: Any = None
-    while len(said) < tokens:
+    while len(generated) < tokens:
         (last,) = generator.next_generated()
-        first = first or time.perf_counter() - began
-        said.append(last.token)
-    return first, said, last
+        first = first or time.perf_counter() - started
+        generated.append(last.token)
+    return first, generated, last
 
 
 if __name__ == "__main__":

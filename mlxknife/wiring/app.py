@@ -13,7 +13,7 @@ from mlxknife.adapters.folder.snapshot_reader import FolderReader
 from mlxknife.adapters.hfcache.model_store import CacheModelStore
 from mlxknife.adapters.hfcache.stamps import CacheStamps
 from mlxknife.adapters.system.accelerator import has_gpu
-from mlxknife.adapters.system.environment import check_timeouts, checked_endpoint, server_settings, settle
+from mlxknife.adapters.system.environment import check_timeouts, checked_endpoint, load_settings, server_settings
 from mlxknife.adapters.system.machine import Machine
 from mlxknife.adapters.workspaces.workspaces import LocalWorkspaces
 from mlxknife.app import App
@@ -54,7 +54,7 @@ def open_app(
 
     Raises ValidationError or StorageError for a config file that is wrong or cannot be read.
     """
-    settings = settle(
+    settings = load_settings(
         os.environ if environment is None else environment,
         hub_cache=os.fspath(hub_cache) if hub_cache is not None else None,
         workspace_home=os.fspath(workspace_home) if workspace_home is not None else None,
@@ -113,10 +113,10 @@ def _free() -> int:
 
 def _run_server(app: App, settings: ServerSettings, on_ready: Callable[[str], None]) -> int:
     if settings.reloads:
-        from mlxknife.adapters.process.reloading import serve_anew  # noqa: PLC0415 - only who works on the program needs it
+        from mlxknife.adapters.process.reloader import run_with_reload  # noqa: PLC0415 - only --reload needs it
 
         environment = {**os.environ, "MLXK_RELOAD": "off"}
-        return serve_anew([sys.executable, "-m", "mlxknife", *_without_reload(sys.argv[1:])], environment)
+        return run_with_reload([sys.executable, "-m", "mlxknife", *_without_reload(sys.argv[1:])], environment)
     from mlxknife.http.options import Options  # noqa: PLC0415 - only a server needs the web
     from mlxknife.http.server import serve  # noqa: PLC0415
 

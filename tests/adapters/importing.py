@@ -1,4 +1,4 @@
-"""Taking over GGUF files in tests."""
+"""Importing GGUF files in tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlxknife.domain.errors import ValidationError
 
 
 def imported(folder: Path, data: bytes) -> Path:
-    """Take over a GGUF file with these bytes."""
+    """Import a GGUF file with these bytes and return the folder of the result."""
     source, destination = folder / "model.gguf", folder / "made"
     source.write_bytes(data)
     destination.mkdir()
@@ -20,6 +20,7 @@ def imported(folder: Path, data: bytes) -> Path:
 
 
 def refused(folder: Path, data: bytes) -> str:
+    """Return the message and hint of the error that the import of these bytes raises."""
     with pytest.raises(ValidationError) as caught:
         imported(folder, data)
     hint = caught.value.hint

@@ -1,4 +1,4 @@
-"""GGUF files that are damaged, hostile or of another kind end in an error that says so, and in nothing else."""
+"""The import refuses damaged, hostile and unsupported GGUF files with an error of the contract, and writes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from tokenizers import Tokenizer
 
-from mlxknife.adapters.gguf import blocks
+from mlxknife.adapters.gguf import quantization
 from mlxknife.adapters.gguf.importer import GgufImporter
 from mlxknife.domain.errors import AccessDenied, StorageError, ValidationError
 from tests.adapters.importing import imported, refused
@@ -24,14 +24,14 @@ from tests.gguf_models import Tiny, sentencepiece
 from tests.gguf_writer import Stored, gguf, stored
 
 
-def test_other_frequencies_are_refused(tmp_path: Path) -> None:
+def test_custom_rotary_frequencies_are_refused(tmp_path: Path) -> None:
     tiny = Tiny()
     divisors = stored(np.linspace(1, 3, 8, dtype=np.float32), "F32")
     assert "frequencies" in refused(tmp_path, gguf(tiny.metadata(), tiny.tensors() | {"rope_freqs.weight": divisors}))
 
 
 def changed(**values: Any) -> bytes:  # noqa: ANN401 - values are of any type
-    """Return a whole file with other values; None takes one out."""
+    """Return a valid file with changed metadata; None removes a value."""
     metadata = Tiny().metadata() | {key.replace("__", "."): value for key, value in values.items()}
     return gguf({key: value for key, value in metadata.items() if value is not None}, Tiny().tensors())
 
@@ -43,34 +43,34 @@ def changed(**values: Any) -> bytes:  # noqa: ANN401 - values are of any type
         ({"general__architecture": None}, "general.architecture"),
         ({"llama__expert_count": 8}, "expert_count"),
         ({"llama__attention.head_count": [4, 4]}, "head_count"),
-        ({"llama__attention.head_count_kv": 3}, "do not go together"),
+        ({"llama__attention.head_count_kv": 3}, "contradict each other"),
         ({"llama__block_count": 3}, "missing"),
-        ({"llama__block_count": 1}, "cannot be taken over"),
+        ({"llama__block_count": 1}, "cannot be imported"),
         ({"llama__block_count": 2**32 - 1}, "block_count"),
         ({"llama__embedding_length": 32}, "shape"),
         ({"llama__rope.dimension_count": 8}, "dimension_count"),
         ({"llama__rope.scaling.type": "yarn", "llama__rope.scaling.factor": 4.0}, "yarn"),
         ({"llama__rope.freq_base": float("nan")}, "freq_base"),
-        ({"llama__attention.layer_norm_rms_epsilon": None}, "norms"),
+        ({"llama__attention.layer_norm_rms_epsilon": None}, "layer_norm_rms_epsilon"),
         ({"llama__context_length": None}, "context_length"),
         ({"tokenizer.ggml.model": "t5"}, "t5"),
         ({"tokenizer.ggml.pre": "\u202eodd"}, "\\u202eodd"),
         ({"tokenizer.ggml.tokens": ["a", "a"]}, "the same"),
         ({"tokenizer.ggml.tokens": [str(number) for number in range(289)]}, "more tokens"),
-        ({"tokenizer.ggml.token_type": [1]}, "what it is for"),
+        ({"tokenizer.ggml.token_type": [1]}, "token types"),
         ({"tokenizer.ggml.merges": ["no such"]}, "merges"),
         ({"tokenizer.ggml.merges": None}, "merges"),
-        ({"tokenizer.ggml.eos_token_id": 288}, "no token"),
+        ({"tokenizer.ggml.eos_token_id": 288}, "not the id of a token"),
         ({"tokenizer.ggml.model": "llama"}, "score"),
         ({"general.alignment": 0}, "alignment"),
         ({"general.alignment": 64}, "cut off"),
     ],
 )
-def test_what_cannot_be_mapped_is_refused_by_name(tmp_path: Path, values: Mapping[str, Any], words: str) -> None:
+def test_unsupported_metadata_is_refused_with_its_name(tmp_path: Path, values: Mapping[str, Any], words: str) -> None:
     assert words in refused(tmp_path, changed(**values))
 
 
-def test_a_long_piece_is_refused_before_it_is_cut(tmp_path: Path) -> None:
+def test_a_long_sentencepiece_piece_is_refused_before_it_is_split(tmp_path: Path) -> None:
     values = (
         Tiny().metadata() | sentencepiece() | {"tokenizer.ggml.tokens": ["x" * 600], "tokenizer.ggml.scores": [0.0]}
     )
@@ -79,7 +79,7 @@ def test_a_long_piece_is_refused_before_it_is_cut(tmp_path: Path) -> None:
     assert "600" in refused(tmp_path, gguf(values, Tiny().tensors()))
 
 
-def test_numbers_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_numbers_that_overflow_the_dtype_are_refused(tmp_path: Path) -> None:
     tensors = Tiny().tensors()
     tensors["output_norm.weight"] = stored(np.full(64, 1e6, np.float32), "F32")
     assert "too large" in refused(tmp_path, gguf(Tiny().metadata(), tensors))
@@ -90,16 +90,16 @@ def test_a_quantised_vector_is_refused(tmp_path: Path) -> None:
     assert "output_norm.weight" in refused(tmp_path, gguf(Tiny().metadata(), tensors))
 
 
-def test_forms_that_nobody_knows_are_named_with_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "EXTRA", "a_package_that_is_not_there")
-    tiny = Tiny(inner=256)
+def test_unsupported_types_are_named_with_the_extra_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantization, "EXTRA", "a_package_that_is_not_there")
+    tiny = Tiny(intermediate=256)
     six_bits = Stored(14, (64, 256), bytes(64 * 210), np.zeros((64, 256), np.float32))
-    said = refused(tmp_path, gguf(tiny.metadata(), tiny.tensors() | {"blk.1.ffn_down.weight": six_bits}))
-    assert "Q6_K" in said
-    assert "install_gguf" in said
+    message = refused(tmp_path, gguf(tiny.metadata(), tiny.tensors() | {"blk.1.ffn_down.weight": six_bits}))
+    assert "Q6_K" in message
+    assert "install_gguf" in message
 
 
-def test_files_that_are_no_gguf_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_gguf_are_refused(tmp_path: Path) -> None:
     whole = Tiny().file()
     big_endian = b"GGUF" + struct.pack(">IQQ", 3, 0, 0)
     wrong = (b"", b"GGUF", b"PK\3\4" + whole, big_endian, gguf({}, {}, version=1), gguf({}, {}))
@@ -108,7 +108,7 @@ def test_files_that_are_no_gguf_are_refused(tmp_path: Path) -> None:
         refused(tmp_path / str(number), data)
 
 
-def test_declared_numbers_do_not_decide_how_much_memory_is_taken(tmp_path: Path) -> None:
+def test_declared_counts_do_not_decide_how_much_memory_is_allocated(tmp_path: Path) -> None:
     head = b"GGUF" + struct.pack("<I", 3)
     text = struct.pack("<Q", 1) + b"k"
     wrong = (
@@ -128,7 +128,7 @@ def test_declared_numbers_do_not_decide_how_much_memory_is_taken(tmp_path: Path)
         assert "Not a valid GGUF file" in refused(tmp_path / str(number), data)
 
 
-def test_a_file_that_lacks_its_last_byte_leaves_nothing(tmp_path: Path) -> None:
+def test_a_file_without_its_last_byte_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     assert "cut off" in refused(tmp_path, Tiny().file()[:-1])
     assert os.listdir(tmp_path / "made") == []
 
@@ -137,7 +137,7 @@ def test_tensors_that_share_bytes_are_refused(tmp_path: Path) -> None:
     data = Tiny().file()
     place = data.index(b"output_norm.weight") + len(b"output_norm.weight") + 4 + 8 + 4
     shared = data[:place] + struct.pack("<Q", 32) + data[place + 8 :]
-    assert "over another one" in refused(tmp_path, shared)
+    assert "overlaps another one" in refused(tmp_path, shared)
 
 
 _WHOLE = Tiny(layers=1).file()
@@ -162,7 +162,7 @@ def test_a_damaged_file_is_refused_or_becomes_a_model(place: int, patch: bytes, 
         Tokenizer.from_file(str(made / "tokenizer.json"))
 
 
-def test_what_the_disk_refuses_is_told() -> None:
+def test_filesystem_errors_become_errors_of_the_contract() -> None:
     with shared_folder() as folder:
         (folder / "made").mkdir()
         with pytest.raises(StorageError):

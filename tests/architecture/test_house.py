@@ -65,6 +65,8 @@ def test_the_contracts_are_kept(copied: Path) -> None:
         ("adapters/packages/inventory.py", "import mlx_lm", "mlx-home"),
         ("http/core/state.py", "import mlxknife.http.apis.openai.routes", "http-layers"),
         ("http/core/state.py", "import uvicorn", "uvicorn-home"),
+        ("adapters/gguf/importer.py", "import mlx.core", "gguf-without-mlx"),
+        ("adapters/gguf/importer.py", "import mlxknife.adapters.mlx.runtime.cpu", "gguf-without-mlx"),
     ],
 )
 def test_a_crossed_floor_fails_the_build(copied: Path, module: str, line: str, contract: str) -> None:
@@ -88,6 +90,11 @@ def contract_name(contract_id: str) -> str:
 
 def sources() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
+
+
+def test_no_file_forks_the_process() -> None:
+    """A fork copies only the calling thread, so its locks may stay locked for ever; macOS libraries abort after one."""
+    assert [path for path in sources() if "os.fork" in path.read_text(encoding="utf-8")] == []
 
 
 def test_no_file_is_too_long_to_read() -> None:

@@ -82,6 +82,12 @@ def test_using_the_library_loads_no_backend_and_no_hub() -> None:
     )
 
 
+def test_the_gguf_importer_loads_no_mlx() -> None:
+    modules = loaded("import mlxknife.adapters.gguf.importer")
+    assert "numpy" in modules
+    assert modules & {"mlx", "mlx_lm", "mlx_vlm", "transformers", "torch"} == set()
+
+
 @pytest.mark.parametrize("words", [["--version"], ["--help"]], ids=" ".join)
 def test_the_shortest_commands_load_no_tools_either(machine: Machine, words: list[str]) -> None:
     modules = timed_imports(machine, *words)

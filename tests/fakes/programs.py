@@ -1,4 +1,4 @@
-"""Programs that do in memory what a test says they do."""
+"""Programs that a test scripts, without processes."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from mlxknife.domain.errors import StorageError
 from mlxknife.domain.tee.values import Ended, Heard, Said
 
 Script = Callable[[bytes], tuple[bytes, bytes, int]]
-"""What a program makes of its input: stdout, stderr, status."""
+"""Returns stdout, stderr and the exit status for an input."""
 
 
 @attrs.define
 class FakePrograms:
-    """Fulfils ``ports.programs``; whoever is not in ``scripts`` is not there to be started."""
+    """Fulfils ``Programs``. A program that is not in ``scripts`` is not found."""
 
     scripts: Mapping[tuple[str, ...], Script] = attrs.field(factory=dict)
-    piece: int = 3
-    """How many bytes are said at once."""
-    given: list[tuple[bytes, bool]] = attrs.field(factory=list)
-    """The input of every run, and whether it was side by side."""
+    chunk: int = 3
+    """The bytes of one output event."""
+    runs: list[tuple[bytes, bool]] = attrs.field(factory=list)
+    """The input of every run, and whether its programs ran side by side."""
     running: set[int] = attrs.field(factory=set)
 
     def run(
         self, programs: Sequence[Sequence[str]], source: IO[bytes] | None, *, side_by_side: bool
     ) -> Generator[Heard]:
-        data = _all(source)
-        self.given.append((data, side_by_side))
-        said = [self._said(number, tuple(words), data) for number, words in enumerate(programs)]
+        data = _read_all(source)
+        self.runs.append((data, side_by_side))
+        events = [self._events(number, tuple(words), data) for number, words in enumerate(programs)]
         try:
             if side_by_side:
-                yield from (heard for row in zip_longest(*said) for heard in row if heard is not None)
+                yield from (event for row in zip_longest(*events) for event in row if event is not None)
             else:
-                yield from chain.from_iterable(said)
+                yield from chain.from_iterable(events)
         finally:
             self.running.clear()
 
-    def _said(self, number: int, words: tuple[str, ...], data: bytes) -> Iterator[Heard]:
+    def _events(self, number: int, words: tuple[str, ...], data: bytes) -> Iterator[Heard]:
         self.running.add(number)
         script = self.scripts.get(words)
         out, err, status = script(data) if script else (b"", f"{words[0]}: command not found\n".encode(), 127)
         for text, is_error in ((out, False), (err, True)):
-            for start in range(0, len(text), self.piece):
-                yield Said(number, text[start : start + self.piece], is_error)
+            for start in range(0, len(text), self.chunk):
+                yield Said(number, text[start : start + self.chunk], is_error)
         self.running.discard(number)
         yield Ended(number, status, 0.5)
 
 
-def _all(source: IO[bytes] | None) -> bytes:
+def _read_all(source: IO[bytes] | None) -> bytes:
     try:
         return source.read() if source is not None else b""
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""Installed packages, as a test declares them."""
+"""An inventory of the packages that a test declares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlxknife.domain.models.values.runtime import Runtime
 
 @attrs.frozen
 class FakeInventory:
-    """Fulfils ``ports.runtime_inventory``."""
+    """Fulfils ``RuntimeInventory``."""
 
     runtime: Runtime = attrs.field(factory=lambda: Runtime(backend=False))
 

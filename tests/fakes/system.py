@@ -1,4 +1,4 @@
-"""A machine whose memory and clock a test decides on."""
+"""A machine with the memory and the clock that a test sets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import attrs
 
 @attrs.define
 class FakeSystem:
-    """Fulfils ``ports.system``; the clock stands still until a test moves it."""
+    """Fulfils ``System``. The clock stands still until a test changes ``time``."""
 
     memory: int | None = 16 * 2**30
     available: int | None = 8 * 2**30

@@ -124,7 +124,7 @@ def test_what_a_model_takes_is_what_its_command_will_make_of_it(
 
 def test_answers_come_in_the_order_of_their_commands() -> None:
     programs = FakePrograms(
-        {("slow",): lambda data: (data * 2, b"hm", 0), ("quick",): lambda _: (b"ok", b"", 1)}, piece=2
+        {("slow",): lambda data: (data * 2, b"hm", 0), ("quick",): lambda _: (b"ok", b"", 1)}, chunk=2
     )
     jobs = (Job("slow", ("slow",)), Job("quick", ("quick",)))
     plan = Plan(jobs, side_by_side=True)
@@ -138,14 +138,14 @@ def test_answers_come_in_the_order_of_their_commands() -> None:
     ]
     quick: list[Turn | Heard] = [Turn(1), Said(1, b"ok"), Ended(1, 1, 0.5)]
     assert heard == slow + quick
-    assert programs.given == [(b"ab", True)]
+    assert programs.runs == [(b"ab", True)]
 
 
 def test_a_command_of_another_machine_is_started_through_ssh() -> None:
     programs = FakePrograms({("ssh", "gpu", "--", "wc 'a b'"): lambda _: (b"x", b"", 0)})
     plan = Plan((Job("wc 'a b'", ("wc", "a b"), "gpu"),), side_by_side=False)
     assert list(tee(None, programs=programs).run(plan, None)) == [Turn(0), Said(0, b"x"), Ended(0, 0, 0.5)]
-    assert programs.given == [(b"", False)]
+    assert programs.runs == [(b"", False)]
 
 
 def test_whoever_has_heard_enough_ends_them() -> None:

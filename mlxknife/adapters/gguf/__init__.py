@@ -1,1 +1,4 @@
-"""GGUF files, taken over into the format of mlx-lm: header first, then plan, then tensor by tensor."""
+"""GGUF import: parse and check the header, map tensors to mlx-lm's names, then convert one tensor at a time.
+
+Fulfils ``ports.workspaces.importer``. It needs numpy and tokenizers, and never imports MLX.
+"""

@@ -1,4 +1,4 @@
-"""config.json and generation_config.json from the values of a GGUF file."""
+"""config.json and generation_config.json from the metadata and the tensors of a GGUF file."""
 
 from __future__ import annotations
 
@@ -8,113 +8,120 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from mlxknife.adapters.gguf.blocks import BITS, GROUP
-from mlxknife.adapters.gguf.families import Family, Shape
-from mlxknife.adapters.gguf.header import NotValid
-from mlxknife.adapters.gguf.metadata import Metadata
+from mlxknife.adapters.gguf.architectures import Architecture, Dimensions
+from mlxknife.adapters.gguf.header import InvalidGguf
+from mlxknife.adapters.gguf.metadata import GgufMetadata
+from mlxknife.adapters.gguf.quantization import BITS, GROUP_SIZE
 from mlxknife.domain.errors import ValidationError
 
 _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_THETA = 10_000.0
-_LLAMA3_LOW, _LLAMA3_HIGH, _LLAMA3_WINDOW = 1.0, 4.0, 8192
-_CLOSE = 1e-3
+_DEFAULT_THETA = 10_000.0
+_LLAMA3_LOW, _LLAMA3_HIGH, _LLAMA3_CONTEXT = 1.0, 4.0, 8192
+_TOLERANCE = 1e-3
 
 
 @attrs.frozen
-class Traits:
-    """What the tensors say of a model."""
+class WeightTraits:
+    """The facts for config.json that only the tensors have."""
 
     dtype: str
     is_tied: bool
     has_attention_bias: bool
     has_mlp_bias: bool
-    forms: dict[str, str]
-    """The repacked forms, by the module in mlx-lm that has them."""
-    frequencies: npt.NDArray[np.float32] | None = None
-    """What the rotary frequencies are divided by."""
+    quantized_modules: dict[str, str]
+    """The ggml type of every quantised module, by its name in mlx-lm."""
+    rope_divisors: npt.NDArray[np.float32] | None = None
+    """The divisors of the rotary frequencies, for a model that has them."""
 
 
-def config(
-    metadata: Metadata, family: Family, sizes: Shape, traits: Traits, token_ids: dict[str, int]
+def model_config(
+    metadata: GgufMetadata,
+    architecture: Architecture,
+    sizes: Dimensions,
+    traits: WeightTraits,
+    token_ids: dict[str, int],
 ) -> dict[str, object]:
-    """Return the config of a model. Raises ValidationError for positions that mlx-lm would compute otherwise."""
-    theta = metadata.number(metadata.of_model("rope.freq_base")) or _THETA
-    context = metadata.needed("context_length")
-    epsilon = metadata.number(metadata.of_model("attention.layer_norm_rms_epsilon"))
+    """Return the content of config.json.
+
+    Raises ValidationError for a position encoding that mlx-lm would compute differently, InvalidGguf.
+    """
+    theta = metadata.positive_number(metadata.arch_key("rope.freq_base")) or _DEFAULT_THETA
+    context_length = metadata.required_integer("context_length")
+    epsilon_key = metadata.arch_key("attention.layer_norm_rms_epsilon")
+    epsilon = metadata.positive_number(epsilon_key)
     if epsilon is None:
-        msg = "it does not say how its norms are computed"
-        raise NotValid(msg)
+        msg = f"{epsilon_key} is missing"
+        raise InvalidGguf(msg)
     found: dict[str, object] = {
-        "architectures": [family.class_name],
-        "model_type": family.model_type,
+        "architectures": [architecture.class_name],
+        "model_type": architecture.model_type,
         "hidden_size": sizes.hidden,
-        "intermediate_size": sizes.inner,
+        "intermediate_size": sizes.intermediate,
         "num_hidden_layers": sizes.layers,
         "num_attention_heads": sizes.heads,
         "num_key_value_heads": sizes.kv_heads,
-        "head_dim": sizes.head,
+        "head_dim": sizes.head_dim,
         "hidden_act": "silu",
-        "max_position_embeddings": context,
-        "rms_norm_eps": float(f"{epsilon:.6g}"),  # a float32 there: 9.99999974e-06 is meant as 1e-05
+        "max_position_embeddings": context_length,
+        "rms_norm_eps": float(f"{epsilon:.6g}"),  # GGUF stores a float32: 9.99999974e-06 stands for 1e-05
         "rope_theta": theta,
-        "rope_scaling": _scaling(metadata, sizes, theta, traits.frequencies),
+        "rope_scaling": _rope_scaling(metadata, sizes, theta, traits.rope_divisors),
         "tie_word_embeddings": traits.is_tied,
         "vocab_size": sizes.vocabulary,
         "torch_dtype": _DTYPES[traits.dtype],
         **token_ids,
     }
-    if family.may_have_biases:
+    if architecture.may_have_biases:
         found |= {"attention_bias": traits.has_attention_bias, "mlp_bias": traits.has_mlp_bias}
-    if traits.forms:
-        found["quantization"] = _quantization(traits.forms)
+    if traits.quantized_modules:
+        found["quantization"] = _quantization(traits.quantized_modules)
     return found
 
 
-def _quantization(forms: dict[str, str]) -> dict[str, object]:
-    """Return the bits of most modules, and by name those that have others."""
-    bits = {module: BITS[form] for module, form in forms.items()}
+def _quantization(modules: dict[str, str]) -> dict[str, object]:
+    """Return the bits of most modules, and by name every module with other bits."""
+    bits = {module: BITS[ggml_type] for module, ggml_type in modules.items()}
     usual = max(sorted(set(bits.values())), key=list(bits.values()).count)
-    found: dict[str, object] = {"group_size": GROUP, "bits": usual}
+    found: dict[str, object] = {"group_size": GROUP_SIZE, "bits": usual}
     for module, count in bits.items():
         if count != usual:
-            found[module] = {"group_size": GROUP, "bits": count}
+            found[module] = {"group_size": GROUP_SIZE, "bits": count}
     return found
 
 
-def _scaling(
-    metadata: Metadata, sizes: Shape, theta: float, frequencies: npt.NDArray[np.float32] | None
+def _rope_scaling(
+    metadata: GgufMetadata, sizes: Dimensions, theta: float, divisors: npt.NDArray[np.float32] | None
 ) -> dict[str, object] | None:
-    """Return how positions are stretched."""
-    if frequencies is not None:
-        return _llama3(sizes, theta, frequencies)
-    kind = metadata.text(metadata.of_model("rope.scaling.type"))
-    factor = metadata.number(metadata.of_model("rope.scaling.factor"))
+    if divisors is not None:
+        return _llama3_scaling(sizes, theta, divisors)
+    kind = metadata.string(metadata.arch_key("rope.scaling.type"))
+    factor = metadata.positive_number(metadata.arch_key("rope.scaling.factor"))
     if kind == "linear" and factor is not None:
         return {"rope_type": "linear", "factor": factor}
     if kind in (None, "none") and factor in (None, 1.0):
         return None
-    msg = f"A model whose positions are stretched as {kind!a} cannot be taken over from GGUF"
+    msg = f"A model with the rope scaling {kind!a} cannot be imported from GGUF"
     raise ValidationError(msg)
 
 
-def _llama3(sizes: Shape, theta: float, frequencies: npt.NDArray[np.float32]) -> dict[str, object]:
-    """Find the parameters of Llama 3 that a list of divisors was computed from, or refuse it."""
-    factor = float(frequencies.max())
-    waves = 2 * math.pi * theta ** (np.arange(0, sizes.head, 2) / sizes.head)
-    smooth = (_LLAMA3_WINDOW / waves - _LLAMA3_LOW) / (_LLAMA3_HIGH - _LLAMA3_LOW)
+def _llama3_scaling(sizes: Dimensions, theta: float, divisors: npt.NDArray[np.float32]) -> dict[str, object]:
+    """Return the Llama 3 parameters that produce these divisors. Raises ValidationError when none do."""
+    factor = float(divisors.max())
+    waves = 2 * math.pi * theta ** (np.arange(0, sizes.head_dim, 2) / sizes.head_dim)
+    smooth = (_LLAMA3_CONTEXT / waves - _LLAMA3_LOW) / (_LLAMA3_HIGH - _LLAMA3_LOW)
     expected = 1 / ((1 - np.clip(smooth, 0, 1)) / factor + np.clip(smooth, 0, 1))
-    if frequencies.shape != expected.shape or not np.allclose(frequencies, expected, rtol=_CLOSE):
-        msg = "A model with rotary frequencies of its own cannot be taken over from GGUF"
+    if divisors.shape != expected.shape or not np.allclose(divisors, expected, rtol=_TOLERANCE):
+        msg = "A model with custom rotary frequencies cannot be imported from GGUF"
         raise ValidationError(msg)
     return {
         "rope_type": "llama3",
         "factor": factor,
         "low_freq_factor": _LLAMA3_LOW,
         "high_freq_factor": _LLAMA3_HIGH,
-        "original_max_position_embeddings": _LLAMA3_WINDOW,
+        "original_max_position_embeddings": _LLAMA3_CONTEXT,
     }
 
 
-def generation_config(token_ids: dict[str, int], ends: tuple[int, ...]) -> dict[str, object]:
-    """Return what generation begins and ends with."""
-    return {**token_ids, "eos_token_id": list(ends)} if ends else {**token_ids}
+def generation_config(token_ids: dict[str, int], end_ids: tuple[int, ...]) -> dict[str, object]:
+    """Return the token ids for generation_config.json."""
+    return {**token_ids, "eos_token_id": list(end_ids)} if end_ids else {**token_ids}

@@ -1,4 +1,4 @@
-"""The named values of a GGUF file, asked for by name and type."""
+"""Typed access to the metadata values of a GGUF file."""
 
 from __future__ import annotations
 
@@ -7,95 +7,98 @@ from collections.abc import Mapping
 
 import attrs
 
-from mlxknife.adapters.gguf.header import NotValid, Value
+from mlxknife.adapters.gguf.header import InvalidGguf, Value
 
 _ARCHITECTURE = "general.architecture"
-_MAX_WHOLE = 1 << 31
+_MAX_INTEGER = 1 << 31
 
 
 @attrs.frozen
-class Metadata:
-    """Answers None for what is not there. Every method raises NotValid for what is of another type or out of bounds."""
+class GgufMetadata:
+    """The metadata values by key. A method returns None for a missing key, unless it says otherwise.
+
+    Every method raises InvalidGguf for a value of another type or out of range.
+    """
 
     values: Mapping[str, Value]
 
     @property
     def architecture(self) -> str:
-        """The kind of model; its own values have names that begin with it."""
-        found = self.text(_ARCHITECTURE)
+        """The name of the architecture. Raises InvalidGguf when it is missing."""
+        found = self.string(_ARCHITECTURE)
         if found is None:
-            msg = f"it does not say its {_ARCHITECTURE}"
-            raise NotValid(msg)
+            msg = f"{_ARCHITECTURE} is missing"
+            raise InvalidGguf(msg)
         return found
 
-    def of_model(self, key: str) -> str:
-        """Return the whole name of a value that depends on the kind of model."""
+    def arch_key(self, key: str) -> str:
+        """Return the full key of a value that belongs to the architecture, such as ``llama.block_count``."""
         return f"{self.architecture}.{key}"
 
-    def text(self, key: str) -> str | None:
-        """Return a text."""
+    def string(self, key: str) -> str | None:
+        """Return a string."""
         found = self.values.get(key)
         if found is not None and not isinstance(found, str):
-            raise _of_another_type(key, "text")
+            raise _wrong_type(key, "a string")
         return found
 
-    def flag(self, key: str) -> bool | None:
-        """Return a yes or no."""
+    def boolean(self, key: str) -> bool | None:
+        """Return a boolean."""
         found = self.values.get(key)
         if found is not None and not isinstance(found, bool):
-            raise _of_another_type(key, "yes or no")
+            raise _wrong_type(key, "a boolean")
         return found
 
-    def whole(self, key: str) -> int | None:
-        """Return a whole number that is not negative."""
+    def integer(self, key: str) -> int | None:
+        """Return an integer from 0 to 2**31 - 1."""
         found = self.values.get(key)
         if found is None:
             return None
-        if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < _MAX_WHOLE:
-            raise _of_another_type(key, "whole number of sensible size")
+        if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < _MAX_INTEGER:
+            raise _wrong_type(key, "an integer from 0 to 2**31 - 1")
         return found
 
-    def number(self, key: str) -> float | None:
-        """Return a number above zero."""
+    def required_integer(self, key: str) -> int:
+        """Return a positive integer of the architecture. Raises InvalidGguf when it is missing or 0."""
+        found = self.integer(self.arch_key(key))
+        if not found:
+            msg = f"{self.arch_key(key)} is missing or 0"
+            raise InvalidGguf(msg)
+        return found
+
+    def positive_number(self, key: str) -> float | None:
+        """Return a finite number above zero."""
         found = self.values.get(key)
         if found is None:
             return None
         if not isinstance(found, int | float) or not 0 < found < math.inf:
-            raise _of_another_type(key, "number above zero")
+            raise _wrong_type(key, "a finite number above zero")
         return float(found)
 
-    def texts(self, key: str) -> tuple[str, ...] | None:
-        """Return a list of texts."""
+    def strings(self, key: str) -> tuple[str, ...] | None:
+        """Return an array of strings."""
         found = self.values.get(key)
         if found is None:
             return None
-        texts = tuple(item for item in found if isinstance(item, str)) if isinstance(found, tuple) else ()
-        if not isinstance(found, tuple) or len(texts) != len(found):
-            raise _of_another_type(key, "list of texts")
-        return texts
+        strings = tuple(item for item in found if isinstance(item, str)) if isinstance(found, tuple) else ()
+        if not isinstance(found, tuple) or len(strings) != len(found):
+            raise _wrong_type(key, "an array of strings")
+        return strings
 
     def numbers(self, key: str) -> tuple[float, ...] | None:
-        """Return a list of numbers, none of which is missing or infinite."""
+        """Return an array of finite numbers."""
         found = self.values.get(key)
         if found is None:
             return None
         numbers = tuple(item for item in found if _is_finite(item)) if isinstance(found, tuple) else ()
         if not isinstance(found, tuple) or len(numbers) != len(found):
-            raise _of_another_type(key, "list of numbers")
+            raise _wrong_type(key, "an array of finite numbers")
         return tuple(map(float, numbers))
-
-    def needed(self, key: str) -> int:
-        """Return a whole number of the model above zero, that has to be there."""
-        found = self.whole(self.of_model(key))
-        if not found:
-            msg = f"it does not say its {self.of_model(key)}"
-            raise NotValid(msg)
-        return found
 
 
 def _is_finite(item: object) -> bool:
     return isinstance(item, int | float) and math.isfinite(item)
 
 
-def _of_another_type(key: str, expected: str) -> NotValid:
-    return NotValid(f"its {key} is no {expected}")
+def _wrong_type(key: str, expected: str) -> InvalidGguf:
+    return InvalidGguf(f"{key} is not {expected}")

@@ -1,25 +1,27 @@
-"""The vocabulary of a GGUF file: its tokens, which of them are special, and what the tokenizer's settings say."""
+"""The vocabulary of a GGUF file: tokens, token types, special token ids, and SentencePiece merges."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 
 import attrs
 
-from mlxknife.adapters.gguf.header import NotValid
-from mlxknife.adapters.gguf.metadata import Metadata
+from mlxknife.adapters.gguf.header import InvalidGguf
+from mlxknife.adapters.gguf.metadata import GgufMetadata
 
-_LIST = "tokenizer.ggml"
+_PREFIX = "tokenizer.ggml"
 _ROLES = ("bos", "eos", "unk", "pad")
 _KEYS = {"unk": "unknown", "pad": "padding"}
-_ENDS = ("eos", "eot", "eom")
-_TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<end_of_turn>")
-"""How the token is called that ends a turn, where a file does not name it."""
+_END_ROLES = ("eos", "eot", "eom")
+_END_OF_TURN_TOKENS = ("<|eot_id|>", "<|im_end|>", "<end_of_turn>")
+"""The usual end-of-turn tokens, for files without ``eot_token_id``."""
+_MAX_PIECE = 512
+"""SentencePiece makes no longer pieces. The work for one piece grows with its length."""
 
 
-class Kind(IntEnum):
-    """What a token is for."""
+class TokenType(IntEnum):
+    """The values of ``tokenizer.ggml.token_type``."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -31,55 +33,75 @@ class Kind(IntEnum):
 
 @attrs.frozen
 class Vocabulary:
-    """The tokens in the order of their ids."""
+    """The tokens and their types, in the order of their ids."""
 
     tokens: tuple[str, ...]
-    kinds: tuple[int, ...]
-    roles: dict[str, int]
-    """The ids of bos, eos, unk and pad, where there are such."""
-    ends: tuple[int, ...]
+    types: tuple[int, ...]
+    special_ids: dict[str, int]
+    """The ids of bos, eos, unk and pad, as far as the model has them."""
+    end_ids: tuple[int, ...]
     """The ids that end an answer."""
 
-    def word(self, role: str) -> str | None:
-        """Return the token that has a role."""
-        return self.tokens[self.roles[role]] if role in self.roles else None
+    def special_token(self, role: str) -> str | None:
+        """Return the bos, eos, unk or pad token, or None when the model has none."""
+        return self.tokens[self.special_ids[role]] if role in self.special_ids else None
 
-    def added(self) -> Iterator[tuple[str, bool]]:
-        """Yield the tokens that are found in a text before anything else, and whether they are special."""
-        for token, kind in zip(self.tokens, self.kinds, strict=True):
-            if token and kind in (Kind.UNKNOWN, Kind.CONTROL, Kind.USER_DEFINED):
-                yield token, kind != Kind.USER_DEFINED
+    def added_tokens(self) -> Iterator[tuple[str, bool]]:
+        """Yield the tokens that a tokenizer matches before it splits the text, each with whether it is special."""
+        for token, token_type in zip(self.tokens, self.types, strict=True):
+            if token and token_type in (TokenType.UNKNOWN, TokenType.CONTROL, TokenType.USER_DEFINED):
+                yield token, token_type != TokenType.USER_DEFINED
 
     def ids(self) -> dict[str, int]:
         """Return the id of every token."""
         return {token: number for number, token in enumerate(self.tokens)}
 
 
-def read(metadata: Metadata, rows: int) -> Vocabulary:
-    """Return the vocabulary of a model whose embedding has so many rows. Raises NotValid."""
-    tokens = metadata.texts(f"{_LIST}.tokens")
+def read(metadata: GgufMetadata, embedding_rows: int) -> Vocabulary:
+    """Return the vocabulary of a model whose embedding has this many rows. Raises InvalidGguf."""
+    tokens = metadata.strings(f"{_PREFIX}.tokens")
     if not tokens:
         msg = "it has no tokens"
-        raise NotValid(msg)
-    if len(tokens) > rows or len(set(tokens)) != len(tokens):
-        msg = "it has more tokens than embeddings, or two that are the same"
-        raise NotValid(msg)
-    kinds = metadata.numbers(f"{_LIST}.token_type") or (Kind.NORMAL,) * len(tokens)
-    if len(kinds) != len(tokens):
-        msg = "it does not say of every token what it is for"
-        raise NotValid(msg)
-    roles = {role: number for role in _ROLES if (number := _token(metadata, role, tokens)) is not None}
-    named = [number for role in _ENDS if (number := _token(metadata, role, tokens)) is not None]
-    if metadata.whole(f"{_LIST}.eot_token_id") is None:
-        turn_ends = (token for token in _TURN_ENDS if token in tokens)
-        named += [number for number in map(tokens.index, turn_ends) if kinds[number] == Kind.CONTROL]
-    return Vocabulary(tokens, tuple(map(int, kinds)), roles, tuple(dict.fromkeys(named)))
+        raise InvalidGguf(msg)
+    if len(tokens) > embedding_rows:
+        msg = f"it has more tokens ({len(tokens)}) than embeddings ({embedding_rows})"
+        raise InvalidGguf(msg)
+    if len(set(tokens)) != len(tokens):
+        msg = "two of its tokens are the same"
+        raise InvalidGguf(msg)
+    types = metadata.numbers(f"{_PREFIX}.token_type") or (TokenType.NORMAL,) * len(tokens)
+    if len(types) != len(tokens):
+        msg = f"it has {len(types)} token types for {len(tokens)} tokens"
+        raise InvalidGguf(msg)
+    special_ids = {role: number for role in _ROLES if (number := _token_id(metadata, role, tokens)) is not None}
+    end_ids = [number for role in _END_ROLES if (number := _token_id(metadata, role, tokens)) is not None]
+    if metadata.integer(f"{_PREFIX}.eot_token_id") is None:
+        usual = (tokens.index(token) for token in _END_OF_TURN_TOKENS if token in tokens)
+        end_ids += [number for number in usual if types[number] == TokenType.CONTROL]
+    return Vocabulary(tokens, tuple(map(int, types)), special_ids, tuple(dict.fromkeys(end_ids)))
 
 
-def _token(metadata: Metadata, role: str, tokens: tuple[str, ...]) -> int | None:
-    key = f"{_LIST}.{_KEYS.get(role, role)}_token_id"
-    number = metadata.whole(key)
+def merges_by_score(scores: Mapping[str, float], ids: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return every pair of pieces that joins to a piece, best score first, in the order of the Llama tokenizer.
+
+    ``scores`` are the scores of the pieces that merging may produce. Raises InvalidGguf for a piece that is too long.
+    """
+    found: list[tuple[float, int, int, str, str]] = []
+    for piece, score in scores.items():
+        if len(piece) > _MAX_PIECE:
+            msg = f"one of its tokens has {len(piece)} characters"
+            raise InvalidGguf(msg)
+        pairs = ((piece[:cut], piece[cut:]) for cut in range(1, len(piece)))
+        joined = sorted(((ids[left], ids[right], left, right) for left, right in pairs if left in ids and right in ids))
+        found.extend((score, len(left), len(right), left, right) for _, _, left, right in joined)
+    found.sort(key=lambda merge: merge[:3], reverse=True)
+    return [(left, right) for *_, left, right in found]
+
+
+def _token_id(metadata: GgufMetadata, role: str, tokens: tuple[str, ...]) -> int | None:
+    key = f"{_PREFIX}.{_KEYS.get(role, role)}_token_id"
+    number = metadata.integer(key)
     if number is not None and number >= len(tokens):
-        msg = f"its {key} is no token"
-        raise NotValid(msg)
+        msg = f"{key} {number} is not the id of a token"
+        raise InvalidGguf(msg)
     return number

@@ -18,5 +18,5 @@ def blob_of_partial(name: str) -> str | None:
 
     huggingface_hub writes ``<blob>.<8 hex digits>.incomplete``, we write ``<blob>.incomplete``.
     """
-    found = _PARTIAL.fullmatch(name)
+    found = _PARTIAL.fullmatch(name) if name.endswith(INCOMPLETE) else None
     return None if found is None else found["blob"]

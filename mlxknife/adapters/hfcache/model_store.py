@@ -51,9 +51,11 @@ class CacheModelStore:
     def repo(self, folder: str) -> CachedRepo:
         """See ``ModelStore.repo``."""
         path = f"{self._root}/{folder}"
+        is_link = False
         try:
             status = os.lstat(path)
-            if stat.S_ISLNK(status.st_mode):  # the repo may be a link to a folder on another disk
+            is_link = stat.S_ISLNK(status.st_mode)
+            if is_link:  # the repo may be a link to a folder on another disk
                 path = os.path.realpath(path, strict=True)
                 status = os.stat(path)
             if not stat.S_ISDIR(status.st_mode):
@@ -70,7 +72,7 @@ class CacheModelStore:
                 modified=0.0,
                 problem=f"model folder cannot be read: {exc.strerror}",
             )
-        return self._read_repo(folder, path, parts, status.st_mtime)
+        return self._read_repo(folder, path, parts, status, is_link=is_link)
 
     def manifest(self, snapshot: CachedSnapshot) -> Mapping[str, RecordedFile] | None:
         """See ``ModelStore.manifest``."""
@@ -80,7 +82,7 @@ class CacheModelStore:
         except OSError:
             return None
 
-    def _read_repo(self, folder: str, path: str, parts: _Parts, modified: float) -> CachedRepo:
+    def _read_repo(self, folder: str, path: str, parts: _Parts, status: os.stat_result, *, is_link: bool) -> CachedRepo:
         problem = None
         refs: tuple[Ref, ...] = ()
         snapshots: tuple[CachedSnapshot, ...] = ()
@@ -91,12 +93,12 @@ class CacheModelStore:
             problem = f"{os.path.basename(exc.filename)} cannot be read: {exc.strerror}"
         return CachedRepo(
             folder=folder,
-            modified=modified,
+            modified=status.st_mtime,
             refs=refs,
             snapshots=snapshots,
             unfinished=_unfinished(parts.get(BLOBS)),
             problem=problem,
-            is_link=os.path.islink(f"{self._root}/{folder}"),
+            is_link=is_link,
         )
 
     def _snapshots(self, repo: str, entries: list[os.DirEntry[str]]) -> Iterator[CachedSnapshot]:

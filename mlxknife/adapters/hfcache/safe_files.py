@@ -14,6 +14,7 @@ from mlxknife.domain.hints import HintCode
 NOT_NAMES = ("", ".", "..")
 """Parts of a path that name no entry of a folder."""
 MAX_SMALL_FILE = 64 * 1024 * 1024
+_CHUNK = 64 * 1024
 
 
 def map_cache_errors(failed: str) -> AbstractContextManager[None]:
@@ -65,8 +66,14 @@ def sync(folder: str) -> None:
 def read_small(path: str, limit: int = MAX_SMALL_FILE) -> bytes:
     """Return the first ``limit`` bytes of a file; a link is refused and a pipe does not block. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
-        return file.read(limit)
+    chunks: list[bytes] = []
+    try:
+        while limit > 0 and (chunk := os.read(handle, min(limit, _CHUNK))):
+            chunks.append(chunk)
+            limit -= len(chunk)
+    finally:
+        os.close(handle)
+    return b"".join(chunks)
 
 
 def delete(path: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from mlxknife.domain.models.values.hashes import HashForm, RecordedFile, RecordedHash
-from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
+
+if TYPE_CHECKING:  # listing models needs no transfer
+    from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 
 _VERSION = 1
 

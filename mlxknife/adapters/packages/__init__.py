@@ -1,1 +1,1 @@
-"""Installed Python packages, read from their files: fulfils ``ports.runtime_inventory``."""
+"""Installed Python packages, read from their files: fulfils ``ports.system.runtime_inventory``."""

@@ -1,7 +1,7 @@
-"""The runtime inventory: which MLX packages are installed and which architectures they have.
+"""The runtime inventory: which MLX packages are installed, and which architectures they support.
 
-Nothing is imported: ``import mlx_lm`` alone takes longer than listing a thousand models. The packages' own source says
-what they know; where a later release moves something, that something is unknown, never a crash.
+It reads the packages' source files and imports nothing: ``import mlx_lm`` alone takes longer than listing a thousand
+models. Where a later release moves a table or a class, the inventory leaves it out.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ _MODEL_CLASS = re.compile(
     rb"^(?:class Model\b|(?:from|import)\b[^#\n]*\bModel\b|\s+Model,|Model\s*=)",
     re.MULTILINE,
 )
+_USUAL_DEFINITION = b"\nclass Model(nn.Module):\n"
+"""The line of nearly every model class. Finding these bytes is much faster than searching the pattern above."""
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 _ENCODER = "EmbeddingOutput("
 _BACKEND_LIBRARIES = ("libmlx.so", "libmlx.dylib")
 
 
 class InstalledPackages:
-    """Looks into the packages of this interpreter, or of the folders given."""
+    """Reads the packages of this interpreter, or of given folders."""
 
     def __init__(self, folders: tuple[str, ...] | None = None) -> None:
-        """Take the folders to look for packages in; by default, wherever an import would look."""
+        """Take the folders to search for packages; by default those that an import searches."""
         self._folders = folders
         self._runtime: Runtime | None = None
 
@@ -35,35 +37,35 @@ class InstalledPackages:
         """See ``RuntimeInventory.installed``."""
         if self._runtime is None:
             self._runtime = Runtime(
-                backend=any(map(_has_backend, self._places("mlx"))),
-                mlx_lm=next(map(_mlx_lm, self._places("mlx_lm")), None),
-                mlx_vlm=next(map(_mlx_vlm, self._places("mlx_vlm")), None),
+                backend=any(map(_has_backend, self._package_folders("mlx"))),
+                mlx_lm=next(map(_mlx_lm, self._package_folders("mlx_lm")), None),
+                mlx_vlm=next(map(_mlx_vlm, self._package_folders("mlx_vlm")), None),
             )
         return self._runtime
 
-    def _places(self, package: str) -> Iterator[str]:
+    def _package_folders(self, package: str) -> Iterator[str]:
         if self._folders is not None:
-            places: Iterable[str] = (os.path.join(folder, package) for folder in self._folders)
+            folders: Iterable[str] = (os.path.join(folder, package) for folder in self._folders)
         else:
             try:
                 spec = importlib.util.find_spec(package)
             except (ImportError, ValueError):
                 return
-            places = spec.submodule_search_locations or () if spec is not None else ()
-        yield from (place for place in places if os.path.isdir(place))
+            folders = spec.submodule_search_locations or () if spec is not None else ()
+        yield from filter(os.path.isdir, folders)
 
 
-def _has_backend(place: str) -> bool:
-    return any(os.path.exists(os.path.join(place, "lib", library)) for library in _BACKEND_LIBRARIES)
+def _has_backend(folder: str) -> bool:
+    return any(os.path.exists(os.path.join(folder, "lib", library)) for library in _BACKEND_LIBRARIES)
 
 
-def _mlx_lm(place: str) -> RuntimePackage:
-    utils = _text(place, "utils.py")
+def _mlx_lm(folder: str) -> RuntimePackage:
+    utils = _text(folder, "utils.py")
     by_class = _literal(utils, "MODEL_ARCHITECTURE_REMAPPING")
     return RuntimePackage(
         name="mlx-lm",
-        version=_version(place, "_version.py"),
-        architectures=frozenset(_architectures(os.path.join(place, "models"))),
+        version=_version(folder, "_version.py"),
+        architectures=frozenset(_architectures(os.path.join(folder, "models"))),
         remapping=_strings(_literal(utils, "MODEL_REMAPPING")),
         class_remapping={
             (key[0], key[1]): value
@@ -73,55 +75,56 @@ def _mlx_lm(place: str) -> RuntimePackage:
     )
 
 
-def _mlx_vlm(place: str) -> RuntimePackage:
-    architectures = frozenset(_architectures(os.path.join(place, "models")))
+def _mlx_vlm(folder: str) -> RuntimePackage:
+    architectures = frozenset(_architectures(os.path.join(folder, "models")))
     return RuntimePackage(
         name="mlx-vlm",
-        version=_version(place, "version.py"),
+        version=_version(folder, "version.py"),
         architectures=architectures,
-        encoders=frozenset(name for name in architectures if _ENCODER in _text(place, f"models/{name}/{name}.py")),
-        remapping=_strings(_literal(_text(place, "utils.py"), "MODEL_REMAPPING")),
-        embedding_remapping=_strings(_literal(_text(place, "embedding_loader.py"), "EMBEDDING_MODEL_REMAPPING")),
+        encoders=frozenset(name for name in architectures if _ENCODER in _text(folder, f"models/{name}/{name}.py")),
+        remapping=_strings(_literal(_text(folder, "utils.py"), "MODEL_REMAPPING")),
+        embedding_remapping=_strings(_literal(_text(folder, "embedding_loader.py"), "EMBEDDING_MODEL_REMAPPING")),
     )
 
 
 def _architectures(models: str) -> Iterator[str]:
-    """Yield the modules and packages of a models folder that offer a model class."""
+    """Yield the modules and packages of a models folder that have a model class."""
     try:
         with os.scandir(models) as found:
             entries = list(found)
     except OSError:
         return
     for entry in entries:
-        if entry.name.endswith(".py") and _offers_model(entry.path):
+        if entry.name.endswith(".py") and _has_model_class(entry.path):
             yield entry.name.removesuffix(".py")
-        elif _offers_model(os.path.join(entry.path, "__init__.py")):
+        elif _has_model_class(os.path.join(entry.path, "__init__.py")):
             yield entry.name
 
 
-def _offers_model(path: str) -> bool:
+def _has_model_class(path: str) -> bool:
     try:
         with open(path, "rb") as file:
-            return _MODEL_CLASS.search(file.read()) is not None
+            source = file.read()
     except OSError:
         return False
+    return _USUAL_DEFINITION in source or _MODEL_CLASS.search(source) is not None
 
 
-def _text(place: str, name: str) -> str:
+def _text(folder: str, name: str) -> str:
     try:
-        with open(os.path.join(place, name), encoding="utf-8") as file:
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
             return file.read()
     except (OSError, UnicodeDecodeError):
         return ""
 
 
-def _version(place: str, name: str) -> str:
-    found = _VERSION.search(_text(place, name))
+def _version(folder: str, name: str) -> str:
+    found = _VERSION.search(_text(folder, name))
     return found[1] if found else "unknown"
 
 
 def _literal(source: str, name: str) -> dict[object, object]:
-    """Return the dict literal that a module assigns to a name, without running the module."""
+    """Return the dict literal that a module assigns to a name; empty for anything else. The module is not run."""
     found = re.search(
         rf"^{name}\s*(?::[^=\n]+)?=\s*(\{{.*?^\}}|\{{[^\n]*\}})",
         source,

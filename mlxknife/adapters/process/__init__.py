@@ -1,1 +1,1 @@
-"""Processes of this machine: fulfils ``ports.system.programs``."""
+"""Programs of this machine as child processes: fulfils ``ports.system.programs``, and restarts a server on changes."""

@@ -1,4 +1,4 @@
-"""Programs of this machine, watched by one loop: no thread, so that a signal interrupts all of it at once."""
+"""Running programs in one select loop without threads, so that one signal interrupts everything."""
 
 from __future__ import annotations
 
@@ -9,97 +9,97 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from typing import IO
 
-from mlxknife.adapters.process.children import Child, undisturbed
-from mlxknife.adapters.process.feed import Feed
+from mlxknife.adapters.process.child_process import ChildProcess, deferred_signals
+from mlxknife.adapters.process.input_fanout import InputFanout
 from mlxknife.domain.tee.values import Ended, Heard, Said
 
 _GRACE = 3.0
-"""Seconds that a program has to end when it is asked to."""
-_SOON = 0.02
-"""Seconds between two looks at a program that closed its outputs and still runs."""
+"""The seconds between SIGTERM and SIGKILL."""
+_POLL_SECONDS = 0.02
+"""The wait before the next look at a program that has closed its outputs and still runs."""
 _NOT_FOUND = 127
-_NOT_STARTED = 126
-_KILLED = 128
+_NOT_EXECUTABLE = 126
+_SIGNALED = 128
 
 
 class LocalPrograms:
-    """Runs programs."""
+    """Runs programs as child processes."""
 
     def __init__(self, grace: float = _GRACE) -> None:
-        """Take the seconds that a program has to end by itself when it is not wanted any more."""
+        """Take the seconds that a program has between SIGTERM and SIGKILL."""
         self._grace = grace
 
     def run(
         self, programs: Sequence[Sequence[str]], source: IO[bytes] | None, *, side_by_side: bool
     ) -> Generator[Heard]:
         """See ``Programs.run``."""
-        waiting = deque(enumerate(programs))
-        running: list[Child] = []
-        feed = Feed(source, len(programs))
+        pending = deque(enumerate(programs))
+        running: list[ChildProcess] = []
+        fanout = InputFanout(source, len(programs))
         try:
-            while waiting or running:
-                while waiting and (side_by_side or not running):
-                    yield from _started(*waiting.popleft(), running, feed)
+            while pending or running:
+                while pending and (side_by_side or not running):
+                    yield from _start(*pending.popleft(), running, fanout)
                 if running:
-                    yield from _heard(running, feed)
-                    yield from _ended(running, feed)
+                    yield from _exchange(running, fanout)
+                    yield from _collect_ended(running, fanout)
         finally:
-            _end(running, self._grace)
+            _end_all(running, self._grace)
 
 
-def _started(number: int, words: Sequence[str], running: list[Child], feed: Feed) -> Iterator[Heard]:
-    """Start a program, or tell why it cannot be."""
+def _start(number: int, arguments: Sequence[str], running: list[ChildProcess], fanout: InputFanout) -> Iterator[Heard]:
+    """Start a program; yield an error message and the end of one that cannot be started."""
     try:
-        with undisturbed():
-            running.append(Child(number, words))
+        with deferred_signals():
+            running.append(ChildProcess(number, arguments))
     except OSError as exc:
         is_missing = isinstance(exc, FileNotFoundError)
-        reason = "command not found" if is_missing and os.sep not in words[0] else exc.strerror
-        feed.skip(number)
-        yield Said(number, os.fsencode(f"{words[0]}: {reason}\n"), is_error=True)
-        yield Ended(number, _NOT_FOUND if is_missing else _NOT_STARTED, 0.0)
+        reason = "command not found" if is_missing and os.sep not in arguments[0] else exc.strerror
+        fanout.drop(number)
+        yield Said(number, os.fsencode(f"{arguments[0]}: {reason}\n"), is_error=True)
+        yield Ended(number, _NOT_FOUND if is_missing else _NOT_EXECUTABLE, 0.0)
 
 
-def _heard(running: Sequence[Child], feed: Feed) -> Iterator[Heard]:
-    """Wait until something can be read or written, and do that."""
+def _exchange(running: Sequence[ChildProcess], fanout: InputFanout) -> Iterator[Heard]:
+    """Wait until a pipe is ready; pass input on and yield output."""
     for child in running:
-        feed.settle(child)
+        fanout.close_if_complete(child)
     outputs = {output: child for child in running for output in child.outputs}
-    inputs = {child.input: child for child in running if child.input is not None and feed.has_more(child)}
-    source = feed.wanted(child.number for child in running)
+    inputs = {child.stdin: child for child in running if child.stdin is not None and fanout.has_backlog(child)}
+    source = fanout.readable_source(child.number for child in running)
     is_ending = any(not child.outputs for child in running)
     readable, writable, _ = select.select(
-        [*outputs, *(() if source is None else (source,))], [*inputs], [], _SOON if is_ending else None
+        [*outputs, *(() if source is None else (source,))], [*inputs], [], _POLL_SECONDS if is_ending else None
     )
-    for place in writable:
-        feed.give(inputs[place])
-    for place in readable:
-        if place == source:
-            feed.read()
+    for descriptor in writable:
+        fanout.write(inputs[descriptor])
+    for descriptor in readable:
+        if descriptor == source:
+            fanout.read()
             continue
-        child = outputs[place]
-        data = child.read(place)
+        child = outputs[descriptor]
+        data = child.read(descriptor)
         if data:
-            yield Said(child.number, data, is_error=child.is_error(place))
+            yield Said(child.number, data, is_error=child.is_stderr(descriptor))
 
 
-def _ended(running: list[Child], feed: Feed) -> Iterator[Heard]:
-    """Tell which programs are over: they closed their outputs, and ended."""
+def _collect_ended(running: list[ChildProcess], fanout: InputFanout) -> Iterator[Heard]:
+    """Yield the end of every program that has closed its outputs and exited."""
     for child in tuple(running):
         status = child.status() if not child.outputs else None
         if status is not None:
-            feed.drop(child)
+            fanout.close(child)
             running.remove(child)
             signal = -status if status < 0 else None
-            yield Ended(child.number, status if signal is None else _KILLED + signal, child.seconds(), signal)
+            yield Ended(child.number, status if signal is None else _SIGNALED + signal, child.seconds(), signal)
 
 
-def _end(running: Sequence[Child], grace: float) -> None:
-    """End what still runs: ask first, and do not wait for ever."""
+def _end_all(running: Sequence[ChildProcess], grace: float) -> None:
+    """Send SIGTERM to all programs, read their output until they end or the grace is over, then kill the rest."""
     try:
         for child in running:
-            child.ask_to_end()
-            child.close_input()
+            child.terminate()
+            child.close_stdin()
         deadline = time.monotonic() + grace
         while outputs := {output: child for child in running for output in child.outputs}:
             readable, _, _ = select.select([*outputs], [], [], max(0.0, deadline - time.monotonic()))
@@ -108,6 +108,6 @@ def _end(running: Sequence[Child], grace: float) -> None:
             for output in readable:
                 outputs[output].read(output)
     finally:
-        with undisturbed():
+        with deferred_signals():
             for child in running:
-                child.end()
+                child.kill()

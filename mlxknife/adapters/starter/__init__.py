@@ -1,1 +1,1 @@
-"""Wheels of a package index, for the models in them: fulfils ``ports.starters``."""
+"""Starter models from wheels of a Python package index: fulfils ``ports.hub.starters``."""

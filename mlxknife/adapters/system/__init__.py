@@ -1,1 +1,1 @@
-"""The machine and its surroundings: fulfils ``ports.system`` and settles the settings."""
+"""The machine, its environment variables and the config file: fulfils ``ports.system.system``, loads the settings."""

@@ -1,4 +1,4 @@
-"""The config file: TOML into typed settings, strictly."""
+"""The config file: TOML to typed settings. Unknown keys and values of another type are errors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _T = TypeVar("_T")
 
 
 def parse(data: bytes, shape: type[_T]) -> _T:
-    """Read a config file into an attrs class. Raises ValueError that names every wrong key."""
+    """Return a config file as an attrs class. Raises ValueError that names every wrong key."""
     converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook(str, _text)  # cattrs alone would turn 8000 into "8000"
+    converter.register_structure_hook(str, _text)  # by default cattrs converts 8000 to "8000"
     try:
         return converter.structure(tomllib.loads(data.decode()), shape)
     except cattrs.BaseValidationError as exc:

@@ -1,4 +1,4 @@
-"""Settings from the surroundings: flag, then environment, then config file, then default."""
+"""Settings of this process. An argument wins over an environment variable, that over the config file and defaults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlxknife.domain.errors import StorageError, ValidationError
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.settings.values import ServerSettings, Settings
 
-_ADDRESS = re.compile(r"https?://[^/\s:?#]+(:\d{1,5})?(/\S*)?", re.ASCII)
+_ENDPOINT = re.compile(r"https?://[^/\s:?#]+(:\d{1,5})?(/\S*)?", re.ASCII)
 _SECONDS = re.compile(r"\d{0,6}")
 _ON = ("1", "ON", "YES", "TRUE")
 _OFF = ("0", "false", "no", "off")
@@ -22,32 +22,32 @@ _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 @attrs.frozen
 class ConfigFile:
-    """What the config file may say. Unknown keys are refused by name."""
+    """The keys of the config file. Any other key is an error."""
 
     hub_cache: str | None = None
     workspace_home: str | None = None
 
 
-def settle(
+def load_settings(
     environment: Mapping[str, str],
     *,
     hub_cache: str | None = None,
     workspace_home: str | None = None,
 ) -> Settings:
-    """Return the settings of this process; the keyword arguments are what a caller asked for in person.
+    """Return the settings of this process; the keyword arguments win over variables and config file.
 
-    Raises ValidationError for a config file that is wrong, StorageError for one that cannot be read.
+    Raises ValidationError for an invalid config file, StorageError for one that cannot be read.
     """
     config = _config_file(environment)
-    home = workspace_home or own_variable(environment, "WORKSPACE_HOME") or config.workspace_home
+    home = workspace_home or product_variable(environment, "WORKSPACE_HOME") or config.workspace_home
     return Settings(
         hub_cache=os.path.abspath(hub_cache or _hub_cache(environment, config.hub_cache)),
         workspace_home=os.path.abspath(
             os.path.expanduser(home or os.path.join(data_folder(environment), "workspaces"))
         ),
         chat_history=os.path.join(data_folder(environment), "chat_history"),
-        wheels=own_variable(environment, "WHEELS"),
-        has_pipes=(own_variable(environment, "ENABLE_PIPES") or "1") not in _OFF,
+        wheels=product_variable(environment, "WHEELS"),
+        has_pipes=(product_variable(environment, "ENABLE_PIPES") or "1") not in _OFF,
         hub_endpoint=environment.get("HF_ENDPOINT") or None,
         hub_token=_hub_token(environment),
         is_offline=any(environment.get(name, "").upper() in _ON for name in _OFFLINE),
@@ -55,34 +55,34 @@ def settle(
 
 
 def server_settings(environment: Mapping[str, str]) -> ServerSettings:
-    """Return how a server is to be where its command line says nothing.
+    """Return the settings of a server from environment variables; the command line overrides them.
 
-    Raises ValidationError for what should be a number and is none.
+    Raises ValidationError for a variable that must be a number.
     """
     defaults = ServerSettings()
-    model = own_variable(environment, "PRELOAD_MODEL")
+    model = product_variable(environment, "PRELOAD_MODEL")
     return ServerSettings(
-        host=own_variable(environment, "HOST") or defaults.host,
+        host=product_variable(environment, "HOST") or defaults.host,
         port=defaults.port if (port := _number(environment, "PORT")) is None else port,
         models=() if model is None else (model,),
-        api_key=own_variable(environment, "API_KEY"),
+        api_key=product_variable(environment, "API_KEY"),
         max_tokens=_number(environment, "MAX_TOKENS"),
-        log_level=own_variable(environment, "LOG_LEVEL") or defaults.log_level,
-        log_json=(own_variable(environment, "LOG_JSON") or "0") not in _OFF,
-        reloads=(own_variable(environment, "RELOAD") or "0") not in _OFF,
+        log_level=product_variable(environment, "LOG_LEVEL") or defaults.log_level,
+        log_json=(product_variable(environment, "LOG_JSON") or "0") not in _OFF,
+        reloads=(product_variable(environment, "RELOAD") or "0") not in _OFF,
     )
 
 
 def _number(environment: Mapping[str, str], name: str) -> int | None:
-    value = own_variable(environment, name)
+    value = product_variable(environment, name)
     if value is None or re.fullmatch(r"\d{1,10}", value, re.ASCII):
         return None if value is None else int(value)
     msg = f"MLXK_{name} must be a number, not {value!a}"
     raise ValidationError(msg)
 
 
-def own_variable(environment: Mapping[str, str], name: str) -> str | None:
-    """Return one of the product's own variables: ``MLXK_`` wins over ``MLXK2_``."""
+def product_variable(environment: Mapping[str, str], name: str) -> str | None:
+    """Return a variable of this product: ``MLXK_<name>`` wins over ``MLXK2_<name>``; an empty one counts as unset."""
     return environment.get(f"MLXK_{name}") or environment.get(f"MLXK2_{name}") or None
 
 
@@ -104,7 +104,7 @@ def _platform_folder(environment: Mapping[str, str], variable: str, default: str
 
 
 def _hub_cache(environment: Mapping[str, str], configured: str | None) -> str:
-    """Return the cache as huggingface_hub finds it; a config file only replaces its default."""
+    """Return the cache folder as huggingface_hub determines it; the config file replaces only the default."""
     if configured and not {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"} & environment.keys():
         return os.path.expanduser(configured)
     user_cache = environment.get("XDG_CACHE_HOME", os.path.join(os.path.expanduser("~"), ".cache"))
@@ -114,15 +114,15 @@ def _hub_cache(environment: Mapping[str, str], configured: str | None) -> str:
 
 
 def checked_endpoint(endpoint: str | None) -> str | None:
-    """Return where the Hub is said to be. Raises ValidationError for what is no address."""
-    if endpoint is not None and not _ADDRESS.fullmatch(endpoint):
-        msg = f"HF_ENDPOINT is no address of a Hub: {endpoint!a}"
+    """Return the endpoint of the Hub unchanged. Raises ValidationError for one that is not an HTTP URL."""
+    if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
+        msg = f"HF_ENDPOINT is not the URL of a Hub: {endpoint!a}"
         raise ValidationError(msg, hint=HintCode.URL_SCHEMES)
     return endpoint
 
 
 def check_timeouts(environment: Mapping[str, str]) -> None:
-    """Raise ValidationError for a variable that huggingface_hub would trip over when it is imported."""
+    """Raise ValidationError for a timeout variable with which huggingface_hub cannot be imported."""
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
         if not _SECONDS.fullmatch(environment.get(name, "10")):
             msg = f"{name} must be a number of seconds, not {environment[name]!a}"
@@ -130,7 +130,7 @@ def check_timeouts(environment: Mapping[str, str]) -> None:
 
 
 def _hub_token(environment: Mapping[str, str]) -> str | None:
-    """Return the token of the environment, by its old name, too; files with one huggingface_hub reads itself."""
+    """Return the Hub token from the environment; huggingface_hub itself reads the token file."""
     names = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
     token = next((environment[name].strip() for name in names if environment.get(name, "").strip()), None)
     return None if environment.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() in _ON else token
@@ -155,5 +155,5 @@ def _config_file(environment: Mapping[str, str]) -> ConfigFile:
     try:
         return parse(data, ConfigFile)
     except ValueError as exc:
-        msg = f"The config file is wrong: {path}: {exc}"
+        msg = f"The config file is not valid: {path}: {exc}"
         raise ValidationError(msg, hint=HintCode.CONFIG_FILE_KEYS) from exc

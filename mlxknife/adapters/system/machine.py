@@ -1,4 +1,4 @@
-"""The machine."""
+"""Memory and clocks of this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class Machine:
-    """The machine that the process runs on."""
+    """The machine that this process runs on."""
 
     def memory_total_bytes(self) -> int | None:
         """See ``System.memory_total_bytes``."""
@@ -22,7 +22,7 @@ class Machine:
             with open("/proc/meminfo", "rb") as file:
                 lines = file.read().splitlines()
         except OSError:
-            return self.memory_total_bytes()  # on a Mac most of what is taken can be given back
+            return self.memory_total_bytes()  # macOS can free most of the memory in use
         return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(b"MemAvailable:")), None)
 
     def now(self) -> float:

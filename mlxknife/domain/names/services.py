@@ -10,7 +10,7 @@ from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Entry, Workspace
 from mlxknife.domain.models.values.verdict import Finding, Integrity
-from mlxknife.domain.names.rules import naming, revisions, starters
+from mlxknife.domain.names.rules import naming, revisions
 from mlxknife.ports.store.model_store import ModelStore
 from mlxknife.ports.workspaces.workspaces import Workspaces
 
@@ -146,6 +146,8 @@ def _only_candidate(word: str, cached: Collection[str], at_home: Collection[str]
 
 
 def _after_a_miss(word: str, suggestions: Sequence[str]) -> Hint:
+    from mlxknife.domain.names.rules import starters  # noqa: PLC0415 - only after a miss
+
     if starters.named(word) is not None:
         return Hint(HintCode.PULL_MODEL, name=word)
     return Hint(HintCode.DID_YOU_MEAN, name=suggestions[0]) if suggestions else Hint(HintCode.LIST_MODELS)

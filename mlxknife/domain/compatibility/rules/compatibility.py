@@ -56,13 +56,10 @@ def remote_code_key(facts: SnapshotFacts) -> str | None:
     """Return the first config key that makes a loader run code from the repo, as ``file: key``."""
     for name in _RUNTIME_DOCUMENTS:
         config = facts.json_object(name)
-        parts = [
-            config,
-            *(part for key, part in config.items() if key.endswith("_config")),
-        ]
-        for part in parts:
+        sections = [part for key, part in config.items() if key.endswith("_config") and isinstance(part, Mapping)]
+        for part in (config, *sections):
             for key in REMOTE_CODE_KEYS:
-                if isinstance(part, Mapping) and part.get(key):
+                if part.get(key):
                     return f"{name}: {key}"
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from mlxknife.domain.integrity.rules import safetensors
@@ -33,16 +33,21 @@ def findings(
 
     ``unfinished`` are blob names with a download under way; ``manifest`` is what the Hub listed for this commit.
     """
+    weights = [file for file in facts.files if filenames.is_weight(file.name)]
     if facts.problem is not None:
         yield _incomplete(facts.problem)
-    yield from _config(facts)
+    yield from _config(facts, weights)
     yield from _links(facts, unfinished)
-    yield from _unlinked(facts, unfinished, manifest or {})
-    yield from _shards(facts)
-    yield from _presence(facts, unfinished)
-    yield from _weight_files(facts)
-    yield from _text_and_images(facts, speaks_text=speaks_text, needs_processor=needs_processor)
-    yield from _sizes(facts, manifest or {})
+    if unfinished and manifest:
+        yield from _unlinked(facts, unfinished, manifest)
+    ruling = _ruling_indexes(facts)
+    yield from _shards(facts, ruling, weights)
+    yield from _presence(ruling, weights, unfinished)
+    yield from _weight_files(facts, weights)
+    if not _are_gguf(weights):
+        yield from _text_and_images(facts, speaks_text=speaks_text, needs_processor=needs_processor)
+    if manifest:
+        yield from _sizes(facts, manifest)
 
 
 def _incomplete(reason: str) -> Finding:
@@ -58,17 +63,12 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-def _weights(facts: SnapshotFacts) -> list[FileFact]:
-    return [file for file in facts.files if filenames.is_weight(file.name)]
-
-
-def is_gguf_only(facts: SnapshotFacts) -> bool:
-    """Tell whether all weights are GGUF files, which bring config and tokenizer with them."""
-    weights = _weights(facts)
+def _are_gguf(weights: Sequence[FileFact]) -> bool:
+    """Return whether all weights are GGUF files, which contain config and tokenizer."""
     return bool(weights) and all(file.name.endswith(filenames.GGUF) for file in weights)
 
 
-def _config(facts: SnapshotFacts) -> Iterator[Finding]:
+def _config(facts: SnapshotFacts, weights: Sequence[FileFact]) -> Iterator[Finding]:
     document = facts.documents.get(filenames.CONFIG)
     if document is None:
         state = next(
@@ -77,7 +77,7 @@ def _config(facts: SnapshotFacts) -> Iterator[Finding]:
         )
         if state is not FileState.OK:
             yield _state_finding(state, filenames.CONFIG)
-        elif not is_gguf_only(facts):
+        elif not _are_gguf(weights):
             yield _incomplete("config.json missing")
     elif document.problem is not None:
         yield _corrupt(f"config.json {document.problem}")
@@ -93,7 +93,7 @@ def _state_finding(state: FileState, name: str) -> Finding:
 
 
 def _links(facts: SnapshotFacts, unfinished: frozenset[str]) -> Iterator[Finding]:
-    for file in facts.files:
+    for file in facts.files if unfinished else ():
         if file.blob is not None and file.blob in unfinished:
             yield _incomplete(f"download not finished: {file.name}")
     for file in facts.files:
@@ -137,21 +137,19 @@ def _ruling_indexes(facts: SnapshotFacts) -> list[str]:
     return [name for name in indexes if ".bin" in name]
 
 
-def _shards(facts: SnapshotFacts) -> Iterator[Finding]:
-    ruling = _ruling_indexes(facts)
+def _shards(facts: SnapshotFacts, ruling: Sequence[str], weights: Sequence[FileFact]) -> Iterator[Finding]:
     for index in ruling:
         yield from _index(facts, index, facts.names())
     if not ruling:
-        missing = list(islice(filenames.missing_shards(file.name for file in _weights(facts)), _NAMED_AT_MOST))
+        missing = list(islice(filenames.missing_shards(file.name for file in weights), _NAMED_AT_MOST))
         if missing:
             yield _incomplete(f"missing weight shards: {', '.join(missing)}")
 
 
-def _presence(facts: SnapshotFacts, unfinished: frozenset[str]) -> Iterator[Finding]:
+def _presence(ruling: Sequence[str], weights: Sequence[FileFact], unfinished: frozenset[str]) -> Iterator[Finding]:
     """Ask for weights where a loader looks for them: beside config.json, or where an index there says."""
-    weights = _weights(facts)
-    has_index = any("/" not in name for name in _ruling_indexes(facts))
-    if is_gguf_only(facts) or has_index or any("/" not in file.name for file in weights):
+    has_index = any("/" not in name for name in ruling)
+    if _are_gguf(weights) or has_index or any("/" not in file.name for file in weights):
         return
     where = " beside config.json" if weights else ""
     begun = ", a download has begun" if unfinished else ""
@@ -170,7 +168,7 @@ def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[
     if not isinstance(weight_map, Mapping) or not weight_map:
         yield _corrupt(f"{index} has no weight_map")
         return
-    shards = set(weight_map.values()) if all(isinstance(shard, str) for shard in weight_map.values()) else None
+    shards = set(weight_map.values()) if set(map(type, weight_map.values())) == {str} else None
     if shards is None or not all(map(filenames.is_weight, shards)):
         yield _corrupt(f"{index}: weight_map names something that is no weight file")
         return
@@ -178,23 +176,30 @@ def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[
     missing = sorted(shard for shard in shards if (f"{folder}/{shard}" if folder else shard) not in names)
     if missing:
         yield _incomplete(f"missing weight shards: {_listed(missing)}")
-    yield from _misplaced(facts, index, {name: f"{folder}/{shard}".lstrip("/") for name, shard in weight_map.items()})
+    yield from _misplaced(facts, index, weight_map, {shard: f"{folder}/{shard}".lstrip("/") for shard in shards})
 
 
-def _misplaced(facts: SnapshotFacts, index: str, homes: Mapping[str, str]) -> Iterator[Finding]:
+def _misplaced(
+    facts: SnapshotFacts, index: str, weight_map: Mapping[str, str], files: Mapping[str, str]
+) -> Iterator[Finding]:
     """Find a tensor that is in another shard than its index says, as when two files were swapped.
 
     A tensor that is nowhere does not count: an index may be older than whole weights beside it.
     """
+    tensors_of = {shard: facts.weights.get(file, _NO_HEAD).tensors for shard, file in files.items()}
+    elsewhere = [tensor for tensor, shard in weight_map.items() if tensor not in tensors_of[shard]]
+    if not elsewhere:
+        return
     found_in = {tensor: name for name, head in facts.weights.items() for tensor in head.tensors}
-    for tensor, home in homes.items():
-        if found_in.get(tensor, home) != home and tensor not in facts.weights.get(home, _NO_HEAD).tensors:
+    for tensor in elsewhere:
+        if tensor in found_in:
+            home = files[weight_map[tensor]]
             yield _corrupt(f"{index} expects tensor {tensor!r} in {home}, it is in {found_in[tensor]}")
             return
 
 
-def _weight_files(facts: SnapshotFacts) -> Iterator[Finding]:
-    for file in _weights(facts):
+def _weight_files(facts: SnapshotFacts, weights: Sequence[FileFact]) -> Iterator[Finding]:
+    for file in weights:
         if file.state is FileState.OK and file.size == 0:
             yield _corrupt(f"empty weight file: {file.name}")
     pointers = [
@@ -215,8 +220,6 @@ def _weight_files(facts: SnapshotFacts) -> Iterator[Finding]:
 
 
 def _text_and_images(facts: SnapshotFacts, *, speaks_text: bool, needs_processor: bool) -> Iterator[Finding]:
-    if is_gguf_only(facts):
-        return
     names = facts.names()
     if speaks_text and not filenames.has_tokenizer(names):
         yield _incomplete("tokenizer missing")

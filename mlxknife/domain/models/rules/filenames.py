@@ -88,8 +88,7 @@ def is_weight(name: str) -> bool:
 
 def is_unfinished_weight(name: str) -> bool:
     """Tell whether a file is what an interrupted writer leaves in the place of weights."""
-    stem, dot, suffix = name.rpartition(".")
-    return dot + suffix in _UNFINISHED_SUFFIXES and is_weight(stem)
+    return name.endswith(_UNFINISHED_SUFFIXES) and is_weight(name.rpartition(".")[0])
 
 
 def is_torch_weight(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from functools import cached_property
 
 import attrs
 
@@ -110,7 +111,11 @@ class SnapshotFacts:
 
     def names(self) -> frozenset[str]:
         """Return the names of all files, whatever state they are in."""
-        return frozenset(file.name for file in self.files)
+        return self._names
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset([file.name for file in self.files])
 
     def json_object(self, name: str) -> JsonObject:
         """Return the object in a JSON file; empty when it is missing, damaged or something else."""

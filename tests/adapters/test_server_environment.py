@@ -1,4 +1,4 @@
-"""How a server is to be, as its surroundings say."""
+"""The settings of a server from its environment variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.settings.values import ServerSettings
 
 
-def test_where_nothing_is_said_it_is_for_this_machine_only() -> None:
+def test_without_variables_the_server_listens_on_loopback_only() -> None:
     assert server_settings({}) == ServerSettings()
     assert (ServerSettings().host, ServerSettings().port) == ("127.0.0.1", 8000)
 
@@ -30,7 +30,7 @@ def test_where_nothing_is_said_it_is_for_this_machine_only() -> None:
         ("PORT", "", ServerSettings()),
     ],
 )
-def test_a_variable_says_how(variable: str, value: str, settings: ServerSettings) -> None:
+def test_each_variable_sets_its_option(variable: str, value: str, settings: ServerSettings) -> None:
     assert server_settings({f"MLXK_{variable}": value}) == settings
     assert server_settings({f"MLXK2_{variable}": value}) == settings
     if value:
@@ -38,6 +38,6 @@ def test_a_variable_says_how(variable: str, value: str, settings: ServerSettings
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", " 1", "1e3", "9" * 30, "\u0661"])
-def test_what_should_be_a_number_and_is_none_is_refused(value: str) -> None:
+def test_a_value_that_is_not_a_number_is_refused(value: str) -> None:
     with pytest.raises(ValidationError, match="MLXK_PORT"):
         server_settings({"MLXK_PORT": value})

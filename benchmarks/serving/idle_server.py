@@ -1,4 +1,4 @@
-"""Our front end without a model: the memory that it takes, and how fast it lists a cache of many models."""
+"""Our server without a loaded model: its memory, and the time of ``GET /v1/models`` for a cache of many models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from caches import make_cache
-from processes import say
+from processes import log
 
 from serving.rounds import Found
 from serving.servers import OURS, ours
@@ -19,32 +19,32 @@ MODELS = 200
 _LIST = "/v1/models"
 
 
-def look(home: Path, rounds: int, found: Found) -> None:
-    """Start it without a model, list, and weigh it after that: the larger of its sizes counts."""
-    say(f"making a cache of {MODELS}")
+def measure_idle(home: Path, rounds: int, found: Found) -> None:
+    """Time the list, and record the larger of the memory before and after it."""
+    log(f"creating a cache of {MODELS} models")
     make_cache(home, MODELS)
     server = ours(home, model=None)
     server.start(_LIST)
     if server.process is None:
-        sys.exit(f"benchmark stopped: our server without a model {server.why_not}")
+        sys.exit(f"benchmark stopped: our server without a model {server.problem}")
     try:
-        fresh = resident_megabytes(server.process.pid)
+        before = resident_megabytes(server.process.pid)
         for number in range(rounds + 1):
-            began = time.perf_counter()
+            started = time.perf_counter()
             status, body = server.get(_LIST)
-            spent = time.perf_counter() - began
+            seconds = time.perf_counter() - started
             if status != http.client.OK or len(json.loads(body)["data"]) != MODELS:
-                sys.exit(f"benchmark stopped: {status} {body[:200]!r} is no list of {MODELS} models")
+                sys.exit(f"benchmark stopped: {status} {body[:200]!r} is not a list of {MODELS} models")
             if number:
                 found.round = number
-                found.add("list", OURS, spent)
-        found.add("memory", OURS, max(fresh, resident_megabytes(server.process.pid)))
+                found.add("list", OURS, seconds)
+        found.add("memory", OURS, max(before, resident_megabytes(server.process.pid)))
     finally:
         server.stop()
 
 
 def resident_megabytes(pid: int) -> float:
-    """Return the memory of a process, in millions of bytes."""
+    """Return the resident memory of a process in megabytes."""
     status = Path(f"/proc/{pid}/status")
     if status.exists():
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
