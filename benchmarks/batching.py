@@ -20,7 +20,7 @@ from random import Random
 from typing import Any
 
 from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
-from mlxknife.adapters.mlx.text.scheduler import MlxBatches
+from mlxknife.adapters.mlx.text.scheduler import Scheduler
 from mlxknife.domain.generation.values.rows import Row
 
 _ROUNDS = 15
@@ -79,15 +79,15 @@ def _model() -> Any:  # noqa: ANN401 - a module of mlx-lm
 
 
 def _ours(model: Any, prompts: list[list[int]]) -> tuple[int, float]:  # noqa: ANN401
-    batches = MlxBatches(model, (), budget=_BUDGET, places=_MAX_ROWS)
+    scheduler = Scheduler(model, (), prefix_bytes=_BUDGET, max_rows=_MAX_ROWS)
     started = time.perf_counter()
     for number, prompt in enumerate(prompts):
-        batches.admit(Row(id=number, prompt=tuple(prompt), max_tokens=_TOKENS))
+        scheduler.add_row(Row(id=number, prompt=tuple(prompt), max_tokens=_TOKENS))
     count = 0
-    while not batches.is_idle:
-        count += len(batches.step().steps)
+    while not scheduler.is_idle:
+        count += len(scheduler.step().steps)
     seconds = time.perf_counter() - started
-    batches.close()
+    scheduler.close()
     return count, seconds
 
 
@@ -120,14 +120,14 @@ def _beside_long(model: Any, random: Random) -> dict[str, list[float]]:  # noqa:
 
 
 def _ours_beside(model: Any, long: list[int], short: list[list[int]]) -> tuple[float, float]:  # noqa: ANN401
-    batches = MlxBatches(model, (), budget=_BUDGET, places=_MAX_ROWS)
+    scheduler = Scheduler(model, (), prefix_bytes=_BUDGET, max_rows=_MAX_ROWS)
     for number, prompt in enumerate(short):
-        batches.admit(Row(id=number, prompt=tuple(prompt), max_tokens=_LONG))
-    while not batches.step().steps:
+        scheduler.add_row(Row(id=number, prompt=tuple(prompt), max_tokens=_LONG))
+    while not scheduler.step().steps:
         pass
-    batches.admit(Row(id=_RUNNING_ROWS, prompt=tuple(long), max_tokens=2))
-    found = _gap_until(lambda: {step.row for step in batches.step().steps}, _RUNNING_ROWS)
-    batches.close()
+    scheduler.add_row(Row(id=_RUNNING_ROWS, prompt=tuple(long), max_tokens=2))
+    found = _gap_until(lambda: {step.row for step in scheduler.step().steps}, _RUNNING_ROWS)
+    scheduler.close()
     return found
 
 

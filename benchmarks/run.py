@@ -1,7 +1,7 @@
 """``run`` against mlx-lm: decode and prefill speed, time to the first byte, reuse of the KV cache, and memory.
 
-Decode: our engine against a bare ``mlx_lm.stream_generate`` with the same weights and dtype, in one process, in turns,
-both timed from the first token to the last. The second peer is ``mlx_lm.generate`` on the 4-bit folder as it is: MLX's
+Decode: a session against a bare ``mlx_lm.stream_generate`` with the same weights, dtype and BLAS, in turns, both timed
+from the first token to the last. The second peer is ``mlx_lm.generate`` on the 4-bit folder as it is: MLX's
 CPU backend emulates its half-precision scales, so it gets few tokens and one run.
 
 Start: the time from the start of ``mlxk run`` to the first byte of its answer to a short prompt, against a process that
@@ -33,98 +33,111 @@ _QUESTION = "What is the capital of France?"
 _GREETING = "Hi"
 _LONG_QUESTION = f"{_QUESTION} Tell me everything that you know about it."
 _RESULTS = Path(__file__).parent / "results"
-_DECODE = """
+_BARE = """
 import json, sys, time
 import mlxknife
-from mlxknife.domain.generation.values.generation import Sampling, TokenRequest, Wish
-from mlxknife.domain.generation.rules import prompts
+from mlxknife.adapters.mlx.runtime import cpu
+from mlxknife.domain.catalog.services.runnable import find_runnable
 
+folder = find_runnable(mlxknife.open_app().catalog, "starter").location.token
+cpu.limit_threads(folder)
+cpu.load_fast_blas()
+import mlx.core as mx
+from mlx_lm import stream_generate
+from mlx_lm.sample_utils import make_sampler
+from mlx_lm.utils import load_model, load_tokenizer
+from pathlib import Path
+
+model, _ = load_model(Path(folder), lazy=True)
+cpu.widen(model, dequantize=True)
+mx.eval(model.parameters())
+tokenizer = load_tokenizer(Path(folder))
+
+
+def tokens_of(text):
+    return list(tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True))
+
+
+def times_of(text, count):
+    steps = stream_generate(model, tokenizer, tokens_of(text), max_tokens=count, sampler=make_sampler(0.0))
+    return [time.perf_counter() for _ in steps]
+"""
+"""Loads the starter with mlx-lm alone, in the form and with the BLAS of our model process."""
+_DECODE = (
+    _BARE
+    + """
 rounds, count, question, short = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
-app = mlxknife.open_app()
+greedy = mlxknife.SamplingParameters(temperature=0.0, repetition_penalty=1.0)
+options = mlxknife.GenerationOptions(sampling=greedy, max_tokens=count)
 found = {"ours": [], "bare": [], "prefill": []}
-with app.chat.open("starter") as session:
-    from mlx_lm import stream_generate
-    from mlx_lm.sample_utils import make_sampler
-
-    model, tokenizer = session.model._models[0], session.model._tokenizer
-
-    def tokens_of(text):
-        turns = prompts.assembled((text,))
-        rendered = session.templates.render(session.model.chat_template, turns, session.model.special_tokens)
-        return session.model.tokens(rendered, is_rendered=True)
-
-    tokens, few = tokens_of(question), tokens_of(short)
-    wish = Wish(sampling=Sampling(temperature=0.0, repetition_penalty=1.0), max_tokens=count)
+with mlxknife.open_app().sessions.open("starter") as session:
     for turn in range(rounds + 1):
-        session.model._memory.forget()
-        began = time.perf_counter()
-        steps = session.model.generate(TokenRequest(few, 1, Sampling(temperature=0.0)))
-        next(steps)
-        reading = time.perf_counter() - began
-        steps.close()
-        session.model._memory.forget()
-        outcome = session.ask(question, wish)
-        spent = outcome.timings.total - outcome.timings.first_token
-        times = [
-            time.perf_counter()
-            for _ in stream_generate(model, tokenizer, list(tokens), max_tokens=count, sampler=make_sampler(0.0))
-        ]
+        text = f"{turn}. {short}"  # a new start, so that the prefix cache has nothing of it
+        one = session.ask(text, mlxknife.GenerationOptions(sampling=greedy, max_tokens=1))
+        result = session.ask(question, options)
+        spent = result.timings.total - result.timings.first_token
+        times = times_of(question, count)
         if turn:
-            found["ours"].append((outcome.usage.completion_tokens - 1) / spent)
+            found["ours"].append((result.usage.completion_tokens - 1) / spent)
             found["bare"].append((len(times) - 1) / (times[-1] - times[0]))
-            found["prefill"].append(len(few) / reading)
-print(json.dumps(found | {"prompt_tokens": len(few), "answer_tokens": len(times)}))
+            new = one.usage.prompt_tokens - one.usage.cached_tokens
+            found["prefill"].append(new / one.timings.first_token)
+print(json.dumps(found | {"prompt_tokens": one.usage.prompt_tokens, "answer_tokens": len(times)}))
 """
-_LOAD = """
-import mlxknife
-
-with mlxknife.open_app().chat.open("starter"):
-    print("there", flush=True)
+)
+_LOAD = (
+    _BARE
+    + """
+print("there", flush=True)
 """
-_READ = """
-import sys
-import mlxknife
-from mlxknife.domain.generation.values.generation import Sampling, TokenRequest
-from mlxknife.domain.generation.rules import prompts
-
-with mlxknife.open_app().chat.open("starter") as session:
-    model = session.model
-    text = session.templates.render(model.chat_template, prompts.assembled((sys.argv[1],)), model.special_tokens)
-    tokens = model.tokens(text, is_rendered=True)
-    next(model.generate(TokenRequest(tokens, 1, Sampling(temperature=0.0))))
-    print("there", flush=True)
+)
+_READ = (
+    _BARE
+    + """
+times_of(sys.argv[1], 1)
+print("there", flush=True)
 """
+)
 _CHAT = """
 import json
 import mlxknife
-from mlxknife.domain.generation.values.generation import Message, Sampling, Wish
+from mlxknife.domain.catalog.services.runnable import find_runnable
+from mlxknife.domain.generation.values.answer import Delta, TextKind
+from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.generation.values.request import GenerationRequest
+from mlxknife.wiring.worker import TextEngineOpener
 
 questions = (
     "What is the capital of France?", "And of Spain?", "Name a river there.", "How long is it?", "What is 2+2?",
     "Tell me a joke.", "Why is it funny?", "Name a colour.", "Name another one.", "What was my first question?",
 )
-wish = Wish(sampling=Sampling(temperature=0.0), max_tokens=48)
-turns, before = [], 0
-with mlxknife.open_app().chat.open("starter") as session:
-    import mlx.core as mx
-    from mlx.utils import tree_flatten
+options = mlxknife.GenerationOptions(sampling=mlxknife.SamplingParameters(temperature=0.0), max_tokens=48)
+app = mlxknife.open_app()
+model = find_runnable(app.catalog, "starter")
+engine = TextEngineOpener().open(LoadRequest(model.location, "fast", app.system.memory_available_bytes()))
+import mlx.core as mx
+from mlx.utils import tree_flatten
 
-    for question in questions:
-        turns.append(Message("user", question))
-        pieces = session.answer(turns, wish)
-        try:
-            while True:
-                next(pieces)
-        except StopIteration as end:
-            outcome = end.value
-        turns.append(Message("assistant", outcome.answer))
-        usage = outcome.usage
-        computed, new = usage.prompt_tokens - usage.cached_tokens, usage.prompt_tokens - before
-        before = usage.total_tokens
-    weights = sum(value.nbytes for _, value in tree_flatten(session.model._models[0].parameters()))
-    cache = sum(layer.nbytes for layer in session.model._memory.layers)
-    print(json.dumps({"computed": computed, "new": new, "peak": mx.get_peak_memory(), "needed": weights + cache}))
+messages, before = [], 0
+for number, question in enumerate(questions):
+    messages.append(mlxknife.Message("user", question))
+    request = GenerationRequest(tuple(messages), options=options)
+    engine.submit(number, engine.tokenize(request, engine.render(request)))
+    answer = ""
+    while not engine.is_idle:
+        for _, event in engine.step():
+            assert isinstance(event, Delta), event
+            answer += "".join(text.text for text in event.texts)
+            usage = event.usage or None
+    messages.append(mlxknife.Message("assistant", answer))
+    computed, new = usage.prompt_tokens - usage.cached_tokens, usage.prompt_tokens - before
+    before = usage.total_tokens
+scheduler = engine._model._scheduler
+weights = sum(value.nbytes for _, value in tree_flatten(scheduler._model.parameters()))
+needed = weights + scheduler.prefix_bytes
+print(json.dumps({"computed": computed, "new": new, "peak": mx.get_peak_memory(), "needed": needed}))
 """
+"""Ten turns with the engine in this process, where MLX reports its memory."""
 
 
 def main() -> None:

@@ -8,7 +8,7 @@
     for model in app.catalog.list():
         print(model.name, model.integrity.value, model.reason or "")
 
-Importing this module is cheap; what a name needs is loaded when it is first used.
+Importing this module is cheap: each name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -46,15 +46,12 @@ if TYPE_CHECKING:
         WrongBytes,
     )
     from mlxknife.domain.generation.services.session import Session
-    from mlxknife.domain.generation.values.generation import (
-        CacheShape,
-        FinishReason,
+    from mlxknife.domain.generation.values.answer import FinishReason, GenerationResult, TextDelta, TextKind
+    from mlxknife.domain.generation.values.request import (
+        GenerationOptions,
+        KVCacheOptions,
         Message,
-        Outcome,
-        Piece,
-        PieceKind,
-        Sampling,
-        Wish,
+        SamplingParameters,
     )
     from mlxknife.domain.integrity.values import HealthEntry, HealthReport
     from mlxknife.domain.models.values.info import ModelDetails, ModelInfo
@@ -66,13 +63,14 @@ __all__ = [
     "AccessDenied",
     "AmbiguousMatch",
     "App",
-    "CacheShape",
     "ConfirmationRequired",
     "ContextLengthExceeded",
     "DownloadFailed",
     "EngineError",
     "FeatureDisabled",
     "FinishReason",
+    "GenerationOptions",
+    "GenerationResult",
     "HealthEntry",
     "HealthReport",
     "HubAccessDenied",
@@ -80,6 +78,7 @@ __all__ = [
     "HubOffline",
     "Integrity",
     "InternalError",
+    "KVCacheOptions",
     "KnifeError",
     "LocksPresent",
     "Message",
@@ -89,42 +88,40 @@ __all__ = [
     "ModelNotRunnable",
     "NetworkError",
     "NotEnoughMemory",
-    "Outcome",
-    "Piece",
-    "PieceKind",
     "PullPlan",
     "PullRequest",
-    "Sampling",
+    "SamplingParameters",
     "ServerBusy",
     "Session",
     "StorageError",
     "TemplateError",
+    "TextDelta",
+    "TextKind",
     "ValidationError",
-    "Wish",
     "WorkerLost",
     "WrongBytes",
     "__version__",
     "open_app",
 ]
 
-_HOMES = {  # what is not here is an error
+_HOMES = {  # every other name is an error
     "App": "mlxknife.app:App",
-    "CacheShape": "mlxknife.domain.generation.values.generation:CacheShape",
-    "FinishReason": "mlxknife.domain.generation.values.generation:FinishReason",
+    "FinishReason": "mlxknife.domain.generation.values.answer:FinishReason",
+    "GenerationOptions": "mlxknife.domain.generation.values.request:GenerationOptions",
+    "GenerationResult": "mlxknife.domain.generation.values.answer:GenerationResult",
     "HealthEntry": "mlxknife.domain.integrity.values:HealthEntry",
     "HealthReport": "mlxknife.domain.integrity.values:HealthReport",
     "Integrity": "mlxknife.domain.models.values.verdict:Integrity",
-    "Message": "mlxknife.domain.generation.values.generation:Message",
+    "KVCacheOptions": "mlxknife.domain.generation.values.request:KVCacheOptions",
+    "Message": "mlxknife.domain.generation.values.request:Message",
     "ModelDetails": "mlxknife.domain.models.values.info:ModelDetails",
     "ModelInfo": "mlxknife.domain.models.values.info:ModelInfo",
-    "Outcome": "mlxknife.domain.generation.values.generation:Outcome",
-    "Piece": "mlxknife.domain.generation.values.generation:Piece",
-    "PieceKind": "mlxknife.domain.generation.values.generation:PieceKind",
     "PullPlan": "mlxknife.domain.transfer.values:PullPlan",
     "PullRequest": "mlxknife.domain.transfer.values:PullRequest",
-    "Sampling": "mlxknife.domain.generation.values.generation:Sampling",
+    "SamplingParameters": "mlxknife.domain.generation.values.request:SamplingParameters",
     "Session": "mlxknife.domain.generation.services.session:Session",
-    "Wish": "mlxknife.domain.generation.values.generation:Wish",
+    "TextDelta": "mlxknife.domain.generation.values.answer:TextDelta",
+    "TextKind": "mlxknife.domain.generation.values.answer:TextKind",
     "open_app": "mlxknife.wiring.app:open_app",
 }
 

@@ -20,8 +20,8 @@ collector scan the imported modules again and again."""
 
 def main() -> int:
     """Run ``mlxk`` with the arguments of this process and return its exit code."""
-    if sys.argv[1:2] == ["--worker-fd"]:  # a model process, which only our own server starts
-        from mlxknife.wiring.app import run_worker  # noqa: PLC0415 - --version and --help do not need it
+    if sys.argv[1:2] == ["--worker-fd"]:  # a model process, which only this product starts
+        from mlxknife.wiring.worker import run_worker  # noqa: PLC0415 - no command needs it
 
         return run_worker(*map(int, sys.argv[2:4]))
     with _infrequent_gc():

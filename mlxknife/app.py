@@ -1,163 +1,161 @@
-"""The application: the services, ready to use. What the CLI, the server and the library all hold."""
+"""The application: the services that the command line, the server and the library use."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
-if TYPE_CHECKING:  # a command pays for the import of what it uses only, and these are only named
+if TYPE_CHECKING:  # a command imports only the services that it uses
     from collections.abc import Callable
 
     from mlxknife.domain.catalog.services.catalog import Catalog
-    from mlxknife.domain.generation.services.session import Chat
+    from mlxknife.domain.generation.services.session import Sessions
     from mlxknife.domain.integrity.services.health import Health
-    from mlxknife.domain.integrity.services.inspector import Inspector
-    from mlxknife.domain.integrity.services.verifier import Verifier
     from mlxknife.domain.names.services import Finder
     from mlxknife.domain.removal.services import Remover
-    from mlxknife.domain.serving.services.model_pool import Residents
-    from mlxknife.domain.serving.services.servable_models import Serving
+    from mlxknife.domain.serving.services.model_pool import ModelPool
+    from mlxknife.domain.serving.services.servable_models import ServableModels
     from mlxknife.domain.settings.values import ServerSettings, Settings
     from mlxknife.domain.tee.services import Tee
     from mlxknife.domain.transfer.services.puller import Puller
     from mlxknife.domain.transfer.services.starter import StarterPuller
-    from mlxknife.ports.engines.engine import Engine
-    from mlxknife.ports.engines.hosts import Hosts
-    from mlxknife.ports.engines.templates import Templates
-    from mlxknife.ports.engines.tokenizers import Tokenizers
-    from mlxknife.ports.hub.hub import Hub
-    from mlxknife.ports.hub.starters import StarterSource
-    from mlxknife.ports.store.download_store import DownloadStore
-    from mlxknife.ports.store.hash_stamps import HashStamps
-    from mlxknife.ports.store.hasher import Hasher
+    from mlxknife.ports.engines.processes import ModelProcesses
     from mlxknife.ports.store.removal_store import RemovalStore
-    from mlxknife.ports.system.programs import Programs
-    from mlxknife.ports.system.runtime_inventory import RuntimeInventory
     from mlxknife.ports.system.system import System
-    from mlxknife.ports.workspaces.importer import Importer
-    from mlxknife.ports.workspaces.workspace_builder import WorkspaceBuilder
+
+
+class Wiring(Protocol):
+    """Builds services over adapters. Building one imports what it needs and nothing else."""
+
+    def finder(self) -> Finder:
+        """Build the finder of models."""
+        ...
+
+    def catalog(self) -> Catalog:
+        """Build the service behind ``list`` and ``show``."""
+        ...
+
+    def health(self) -> Health:
+        """Build the service behind ``health``."""
+        ...
+
+    def removal_store(self) -> RemovalStore:
+        """Build what removes things from the cache."""
+        ...
+
+    def remover(self) -> Remover:
+        """Build the service behind ``rm``."""
+        ...
+
+    def puller(self) -> Puller:
+        """Build the service behind ``pull``. Raises ValidationError for wrong settings of the Hub."""
+        ...
+
+    def starter_puller(self) -> StarterPuller:
+        """Build the service behind ``pull starter``."""
+        ...
+
+    def sessions(self) -> Sessions:
+        """Build the service behind ``run``."""
+        ...
+
+    def tee(self) -> Tee:
+        """Build the service behind ``mlx-tee``."""
+        ...
+
+    def server_settings(self) -> ServerSettings:
+        """Return the settings of a server from the environment. Raises ValidationError."""
+        ...
+
+    def servable_models(self, max_tokens: int | None) -> ServableModels:
+        """Build what finds models for a server."""
+        ...
+
+    def model_processes(self) -> ModelProcesses:
+        """Build what starts model processes on the running asyncio loop."""
+        ...
+
+    def model_pool(self, settings: ServerSettings, processes: ModelProcesses) -> ModelPool:
+        """Build what loads models for a server."""
+        ...
+
+    def serve(self, app: App, settings: ServerSettings, on_ready: Callable[[str], None]) -> int:
+        """Run a server until a signal ends it; see ``App.serve``."""
+        ...
 
 
 @attrs.frozen
 class App:
-    """One set of services over one set of adapters. It holds no open handles and needs no closing.
-
-    A service is made when it is first asked for, so that a command pays for the import of its own only. What it calls
-    stays out of its repr, for that may hold the environment and its secrets.
-    """
+    """One set of services over one set of adapters. It holds no open handles and needs no closing."""
 
     settings: Settings
-    finder: Finder
-    inspector: Inspector
-    hasher: Hasher
-    hash_stamps: HashStamps
-    open_inventory: Callable[[], RuntimeInventory] = attrs.field(repr=False)
-    """Opens what knows the installed packages, which a transfer does not need."""
-    open_removal_store: Callable[[], RemovalStore] = attrs.field(repr=False)
-    open_hub: Callable[[], Hub] = attrs.field(repr=False)
-    """Opens the Hub, which only a pull needs."""
-    open_download_store: Callable[[], DownloadStore] = attrs.field(repr=False)
-    open_engine: Callable[[], Engine] = attrs.field(repr=False)
-    """Opens the runtime, which only what runs a model needs."""
-    open_templates: Callable[[], Templates] = attrs.field(repr=False)
-    open_starters: Callable[[], StarterSource] = attrs.field(repr=False)
-    open_importer: Callable[[], Importer] = attrs.field(repr=False)
-    open_workspace_builder: Callable[[], WorkspaceBuilder] = attrs.field(repr=False)
     system: System
-    open_programs: Callable[[], Programs] = attrs.field(repr=False)
-    """Opens what runs programs, which only ``mlx-tee`` does."""
-    has_gpu: Callable[[], bool] = attrs.field(repr=False)
-    open_hosts: Callable[[], Hosts] = attrs.field(repr=False)
-    """Opens what runs models in processes of their own, in the thread of the loop that will use it."""
-    open_tokenizers: Callable[[], Tokenizers] = attrs.field(repr=False)
-    server_settings: Callable[[], ServerSettings] = attrs.field(repr=False)
-    """Tells how a server is to be where nobody says. Raises ValidationError."""
-    run_server: Callable[[App, ServerSettings, Callable[[str], None]], int] = attrs.field(repr=False)
-    """Serves until somebody ends it, tells the address once it listens, and returns the exit code."""
+    wiring: Wiring = attrs.field(repr=False)
+    """Builds each service when it is first used. It may hold secrets of the environment."""
+
+    @cached_property
+    def finder(self) -> Finder:
+        """Finds models by name."""
+        return self.wiring.finder()
 
     @cached_property
     def catalog(self) -> Catalog:
-        """``list`` and ``show``."""
-        from mlxknife.domain.catalog.services.catalog import Catalog  # noqa: PLC0415
-
-        return Catalog(self.finder, self.inspector, self.open_inventory(), self._verifier)
-
-    @cached_property
-    def removal_store(self) -> RemovalStore:
-        """What takes things out of the cache."""
-        return self.open_removal_store()
-
-    @cached_property
-    def remover(self) -> Remover:
-        """``rm``."""
-        from mlxknife.domain.removal.services import Remover  # noqa: PLC0415
-
-        return Remover(self.finder, self.finder.store, self.removal_store, self.finder.workspaces)
-
-    @cached_property
-    def chat(self) -> Chat:
-        """``run``."""
-        from mlxknife.domain.generation.services.session import Chat  # noqa: PLC0415
-
-        return Chat(self.catalog, self.open_engine(), self.open_templates(), self.system)
-
-    def open_serving(self, max_tokens: int | None = None) -> Serving:
-        """Make what a server asks about models and requests; ``max_tokens`` holds where a client says nothing."""
-        from mlxknife.domain.serving.services.servable_models import Serving  # noqa: PLC0415
-
-        for_clients = attrs.evolve(self.catalog, finder=attrs.evolve(self.finder, knows_paths=False))
-        templates, tokenizers = self.open_templates(), self.open_tokenizers()
-        return Serving(for_clients, self.catalog, templates, tokenizers, self.system, max_tokens)
-
-    def open_residents(self, settings: ServerSettings | None = None) -> Residents:
-        """Make what loads models for a server, in the thread of its loop; close it in the end."""
-        from mlxknife.domain.serving.rules.eviction import Limits  # noqa: PLC0415
-        from mlxknife.domain.serving.services.model_pool import Residents  # noqa: PLC0415
-
-        settings = settings or self.server_settings()
-        limits = Limits(self.system.memory_available_bytes(), settings.max_loaded)
-        return Residents(
-            self.open_hosts(), self.system, limits, settings.idle_seconds, settings.profile, self.has_gpu()
-        )
-
-    @cached_property
-    def puller(self) -> Puller:
-        """``pull``."""
-        from mlxknife.domain.transfer.services.puller import Puller  # noqa: PLC0415
-
-        return Puller(self.finder, self.inspector, self.open_hub(), self.open_download_store(), self.hasher)
-
-    @cached_property
-    def starter_puller(self) -> StarterPuller:
-        """``pull starter``."""
-        from mlxknife.domain.transfer.services.starter import StarterPuller  # noqa: PLC0415
-
-        return StarterPuller(
-            self.finder.workspaces,
-            self.inspector,
-            self.open_starters(),
-            self.open_importer(),
-            self.open_workspace_builder(),
-        )
+        """The service behind ``list`` and ``show``."""
+        return self.wiring.catalog()
 
     @cached_property
     def health(self) -> Health:
-        """``health``."""
-        from mlxknife.domain.integrity.services.health import Health  # noqa: PLC0415
+        """The service behind ``health``."""
+        return self.wiring.health()
 
-        return Health(self.finder, self.inspector, self._verifier)
+    @cached_property
+    def removal_store(self) -> RemovalStore:
+        """Removes things from the cache, and lists what is still in its trash."""
+        return self.wiring.removal_store()
+
+    @cached_property
+    def remover(self) -> Remover:
+        """The service behind ``rm``."""
+        return self.wiring.remover()
+
+    @cached_property
+    def puller(self) -> Puller:
+        """The service behind ``pull``."""
+        return self.wiring.puller()
+
+    @cached_property
+    def starter_puller(self) -> StarterPuller:
+        """The service behind ``pull starter``."""
+        return self.wiring.starter_puller()
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """The service behind ``run``."""
+        return self.wiring.sessions()
 
     @cached_property
     def tee(self) -> Tee:
-        """``mlx-tee``."""
-        from mlxknife.domain.tee.services import Tee  # noqa: PLC0415
+        """The service behind ``mlx-tee``."""
+        return self.wiring.tee()
 
-        return Tee(self.catalog, self.open_programs(), self.system, self.has_gpu)
+    def server_settings(self) -> ServerSettings:
+        """Return the settings of a server from environment and config file. Raises ValidationError."""
+        return self.wiring.server_settings()
 
-    @cached_property
-    def _verifier(self) -> Verifier:
-        from mlxknife.domain.integrity.services.verifier import Verifier  # noqa: PLC0415
+    def servable_models(self, max_tokens: int | None = None) -> ServableModels:
+        """Build what finds models for a server; ``max_tokens`` limits answers whose request sets no limit."""
+        return self.wiring.servable_models(max_tokens)
 
-        return Verifier(self.hasher, self.hash_stamps)
+    def model_pool(self, settings: ServerSettings | None = None, processes: ModelProcesses | None = None) -> ModelPool:
+        """Build what loads models for a server. Call it on the running asyncio loop, and close the pool at the end."""
+        return self.wiring.model_pool(settings or self.server_settings(), processes or self.wiring.model_processes())
+
+    def serve(self, settings: ServerSettings, on_ready: Callable[[str], None]) -> int:
+        """Run a server until a signal ends it; ``on_ready`` gets its address. Return the exit code.
+
+        Raises ValidationError, AccessDenied or StorageError for an address that cannot be used, and what
+        ``ServableModels.pin`` raises for its models.
+        """
+        return self.wiring.serve(self, settings, on_ready)

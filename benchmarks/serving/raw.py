@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas, spare_processors
+from mlxknife.adapters.mlx.runtime.cpu import limit_threads, load_fast_blas
 
 
 def main() -> None:
     """Load the model, then measure every job."""
-    spare_processors(sys.argv[1])
+    limit_threads(sys.argv[1])
     load_fast_blas()
     import mlx.core as mx  # noqa: PLC0415 - MLX comes after the BLAS
     from mlx_lm.utils import load_model, load_tokenizer  # noqa: PLC0415

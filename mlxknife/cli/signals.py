@@ -1,9 +1,11 @@
-"""Signals of a console script: Ctrl-C that no library can swallow, SIGTERM and SIGHUP that clean up."""
+"""Signals of a console script: Ctrl-C, Ctrl-Z, and SIGTERM and SIGHUP that clean up."""
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -39,6 +41,58 @@ def propagate_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if is_interrupted:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def deferred_interrupts() -> Iterator[Callable[[], bool]]:
+    """Give a function that returns whether Ctrl-C was pressed. A second Ctrl-C raises KeyboardInterrupt.
+
+    In another thread than the main one, and if SIGINT is ignored or handled otherwise, the function returns False.
+    """
+    is_interrupted = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal is_interrupted
+        if is_interrupted:
+            signal.default_int_handler(number, frame)
+        is_interrupted = True
+
+    if not _can_handle(signal.SIGINT, signal.default_int_handler):
+        yield lambda: is_interrupted
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: is_interrupted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def pause_on_ctrl_z(pause: Callable[[], None], resume: Callable[[], None]) -> Iterator[None]:
+    """Call ``pause`` before Ctrl-Z stops this process, and ``resume`` when it continues."""
+    if not _can_handle(signal.SIGTSTP, signal.SIG_DFL):
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        pause()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, stop)
+        resume()
+
+    signal.signal(signal.SIGTSTP, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+
+
+def _can_handle(number: int, default: object) -> bool:
+    """Whether a handler may be set: this is the main thread, and the signal has its default handler."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and signal.getsignal(number) == default
 
 
 def exit_on_signals() -> None:

@@ -2,7 +2,7 @@
 
 ::
 
-    app = Starlette(routes=[Mount("/llm", create_app(serving, pool, Options(allowed_hosts=("*",))))])
+    app = Starlette(routes=[Mount("/llm", create_app(models, pool, Options(allowed_hosts=("*",))))])
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mlxknife.domain.serving.services.model_pool import Residents
-from mlxknife.domain.serving.services.servable_models import Serving
+from mlxknife.domain.serving.services.model_pool import ModelPool
+from mlxknife.domain.serving.services.servable_models import ServableModels
 from mlxknife.http.apis.openai.routes import OpenAiApi
 from mlxknife.http.core.endpoints import StateEndpoints
 from mlxknife.http.core.errors import MethodNotAllowed, PathNotFound
@@ -28,14 +28,14 @@ from mlxknife.http.options import Options
 _METHOD_NOT_ALLOWED = 405
 
 
-def create_app(serving: Serving, pool: Residents, options: Options | None = None) -> Starlette:
+def create_app(models: ServableModels, pool: ModelPool, options: Options | None = None) -> Starlette:
     """Return the server as an ASGI application.
 
     It works without start-up and shutdown events, which a mounted application does not get. The host application may
     call ``app.state.server.close()`` at its end, which unloads the models. Before the first request no model is loaded
     and no thread is started.
     """
-    state = ServerState(serving, pool, options or Options())
+    state = ServerState(models, pool, options or Options())
     apis = (OpenAiApi(state),)
     app = Starlette(
         routes=[*StateEndpoints(state).routes(), *(route for api in apis for route in api.routes())],

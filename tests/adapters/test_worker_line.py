@@ -1,7 +1,8 @@
-"""What a model's process has to say goes out soon, and before it begins what takes long."""
+"""The deltas of a model process are sent soon, and before anything that takes long."""
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections.abc import Iterator
 from typing import cast
@@ -9,67 +10,41 @@ from typing import cast
 import attrs
 import pytest
 
-from mlxknife.adapters.worker.child.loop import _Line, _run
-from mlxknife.adapters.worker.protocol import Ask, Frames, Stepped, for_parent, packed
-from mlxknife.domain.generation.values.rows import Row, RowStep
-from tests.contracts.flock import END_TOKEN
-from tests.fakes.batches import FakeBatches
+from mlxknife.adapters.worker.child.heartbeat import Deadline
+from mlxknife.adapters.worker.child.line import Line
+from mlxknife.adapters.worker.child.loop import Loop, StepCounter
+from mlxknife.adapters.worker.protocol import (
+    Deltas,
+    Frames,
+    Generate,
+    Heartbeat,
+    RequestAccepted,
+    ToParent,
+    decode_for_parent,
+    packed,
+)
+from mlxknife.domain.errors import KnifeError
+from mlxknife.domain.generation.values.answer import Accepted, Delta, FinishReason, TextDelta, TextKind
+from mlxknife.domain.generation.values.request import GenerationRequest
 
 _NEVER = 1e12
-"""The pause between what goes out by itself."""
+"""An interval that does not end."""
 
 
-@pytest.fixture
-def ends() -> Iterator[tuple[_Line, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield _Line(ours, _NEVER), theirs
-
-
-def _has_come(end: socket.socket) -> bytes:
-    try:
-        return end.recv(100, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return b""
-
-
-def test_what_follows_at_once_goes_out_together_and_in_its_order(ends: tuple[_Line, socket.socket]) -> None:
-    line, theirs = ends
-    line.send(b"first ")
-    line.tell(b"second ", at_once=False)
-    line.tell(b"third ", at_once=False)
-    assert _has_come(theirs) == b"first "
-    line.tell(b"end", at_once=True)
-    assert _has_come(theirs) == b"second third end"
-
-
-def test_a_sign_of_life_takes_with_it_what_waits(ends: tuple[_Line, socket.socket]) -> None:
-    line, theirs = ends
-    line.send(b"")
-    line.tell(b"waits ", at_once=False)
-    line.beat()
-    assert _has_come(theirs).startswith(b"waits ")
-
-
-def test_what_waits_can_be_sent_before_something_long(ends: tuple[_Line, socket.socket]) -> None:
-    line, theirs = ends
-    line.send(b"")
-    line.tell(b"waits", at_once=False)
-    line.flush()
-    line.flush()
-    assert _has_come(theirs) == b"waits"
+def delta(text: str, reason: FinishReason | None = None, index: int = 0) -> Delta:
+    return Delta(index, (TextDelta(TextKind.ANSWER, text),), finish_reason=reason)
 
 
 @attrs.define
-class _Wire:
-    """Stands for a socket: it has what was said, hangs up where it would have to wait, and notes what is sent."""
+class _Socket:
+    """Has the bytes of a test to read, and notes what is sent; it is closed where a read would wait."""
 
-    said: list[bytes]
+    received: list[bytes]
     sent: list[bytes] = attrs.field(factory=list, init=False)
 
     def recv(self, _size: int, flags: int) -> bytes:
-        if self.said:
-            return self.said.pop(0)
+        if self.received:
+            return self.received.pop(0)
         if flags & socket.MSG_DONTWAIT:
             raise BlockingIOError
         return b""
@@ -77,46 +52,154 @@ class _Wire:
     def sendall(self, data: bytes) -> None:
         self.sent.append(data)
 
+    def messages(self) -> list[list[ToParent]]:
+        return [list(_messages(data)) for data in self.sent]
 
-def test_the_first_token_of_a_row_and_its_last_wait_for_nothing() -> None:
-    short, long = (1,), (2,) * 300  # the long one is read in two steps, while the other speaks
-    batches = FakeBatches({short: (5, 6, 7, 8, 9, END_TOKEN), (2,): (6, 7, 8, 9, 5, END_TOKEN)}, END_TOKEN)
-    wire = _Wire([packed(Ask(Row(0, short, 100))) + packed(Ask(Row(1, long, 100)))])
-    line = _Line(cast("socket.socket", wire), _NEVER)
-    line.send(b"")
-    with pytest.raises(ConnectionError):
-        _run(line, batches)
-    heaps = [[(one.row, one.token) for one in heap] for heap in map(_steps, wire.sent) if heap]
-    assert heaps == [
-        [(0, 5)],
-        [(0, 6), (1, 6)],
-        [(0, 7), (1, 7), (0, 8), (1, 8), (0, 9), (1, 9), (0, END_TOKEN), (1, 5)],
-        [(1, END_TOKEN)],
+
+def _messages(data: bytes) -> Iterator[ToParent]:
+    frames = Frames()
+    frames.feed(data)
+    while (frame := frames.next()) is not None:
+        yield decode_for_parent(frame)
+
+
+def line_to(fake: _Socket, interval: float = _NEVER) -> Line:
+    return Line(cast("socket.socket", fake), interval)
+
+
+def test_deltas_of_an_answer_are_joined_and_keep_their_order() -> None:
+    fake = _Socket([])
+    line = line_to(fake)
+    line.hold(1, delta("a"))
+    line.hold(2, delta("x"))
+    line.hold(1, delta("b", FinishReason.STOP))
+    assert fake.sent == []
+    line.send(RequestAccepted(3, 7))
+    assert fake.messages() == [
+        [Deltas(((1, delta("ab", FinishReason.STOP)), (2, delta("x")))), RequestAccepted(3, 7)],
+    ]
+
+
+def test_the_deltas_of_a_cancelled_request_are_dropped() -> None:
+    fake = _Socket([])
+    line = line_to(fake)
+    line.hold(1, delta("a"))
+    line.hold(2, delta("x"))
+    line.drop(1)
+    line.send()
+    line.send()
+    assert fake.messages() == [[Deltas(((2, delta("x")),))]]
+
+
+def test_a_heartbeat_is_sent_by_itself() -> None:
+    fake = _Socket([])
+    line = line_to(fake)
+    line.hold(1, delta("a"))
+    line.beat(5)
+    assert fake.messages() == [[Heartbeat(5)]]
+
+
+@attrs.define
+class _Engine:
+    """Gives the events of each step that a test wrote."""
+
+    steps: list[list[tuple[int, Delta | KnifeError]]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.steps
+
+    def render(self, request: GenerationRequest) -> None:
+        del request
+
+    def tokenize(self, request: GenerationRequest, rendered: None) -> None:
+        del request, rendered
+
+    def submit(self, request_id: int, prepared: None) -> Accepted:
+        del prepared
+        return Accepted(request_id)
+
+    def cancel(self, request_id: int) -> None:
+        del request_id
+
+    def step(self) -> list[tuple[int, Delta | KnifeError]]:
+        return self.steps.pop(0)
+
+    def close(self) -> None:
+        return
+
+
+def test_the_first_and_the_last_delta_of_an_answer_do_not_wait() -> None:
+    steps: list[list[tuple[int, Delta | KnifeError]]] = [
+        [(1, delta("a"))],
+        [(1, delta("b"))],
+        [(1, delta("c")), (2, delta("x"))],
+        [(1, delta("d")), (2, delta("y"))],
+        [(1, delta("e", FinishReason.STOP)), (2, delta("z"))],
+        [(2, delta("", FinishReason.STOP))],
+    ]
+    ours, theirs = socket.socketpair()
+    sent = _Socket([])
+    with ours, theirs:
+        line = Line(ours, _NEVER)
+        line._write = sent.sendall  # type: ignore[method-assign] # noqa: SLF001 - notes what is sent
+        theirs.shutdown(socket.SHUT_WR)
+        loop: Loop[None, None] = Loop(line, _Engine(steps), Deadline("Tokenizing", 10), StepCounter())
+        for _ in range(len(steps)):
+            loop._step()  # noqa: SLF001 - the loop itself would read the closed socket first
+    deltas = [
+        [(one, part.texts[0].text) for one, part in message.items]
+        for (message,) in sent.messages()
+        if isinstance(message, Deltas)
+    ]
+    assert deltas == [
+        [(1, "a")],
+        [(1, "bc"), (2, "x")],
+        [(1, "de"), (2, "yz")],
+        [(2, "")],
     ]
 
 
 @pytest.mark.parametrize(
     ("milliseconds", "a_second"), [(1, 30), (7, 30), (17, 30), (25, 30), (32, 30), (40, 25), (250, 4)]
 )
-def test_steps_go_out_thirty_times_a_second_however_long_they_take(milliseconds: int, a_second: int) -> None:
-    wire, now = _Wire([]), 1000.0
-    line = _Line(cast("socket.socket", wire), 1 / 30, lambda: now)
-    line.send(b"")
+def test_deltas_are_sent_thirty_times_a_second_however_long_a_step_takes(milliseconds: int, a_second: int) -> None:
+    fake, now = _Socket([]), 1000.0
+    line = Line(cast("socket.socket", fake), 1 / 30, lambda: now)
+    line.hold(1, delta("."))
+    line.send()
     steps = 60_000 // milliseconds
     for _ in range(steps):
         now += milliseconds / 1000
-        line.tell(b".", at_once=False)
-    assert len(wire.sent) - 1 == pytest.approx(a_second * 60, rel=0.02)
-    line.flush()
-    assert b"".join(wire.sent) == b"." * steps
+        line.hold(1, delta("."))
+        line.send_when_due()
+    assert len(fake.sent) - 1 == pytest.approx(a_second * 60, rel=0.02)
+    line.send()
+    texts = [
+        part.texts[0].text
+        for message in itertools.chain(*fake.messages())
+        if isinstance(message, Deltas)
+        for _, part in message.items
+    ]
+    assert "".join(texts) == "." * (steps + 1)
 
 
-def _steps(data: bytes) -> list[RowStep]:
-    """Return all that was told in what was sent at once."""
-    frames, found = Frames(), list[RowStep]()
-    frames.feed(data)
-    while (frame := frames.next()) is not None:
-        message = for_parent(frame)
-        assert isinstance(message, Stepped)
-        found += message.steps
-    return found
+def test_a_frame_in_the_buffer_does_not_wait_for_another() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        line = Line(ours)
+        request = Generate.of(4, GenerationRequest(prompts=("a",)))
+        theirs.sendall(packed(request) * 2)
+        received = line.received(may_wait=True)
+        assert next(received) == request
+        received.close()
+        assert list(line.received(may_wait=True)) == [request]
+
+
+def test_a_wake_up_ends_the_wait() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        line = Line(ours)
+        line.wake()
+        assert list(line.received(may_wait=True)) == []

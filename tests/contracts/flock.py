@@ -9,9 +9,11 @@ from typing import Any
 import attrs
 
 from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
-from mlxknife.domain.generation.values.generation import FinishReason, Sampling
+from mlxknife.domain.generation.values.answer import FinishReason
+from mlxknife.domain.generation.values.request import SamplingParameters as Sampling
 from mlxknife.domain.generation.values.rows import BatchStep, Row, RowStep
-from mlxknife.ports.engines.batches import Batches
+
+Batches = Any
 from tests.parrot import ANSWERS, parrot_folder
 from tests.parrot.answers import CAPITAL, CODE, ECHO, GREETING, JSON, LONG, REASONING, STOP
 from tests.parrot.tokens import END, build_tokenizer

@@ -9,16 +9,16 @@ from enum import Enum
 from typing import cast
 
 import attrs
+from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind, Usage
+from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, TokenLikelihood, Told
+from mlxknife.domain.serving.values.processes import HostedModel, ResidentEvent
 from starlette.applications import Starlette
 
 from mlxknife.domain.errors import KnifeError, ModelNotFound
-from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind, Usage
-from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, TokenLikelihood, Told
 from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelType, Traits
 from mlxknife.domain.models.values.verdict import Integrity
 from mlxknife.domain.serving.services.model_pool import Residents
 from mlxknife.domain.serving.services.servable_models import Serving
-from mlxknife.domain.serving.values.processes import HostedModel, ResidentEvent
 from mlxknife.http.app import create_app
 from mlxknife.http.options import Options
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from mlxknife.domain.generation.values.generation import Message
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
@@ -24,7 +25,6 @@ from mlxknife.domain.errors import (
     ValidationError,
     WorkerLost,
 )
-from mlxknife.domain.generation.values.generation import Message
 from mlxknife.http.options import Options
 from tests.fakes.serving import NAME, answer
 from tests.http.conftest import BODY, Backend, error_of

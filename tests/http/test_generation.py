@@ -7,11 +7,11 @@ import gc
 from typing import Any, cast
 
 import pytest
+from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind
+from mlxknife.domain.generation.values.requests import TokenLikelihood, Told
 from starlette.types import Message
 
 from mlxknife.domain.errors import KnifeError, NotEnoughMemory, WorkerLost
-from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind
-from mlxknife.domain.generation.values.requests import TokenLikelihood, Told
 from mlxknife.domain.serving.services.model_pool import Residents
 from mlxknife.domain.serving.services.servable_models import Served, Serving
 from mlxknife.http.apis.openai.generation import Event, acquire, merged

@@ -7,12 +7,12 @@ import logging
 from typing import cast
 
 import pytest
+from mlxknife.domain.serving.values.processes import Began, Fallen, LeftOut, Ready, ResidentEvent, Unloaded
 
 from mlxknife.domain.errors import NotEnoughMemory, WorkerLost
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.serving.services.model_pool import Residents
 from mlxknife.domain.serving.services.servable_models import Serving
-from mlxknife.domain.serving.values.processes import Began, Fallen, LeftOut, Ready, ResidentEvent, Unloaded
 from mlxknife.http.core import logs
 from mlxknife.http.core.logs import LineFormatter
 from mlxknife.http.core.state import ServerState

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mlxknife.domain.generation.values.generation import Markers, PieceKind
 
 from mlxknife.cli.render.text import terminal_safe
 from mlxknife.domain.generation.rules.reasoning import Splitter, markers
 from mlxknife.domain.generation.rules.stop_strings import StopWatch
-from mlxknife.domain.generation.values.generation import Markers, PieceKind
 from mlxknife.domain.text.rules.display import is_unprintable
 
 _THINK = Markers(("<think>",), "</think>")

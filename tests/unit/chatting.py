@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+from mlxknife.domain.generation.values.generation import Outcome, Piece, PieceKind
+
 from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.generation.services.session import Chat, Session
-from mlxknife.domain.generation.values.generation import Outcome, Piece, PieceKind
 from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.integrity.services.verifier import Verifier
 from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage

@@ -4,11 +4,11 @@ import errno
 import io
 
 import pytest
+from mlxknife.domain.generation.values.generation import FinishReason, Outcome, Piece, PieceKind, Timings, Usage
 
 from mlxknife.cli.render.answer import AnswerPrinter, statistics
 from mlxknife.cli.render.text import terminal_safe
 from mlxknife.cli.streams import StdoutError
-from mlxknife.domain.generation.values.generation import FinishReason, Outcome, Piece, PieceKind, Timings, Usage
 
 _REASONING, _ANSWER = PieceKind.REASONING, PieceKind.ANSWER
 _BOTH = (_REASONING, _ANSWER)

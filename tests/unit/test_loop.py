@@ -13,6 +13,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from mlxknife.domain.generation.values.generation import Message, PieceKind, Step, TokenRequest, Wish
 
 from mlxknife.cli.chat.loop import Loop, Models
 from mlxknife.cli.chat.state import Conversation, load, save
@@ -20,7 +21,6 @@ from mlxknife.cli.render.answer import AnswerPrinter
 from mlxknife.cli.streams import StdoutError
 from mlxknife.domain.errors import EngineError, ValidationError
 from mlxknife.domain.generation.services.session import Chat
-from mlxknife.domain.generation.values.generation import Message, PieceKind, Step, TokenRequest, Wish
 from mlxknife.domain.models.values.snapshot import Location
 from tests.fakes.engine import FakeEngine, FakeModel
 from tests.fakes.system import FakeSystem

@@ -1,1 +1,1 @@
-"""Chat templates through Jinja, in a process that can be killed: fulfils ``ports.templates``."""
+"""Chat templates through Jinja, in processes that can be killed."""

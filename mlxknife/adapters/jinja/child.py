@@ -1,8 +1,7 @@
-"""The side that renders: serves one template, job after job, and may be killed at any moment.
+"""The renderer process: it serves one template, job after job, and may be killed at any moment.
 
-Jobs come and answers go through stdout, which is a socket. Nothing ever comes through stdin: that it closes says that
-the one who asks is gone, whatever way. (Linux can tell a child that its parent died, but means the thread that started
-it, which may end long before.)
+stdout is a socket for jobs and answers. stdin carries nothing: it closes when the parent ends, however that happens.
+(Linux can signal the death of a parent, but it means the thread that started the child, which may end much earlier.)
 """
 
 from __future__ import annotations
@@ -38,22 +37,22 @@ _FAILURES = (
     RecursionError,
     SyntaxError,
 )
-"""What a template can do wrong in Python's eyes. Anything else, such as no memory, ends the process."""
+"""The errors that a template can cause. Every other one, such as MemoryError, ends the process."""
 
 
 class _Generation(Extension):
-    """``{% generation %}``, with which trainers mark what the model says; here it is only its content."""
+    """``{% generation %}`` marks the answer for training; here only its content counts."""
 
     tags = {"generation"}  # noqa: RUF012 - Jinja declares it so
 
     def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        """Return what stands between the tags."""
+        """Return the content between the tags."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class _Renderer:
-    """One template, compiled at its first job. Nothing of a rendering is left for the next."""
+    """One template, compiled at its first job. No state is kept between jobs."""
 
     def __init__(self) -> None:
         self._environment = _environment()
@@ -65,11 +64,11 @@ class _Renderer:
         self._source, self._template = source, None
 
     def answer(self, job: str) -> tuple[bytes, str]:
-        """Return the prompt, or what is wrong."""
+        """Return the prompt or the error."""
         try:
             text = self._rendered(json.loads(job))
             if len(text) > wire.MAX_GROWTH + len(job):
-                return wire.ERROR, "it makes a text that is too long"
+                return wire.ERROR, "its output is too long"
         except _FAILURES as exc:
             return wire.ERROR, (str(exc) or type(exc).__name__)[:_MAX_ERROR]
         return wire.TEXT, text
@@ -82,28 +81,28 @@ class _Renderer:
 
 
 def main() -> None:
-    """Answer jobs until nobody asks any more. The argument is how many seconds one may take."""
+    """Serve jobs until the parent ends. The argument is the limit of a job in seconds."""
     seconds = float(sys.argv[1])
-    _end_with_the_other_side()
-    _bound()
+    _end_with_parent()
+    _limit_memory()
     renderer = _Renderer()
-    renderer.answer('{"messages": [], "variables": {}}')  # what Jinja makes once is made before somebody waits
-    with os.fdopen(os.dup(1), "rb") as asked, os.fdopen(1, "wb", closefd=False) as told:
-        _serve(renderer, seconds, asked, told)
+    renderer.answer('{"messages": [], "variables": {}}')  # Jinja initialises itself before the first job
+    with os.fdopen(os.dup(1), "rb") as jobs, os.fdopen(1, "wb", closefd=False) as answers:
+        _serve(renderer, seconds, jobs, answers)
 
 
-def _serve(renderer: _Renderer, seconds: float, asked: BinaryIO, told: BinaryIO) -> None:
-    while header := asked.read(wire.JOB.size):
+def _serve(renderer: _Renderer, seconds: float, jobs: BinaryIO, answers: BinaryIO) -> None:
+    while header := jobs.read(wire.JOB.size):
         template, length = wire.JOB.unpack(header)
         if template:
-            renderer.bind(wire.unpacked(asked.read(template)))
-        job = wire.unpacked(asked.read(length))
+            renderer.bind(wire.unpacked(jobs.read(template)))
+        job = wire.unpacked(jobs.read(length))
         signal.setitimer(signal.ITIMER_REAL, seconds)
         kind, text = renderer.answer(job)
         signal.setitimer(signal.ITIMER_REAL, 0)
         data = wire.packed(text)
-        told.write(wire.ANSWER.pack(kind, len(data)) + data)
-        told.flush()
+        answers.write(wire.ANSWER.pack(kind, len(data)) + data)
+        answers.flush()
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -116,16 +115,16 @@ def _environment() -> ImmutableSandboxedEnvironment:
     return environment
 
 
-def _bound() -> None:
+def _limit_memory() -> None:
     for kind, limit in ((resource.RLIMIT_AS, _MEMORY), (resource.RLIMIT_CORE, 0)):
-        with suppress(ValueError, OSError):  # macOS knows no bound of the address space
+        with suppress(ValueError, OSError):  # macOS cannot limit the address space
             resource.setrlimit(kind, (limit, limit))
 
 
-def _end_with_the_other_side() -> None:
-    """Have the kernel send SIGIO when stdin is closed: without a handler it ends what no loop of a template can keep.
+def _end_with_parent() -> None:
+    """Ask the kernel for SIGIO when stdin closes: without a handler, it ends even a template in an endless loop.
 
-    The alarm of a job has none either. Where a system sends no such signal, it ends the job, and then nothing comes.
+    The alarm of a job has no handler either. On a system without that SIGIO it ends the job, and then stdin is empty.
     """
     for number in (signal.SIGIO, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
@@ -149,7 +148,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
-    """Return JSON as models were trained on it: not escaped for web pages, as Jinja's own filter does."""
+    """Return JSON as models were trained on it: Jinja's own filter escapes it for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 

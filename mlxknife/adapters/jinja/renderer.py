@@ -1,4 +1,4 @@
-"""One renderer, seen from the side that asks: a process that serves one template and trusts nobody with its own."""
+"""A renderer: a process that serves one template, so that a hostile template cannot reach another one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import subprocess
 
 _GRACE = 1.0
-"""Seconds after which a renderer ends itself, should nobody be there any more to end it."""
-_PATIENCE = 1.0
-"""Seconds for a renderer that broke off to be gone by itself, so that its status says why."""
+"""Seconds after the limit when a renderer ends itself, if this side has not."""
+_EXIT_SECONDS = 1.0
+"""The wait for the exit status of a renderer that closed its connection."""
 
 
 class BrokenRendererError(Exception):
-    """It is gone, or says what cannot be right; ``status`` is what its process ended with."""
+    """The process is gone or sent an invalid answer; ``status`` is its exit status."""
 
     def __init__(self, status: int | None) -> None:
         """Take the status."""
@@ -29,30 +29,30 @@ class BrokenRendererError(Exception):
 
 
 class SlowRendererError(Exception):
-    """It did not answer in time."""
+    """The process did not answer in time."""
 
 
 class Renderer:
-    """A process that renders; the first job binds it to its template. One thread at a time may ask it."""
+    """A process that renders. The first job binds it to a template. One thread at a time may use it."""
 
     def __init__(self, seconds: float) -> None:
-        """Start it, and do not wait for it. Raises OSError."""
+        """Start the process without waiting for it. Raises OSError."""
         self._seconds = seconds
         self._owner = os.getpid()
         self._is_bound = False
         self.jobs = 0
-        """How many it has had."""
+        """The number of jobs so far."""
         self._connection, self._process = _started(str(seconds + _GRACE))
 
     @property
     def is_alive(self) -> bool:
-        """Whether its process is there."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
-    def ask(self, template: str, job: str) -> tuple[bool, str]:
-        """Return whether the template made a text, and the text or what it refuses.
+    def render(self, template: str, job: str) -> tuple[bool, str]:
+        """Return whether the template succeeded, and the text or the error.
 
-        Raises BrokenRendererError, SlowRendererError: it is of no use any more then.
+        Raises BrokenRendererError, SlowRendererError; the renderer must not be used afterwards.
         """
         self.jobs += 1
         ends = time.monotonic() + self._seconds
@@ -62,7 +62,7 @@ class Renderer:
             self._connection.sendall(wire.JOB.pack(len(source), len(work)) + source + work)
             self._is_bound = True
             kind, length = wire.ANSWER.unpack(self._read(wire.ANSWER.size, ends))
-            if kind not in (wire.TEXT, wire.ERROR) or length > wire.MOST_BYTES * (wire.MAX_GROWTH + len(work)):
+            if kind not in (wire.TEXT, wire.ERROR) or length > wire.MAX_CHARACTER_BYTES * (wire.MAX_GROWTH + len(work)):
                 raise BrokenRendererError(None)
             return kind == wire.TEXT, wire.unpacked(self._read(length, ends))
         except TimeoutError as exc:
@@ -71,12 +71,12 @@ class Renderer:
             raise BrokenRendererError(self._status()) from exc
 
     def kill(self) -> None:
-        """End it while another thread may wait for its answer, which then breaks off."""
-        if os.getpid() == self._owner:  # a copy of the process has no right to it
+        """Kill the process, from any thread; a running job fails."""
+        if os.getpid() == self._owner:  # a forked copy of this process must not
             self._process.kill()
 
     def close(self) -> None:
-        """End it, and wait until it is gone."""
+        """Kill the process and wait until it is gone."""
         self._connection.close()
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -84,10 +84,10 @@ class Renderer:
         if os.getpid() == self._owner:
             self._process.wait()
         else:
-            self._process.returncode = 0  # so that subprocess does not call it forgotten
+            self._process.returncode = 0  # so that subprocess does not warn
 
     def _read(self, size: int, ends: float) -> bytes:
-        """Return so many bytes. Raises TimeoutError, OSError, ValueError where fewer come."""
+        """Return that many bytes. Raises TimeoutError, OSError; ValueError if fewer arrive."""
         data = bytearray(size)
         rest = memoryview(data)
         while rest:
@@ -97,7 +97,7 @@ class Renderer:
             self._connection.settimeout(left)
             count = self._connection.recv_into(rest)
             if not count:
-                msg = "It broke off"
+                msg = "the connection was closed"
                 raise ValueError(msg)
             rest = rest[count:]
         return bytes(data)
@@ -106,13 +106,13 @@ class Renderer:
         import subprocess  # noqa: PLC0415 - it is loaded by now
 
         try:
-            return self._process.wait(_PATIENCE)
+            return self._process.wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             return None
 
 
 def _started(argument: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start a process, and return how to talk to it. Raises OSError."""
+    """Start a process; return the socket to it and the process. Raises OSError."""
     import socket  # noqa: PLC0415 - most commands render nothing
     import subprocess  # noqa: PLC0415
 
@@ -125,7 +125,7 @@ def _started(argument: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
                 stdin=subprocess.PIPE,  # nothing is written: it closes when this process ends
                 stdout=other.fileno(),
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the one who asks
+                start_new_session=True,  # Ctrl-C must not reach it
             )
         except BaseException:
             ours.close()

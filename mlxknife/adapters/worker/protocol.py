@@ -1,6 +1,6 @@
-"""What a model's process and its parent say to each other: messages in MessagePack, each behind its length.
+"""The protocol between a model process and its parent: messages in MessagePack, each after its length.
 
-A step of all rows is one message. Both sides are of one version, so that values travel as they are.
+Both sides run the same version, so values of the domain travel as they are.
 """
 
 from __future__ import annotations
@@ -11,128 +11,196 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from msgspec import MsgspecError, Struct, msgpack
+import attrs
+from msgspec import MsgspecError, Raw, Struct, msgpack
 
-from mlxknife.domain.errors import EngineError, InternalError, KnifeError
-from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError, RowStep
+from mlxknife.domain.errors import EngineError, InternalError, KnifeError, ValidationError
+from mlxknife.domain.generation.values.answer import Delta
+from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.generation.values.request import GenerationRequest, SamplingParameters
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.snapshot import Location
-from mlxknife.domain.serving.values.processes import HostedModel
 
 MAX_FRAME = 128 * 1024 * 1024
-"""Bytes of the longest message; the tokenizers of the largest vocabularies take a third of it."""
+"""The bytes of the longest message."""
 _LENGTH = struct.Struct(">I")
 
 
-class Start(Struct, tag="start", array_like=True, frozen=True):
-    """The first message: what to load. Names on the disk need not be text."""
+class PlaceFrame(Struct, array_like=True, frozen=True):
+    """A location. Names on disk need not be UTF-8."""
 
-    place: bytes
+    token: bytes
     bounds: tuple[bytes, ...]
-    profile: str
-    free: int
-    beat: float
-    """Seconds between two signs of life."""
 
     @classmethod
-    def of(cls, location: Location, profile: str, free: int, beat: float) -> Start:
-        """Write a location down."""
-        bounds = tuple(os.fsencode(bound) for bound in location.bounds)
-        return cls(os.fsencode(location.token), bounds, profile, free, beat)
+    def of(cls, location: Location) -> PlaceFrame:
+        """Encode a location."""
+        return cls(os.fsencode(location.token), tuple(os.fsencode(bound) for bound in location.bounds))
 
     def location(self) -> Location:
-        """Return the location as it was."""
-        return Location(os.fsdecode(self.place), tuple(os.fsdecode(bound) for bound in self.bounds))
+        """Return the location."""
+        return Location(os.fsdecode(self.token), tuple(os.fsdecode(bound) for bound in self.bounds))
 
 
-class Ask(Struct, tag="ask", array_like=True, frozen=True):
-    """Take a row in."""
+class Load(Struct, tag="load", array_like=True, frozen=True):
+    """The first message: the model to load."""
 
-    row: Row
+    location: PlaceFrame
+    draft: PlaceFrame | None
+    profile: str
+    memory_bytes: int | None
+    context_length: int | None
+    defaults: SamplingParameters
+    max_tokens: int | None
+    heartbeat: float
+    """Seconds between two heartbeats."""
+
+    @classmethod
+    def of(cls, request: LoadRequest, heartbeat: float) -> Load:
+        """Encode a load request."""
+        return cls(
+            PlaceFrame.of(request.location),
+            None if request.draft is None else PlaceFrame.of(request.draft),
+            request.profile,
+            request.memory_bytes,
+            request.context_length,
+            request.defaults,
+            request.max_tokens,
+            heartbeat,
+        )
+
+    def request(self) -> LoadRequest:
+        """Return the load request."""
+        return LoadRequest(
+            location=self.location.location(),
+            profile=self.profile,
+            memory_bytes=self.memory_bytes,
+            context_length=self.context_length,
+            defaults=self.defaults,
+            max_tokens=self.max_tokens,
+            draft=None if self.draft is None else self.draft.location(),
+        )
 
 
-class Drop(Struct, tag="drop", array_like=True, frozen=True):
-    """Cancel a row."""
+class Generate(Struct, tag="generate", array_like=True, frozen=True):
+    """A request. It is decoded by itself, so that a wrong value costs this request alone."""
 
-    row: int
+    id: int
+    content: Raw
+
+    @classmethod
+    def of(cls, request_id: int, request: GenerationRequest) -> Generate:
+        """Encode a request. Raises ValidationError for values that cannot be sent."""
+        try:
+            try:
+                return cls(request_id, Raw(_ENCODER.encode(request)))
+            except UnicodeError:  # lone surrogates, as an undecodable argument has them
+                return cls(request_id, Raw(_ENCODER.encode(_clean_value(request))))
+        except (OverflowError, TypeError, NotImplementedError) as exc:
+            msg = f"The request cannot be sent to the model: {exc}"
+            raise ValidationError(msg) from exc
+
+    def request(self) -> GenerationRequest:
+        """Return the request. Raises ValidationError for values of the wrong type."""
+        try:
+            return _REQUEST_DECODER.decode(self.content)
+        except (MsgspecError, UnicodeError, RecursionError) as exc:
+            msg = f"The request is invalid: {exc}"
+            raise ValidationError(msg) from exc
 
 
-class Beat(Struct, tag="beat", array_like=True, frozen=True):
-    """A sign of life."""
+class Cancel(Struct, tag="cancel", array_like=True, frozen=True):
+    """Drop a request."""
+
+    id: int
 
 
-class Trouble(Struct, array_like=True, frozen=True):
-    """An error on its way."""
+class Pause(Struct, tag="pause", array_like=True, frozen=True):
+    """Stop decoding."""
+
+
+class Resume(Struct, tag="resume", array_like=True, frozen=True):
+    """Continue decoding."""
+
+
+class ErrorFrame(Struct, array_like=True, frozen=True):
+    """An error of the contract."""
 
     code: str
     message: str
     hint: HintCode | None
     hint_fields: dict[str, str]
     param: str | None
+    retry_after: float | None
 
     @classmethod
-    def of(cls, error: KnifeError) -> Trouble:
-        """Write an error down."""
-        code = None if error.hint is None else error.hint.code
-        fields = {} if error.hint is None else {name: _clean(text) for name, text in error.hint.fields.items()}
-        return cls(error.code, _clean(error.message), code, fields, error.param)
+    def of(cls, error: KnifeError) -> ErrorFrame:
+        """Encode an error."""
+        hint = error.hint
+        fields = {} if hint is None else {name: _clean(text) for name, text in hint.fields.items()}
+        code = None if hint is None else hint.code
+        return cls(error.code, _clean(error.message), code, fields, error.param, error.retry_after)
 
     def error(self) -> KnifeError:
-        """Return the error again, of the class that its code belongs to."""
+        """Return the error, of the class that its code belongs to."""
         kind = _KINDS.get(self.code, EngineError)
+        error = kind.__new__(kind)  # some classes ask for more than a message
         hint = None if self.hint is None else Hint(self.hint, **self.hint_fields)
-        return kind(self.message, hint=hint, param=self.param)
+        KnifeError.__init__(error, self.message, hint=hint, param=self.param, retry_after=self.retry_after)
+        return error
 
 
-class Ready(Struct, tag="ready", array_like=True, frozen=True):
+class Heartbeat(Struct, tag="heartbeat", array_like=True, frozen=True):
+    """The process is alive."""
+
+    steps: int
+    """The steps that it has run so far."""
+
+
+class Loaded(Struct, tag="loaded", array_like=True, frozen=True):
     """The model is loaded."""
 
-    model: HostedModel
     seconds: float
+    notes: tuple[str, ...]
 
 
-class Stepped(Struct, tag="step", array_like=True, frozen=True):
-    """What a step brought; nothing, where it only read prompts."""
+class LoadFailed(Struct, tag="load_failed", array_like=True, frozen=True):
+    """The model cannot be loaded; the process ends."""
 
-    steps: tuple[RowStep, ...] = ()
-    errors: tuple[tuple[int, Trouble], ...] = ()
-
-    @classmethod
-    def of(cls, step: BatchStep) -> Stepped:
-        """Write a step down."""
-        return cls(step.steps, tuple((error.row, Trouble.of(error.error)) for error in step.errors))
-
-    @classmethod
-    def refusing(cls, row_id: int, error: KnifeError) -> Stepped:
-        """Write down that one row failed."""
-        return cls(errors=((row_id, Trouble.of(error)),))
-
-    def step(self) -> BatchStep:
-        """Return the step as it was."""
-        # A row that the model refuses is told so with a ValidationError.
-        errors = tuple(RowError(row, trouble.error()) for row, trouble in self.errors)
-        return BatchStep(self.steps, errors)
+    error: ErrorFrame
 
 
-class Failed(Struct, tag="failed", array_like=True, frozen=True):
-    """The model could not be loaded; the process ends."""
+class RequestAccepted(Struct, tag="accepted", array_like=True, frozen=True):
+    """The model has accepted a request."""
 
-    trouble: Trouble
+    id: int
+    prompt_tokens: int
 
 
-ToChild: TypeAlias = Start | Ask | Drop
-ToParent: TypeAlias = Beat | Ready | Stepped | Failed
+class Deltas(Struct, tag="deltas", array_like=True, frozen=True):
+    """New deltas of several requests, each with the id of its request."""
+
+    items: tuple[tuple[int, Delta], ...]
+
+
+class RequestFailed(Struct, tag="failed", array_like=True, frozen=True):
+    """A request has ended with an error."""
+
+    id: int
+    error: ErrorFrame
+
+
+ToChild: TypeAlias = Load | Generate | Cancel | Pause | Resume
+ToParent: TypeAlias = Heartbeat | Loaded | LoadFailed | RequestAccepted | Deltas | RequestFailed
 
 _ENCODER = msgpack.Encoder()
-_FOR_CHILD: msgpack.Decoder[ToChild] = msgpack.Decoder(ToChild)
-_FOR_PARENT: msgpack.Decoder[ToParent] = msgpack.Decoder(ToParent)
+_CHILD_DECODER: msgpack.Decoder[ToChild] = msgpack.Decoder(ToChild)
+_PARENT_DECODER: msgpack.Decoder[ToParent] = msgpack.Decoder(ToParent)
+_REQUEST_DECODER: msgpack.Decoder[GenerationRequest] = msgpack.Decoder(GenerationRequest)
 
 
 def packed(message: ToChild | ToParent) -> bytes:
-    """Return a message behind its length.
-
-    Raises OverflowError for a number or a message that is too large, UnicodeError for text that is none.
-    """
+    """Return a message after its length. Raises OverflowError for a message that is too long."""
     body = _ENCODER.encode(message)
     if len(body) > MAX_FRAME:
         msg = f"a message of {len(body)} bytes is too long"
@@ -140,37 +208,37 @@ def packed(message: ToChild | ToParent) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def for_child(frame: bytes) -> ToChild:
+def decode_for_child(frame: bytes) -> ToChild:
     """Return the message in a frame. Raises InternalError."""
     with _decoding():
-        return _FOR_CHILD.decode(frame)
+        return _CHILD_DECODER.decode(frame)
 
 
-def for_parent(frame: bytes) -> ToParent:
+def decode_for_parent(frame: bytes) -> ToParent:
     """Return the message in a frame. Raises InternalError."""
     with _decoding():
-        return _FOR_PARENT.decode(frame)
+        return _PARENT_DECODER.decode(frame)
 
 
 class Frames:
-    """Cuts what arrives into messages."""
+    """Splits received bytes into frames."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Begin without bytes."""
         self._data = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Take what arrived."""
+        """Take received bytes."""
         self._data += data
 
     def next(self) -> bytes | None:
-        """Return the next message that is whole, or None. Raises InternalError for one that is too long."""
+        """Return the next complete frame, or None. Raises InternalError for a frame that is too long."""
         data, head = self._data, _LENGTH.size
         if len(data) < head:
             return None
         (length,) = _LENGTH.unpack_from(data)
         if length > MAX_FRAME:
-            raise _no_message()
+            raise _protocol_error()
         if len(data) < head + length:
             return None
         frame = bytes(data[head : head + length])
@@ -183,26 +251,37 @@ def _decoding() -> Iterator[None]:
     try:
         yield
     except (MsgspecError, UnicodeError, OverflowError, RecursionError, KnifeError) as exc:
-        raise _no_message() from exc
+        raise _protocol_error() from exc
 
 
-def _no_message() -> InternalError:
-    msg = "What came from the other process is no message"
+def _protocol_error() -> InternalError:
+    msg = "The other process sent an invalid message"
     return InternalError(msg)
 
 
 def _clean(text: str) -> str:
-    """Return a text that can be written down: what came from names on the disk may be none."""
+    """Return a text without lone surrogates, which cannot be encoded."""
     return text.encode("utf-8", "replace").decode()
 
 
+def _clean_value(value: object) -> object:
+    """Return a value in which every text can be encoded."""
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, tuple | list):
+        return tuple(map(_clean_value, value))
+    if attrs.has(type(value)):
+        fields = attrs.fields(type(value))  # type: ignore[arg-type] # mypy loses the check above
+        return type(value)(**{field.name: _clean_value(getattr(value, field.name)) for field in fields})
+    return value
+
+
 def _kinds() -> dict[str, type[KnifeError]]:
-    """Return the most general class for each code; those that want more than a sentence have no place here."""
+    """Return the most general class of each code."""
     found: dict[str, type[KnifeError]] = {}
     kinds: list[type[KnifeError]] = [KnifeError]
     for kind in kinds:
-        if kind.__init__ is KnifeError.__init__:
-            found.setdefault(kind.code, kind)
+        found.setdefault(kind.code, kind)
         kinds += kind.__subclasses__()
     return found
 

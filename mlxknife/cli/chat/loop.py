@@ -1,4 +1,4 @@
-"""The loop of a conversation: read, obey or answer, until the user leaves."""
+"""The loop of a chat: it reads a line, runs a command or answers, until the user leaves."""
 
 from __future__ import annotations
 
@@ -11,70 +11,72 @@ import attrs
 from mlxknife.cli.chat import state
 from mlxknife.cli.chat.lines import Lines, read_question
 from mlxknife.cli.chat.state import Conversation
-from mlxknife.cli.chat.stopping import noted_interrupts
 from mlxknife.cli.hints import hint_text
 from mlxknife.cli.render.answer import AnswerPrinter, statistics
 from mlxknife.cli.render.help import help_width, wrap_rows
 from mlxknife.cli.render.text import Span, Style, print_line
-from mlxknife.domain.errors import KnifeError, ValidationError
+from mlxknife.cli.signals import deferred_interrupts, pause_on_ctrl_z
+from mlxknife.domain.errors import KnifeError, ValidationError, WorkerLost
 from mlxknife.domain.generation.services.session import Session
-from mlxknife.domain.generation.values.generation import Outcome, PieceKind
+from mlxknife.domain.generation.values.answer import GenerationResult, TextKind
 from mlxknife.domain.hints import HintCode
 
 _PROMPT, _MORE = ">>> ", "... "
 _HELP = (
-    ("/help", "this"),
-    ("/system [TEXT]", "set or take away the system text"),
-    ("/set NAME [VALUE]", f"set, or leave to the model: {', '.join(state.SETTINGS)}"),
-    ("/show", "the model, the system text, what is set, what was said"),
-    ("/save FILE", "keep the conversation in a file"),
-    ("/load FILE", "go on with a conversation that was kept"),
-    ("/clear", "forget what was said"),
-    ("/model NAME", "go on with another model"),
-    ("/stats", "how long the last answer took"),
+    ("/help", "list the commands"),
+    ("/system [TEXT]", "set or remove the system text"),
+    ("/set NAME [VALUE]", f"set, or return to the default: {', '.join(state.SETTINGS)}"),
+    ("/show", "show the model, the system text, the settings and the messages"),
+    ("/save FILE", "save the conversation to a file"),
+    ("/load FILE", "load a saved conversation"),
+    ("/clear", "remove all messages"),
+    ("/model NAME", "switch to another model"),
+    ("/stats", "show the token counts and times of the last answer"),
     ("/exit", "leave (also Ctrl-D)"),
 )
 _HINTS = 'Ctrl-C stops an answer. Several lines: Alt-Enter for a break, or begin with """ and end with """.'
 
 
-class _Leave(Exception):
-    """The user wants to go."""
+class _Exit(Exception):
+    """The user leaves the chat."""
 
 
 @attrs.frozen
-class Models:
-    """How models are loaded, and the one to begin with."""
+class ChatModels:
+    """How models are loaded, and the first one."""
 
     check: Callable[[str], object]
-    """Raises KnifeError for what cannot be run at all, without loading it."""
+    """Raises KnifeError for a model that cannot be run; loads nothing."""
     open: Callable[[str], Session]
     first: str
 
 
-class Loop:
+class ChatLoop:
     """One conversation, over one model at a time."""
 
     def __init__(
         self,
-        models: Models,
+        models: ChatModels,
         conversation: Conversation,
         lines: Lines,
-        speech_of: Callable[[], AnswerPrinter],
+        new_printer: Callable[[], AnswerPrinter],
         *,
-        says_statistics: bool = False,
+        prints_statistics: bool = False,
     ) -> None:
-        """Load the first model; take how the conversation begins, whence questions come and how answers are shown.
+        """Load the first model. Raises KnifeError.
 
-        Raises KnifeError.
+        ``lines`` gives the questions, ``new_printer`` makes the printer of each answer.
         """
         self._models = models
         self._spec = models.first
         self._session = models.open(models.first)
         self._conversation = conversation
         self._lines = lines
-        self._speech_of = speech_of
-        self._says_statistics = says_statistics
-        self._last: Outcome | None = None
+        self._new_printer = new_printer
+        self._prints_statistics = prints_statistics
+        self._last: GenerationResult | None = None
+        self._is_lost = False
+        """Whether the model process has crashed; the next question loads the model again."""
         self._commands: dict[str, Callable[[str], None]] = {
             "help": self._help,
             "system": self._system,
@@ -92,13 +94,13 @@ class Loop:
 
     @property
     def model(self) -> str:
-        """The name of the model that answers."""
+        """The name of the loaded model."""
         return self._session.info.name
 
     def run(self, first: str | None = None) -> None:
-        """Talk until the user leaves; a first question is answered before one is read."""
+        """Chat until the user leaves; ``first`` is answered before a question is read."""
         if first is not None:
-            self._obey(lambda: self._answer(first))
+            self._guarded(lambda: self._answer(first))
         while True:
             try:
                 text = read_question(self._lines, _PROMPT, _MORE)
@@ -108,24 +110,24 @@ class Loop:
                 self._say("Ctrl-D or /exit leaves")
                 continue
             try:
-                self._obey(lambda: self._take(text))  # noqa: B023 - it is called at once
-            except _Leave:
+                self._guarded(lambda: self._handle(text))  # noqa: B023 - it is called at once
+            except _Exit:
                 return
 
     def close(self) -> None:
-        """Free the model."""
+        """End the model process."""
         self._session.close()
 
-    def _obey(self, work: Callable[[], None]) -> None:
-        """Do something; whatever goes wrong, or is stopped, the conversation goes on."""
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do something; after an error or Ctrl-C the chat goes on."""
         try:
             work()
         except (KnifeError, OSError) as error:
-            self._complain(error)
+            self._print_error(error)
         except KeyboardInterrupt:
             self._say("stopped")
 
-    def _take(self, text: str) -> None:
+    def _handle(self, text: str) -> None:
         word, _, rest = text.strip().partition(" ")
         if not word:
             return
@@ -134,31 +136,40 @@ class Loop:
             return
         command = self._commands.get(word[1:])
         if command is None:
-            msg = f"There is no command {word}"
+            msg = f"Unknown command {word}"
             raise ValidationError(msg, hint=HintCode.CHAT_COMMANDS)
         command(rest.strip())
 
     def _answer(self, question: str) -> None:
-        shown = self._speech_of()
-        answer, is_whole = "", False
-        turns = self._conversation.asked(question)
-        with noted_interrupts() as is_stopped, closing(self._session.answer(turns, self._conversation.wish)) as pieces:
+        if self._is_lost:
+            self._session, self._is_lost = self._models.open(self._spec), False
+        printer, client = self._new_printer(), self._session.client
+        text, is_complete = "", False
+        answer = self._session.answer(self._conversation.asked(question), self._conversation.options)
+        with (
+            deferred_interrupts() as is_interrupted,
+            pause_on_ctrl_z(client.pause, client.resume),
+            closing(answer) as deltas,
+        ):
             try:
-                while not is_stopped():
-                    piece = next(pieces)
-                    if piece.kind is PieceKind.ANSWER:
-                        answer += piece.text
-                    shown.write(piece)
+                while not is_interrupted():
+                    delta = next(deltas)
+                    if delta.kind is TextKind.ANSWER:
+                        text += delta.text
+                    printer.write(delta)
             except StopIteration as end:
-                self._last, is_whole = end.value, True
-            except KeyboardInterrupt:  # pressed again: not even the next piece is waited for
-                is_whole = False
+                self._last, is_complete = end.value, True
+            except KeyboardInterrupt:  # a second Ctrl-C does not wait for the next delta
+                is_complete = False
+            except WorkerLost:
+                self._is_lost = True
+                raise
             finally:
-                shown.end()
-        if not is_whole:  # the answer ends here, the conversation does not
+                printer.end()
+        if not is_complete:  # the answer ends here, the chat does not
             self._say("stopped")
-        self._conversation = self._conversation.answered(question, answer)
-        if is_whole and self._says_statistics:
+        self._conversation = self._conversation.answered(question, text)
+        if is_complete and self._prints_statistics:
             self._stats("")
 
     def _help(self, rest: str) -> None:
@@ -219,13 +230,13 @@ class Loop:
 
     def _exit(self, rest: str) -> None:
         del rest
-        raise _Leave
+        raise _Exit
 
     def _say(self, text: str) -> None:
         for line in text.split("\n"):
             print_line((Span(line, Style.FAINT),), sys.stderr)
 
-    def _complain(self, error: KnifeError | OSError) -> None:
+    def _print_error(self, error: KnifeError | OSError) -> None:
         text = error.message if isinstance(error, KnifeError) else f"{error.strerror}: {error.filename}"
         print_line((Span("error: ", Style.BAD), text), sys.stderr)
         hint = hint_text(error.hint) if isinstance(error, KnifeError) else None

@@ -1,4 +1,4 @@
-"""The state of a conversation, and how it is kept in a file."""
+"""The state of a conversation, and its file format."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import attrs
 import msgspec
 
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.generation.rules import options as wishes
+from mlxknife.domain.generation.rules import options as rules
 from mlxknife.domain.generation.rules import prompts
-from mlxknife.domain.generation.values.generation import Message, Sampling, Wish
+from mlxknife.domain.generation.values.request import GenerationOptions, Message, SamplingParameters
 from mlxknife.domain.hints import Hint, HintCode
 
 _MAX_FILE = 100 * 1000 * 1000
@@ -31,7 +31,7 @@ SETTINGS = (*_NUMBERS, "max_tokens", "stop")
 
 
 class SavedTurn(msgspec.Struct, forbid_unknown_fields=True):
-    """A turn in a file."""
+    """A message in a file."""
 
     role: str
     content: str
@@ -48,69 +48,75 @@ class Saved(msgspec.Struct, forbid_unknown_fields=True):
 
 @attrs.frozen
 class Conversation:
-    """What was said so far, and how the next answer is wanted."""
+    """The messages so far, and the options for the next answer."""
 
-    wish: Wish
+    options: GenerationOptions
     system: str | None = None
     messages: tuple[Message, ...] = ()
 
     def asked(self, text: str) -> tuple[Message, ...]:
-        """Return all turns for a new question."""
-        return (*prompts.instructed(self.system), *self.messages, Message("user", text))
+        """Return all messages for a new question."""
+        return (*prompts.system_message(self.system), *self.messages, Message("user", text))
 
     def answered(self, question: str, answer: str) -> Conversation:
-        """Return it with one more question and its answer."""
+        """Return the conversation with one more question and its answer."""
         turn = (Message("user", question), Message("assistant", answer))
         return attrs.evolve(self, messages=(*self.messages, *turn))
 
     def set(self, name: str, value: str) -> Conversation:
-        """Return it with another setting. Raises ValidationError for a name or value that cannot be meant."""
+        """Return the conversation with another setting. Raises ValidationError for an invalid name or value."""
         key = name.replace("-", "_")
         if key not in SETTINGS:
             msg = f"There is no setting '{name}'" if name else "No setting was named"
             raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=", ".join(SETTINGS)))
         if key == "stop":
-            wish = attrs.evolve(self.wish, stops=(value,) if value else ())
+            options = attrs.evolve(self.options, stop=(value,) if value else ())
         elif key == "max_tokens":
-            wish = attrs.evolve(self.wish, max_tokens=int(_number(int, key, value)) if value else None)
+            options = attrs.evolve(self.options, max_tokens=int(_number(int, key, value)) if value else None)
         else:
             given: Any = _number(_NUMBERS[key], key, value) if value else None
-            wish = attrs.evolve(self.wish, sampling=attrs.evolve(self.wish.sampling, **{key: given}))
-        wishes.check(wish)
-        return attrs.evolve(self, wish=wish)
+            options = attrs.evolve(self.options, sampling=attrs.evolve(self.options.sampling, **{key: given}))
+        rules.check(options)
+        return attrs.evolve(self, options=options)
 
     def settings(self) -> dict[str, object]:
-        """Return what was set, by name."""
-        sampling = {field.name: getattr(self.wish.sampling, field.name) for field in attrs.fields(Sampling)}
-        values = {**sampling, "max_tokens": self.wish.max_tokens, "stop": " ".join(map(repr, self.wish.stops)) or None}
+        """Return the settings that are set, by name."""
+        sampling = {
+            field.name: getattr(self.options.sampling, field.name) for field in attrs.fields(SamplingParameters)
+        }
+        values = {
+            **sampling,
+            "max_tokens": self.options.max_tokens,
+            "stop": " ".join(map(repr, self.options.stop)) or None,
+        }
         return {name: value for name, value in values.items() if value is not None}
 
 
 def save(path: str, model: str, conversation: Conversation) -> None:
-    """Write a conversation to a file, in one step, or leave everything as it is.
+    """Write a conversation to a file, atomically.
 
-    Raises ValidationError for a place that is no file's, OSError with the path as it was given.
+    Raises ValidationError for a path that cannot be a file; OSError with the path as it was given.
     """
-    place = _place(path)
-    if os.path.exists(place) and not os.path.isfile(place):
-        msg = f"{path} is {'a folder' if os.path.isdir(place) else 'no file'}"
+    target = _path(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        msg = f"{path} is {'a folder' if os.path.isdir(target) else 'no file'}"
         raise ValidationError(msg, hint=HintCode.FILE_IN_FOLDER)
     messages = [SavedTurn(message.role, _encodable(message.content)) for message in conversation.messages]
     system = None if conversation.system is None else _encodable(conversation.system)
     saved = Saved(_VERSION, _encodable(model), system, messages)
     data = json.dumps(msgspec.to_builtins(saved), ensure_ascii=False, indent=2).encode()
     try:
-        _replace(place, data)
+        _replace(target, data)
     except OSError as exc:
         raise OSError(exc.errno, exc.strerror, path) from exc
 
 
 def load(path: str, conversation: Conversation) -> Conversation:
-    """Return a conversation with what a file holds, and the settings as they are.
+    """Return the conversation in a file, with the present settings.
 
-    Raises ValidationError for a file that is no conversation, OSError.
+    Raises ValidationError for a file that is no saved conversation; OSError.
     """
-    with open(_place(path), "rb") as file:
+    with open(_path(path), "rb") as file:
         data = file.read(_MAX_FILE)
     try:
         saved = msgspec.json.decode(data, type=Saved)
@@ -124,31 +130,31 @@ def load(path: str, conversation: Conversation) -> Conversation:
     return attrs.evolve(conversation, system=saved.system, messages=messages)
 
 
-def _place(path: str) -> str:
+def _path(path: str) -> str:
     if "\0" in path:
-        msg = f"No file has such a name: {path}"
+        msg = f"Invalid file name: {path}"
         raise ValidationError(msg)
     return os.path.expanduser(path)
 
 
-def _replace(place: str, data: bytes) -> None:
-    new = f"{place}.{os.getpid()}.new"
+def _replace(target: str, data: bytes) -> None:
+    new = f"{target}.{os.getpid()}.new"
     with ExitStack() as undoing:
         with open(new, "xb") as file:
             undoing.callback(os.unlink, new)
             file.write(data)
-        os.replace(new, place)
+        os.replace(new, target)
         undoing.pop_all()
 
 
 def _encodable(text: str) -> str:
-    """Return a text with what no file can hold written out, such as the bytes of a name in no known encoding."""
+    """Return a text with its lone surrogates escaped: UTF-8 cannot hold them."""
     return text.encode(errors="backslashreplace").decode()
 
 
-def _number(form: Callable[[str], float], name: str, text: str) -> float:
+def _number(number: Callable[[str], float], name: str, text: str) -> float:
     try:
-        return form(text)
+        return number(text)
     except ValueError as exc:
         msg = f"{name} must be a number, not {text!r}"
         raise ValidationError(msg) from exc

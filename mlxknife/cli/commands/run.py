@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import ExitStack, closing, redirect_stdout
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import chain
 
@@ -19,13 +19,14 @@ from mlxknife.cli.json_documents import InterruptedRunData, RunData, TimingsObje
 from mlxknife.cli.render.answer import AnswerPrinter, statistics
 from mlxknife.cli.render.text import Span, Style
 from mlxknife.cli.result import CommandInterrupted, CommandResult
-from mlxknife.cli.signals import propagate_interrupts
+from mlxknife.cli.signals import pause_on_ctrl_z, propagate_interrupts
 from mlxknife.cli.text_io import OutputFile
 from mlxknife.domain.errors import FeatureDisabled, StorageError, ValidationError
-from mlxknife.domain.generation.rules import options as wishes
+from mlxknife.domain.generation.rules import options as rules
 from mlxknife.domain.generation.rules import prompts
 from mlxknife.domain.generation.services.session import Session
-from mlxknife.domain.generation.values.generation import CacheShape, Message, Outcome, Piece, PieceKind, Sampling, Wish
+from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
+from mlxknife.domain.generation.values.request import GenerationOptions, KVCacheOptions, Message, SamplingParameters
 from mlxknife.domain.hints import HintCode
 
 __all__ = ["OPTIONS", "RunOptions", "add_arguments", "run"]
@@ -43,7 +44,7 @@ def _groups(values: Iterable[Iterable[str]]) -> tuple[tuple[str, ...], ...]:
 
 @attrs.frozen
 class RunOptions:
-    """Which model, what it is asked, and how it is to answer."""
+    """The model, the prompt, and the generation options."""
 
     model: str
     prompt: tuple[str, ...] = attrs.field(default=(), converter=_words)
@@ -60,7 +61,7 @@ class RunOptions:
     repetition_penalty: float | None = None
     seed: int | None = None
     stop: tuple[tuple[str, ...], ...] = attrs.field(default=(), converter=_groups)
-    """What each ``--stop`` took."""
+    """The values of each ``--stop``."""
     no_stream: bool = False
     no_chat_template: bool = False
     reasoning: str = "auto"
@@ -72,13 +73,15 @@ class RunOptions:
     cpu_profile: str | None = None
     verbose: bool = False
 
-    def wish(self) -> Wish:
-        """Return what is wanted of the answer."""
-        return Wish(
-            sampling=Sampling(self.temperature, self.top_p, self.top_k, self.min_p, self.repetition_penalty, self.seed),
-            cache=CacheShape(self.kv_bits, self.kv_group_size, self.quantized_kv_start, self.max_kv_size),
+    def generation(self) -> GenerationOptions:
+        """Return the generation options."""
+        return GenerationOptions(
+            sampling=SamplingParameters(
+                self.temperature, self.top_p, self.top_k, self.min_p, self.repetition_penalty, self.seed
+            ),
+            kv_cache=KVCacheOptions(self.kv_bits, self.kv_group_size, self.quantized_kv_start, self.max_kv_size),
             max_tokens=self.max_tokens,
-            stops=tuple(chain.from_iterable(self.stop)),
+            stop=tuple(chain.from_iterable(self.stop)),
         )
 
 
@@ -86,7 +89,7 @@ OPTIONS = RunOptions
 
 
 def run(app: App, options: RunOptions, console: Console) -> CommandResult:
-    """Ask a model one question, or talk to it."""
+    """Answer one prompt, or start a chat."""
     try:
         return _run(app, options, console)
     except KeyboardInterrupt:
@@ -95,66 +98,66 @@ def run(app: App, options: RunOptions, console: Console) -> CommandResult:
 
 
 def _run(app: App, options: RunOptions, console: Console) -> CommandResult:
-    wish = options.wish()
-    wishes.check(wish, has_draft=options.draft_model is not None)
+    generation = options.generation()
+    rules.check(generation, has_draft=options.draft_model is not None)
     if options.chat or not (options.prompt or options.files):
-        return _talk(app, options, console, wish)
+        return _chat(app, options, console, generation)
     file = OutputFile(options.out) if options.out is not None else None
     if file is not None:
         file.check()
     messages = _messages(options, has_pipes=app.settings.has_pipes)
     with _opened(app, options, console, options.model) as session:
-        name, said = session.info.name, list[Piece]()
+        name, received = session.info.name, list[TextDelta]()
+        answer = session.answer(messages, generation, use_chat_template=not options.no_chat_template)
         try:
-            with propagate_interrupts():
-                pieces = session.answer(messages, wish, with_template=not options.no_chat_template)
-                outcome = _heard(pieces, said, None if console.is_json else _speech(options), file)
+            with propagate_interrupts(), pause_on_ctrl_z(session.client.pause, session.client.resume), closing(answer):
+                result = _printed(answer, received, None if console.is_json else _printer(options), file)
         except KeyboardInterrupt as exc:
-            raise CommandInterrupted(_said(name, said)) from exc
+            raise CommandInterrupted(_interrupted_data(name, received)) from exc
     if options.verbose:
-        console.note((Span(statistics(outcome), Style.FAINT),))
-    return CommandResult(data=lambda: _data(name, outcome), lines=lambda _: ())
+        console.note((Span(statistics(result), Style.FAINT),))
+    return CommandResult(data=lambda: _data(name, result), lines=lambda _: ())
 
 
 def _opened(app: App, options: RunOptions, console: Console, spec: str) -> Session:
-    """Load a model, the draft model only with the one that it was named for; say how, if that is wanted."""
+    """Load a model; the draft model only with the model that it was named for."""
     draft = options.draft_model if spec == options.model else None
-    waiting = console.status(f"loading {spec}")
-    with propagate_interrupts(), waiting, redirect_stdout(sys.stderr):  # mlx-lm prints warnings
-        session = app.chat.open(spec, profile=options.cpu_profile, draft=draft, window=options.max_kv_size)
+    with propagate_interrupts(), console.status(f"loading {spec}"):
+        session = app.sessions.open(spec, profile=options.cpu_profile, draft=draft, max_kv_size=options.max_kv_size)
     if options.verbose:
-        guesses = () if session.draft is None else (f"guesses ahead: {session.draft.name}",)
-        for note in (*session.model.notes, *guesses):
+        drafts = () if session.draft is None else (f"draft model: {session.draft.name}",)
+        for note in (*session.notes, *drafts):
             console.note((Span(note, Style.FAINT),))
     return session
 
 
-def _talk(app: App, options: RunOptions, console: Console, wish: Wish) -> CommandResult:
+def _chat(app: App, options: RunOptions, console: Console, generation: GenerationOptions) -> CommandResult:
     """Hold a conversation until the user leaves it."""
-    _check_talk(options, console)
-    from mlxknife.cli.chat.lines import EditedLines, PlainLines  # noqa: PLC0415 - only to chat
-    from mlxknife.cli.chat.loop import Loop, Models  # noqa: PLC0415
+    _check_chat(options, console)
+    from mlxknife.cli.chat.lines import EditedLines, PlainLines  # noqa: PLC0415 - only for a chat
+    from mlxknife.cli.chat.loop import ChatLoop, ChatModels  # noqa: PLC0415
     from mlxknife.cli.chat.state import Conversation  # noqa: PLC0415
 
     first = None
     if options.prompt or options.files:
         first = _messages(options, has_pipes=app.settings.has_pipes)[-1].content
-    conversation = Conversation(wish, _system_text(options))
-    models = Models(app.chat.check, partial(_opened, app, options, console), options.model)
+    conversation = Conversation(generation, _system_text(options))
+    models = ChatModels(app.sessions.check, partial(_opened, app, options, console), options.model)
     lines = EditedLines(app.settings.chat_history) if console.can_prompt else PlainLines()
-    with closing(Loop(models, conversation, lines, partial(_speech, options), says_statistics=options.verbose)) as loop:
+    loop = ChatLoop(models, conversation, lines, partial(_printer, options), prints_statistics=options.verbose)
+    with closing(loop):
         if console.can_prompt:
-            console.note((f"{loop.model} (/help tells more, Ctrl-D leaves)",))
+            console.note((f"{loop.model} (/help lists the commands, Ctrl-D leaves)",))
         loop.run(first)
     return CommandResult(data=lambda: None, lines=lambda _: ())
 
 
-def _check_talk(options: RunOptions, console: Console) -> None:
+def _check_chat(options: RunOptions, console: Console) -> None:
     if console.is_json or options.out is not None or options.no_chat_template:
         msg = "A chat has no --json, --out or --no-chat-template"
         raise UsageError(msg, hint="Write a question after the model")
     if not options.chat and any(len(stops) > 1 for stops in options.stop[-1:]):
-        msg = f"Nothing is asked: --stop took all of {', '.join(map(repr, options.stop[-1]))}"
+        msg = f"No prompt: --stop took all of {', '.join(map(repr, options.stop[-1]))}"
         raise UsageError(msg, hint="Write the prompt before it, or after a --; -c starts a chat")
 
 
@@ -165,7 +168,7 @@ def _system_text(options: RunOptions) -> str | None:
 
 
 def _messages(options: RunOptions, *, has_pipes: bool) -> tuple[Message, ...]:
-    """Put the conversation together from the words, stdin and files that were named."""
+    """Assemble the conversation from the words, stdin and files."""
     words = [text_io.checked_utf8(word, "The prompt") for word in options.prompt]
     if _STDIN in words[1:]:
         msg = "- must be the first word of the prompt"
@@ -191,64 +194,64 @@ def _context(name: str, *, has_prompt: bool) -> str:
         raise StorageError(msg, hint=None if has_prompt else HintCode.IN_TAKES_EVERY_WORD) from exc
 
 
-def _heard(
-    pieces: Generator[Piece, None, Outcome],
-    said: list[Piece],
-    shown: AnswerPrinter | None,
+def _printed(
+    answer: Generator[TextDelta, None, GenerationResult],
+    received: list[TextDelta],
+    printer: AnswerPrinter | None,
     file: OutputFile | None,
-) -> Outcome:
-    """Note, show and write an answer to a file as it comes; what was noted and written stays when it fails."""
+) -> GenerationResult:
+    """Collect an answer, print it and write it to a file while it is generated. A failure keeps what was written."""
     with ExitStack() as stack:
         if file is not None:
             stack.enter_context(file)
-        if shown is not None:
-            stack.callback(shown.end)
+        if printer is not None:
+            stack.callback(printer.end)
         while True:
             try:
-                piece = next(pieces)
+                delta = next(answer)
             except StopIteration as end:
-                outcome: Outcome = end.value
+                result: GenerationResult = end.value
                 break
-            said.append(piece)
-            if file is not None and piece.kind is PieceKind.ANSWER:
-                file.write(piece.text)
-            if shown is not None:
-                shown.write(piece)
+            received.append(delta)
+            if file is not None and delta.kind is TextKind.ANSWER:
+                file.write(delta.text)
+            if printer is not None:
+                printer.write(delta)
         if file is not None:
             file.write("")
-    return outcome
+    return result
 
 
-def _speech(options: RunOptions) -> AnswerPrinter:
+def _printer(options: RunOptions) -> AnswerPrinter:
     return AnswerPrinter(sys.stdout, _kinds(options), is_streaming=not options.no_stream)
 
 
-def _kinds(options: RunOptions) -> tuple[PieceKind, ...]:
-    """Return what is shown: on a terminal also the reasoning, in a pipe only the answer, unless somebody said."""
+def _kinds(options: RunOptions) -> tuple[TextKind, ...]:
+    """Return the kinds of text to print: by default reasoning only on a terminal, the answer everywhere."""
     if options.reasoning == "only":
-        return (PieceKind.REASONING,)
-    is_wanted = options.reasoning == "show" or (options.reasoning == "auto" and sys.stdout.isatty())
-    return (PieceKind.REASONING, PieceKind.ANSWER) if is_wanted else (PieceKind.ANSWER,)
+        return (TextKind.REASONING,)
+    has_reasoning = options.reasoning == "show" or (options.reasoning == "auto" and sys.stdout.isatty())
+    return (TextKind.REASONING, TextKind.ANSWER) if has_reasoning else (TextKind.ANSWER,)
 
 
-def _said(name: str, pieces: Sequence[Piece]) -> InterruptedRunData:
-    thought, answer = (
-        "".join(piece.text for piece in pieces if piece.kind is kind)
-        for kind in (PieceKind.REASONING, PieceKind.ANSWER)
+def _interrupted_data(name: str, received: Sequence[TextDelta]) -> InterruptedRunData:
+    reasoning, answer = (
+        "".join(delta.text for delta in received if delta.kind is kind)
+        for kind in (TextKind.REASONING, TextKind.ANSWER)
     )
-    return InterruptedRunData(model=name, response=answer, reasoning=thought or None)
+    return InterruptedRunData(model=name, response=answer, reasoning=reasoning or None)
 
 
-def _data(name: str, outcome: Outcome) -> RunData:
+def _data(name: str, result: GenerationResult) -> RunData:
     return RunData(
         model=name,
-        response=outcome.answer,
-        reasoning=outcome.reasoning or None,
-        finish_reason=outcome.finish_reason.value,
+        response=result.answer,
+        reasoning=result.reasoning or None,
+        finish_reason=result.finish_reason.value,
         usage=UsageObject(
-            prompt_tokens=outcome.usage.prompt_tokens,
-            completion_tokens=outcome.usage.completion_tokens,
-            total_tokens=outcome.usage.total_tokens,
+            prompt_tokens=result.usage.prompt_tokens,
+            completion_tokens=result.usage.completion_tokens,
+            total_tokens=result.usage.total_tokens,
         ),
-        timings=TimingsObject(**attrs.asdict(outcome.timings)),
+        timings=TimingsObject(**attrs.asdict(result.timings)),
     )

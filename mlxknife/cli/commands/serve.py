@@ -101,7 +101,7 @@ def run(app: App, options: ServeOptions, console: Console) -> CommandResult:
     def announce(url: str) -> None:
         print_result(_listening(url, settings), command="server", as_json=console.is_json)
 
-    code = app.run_server(app, settings, announce)
+    code = app.serve(settings, announce)
     return CommandResult(data=lambda: None, lines=lambda _: (), exit_code=code, is_printed=True)
 
 

@@ -82,7 +82,7 @@ class StateEndpoints:
             return "stopping"
         if self.state.admission.is_full:
             return "busy"
-        is_model_expected = bool(models) or self.state.pool.keeps
+        is_model_expected = bool(models) or self.state.pool.keeps_models
         has_ready_model = any(model.state == "ready" for model in models)
         return "loading" if is_model_expected and not has_ready_model else "ready"
 

@@ -16,8 +16,7 @@
         ├── UnsupportedInput       422 the input needs a missing capability     unsupported_capability
         ├── HeadTooLarge           431                                          request_too_large
         ├── TooManyRequests        429 the server is full                       server_busy
-        ├── ServerStopping         503                                          server_stopping
-        └── GenerationCancelled    503                                          generation_cancelled
+        └── ServerStopping         503                                          server_stopping
 """
 
 from __future__ import annotations
@@ -130,9 +129,3 @@ class ServerStopping(HttpError):
     def __init__(self) -> None:
         """Hold the one message of this error."""
         super().__init__("The server is stopping", hint="Try again in a moment")
-
-
-class GenerationCancelled(HttpError):
-    """The model process cancelled the answer before its end."""
-
-    code, status = "generation_cancelled", 503

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from mlxknife.domain.errors import KnifeError
-from mlxknife.domain.serving.values.processes import Began, Fallen, LeftOut, Ready, ResidentEvent
+from mlxknife.domain.serving.values import LoadingStarted, ModelCrashed, ModelNotLoaded, ModelReady, PoolEvent
 from mlxknife.domain.text.rules.display import visible
 from mlxknife.domain.text.rules.redaction import redacted
 from mlxknife.http.core.hints import log_text
@@ -143,16 +143,16 @@ def stopping(reason: str) -> None:
     _LOG.info("MLX Knife stops (%s)", reason)
 
 
-def model_event(event: ResidentEvent) -> None:
+def model_event(event: PoolEvent) -> None:
     """Log what happens to a model."""
     fields: dict[str, object] = {"model": event.name}
-    if isinstance(event, (Fallen, LeftOut)):
-        message = "%s crashed" if isinstance(event, Fallen) else "%s is not loaded"
+    if isinstance(event, (ModelCrashed, ModelNotLoaded)):
+        message = "%s crashed" if isinstance(event, ModelCrashed) else "%s is not loaded"
         _LOG.warning(message, event.name, extra={**fields, "detail": _reason(event.error)})
-    elif isinstance(event, Ready):
+    elif isinstance(event, ModelReady):
         _LOG.info("%s is ready (%.1f s)", event.name, event.seconds, extra=fields)
     else:
-        _LOG.info("loading %s" if isinstance(event, Began) else "%s was unloaded", event.name, extra=fields)
+        _LOG.info("loading %s" if isinstance(event, LoadingStarted) else "%s was unloaded", event.name, extra=fields)
 
 
 def access(context: RequestContext, status: int) -> None:

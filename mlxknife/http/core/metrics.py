@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from mlxknife.domain.generation.values.generation import Usage
-from mlxknife.domain.serving.services.loaded_model import Resident
+from mlxknife.domain.generation.values.answer import Usage
+from mlxknife.domain.serving.services.loaded_model import LoadedModel
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -37,7 +37,7 @@ class Metrics:
         self._duration = histogram("request_seconds", "Seconds until the last byte", "route")
         self._in_flight = gauge("requests_in_flight", "Requests that are waiting or running")
         self._loaded = gauge("models_loaded", "Loaded models by state", "state")
-        self._answers = gauge("answers_running", "Answers that are being generated, by model", "model")
+        self._running = gauge("requests_running", "Requests that run in a model process, by model", "model")
 
     def request_finished(self, route: str, status: int, seconds: float) -> None:
         """Count a request and its duration."""
@@ -62,14 +62,14 @@ class Metrics:
         """Count a crash of a model's process."""
         self._crashes.labels(model).inc()
 
-    def page(self, models: Sequence[Resident], in_flight: int) -> bytes:
+    def page(self, models: Sequence[LoadedModel], in_flight: int) -> bytes:
         """Return all metrics in the text format of Prometheus."""
         self._in_flight.set(in_flight)
         self._loaded.clear()
-        self._answers.clear()
+        self._running.clear()
         for state in ("loading", "ready"):
             self._loaded.labels(state).set(sum(model.state.value == state for model in models))
         for model in models:  # two revisions of a model have the same name
-            self._answers.labels(model.name).inc(model.running)
+            self._running.labels(model.name).inc(model.running)
         write: Callable[[CollectorRegistry], bytes] = generate_latest  # it has no types
         return write(self.registry)

@@ -12,9 +12,9 @@ import attrs
 from starlette.types import Receive
 
 from mlxknife.domain.models.values.info import ModelInfo
-from mlxknife.domain.serving.services.model_pool import Residents
-from mlxknife.domain.serving.services.servable_models import Serving
-from mlxknife.domain.serving.values.processes import Fallen, ResidentEvent
+from mlxknife.domain.serving.services.model_pool import ModelPool
+from mlxknife.domain.serving.services.servable_models import ServableModels
+from mlxknife.domain.serving.values import ModelCrashed, PoolEvent
 from mlxknife.domain.text.rules.redaction import redacted
 from mlxknife.http.core import logs
 from mlxknife.http.core.errors import ClientDisconnected, ServerStopping
@@ -32,8 +32,8 @@ _TICK_SECONDS = 1.0
 class ServerState:
     """What all requests of one application share. It works on the event loop that calls it."""
 
-    serving: Serving
-    pool: Residents
+    servable: ServableModels
+    pool: ModelPool
     options: Options
     metrics: Metrics = attrs.field(factory=Metrics, init=False)
     admission: Admission = attrs.field(init=False)
@@ -63,7 +63,7 @@ class ServerState:
         """Return the models that can run; simultaneous callers share one listing. Raises StorageError."""
         loop = asyncio.get_running_loop()
         if self._listing is None or self._listing.done() or self._listing.get_loop() is not loop:
-            self._listing = loop.create_task(self.in_thread(self.serving.models))
+            self._listing = loop.create_task(self.in_thread(self.servable.models))
         return await asyncio.shield(self._listing)
 
     async def run_until_disconnect(self, work: Coroutine[Any, Any, None], receive: Receive) -> None:
@@ -94,9 +94,9 @@ class ServerState:
         secrets = () if self.options.api_key is None else (self.options.api_key,)
         return redacted(text, secrets, (os.path.expanduser("~"),))
 
-    def report(self, event: ResidentEvent) -> None:
+    def report(self, event: PoolEvent) -> None:
         """Log what happens to a model, and count the crashes of its process."""
-        if isinstance(event, Fallen):
+        if isinstance(event, ModelCrashed):
             self.metrics.worker_crashed(event.name)
         logs.model_event(event)
 

@@ -1,68 +1,64 @@
-"""Running models."""
+"""What a model process carries: an engine answers the requests of one model, whatever kind of model it is."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
-from mlxknife.domain.generation.values.generation import Step, TokenRequest
-from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.errors import KnifeError
+from mlxknife.domain.generation.values.answer import Accepted, Delta
+from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.generation.values.request import GenerationRequest
+
+Rendered = TypeVar("Rendered")
+Prepared = TypeVar("Prepared")
 
 
-class TextModel(Protocol):
-    """A language model that is loaded. One answer at a time: a second thread that asks waits for its turn."""
+class Engine(Protocol[Rendered, Prepared]):
+    """The engine of one loaded model. ``render`` and ``tokenize`` may run in any thread, the rest in one."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was decided while loading, for whoever wants to know: one sentence each."""
+        """Decisions made while loading, one sentence each. Raises nothing."""
         ...
 
     @property
-    def chat_template(self) -> str | None:
-        """The model's template for conversations."""
+    def is_idle(self) -> bool:
+        """Whether no request runs or waits. Raises nothing."""
         ...
 
-    @property
-    def special_tokens(self) -> Mapping[str, str]:
-        """The texts that the template may ask for by name: ``bos_token`` and the like."""
+    def render(self, request: GenerationRequest) -> Rendered:
+        """Return the prompts of a request. Raises ValidationError, ContextLengthExceeded, TemplateError, ServerBusy."""
         ...
 
-    @property
-    def vocabulary(self) -> Collection[str]:
-        """The tokens of the model as texts."""
+    def tokenize(self, request: GenerationRequest, rendered: Rendered) -> Prepared:
+        """Return a request ready to be submitted. Raises ContextLengthExceeded, EngineError."""
         ...
 
-    def tokens(self, text: str, *, is_rendered: bool) -> tuple[int, ...]:
-        """Return a text as tokens; a rendered one has its special tokens already. Raises nothing."""
+    def submit(self, request_id: int, prepared: Prepared) -> Accepted:
+        """Accept a request. Raises ValidationError, EngineError; nothing of it runs then."""
         ...
 
-    def generate(self, request: TokenRequest) -> Generator[Step]:
-        """Yield a step for each token, until a token ends the turn or there are enough; closing it cancels.
+    def cancel(self, request_id: int) -> None:
+        """Drop a request; an unknown or finished one is ignored. Raises nothing."""
+        ...
 
-        The last step says how it ended; the text of a token that ends the turn is never in it. What a request begins
-        with as the one before did, its answer included, is computed again only where the model cannot go back so far:
-        ``Step.cached`` counts what was not. The same seed gives the same steps.
-
-        Raises ValidationError, before anything is computed, for a ``CacheShape`` that this model cannot have;
-        EngineError when the runtime fails, where this thread has an answer open, and when the model is closed.
-        """
+    def step(self) -> Sequence[tuple[int, Delta | KnifeError]]:
+        """Run one step; return the events, each with the id of its request. Raises EngineError if it is closed."""
         ...
 
     def close(self) -> None:
-        """Free the memory; the model generates nothing any more. Closing it twice is no mistake. Raises nothing."""
+        """Free the model. Raises nothing."""
         ...
 
 
-class Engine(Protocol):
-    """Loads models."""
+class EngineOpener(Protocol[Rendered, Prepared]):
+    """Opens the engine of a model process."""
 
-    def load(self, location: Location, profile: str, *, draft: Location | None = None) -> TextModel:
-        """Load a model whose files are whole; ``profile`` says how a machine without GPU is to be used.
+    def prepare(self) -> None:
+        """Do what takes time and does not depend on the model. Raises nothing."""
+        ...
 
-        A ``draft`` is a smaller model that guesses tokens ahead, which the other one only has to confirm: the text is
-        the same, and comes sooner where the guesses are good.
-
-        Raises ValidationError for a draft of another vocabulary, or where one of the two cannot take back a guess;
-        EngineError when the runtime cannot.
-        """
+    def open(self, request: LoadRequest) -> Engine[Rendered, Prepared]:
+        """Load a model. Raises ValidationError, EngineError."""
         ...

@@ -1,24 +1,28 @@
-"""Rendering the chat templates of models, which are programs of strangers."""
+"""Rendering chat templates, which are untrusted programs from model repos."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from mlxknife.domain.generation.values.generation import Message
+from mlxknife.domain.generation.values.request import Message
 
 
 class Templates(Protocol):
-    """Renders templates where they can neither hang nor eat the machine. Several threads may ask at once."""
+    """Renders templates with bounds on time and memory. Several threads may render at once."""
 
     def prepare(self) -> None:
-        """Begin what the first rendering needs, and return at once; raises nothing."""
+        """Start a renderer for the first rendering, and return at once. Raises nothing."""
         ...
 
     def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
         """Return the prompt for a conversation that waits for an answer.
 
-        Raises TemplateError for a template that fails, refuses the messages, or takes too much time or memory,
-        ServerBusy where nobody is free to render it for long.
+        Raises TemplateError for a template that fails, rejects the messages, or exceeds its time or memory;
+        ServerBusy if no renderer is free in time.
         """
+        ...
+
+    def close(self) -> None:
+        """End all renderers. Raises nothing."""
         ...

@@ -1,4 +1,4 @@
-"""What MLX, mlx-lm and the tokenizers under it do when a model is not what they expect."""
+"""Errors of MLX, mlx-lm, transformers and tokenizers, turned into errors of the contract."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from contextlib import contextmanager
 from mlxknife.domain.errors import EngineError, KnifeError
 from mlxknife.domain.hints import HintCode
 
-_RUST = "pyo3_runtime"
-"""Where a panic of the tokenizers comes from, which is no Exception."""
+_RUST_PANIC = "pyo3_runtime"
+"""The module of a panic in the tokenizers library, which is no Exception."""
 
 
 @contextmanager
-def our_errors(done: str) -> Iterator[None]:
-    """Turn whatever the libraries raise into an error of the contract; an interrupt stays one."""
+def library_errors(what: str) -> Iterator[None]:
+    """Raise EngineError for every error of a library; ``what`` is the sentence before the reason.
+
+    Errors of the contract and interrupts pass through.
+    """
     try:
         yield
     except KnifeError:
         raise
     except BaseException as exc:
-        if not isinstance(exc, (Exception, SystemExit)) and type(exc).__module__ != _RUST:
+        if not isinstance(exc, (Exception, SystemExit)) and type(exc).__module__ != _RUST_PANIC:
             raise
-        msg = f"The model could not be {done}: {_reason(exc)}"
+        msg = f"{what}: {_reason(exc)}"
         raise EngineError(msg, hint=HintCode.DEBUG_OR_VERIFY) from exc
 
 
@@ -32,35 +35,35 @@ def _reason(exc: BaseException) -> str:
     if isinstance(exc, SystemExit):
         return "mlx-lm gave up"
     if isinstance(exc, MemoryError):
-        return "there is not enough memory"
-    if type(exc).__module__ == _RUST:
-        return f"its tokenizer broke down ({exc})"
+        return "out of memory"
+    if type(exc).__module__ == _RUST_PANIC:
+        return f"the tokenizer crashed ({exc})"
     if isinstance(exc, KeyError):
-        return f"what its files say lacks {exc}"
+        return f"its files lack {exc}"
     return str(exc) or type(exc).__name__
 
 
-class _Hush(logging.Filter):
-    """Drops what is logged by a thread that wants none of it."""
+class _Mute(logging.Filter):
+    """Drops the log records of threads that asked for it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.wanted = threading.local()
+        self.state = threading.local()
 
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - nothing of a record matters
-        return not getattr(self.wanted, "depth", 0)
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - the thread decides alone
+        return not getattr(self.state, "depth", 0)
 
 
-_HUSH = _Hush()
+_MUTE = _Mute()
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
-    """Keep transformers from printing what it finds in the files of strangers; it is to be imported by now."""
+def muted_transformers() -> Iterator[None]:
+    """Drop what transformers logs about model files in this thread; it must be imported before."""
     for handler in logging.getLogger("transformers").handlers:
-        handler.addFilter(_HUSH)  # once is enough, and it knows so
-    _HUSH.wanted.depth = getattr(_HUSH.wanted, "depth", 0) + 1
+        handler.addFilter(_MUTE)  # adding it twice changes nothing
+    _MUTE.state.depth = getattr(_MUTE.state, "depth", 0) + 1
     try:
         yield
     finally:
-        _HUSH.wanted.depth -= 1
+        _MUTE.state.depth -= 1

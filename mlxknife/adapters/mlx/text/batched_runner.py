@@ -1,88 +1,88 @@
-"""Rows that run together, in mlx-lm's ``BatchGenerator``."""
+"""The batched runner: rows that decode together in mlx-lm's ``BatchGenerator``."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
 
-from mlxknife.adapters.mlx.text.runner import Memory, Moved, Start
-from mlxknife.domain.generation.values.generation import FinishReason
+from mlxknife.adapters.mlx.text.runner import RowCache, RowStart, RowToken
+from mlxknife.domain.generation.values.answer import FinishReason
 
-_READ_TOGETHER = 8
-"""How many prompts are read at a time; mlx-lm's own number."""
-_ENDINGS = {None: None, "stop": FinishReason.STOP, "length": FinishReason.LENGTH}
+_MAX_PREFILLING = 8
+"""The number of prompts that are prefilled at once; mlx-lm's own default."""
+_FINISH_REASONS = {None: None, "stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 
 
-class Together:
-    """Keeps the pieces of prompts small in sum, which mlx-lm's generator only does for each of them."""
+class BatchedRunner:
+    """Limits the prefill of one step over all prompts; mlx-lm's generator limits it for each prompt."""
 
-    def __init__(self, model: Any, ends: Collection[int], places: int, piece: int) -> None:  # noqa: ANN401 - mlx-lm's
-        """Take a model, the tokens that end a turn, how many rows may run and how many tokens are read in a step."""
-        from mlx_lm.generate import BatchGenerator  # noqa: PLC0415 - it is loaded by now
+    def __init__(self, model: Any, stop_tokens: Collection[int], max_rows: int, prefill_chunk: int) -> None:  # noqa: ANN401 - mlx-lm's
+        """Take a model, the tokens that end a turn, the largest number of rows, and the prefill tokens of a step."""
+        from mlx_lm.generate import BatchGenerator  # noqa: PLC0415 - mlx-lm is loaded by now
 
-        self._places = places
-        self._piece = piece
+        self._max_rows = max_rows
+        self._prefill_chunk = prefill_chunk
         self._generator: Any = BatchGenerator(
             model,
-            stop_tokens=[[end] for end in ends],
-            completion_batch_size=places,
-            prefill_batch_size=min(_READ_TOGETHER, places),
-            prefill_step_size=piece,
+            stop_tokens=[[token] for token in stop_tokens],
+            completion_batch_size=max_rows,
+            prefill_batch_size=min(_MAX_PREFILLING, max_rows),
+            prefill_step_size=prefill_chunk,
         )
-        self._numbers: dict[int, int] = {}
-        """mlx-lm's number of each row that runs."""
+        self._uids: dict[int, int] = {}
+        """mlx-lm's id of each running row."""
         self._rows: dict[int, int] = {}
-        """And back."""
-        self._reading: set[int] = set()
-        """The numbers of the rows that have not read their prompt."""
+        """The row of each of mlx-lm's ids."""
+        self._prefilling: set[int] = set()
+        """mlx-lm's ids of the rows whose prompt is not prefilled yet."""
 
     @property
-    def places(self) -> int:
-        """See ``Runner.places``."""
-        return self._places
+    def max_rows(self) -> int:
+        """See ``Runner.max_rows``."""
+        return self._max_rows
 
-    def begin(self, row_id: int, start: Start) -> None:
-        """See ``Runner.begin``."""
-        (number,) = self._generator.insert(
-            [list(start.prompt[start.known :])],
-            max_tokens=[start.max_tokens],
-            caches=[start.layers],
-            all_tokens=[list(start.prompt[: start.known])],
-            samplers=[start.sampler],
-            logits_processors=[list(start.processors)],
+    def start(self, row_id: int, row: RowStart) -> None:
+        """See ``Runner.start``."""
+        (uid,) = self._generator.insert(
+            [list(row.prompt[row.cached :])],
+            max_tokens=[row.max_tokens],
+            caches=[row.layers],
+            all_tokens=[list(row.prompt[: row.cached])],
+            samplers=[row.sampler],
+            logits_processors=[list(row.processors)],
         )
-        self._numbers[row_id] = number
-        self._rows[number] = row_id
-        self._reading.add(number)
+        self._uids[row_id] = uid
+        self._rows[uid] = row_id
+        self._prefilling.add(uid)
 
-    def drop(self, row_id: int) -> Memory | None:
+    def drop(self, row_id: int) -> RowCache | None:
         """See ``Runner.drop``."""
-        number = self._numbers.pop(row_id)
-        del self._rows[number]
-        has_read = number not in self._reading
-        self._reading.discard(number)
-        left = self._generator.remove([number], return_prompt_caches=has_read)
-        if not has_read:
+        uid = self._uids.pop(row_id)
+        del self._rows[uid]
+        is_prefilled = uid not in self._prefilling
+        self._prefilling.discard(uid)
+        removed = self._generator.remove([uid], return_prompt_caches=is_prefilled)
+        if not is_prefilled:
             return None
-        layers, tokens = left[number]
-        return Memory(tuple(tokens), layers)
+        layers, tokens = removed[uid]
+        return RowCache(tuple(tokens), layers)
 
-    def next(self) -> list[Moved]:
-        """See ``Runner.next``."""
-        shares = min(len(self._reading), _READ_TOGETHER)
-        self._generator.prefill_step_size = max(1, self._piece // max(1, shares))
-        read, said = self._generator.next()
-        self._reading.difference_update(response.uid for response in read if response.end_of_prompt)
-        return [self._moved(response) for response in said]
+    def step(self) -> list[RowToken]:
+        """See ``Runner.step``."""
+        prompts = min(len(self._prefilling), _MAX_PREFILLING)
+        self._generator.prefill_step_size = max(1, self._prefill_chunk // max(1, prompts))
+        prefilled, decoded = self._generator.next()
+        self._prefilling.difference_update(response.uid for response in prefilled if response.end_of_prompt)
+        return [self._token(response) for response in decoded]
 
     def close(self) -> None:
         """See ``Runner.close``."""
         self._generator.close()
 
-    def _moved(self, response: Any) -> Moved:  # noqa: ANN401
+    def _token(self, response: Any) -> RowToken:  # noqa: ANN401
         row_id = self._rows[response.uid]
         if response.finish_reason is None:
-            return Moved(row_id, response.token, response.logprobs)
-        del self._numbers[row_id], self._rows[response.uid]
-        memory = Memory(tuple(response.all_tokens), response.prompt_cache)
-        return Moved(row_id, response.token, response.logprobs, _ENDINGS[response.finish_reason], memory)
+            return RowToken(row_id, response.token, response.logprobs)
+        del self._uids[row_id], self._rows[response.uid]
+        cache = RowCache(tuple(response.all_tokens), response.prompt_cache)
+        return RowToken(row_id, response.token, response.logprobs, _FINISH_REASONS[response.finish_reason], cache)

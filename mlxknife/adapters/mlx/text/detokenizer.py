@@ -1,53 +1,59 @@
-"""Answers on their way from tokens to text, each token in a microsecond or so."""
+"""Detokenizers: the tokens of an answer become text, each in about a microsecond.
+
+mlx-lm's own are not used: one drops a space that belongs to the answer, one all leading spaces, one the spaces after a
+line break.
+"""
 
 from __future__ import annotations
 
 from codecs import utf_8_decode
 from collections.abc import Callable, Sequence
 
-_HALF_A_LETTER = "\ufffd"
-_MOST_HELD = 16
-"""How many tokens may say nothing certain before they are told as they are."""
+_INCOMPLETE = "\ufffd"
+_MAX_HELD = 16
+"""The number of tokens after which undecided text is passed on as it is,"""
+_CHARACTER = 3
+"""without as many tokens as may begin a character."""
 
 
-def _as_any_other(token: int) -> bytes | None:
+def _no_first_form(token: int) -> bytes | None:
     del token
     return None
 
 
-class SpeltJoining:
-    """Joins tokens that can be spelt by themselves."""
+class SpellingDetokenizer:
+    """Joins the bytes of tokens that can be spelled independently."""
 
     def __init__(
         self,
-        pieces: Callable[[int], tuple[bytes, str | None]],
-        first: Callable[[int], bytes | None] = _as_any_other,
+        spell: Callable[[int], tuple[bytes, str | None]],
+        first: Callable[[int], bytes | None] = _no_first_form,
         stripped: str = "",
     ) -> None:
-        """Take how to spell a token (also as text, where that is whole), how the first one, and what is taken off."""
-        self._pieces = pieces
+        """Take how a token is spelled, how the first token is, and the characters that are removed from the start."""
+        self._spell = spell
         self._first = first
         self._stripped = stripped
         self._pending = b""
         self._has_begun = False
 
     def feed(self, token: int) -> str:
-        """See ``Joining.feed``."""
-        data, text = self._pieces(token)
+        """See ``Detokenizer.feed``."""
+        data, text = self._spell(token)
         if not self._has_begun and (first := self._first(token)) is not None:
             data, text, self._has_begun = first, None, True
         if text is None or self._pending:
             data = self._pending + data
             text, used = utf_8_decode(data, "replace", False)  # noqa: FBT003 - it takes no names
             self._pending = data[used:]
-        return self._without_head(text) if self._stripped else text
+        return self._without_start(text) if self._stripped else text
 
-    def rest(self) -> str:
-        """See ``Joining.rest``."""
+    def finish(self) -> str:
+        """See ``Detokenizer.finish``."""
         self._pending = b""
         return ""
 
-    def _without_head(self, text: str) -> str:
+    def _without_start(self, text: str) -> str:
         while text and self._stripped:
             if text[0] != self._stripped[0]:
                 self._stripped = ""
@@ -56,30 +62,34 @@ class SpeltJoining:
         return text
 
 
-class DecodedJoining:
-    """Joins tokens by decoding the last few again and again, for decoders that look at several at once."""
+class DecodingDetokenizer:
+    """Decodes the last few tokens again with each new one, for decoders that look at several tokens at once."""
 
-    def __init__(self, decoded: Callable[[list[int]], str], after: Sequence[int] = ()) -> None:
-        """Take what decodes, and the tokens before the first one."""
-        self._decoded = decoded
-        self._told = list(after[-_MOST_HELD:])
-        """The last tokens that were told, which show how the next ones are joined to them."""
+    def __init__(self, decode: Callable[[list[int]], str], after: Sequence[int] = ()) -> None:
+        """Take the decoder, and the tokens before the first one."""
+        self._decode = decode
+        self._context = list(after[-_MAX_HELD:])
+        """The tokens before the held ones; they decide how the held ones are joined."""
         self._held: list[int] = []
 
     def feed(self, token: int) -> str:
-        """See ``Joining.feed``."""
+        """See ``Detokenizer.feed``."""
         self._held.append(token)
-        more = self._more()
-        if (not more or more.endswith(_HALF_A_LETTER)) and len(self._held) < _MOST_HELD:
-            return ""
-        self._told, self._held = self._held, []
-        return more
+        text, rest = self._text(), list[int]()
+        if not text or text.endswith(_INCOMPLETE):
+            if len(self._held) < _MAX_HELD:
+                return ""
+            self._held, rest = self._held[:-_CHARACTER], self._held[-_CHARACTER:]
+            text = self._text()
+        self._context, self._held = self._held, rest
+        return text
 
-    def rest(self) -> str:
-        """See ``Joining.rest``."""
-        more = self._more().rstrip(_HALF_A_LETTER)
-        self._told, self._held = [], []
-        return more
+    def finish(self) -> str:
+        """See ``Detokenizer.finish``."""
+        text = self._text().rstrip(_INCOMPLETE) if self._held else ""
+        self._context, self._held = [], []
+        return text
 
-    def _more(self) -> str:
-        return self._decoded(self._told + self._held)[len(self._decoded(self._told)) :]
+    def _text(self) -> str:
+        before = self._decode(self._context) if self._context else ""
+        return self._decode(self._context + self._held)[len(before) :]

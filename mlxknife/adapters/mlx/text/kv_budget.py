@@ -1,4 +1,4 @@
-"""How much memory rows take that run side by side, so that no more of them begin than there is room for."""
+"""The KV budget: how much memory running rows take, so that no more start than fit."""
 
 from __future__ import annotations
 
@@ -9,51 +9,52 @@ import attrs
 
 from mlxknife.domain.generation.values.rows import Row
 
-_AHEAD = 1024
-"""For how many tokens of an answer there is to be room; how long one gets that may be longer, nobody knows."""
+_ANSWER = 1024
+"""The answer tokens that are reserved for a row; longer answers are not foreseen."""
 
 
 @attrs.frozen
-class _Layer:
-    bytes_of_a_token: float
-    most_tokens: int | None
+class _LayerCost:
+    bytes_per_token: float
+    max_tokens: int | None
 
 
 @attrs.frozen
-class Appetite:
-    """What a model remembers of a token in each layer."""
+class KVBudget:
+    """The bytes that the KV cache of a model takes for each token, layer by layer, and the bytes that there are."""
 
-    layers: tuple[_Layer, ...]
+    layers: tuple[_LayerCost, ...]
+    limit: int | None = None
 
     @classmethod
-    def of(cls, layers: Collection[Any]) -> Appetite:
-        """Return it from caches that a token went through; nothing needs to be computed for their shapes."""
-        return cls(tuple(layer for cache in layers for layer in _parts(cache)))
+    def of(cls, layers: Collection[Any], limit: int | None) -> KVBudget:
+        """Return the budget for caches that hold one token; only their shapes are read."""
+        return cls(tuple(cost for layer in layers for cost in _costs(layer)), limit)
 
-    def fits(self, row: Row, running: Collection[Row], room: int | None) -> bool:
-        """Whether one more row may begin. All stand as far apart as the longest; one alone may always try."""
-        if room is None or not running:
+    def fits(self, row: Row, running: Collection[Row]) -> bool:
+        """Whether one more row fits. A batch pads all rows to the longest one; a row alone always fits."""
+        if self.limit is None or not running:
             return True
-        longest = max(map(_reach, (row, *running)))
-        return (len(running) + 1) * self._bytes(longest) <= room
+        longest = max(map(_length, (row, *running)))
+        return (len(running) + 1) * self._bytes(longest) <= self.limit
 
     def _bytes(self, tokens: int) -> float:
         return sum(
-            layer.bytes_of_a_token * (tokens if layer.most_tokens is None else min(tokens, layer.most_tokens))
+            layer.bytes_per_token * (tokens if layer.max_tokens is None else min(tokens, layer.max_tokens))
             for layer in self.layers
         )
 
 
-def _parts(cache: Any) -> list[_Layer]:  # noqa: ANN401 - a cache of mlx-lm
-    """Return what one cache takes; one of fixed size takes nothing worth counting for a token more."""
-    parts = getattr(cache, "caches", None)
+def _costs(layer: Any) -> list[_LayerCost]:  # noqa: ANN401 - a cache of mlx-lm
+    """Return the cost of one cache; a cache of fixed size costs nothing for a token more."""
+    parts = getattr(layer, "caches", None)
     if parts is not None:
-        return [layer for part in parts for layer in _parts(part)]
-    keys, values = getattr(cache, "keys", None), getattr(cache, "values", None)
+        return [cost for part in parts for cost in _costs(part)]
+    keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
     if keys is None or values is None:
         return []
-    return [_Layer((keys.nbytes + values.nbytes) / keys.shape[2], getattr(cache, "max_size", None))]
+    return [_LayerCost((keys.nbytes + values.nbytes) / keys.shape[2], getattr(layer, "max_size", None))]
 
 
-def _reach(row: Row) -> int:
-    return len(row.prompt) + min(row.max_tokens, _AHEAD)
+def _length(row: Row) -> int:
+    return len(row.prompt) + min(row.max_tokens, _ANSWER)

@@ -1,72 +1,99 @@
-"""Language models through mlx-lm: loaded once, answering one request at a time."""
+"""Language models through mlx-lm: loading one, and the loaded model behind the port."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
-from contextlib import closing
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mlxknife.adapters.mlx.runtime import cpu
-from mlxknife.adapters.mlx.runtime.failures import hushed, our_errors
-from mlxknife.adapters.mlx.text import kv_cache
-from mlxknife.adapters.mlx.text import tokenizer as vocabulary
-from mlxknife.adapters.mlx.text.decoding import decoded
-from mlxknife.adapters.mlx.text.joining import Joining
-from mlxknife.adapters.mlx.text.prompt_cache import PromptCache
-from mlxknife.adapters.mlx.text.scheduler import MlxBatches
-from mlxknife.adapters.mlx.text.turns import Turn
-from mlxknife.domain.errors import EngineError, ValidationError
-from mlxknife.domain.generation.values.generation import FinishReason, Step, TokenRequest
+from mlxknife.adapters.mlx.runtime.failures import library_errors, muted_transformers
+from mlxknife.adapters.mlx.text import chat_format, kv_cache, tokenizer
+from mlxknife.adapters.mlx.text.scheduler import Scheduler
+from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.generation.values.rows import BatchStep, Row
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.ports.engines.text import Tokenizer
+
+_UNKNOWN_MEMORY = 8 * 1024**3
+"""The memory to plan with where the machine does not report it."""
+_KV_SHARE = 2
+"""The KV caches of running rows may take this part of the memory beside the weights,"""
+_PREFIX_SHARE = 8
+_MAX_PREFIX_BYTES = 4 * 1024**3
+"""the prefix cache this part, but no more bytes than this,"""
+_FREED_SHARE = 32
+_MIN_FREED_BYTES = 256 * 1024 * 1024
+"""and the buffers that MLX keeps for reuse this part, but no fewer bytes than this."""
 
 
-class MlxEngine:
+class MlxTextLoader:
     """Loads models with mlx-lm."""
 
-    def load(self, location: Location, profile: str, *, draft: Location | None = None) -> MlxTextModel:
-        """See ``Engine.load``."""
+    @staticmethod
+    def prepare() -> None:
+        """Import what takes longest, before the model is known. MLX itself waits for the threads of the BLAS."""
+        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # it advises to install PyTorch
+        from transformers import AutoTokenizer  # noqa: F401, PLC0415 - takes seconds
+
+    def load(self, request: LoadRequest) -> MlxTextModel:
+        """See ``TextModelLoader.load``."""
+        cpu.limit_threads(request.location.token)
         blas = cpu.load_fast_blas()
-        with our_errors("loaded"):
-            import mlx.core as mx  # noqa: PLC0415 - takes a second with what comes along
-            import mlx_lm.utils  # noqa: F401, PLC0415 - before anything is hushed
+        path = Path(request.location.token)
+        draft_path = None if request.draft is None else Path(request.draft.token)
+        with library_errors("The model could not be loaded"):
+            import mlx.core as mx  # noqa: PLC0415 - only a model process needs MLX
+            import mlx_lm.utils  # noqa: F401, PLC0415 - before transformers is muted
 
             has_gpu = mx.default_device().type == mx.DeviceType.gpu
-            notes = (f"no GPU: CPU profile '{profile}'", f"BLAS: {blas or 'the one of MLX, which is slow'}")
-            place, guessing = Path(location.token), None if draft is None else Path(draft.token)
-            with hushed():
-                tokenizer = vocabulary.tokenizer(place)
-                if guessing is not None and vocabulary.tokenizer(guessing).get_vocab() != tokenizer.get_vocab():
-                    msg = "draft_model has other tokens than the model"
+            profile = None if has_gpu else request.profile
+            with muted_transformers():
+                loaded = tokenizer.load(path)
+                if draft_path is not None and tokenizer.load(draft_path).get_vocab() != loaded.get_vocab():
+                    msg = "draft_model has another vocabulary than the model"
                     raise ValidationError(msg, hint=HintCode.SMALLER_DRAFT)
-                models = [_model(path, None if has_gpu else profile) for path in (place, guessing) if path is not None]
-            if guessing is not None:
-                kv_cache.check_guessing(*models)
-            template = vocabulary.chat_template(place, tokenizer.chat_template)
-            return MlxTextModel(models, tokenizer, template, () if has_gpu else notes)
+                model = _model(path, profile)
+                draft = None if draft_path is None else _model(draft_path, profile)
+            if draft is not None:
+                kv_cache.check_speculative(model, draft)
+            template = chat_format.chat_template(path, loaded.chat_template)
+            ends = chat_format.ends_of_turn(loaded.get_vocab(), template or "", loaded.eos_token_ids)
+            memory = _UNKNOWN_MEMORY if request.memory_bytes is None else request.memory_bytes
+            left = max(0, memory - mx.get_active_memory())
+            mx.set_cache_limit(max(_MIN_FREED_BYTES, left // _FREED_SHARE))
+            scheduler = Scheduler(
+                model,
+                ends,
+                draft=draft,
+                prefix_bytes=min(left // _PREFIX_SHARE, _MAX_PREFIX_BYTES),
+                kv_bytes=left // _KV_SHARE,
+            )
+            notes = () if has_gpu else (f"no GPU: CPU profile '{profile}'", f"BLAS: {blas or 'of MLX, which is slow'}")
+            return MlxTextModel(scheduler, loaded, template, notes)
 
 
 class MlxTextModel:
-    """A model of mlx-lm and its tokenizer, and maybe a draft model."""
+    """A model of mlx-lm with its tokenizer."""
 
-    def __init__(self, models: list[Any], tokenizer: Any, template: str | None, notes: tuple[str, ...]) -> None:  # noqa: ANN401
-        """Take what mlx-lm loaded, the model that answers first; a tokenizer that is broken shows it here."""
-        self._models = models
-        self._tokenizer = tokenizer
+    def __init__(self, scheduler: Scheduler, loaded: Any, template: str | None, notes: tuple[str, ...]) -> None:  # noqa: ANN401
+        """Take the scheduler of a model, the tokenizer as mlx-lm loaded it, the chat template, and notes.
+
+        Raises EngineError for a tokenizer that cannot be used.
+        """
+        self._scheduler = scheduler
+        self._tokenizer = tokenizer.wrapped(loaded)
         self._template = template
         self._notes = notes
-        named = tokenizer.special_tokens_map.items()
+        named = loaded.special_tokens_map.items()
         self._special = {name: token for name, token in named if isinstance(name, str) and isinstance(token, str)}
-        self._vocabulary: Mapping[str, int] = tokenizer.get_vocab()
-        self._ends = vocabulary.ends_of_turn(self._vocabulary, template or "", tokenizer.eos_token_ids)
-        self._turn = Turn()
-        self._memory = PromptCache(models)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """See ``TextModel.notes``."""
-        return self._notes
+    def tokenizer(self) -> Tokenizer:
+        """See ``TextModel.tokenizer``."""
+        return self._tokenizer
 
     @property
     def chat_template(self) -> str | None:
@@ -79,79 +106,50 @@ class MlxTextModel:
         return self._special
 
     @property
-    def vocabulary(self) -> Collection[str]:
-        """See ``TextModel.vocabulary``."""
-        return self._vocabulary.keys()
+    def vocabulary_size(self) -> int:
+        """See ``TextModel.vocabulary_size``."""
+        return self._scheduler.vocabulary_size
 
-    def tokens(self, text: str, *, is_rendered: bool) -> tuple[int, ...]:
-        """See ``TextModel.tokens``. Raises EngineError where the tokenizer breaks down."""
-        clean = text.encode("utf-8", "replace").decode()  # half a character is no text to a tokenizer
-        with our_errors("run"), hushed():
-            return tuple(self._tokenizer.encode(clean, add_special_tokens=not is_rendered, verbose=False))
+    @property
+    def can_batch(self) -> bool:
+        """Whether rows run in a batch; where not, each waits until the one before has ended."""
+        return self._scheduler.can_batch
 
-    def written_tokenizer(self) -> str:
-        """Return the tokenizer as the library of that name writes it down. Raises EngineError."""
-        backend = getattr(self._tokenizer, "backend_tokenizer", None)
-        if backend is None:
-            msg = "The tokenizer of this model cannot be served yet: it is not of the library 'tokenizers'"
-            raise EngineError(msg, hint=HintCode.USE_RUN)
-        with our_errors("loaded"):
-            return str(backend.to_str())
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See ``TextModel.notes``."""
+        return self._notes
 
-    def batches(self, budget: int, room: int) -> MlxBatches:
-        """Return the same model for many answers at a time; ``budget`` and ``room`` are as ``MlxBatches`` has them."""
-        return MlxBatches(self._models[0], self._ends, budget=budget, room=room)
+    @property
+    def is_idle(self) -> bool:
+        """See ``TextModel.is_idle``."""
+        return self._scheduler.is_idle
 
-    def generate(self, request: TokenRequest) -> Generator[Step]:
-        """See ``TextModel.generate``."""
-        with self._turn.taken(), our_errors("run"):
-            models = self._models
-            if not models:
-                msg = "The model is closed"
-                raise EngineError(msg, hint=HintCode.REOPEN_MODEL)
-            if not request.tokens:
-                msg = "prompt is empty"
-                raise ValidationError(msg, hint=HintCode.NONEMPTY_PROMPT)
-            memory, made = self._memory, list[int]()
-            start = memory.prepare(request.tokens, request.cache)
-            try:
-                yield from self._steps(decoded(models, memory.layers, request, start), request, start, made)
-            except GeneratorExit:  # whoever listened has enough: what was said until now is known
-                memory.keep((*request.tokens, *made))
-                raise
-            memory.keep((*request.tokens, *made))
+    def add_row(self, row: Row) -> None:
+        """See ``TextModel.add_row``."""
+        self._scheduler.add_row(row)
+
+    def cancel_row(self, row_id: int) -> None:
+        """See ``TextModel.cancel_row``."""
+        self._scheduler.cancel_row(row_id)
+
+    def step(self) -> BatchStep:
+        """See ``TextModel.step``."""
+        return self._scheduler.step()
 
     def close(self) -> None:
         """See ``TextModel.close``."""
-        import mlx.core as mx  # noqa: PLC0415 - it is loaded by now
-
-        self._models, self._memory = [], PromptCache([])
-        mx.clear_cache()
-
-    def _steps(self, decoding: Generator[int], request: TokenRequest, cached: int, made: list[int]) -> Generator[Step]:
-        """Yield tokens as text, and note each in ``made``."""
-        joining = Joining(self._tokenizer)
-        with closing(decoding) as tokens:
-            for token in tokens:
-                made.append(token)
-                if token in self._ends:
-                    yield Step(joining.rest(), FinishReason.STOP, cached)
-                    return
-                text = joining.feed(token)
-                if len(made) == request.max_tokens:
-                    yield Step(text + joining.rest(), FinishReason.LENGTH, cached)
-                    return
-                yield Step(text, cached=cached)
+        self._scheduler.close()
 
 
 def _model(path: Path, profile: str | None) -> Any:  # noqa: ANN401 - a module of MLX
-    """Return a model; the profile is for a machine without GPU."""
-    import mlx.core as mx  # noqa: PLC0415 - it is loaded by now
+    """Return a model; ``profile`` is the CPU profile, or None on a GPU."""
+    import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
     from mlx_lm.utils import load_model  # noqa: PLC0415
 
     model, _ = load_model(path, lazy=profile is not None)
     if profile is not None:
         if profile != "as-is":
-            cpu.widen(model, unpack=profile == "fast")
+            cpu.widen(model, dequantize=profile == "fast")
         mx.eval(model.parameters())
     return model

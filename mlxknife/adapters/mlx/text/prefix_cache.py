@@ -1,12 +1,12 @@
-"""What finished rows leave behind for those that begin alike, as much of it as fits into a number of bytes.
+"""The prefix cache: KV caches of finished rows, reused by rows that begin with the same tokens.
 
-Not mlx-lm's ``LRUPromptCache``: that one holds a dict for each token, forgets in order of arrival however useful an
-entry is, and leaves nothing to compute where a prompt equals what it holds.
+mlx-lm's ``LRUPromptCache`` is not used: it holds a dict for each token, evicts in order of arrival, and leaves nothing
+to compute if a prompt equals an entry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -14,130 +14,135 @@ import attrs
 
 T = TypeVar("T")
 
-_LOOKED_AT = 8
-"""How many prefixes that have the same marks are compared token by token."""
+_MAX_COMPARED = 8
+"""The number of entries with the same block hashes that are compared token by token."""
 
 
 @attrs.frozen
 class Prefix(Generic[T]):
-    """A sequence of tokens, and what came of reading them."""
+    """A sequence of tokens, and the value that was computed from them."""
 
     tokens: tuple[int, ...]
     value: T
     size: int
-    can_be_cut: bool
-    """Whether the value serves for a part of the tokens too."""
+    can_trim: bool
+    """Whether the value can also serve a part of the tokens."""
+    variant: Hashable = None
+    """Only prompts of the same variant can use the value."""
 
     def serves(self, prompt: Sequence[int]) -> int:
-        """Return how many tokens of a prompt need not be read; always fewer than it has."""
+        """Return how many tokens of a prompt it saves: always fewer than the prompt has."""
         longest = min(len(self.tokens), len(prompt) - 1)
-        if self.can_be_cut:
-            return common(self.tokens, prompt, longest)
-        return len(self.tokens) if longest == len(self.tokens) == common(self.tokens, prompt, longest) else 0
+        if self.can_trim:
+            return common_length(self.tokens, prompt, longest)
+        is_whole = longest == len(self.tokens) == common_length(self.tokens, prompt, longest)
+        return len(self.tokens) if is_whole else 0
 
-    def is_useless_beside(self, other: Prefix[T]) -> bool:
-        """Whether the other one does for every prompt what this one does."""
-        reach = len(self.tokens)
-        if not other.can_be_cut:
-            return self.tokens == other.tokens and not self.can_be_cut
-        return reach <= len(other.tokens) and common(self.tokens, other.tokens, reach) == reach
+    def is_covered_by(self, other: Prefix[T]) -> bool:
+        """Whether the other entry serves every prompt as well as this one."""
+        length = len(self.tokens)
+        if self.variant != other.variant:
+            return False
+        if not other.can_trim:
+            return self.tokens == other.tokens and not self.can_trim
+        return length <= len(other.tokens) and common_length(self.tokens, other.tokens, length) == length
 
 
-class Prefixes(Generic[T]):
-    """Prefixes in the order of their last use. When there is too much, the one that was not used for longest goes.
+class PrefixCache(Generic[T]):
+    """Prefixes in order of their last use, up to a number of bytes. The least recently used one is evicted.
 
-    They are found by marks, a number for each block that depends on all blocks before it, so that looking one up takes
-    no longer the more there are. What is shorter than a block is not kept, and of two that go equally far up to a
-    block, the shorter one may be found.
+    Entries are found by chained block hashes, so that a lookup does not slow down with the number of entries. A prefix
+    shorter than a block is not stored, and of two that are equal up to a block the shorter one may be found.
     """
 
-    def __init__(self, budget: int, block: int = 16) -> None:
-        """Take how many bytes there may be, and how many tokens are a block."""
-        self._budget = budget
+    def __init__(self, max_bytes: int, block: int = 16) -> None:
+        """Take the largest size in bytes, and the number of tokens in a block."""
+        self._max_bytes = max_bytes
         self._block = block
         self._size = 0
         self._count = 0
-        self._held: dict[int, Prefix[T]] = {}
-        self._through: dict[int, dict[int, None]] = {}
-        """The numbers of the prefixes that have a mark, and can be cut there."""
+        self._entries: dict[int, Prefix[T]] = {}
+        self._containing: dict[int, dict[int, None]] = {}
+        """The entries that contain a block and can be trimmed to it, by block hash."""
         self._ending: dict[int, dict[int, None]] = {}
-        """The numbers of the prefixes that have it as their last one."""
+        """The entries whose last block has a hash."""
 
     @property
     def size(self) -> int:
-        """How many bytes there are."""
+        """The number of bytes in use."""
         return self._size
 
     def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._held)
+        """Return the number of entries."""
+        return len(self._entries)
 
-    def keep(self, prefix: Prefix[T]) -> bool:
-        """Take a prefix in, and let go of what it replaces and of what no longer fits; return whether it stayed."""
-        marks = self._marks(prefix.tokens)
-        if not marks or prefix.size > self._budget:
+    def store(self, prefix: Prefix[T]) -> bool:
+        """Store a prefix, drop the entries that it covers and those that no longer fit; return whether it was kept."""
+        hashes = self._hashes(prefix.tokens, prefix.variant)
+        if not hashes or prefix.size > self._max_bytes:
             return False
-        alike = _latest(self._through.get(marks[-1])) + _latest(self._ending.get(marks[-1]))
-        if any(prefix.is_useless_beside(self._held[number]) for number in alike):
+        similar = _latest(self._containing.get(hashes[-1])) + _latest(self._ending.get(hashes[-1]))
+        if any(prefix.is_covered_by(self._entries[number]) for number in similar):
             return False
-        shorter = [number for mark in marks for number in _latest(self._ending.get(mark))]
+        shorter = [number for one in hashes for number in _latest(self._ending.get(one))]
         for number in shorter:
-            if self._held[number].is_useless_beside(prefix):
-                self._let_go(number)
+            if self._entries[number].is_covered_by(prefix):
+                self._drop(number)
         self._count += 1
-        self._held[self._count] = prefix
+        self._entries[self._count] = prefix
         self._size += prefix.size
-        for mark in marks if prefix.can_be_cut else ():
-            self._through.setdefault(mark, {})[self._count] = None
-        self._ending.setdefault(marks[-1], {})[self._count] = None
-        while self._size > self._budget:
-            self._let_go(next(iter(self._held)))
+        for one in hashes if prefix.can_trim else ():
+            self._containing.setdefault(one, {})[self._count] = None
+        self._ending.setdefault(hashes[-1], {})[self._count] = None
+        while self._size > self._max_bytes:
+            self._drop(next(iter(self._entries)))
         return True
 
-    def longest(self, prompt: tuple[int, ...]) -> tuple[Prefix[T], int] | None:
-        """Return the prefix that spares most of a prompt, and how many tokens that are."""
-        marks = self._marks(prompt[:-1])
-        numbers = [number for mark in marks for number in _latest(self._ending.get(mark))]
-        deepest = next((mark for mark in reversed(marks) if mark in self._through), None)
+    def longest(self, prompt: tuple[int, ...], variant: Hashable = None) -> tuple[Prefix[T], int] | None:
+        """Return the entry that saves most of a prompt, and the number of tokens that it saves."""
+        hashes = self._hashes(prompt[:-1], variant)
+        numbers = [number for one in hashes for number in _latest(self._ending.get(one))]
+        deepest = next((one for one in reversed(hashes) if one in self._containing), None)
         if deepest is not None:
-            numbers += _latest(self._through[deepest])
-        count, number = max(((self._held[number].serves(prompt), number) for number in numbers), default=(0, 0))
+            numbers += _latest(self._containing[deepest])
+        candidates = [number for number in numbers if self._entries[number].variant == variant]
+        count, number = max(((self._entries[number].serves(prompt), number) for number in candidates), default=(0, 0))
         if not count:
             return None
-        found = self._held[number] = self._held.pop(number)
+        found = self._entries[number] = self._entries.pop(number)
         return found, count
 
     def clear(self) -> None:
-        """Hold nothing."""
-        for held in (self._held, self._through, self._ending):
-            held.clear()
+        """Drop all entries."""
+        for index in (self._entries, self._containing, self._ending):
+            index.clear()
         self._size = 0
 
-    def _let_go(self, number: int) -> None:
-        prefix = self._held.pop(number)
+    def _drop(self, number: int) -> None:
+        prefix = self._entries.pop(number)
         self._size -= prefix.size
-        marks = self._marks(prefix.tokens)
-        for index, gone in ((self._through, marks if prefix.can_be_cut else []), (self._ending, marks[-1:])):
-            for mark in gone:
-                del index[mark][number]
-                if not index[mark]:
-                    del index[mark]
+        hashes = self._hashes(prefix.tokens, prefix.variant)
+        for index, gone in ((self._containing, hashes if prefix.can_trim else []), (self._ending, hashes[-1:])):
+            for one in gone:
+                del index[one][number]
+                if not index[one]:
+                    del index[one]
 
-    def _marks(self, tokens: tuple[int, ...]) -> list[int]:
-        marks, mark = list[int](), 0
+    def _hashes(self, tokens: tuple[int, ...], variant: Hashable) -> list[int]:
+        hashes, current = list[int](), 0 if variant is None else hash(variant)
         for end in range(self._block, len(tokens) + 1, self._block):
-            mark = hash((mark, tokens[end - self._block : end]))  # a collision is seen when the tokens are compared
-            marks.append(mark)
-        return marks
+            current = hash((current, tokens[end - self._block : end]))  # a collision shows when tokens are compared
+            hashes.append(current)
+        return hashes
 
 
 def _latest(numbers: dict[int, None] | None) -> list[int]:
-    """Return the youngest few: all of them are alike, up to a block."""
-    return [] if numbers is None else list(islice(reversed(numbers), _LOOKED_AT))
+    """Return the latest few entries; up to a block all of them are equal."""
+    return [] if numbers is None else list(islice(reversed(numbers), _MAX_COMPARED))
 
 
-def common(one: Sequence[int], other: Sequence[int], longest: int) -> int:
-    """Return how many tokens two sequences begin with alike, at most ``longest``; halving, for slices compare fast."""
+def common_length(one: Sequence[int], other: Sequence[int], longest: int) -> int:
+    """Return the length of the common prefix, at most ``longest``. It bisects, because slices compare fast."""
     low, high = 0, longest
     while low < high:
         middle = (low + high + 1) // 2

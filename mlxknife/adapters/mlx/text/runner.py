@@ -1,4 +1,4 @@
-"""What passes between the batch of a model and whatever runs its rows: many together, or one after the other."""
+"""What the scheduler and a runner exchange: a row that starts, its tokens, and the KV cache that it leaves."""
 
 from __future__ import annotations
 
@@ -8,61 +8,64 @@ from typing import Any, Protocol
 import attrs
 
 from mlxknife.adapters.mlx.text.sampling import Processor, Sampler
-from mlxknife.domain.generation.values.generation import FinishReason
+from mlxknife.domain.generation.values.answer import FinishReason
+from mlxknife.domain.generation.values.request import KVCacheOptions
 
 
 @attrs.frozen(eq=False)
-class Start:
-    """A row as it begins."""
+class RowStart:
+    """A row that starts."""
 
     prompt: tuple[int, ...]
-    known: int
-    """How many tokens of the prompt the layers hold already; always fewer than there are."""
+    cached: int
+    """The number of prompt tokens that the layers hold already: always fewer than there are."""
     layers: list[Any]
+    """The KV caches, one for each layer; those of a draft model follow."""
     max_tokens: int
     sampler: Sampler
     processors: Sequence[Processor]
+    kv_cache: KVCacheOptions
 
 
 @attrs.frozen(eq=False)
-class Memory:
-    """What a row leaves behind: tokens, and the caches of all layers that have read just them."""
+class RowCache:
+    """The KV cache of a finished row, and the tokens in it."""
 
     tokens: tuple[int, ...]
     layers: list[Any]
 
 
 @attrs.frozen(eq=False)
-class Moved:
-    """A row that got a token; ``logprobs`` are computed already, and ``memory`` is there at the last token."""
+class RowToken:
+    """The next token of a row; its logprobs are computed already. The last token comes with the row's cache."""
 
     row: int
     token: int
     logprobs: Any
-    ended: FinishReason | None = None
-    memory: Memory | None = None
+    finish_reason: FinishReason | None = None
+    cache: RowCache | None = None
 
 
 class Runner(Protocol):
-    """Runs rows; every method may raise what MLX raises, and it is of no use afterwards."""
+    """Runs rows. Every method may raise what MLX raises; the runner must not be used afterwards."""
 
     @property
-    def places(self) -> int:
-        """How many rows can run at a time."""
+    def max_rows(self) -> int:
+        """The number of rows that can run at once."""
         ...
 
-    def begin(self, row_id: int, start: Start) -> None:
-        """Begin a row; there must be a place."""
+    def start(self, row_id: int, row: RowStart) -> None:
+        """Start a row; fewer than ``max_rows`` run."""
         ...
 
-    def drop(self, row_id: int) -> Memory | None:
-        """End a row that runs; return what it leaves, if its prompt was read."""
+    def drop(self, row_id: int) -> RowCache | None:
+        """End a running row; return its cache if its prompt has been prefilled."""
         ...
 
-    def next(self) -> list[Moved]:
-        """Compute a token for each row that has read its prompt, and read one piece of prompts."""
+    def step(self) -> list[RowToken]:
+        """Decode one token of each prefilled row, and prefill one chunk of prompts."""
         ...
 
     def close(self) -> None:
-        """Give back what the runner holds of the machine."""
+        """Free what the runner holds."""
         ...

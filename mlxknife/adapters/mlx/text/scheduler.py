@@ -1,8 +1,7 @@
-"""Many answers with one model at a time: continuous batching over mlx-lm."""
+"""The scheduler: starts rows in order of arrival, runs them in batches or sequentially, and keeps their prefixes."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -10,268 +9,279 @@ from typing import Any
 import attrs
 
 from mlxknife.adapters.mlx.runtime.numbers import likeliest, number_at
-from mlxknife.adapters.mlx.text.batched_runner import Together
-from mlxknife.adapters.mlx.text.kv_budget import Appetite
-from mlxknife.adapters.mlx.text.prefix_cache import Prefix, Prefixes
-from mlxknife.adapters.mlx.text.runner import Memory, Moved, Runner, Start
+from mlxknife.adapters.mlx.text import kv_cache
+from mlxknife.adapters.mlx.text.batched_runner import BatchedRunner
+from mlxknife.adapters.mlx.text.kv_budget import KVBudget
+from mlxknife.adapters.mlx.text.prefix_cache import Prefix, PrefixCache
+from mlxknife.adapters.mlx.text.runner import RowCache, RowStart, RowToken, Runner
 from mlxknife.adapters.mlx.text.sampling import processors, sampler
-from mlxknife.adapters.mlx.text.sequential_runner import OneByOne
+from mlxknife.adapters.mlx.text.sequential_runner import SequentialRunner
 from mlxknife.domain.errors import EngineError, ValidationError
+from mlxknife.domain.generation.values.request import KVCacheOptions
 from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError, RowStep
 from mlxknife.domain.hints import HintCode
 
 _FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError)
-"""What MLX and mlx-lm raise in the middle of their work."""
+"""What MLX and mlx-lm raise during a step."""
+_PLAIN = KVCacheOptions()
 
 
 @attrs.frozen(eq=False)
 class _Running:
     row: Row
+    runner: Runner
     cached: int
 
 
-class MlxBatches:
-    """See ``Batches``. Rows run in ``Together`` where the caches of the model allow it, or else ``OneByOne``."""
+class Scheduler:
+    """Runs the rows of one model.
 
-    def __init__(
+    A row runs in the batch if its caches can be batched. Rows with KV cache options, models whose caches cannot be
+    batched, and models with a draft model run sequentially.
+    """
+
+    def __init__(  # noqa: PLR0913 - the limits of one model
         self,
         model: Any,  # noqa: ANN401 - a module of mlx-lm
-        ends: Collection[int],
+        stop_tokens: Collection[int],
         *,
-        budget: int,
-        room: int | None = None,
-        places: int = 32,
-        piece: int = 256,
+        draft: Any | None = None,  # noqa: ANN401 - a module of mlx-lm
+        prefix_bytes: int,
+        kv_bytes: int | None = None,
+        max_rows: int = 32,
+        prefill_chunk: int = 256,
     ) -> None:
-        """Take a model, the tokens that end a turn, and how many bytes may be kept of rows that have ended.
+        """Take a model and the tokens that end a turn.
 
-        ``room`` is how many bytes rows that run may take together, as far as that can be foreseen.
-        ``places`` is how many rows run at a time, ``piece`` how many tokens of prompts are read in a step.
+        ``prefix_bytes`` limits the prefix cache, ``kv_bytes`` the KV caches of the rows that run in the batch,
+        ``max_rows`` their number, and ``prefill_chunk`` the prompt tokens that are prefilled in one step.
         """
         self._model = model
-        self._ends = frozenset(ends)
-        self._places = places
-        self._piece = piece
-        self._room = room
-        self._vocabulary, self._appetite = _shapes(model)
-        self._prefixes: Prefixes[list[Any]] = Prefixes(budget)
-        self._can_batch = all(_goes_side_by_side(layer) for layer in _fresh_layers(model))
+        self._draft = draft
+        self._stop_tokens = frozenset(stop_tokens)
+        self._max_rows = max_rows
+        self._prefill_chunk = prefill_chunk
+        self._vocabulary_size, self._budget = _shapes(model, kv_bytes)
+        self._prefixes: PrefixCache[list[Any]] = PrefixCache(prefix_bytes)
+        self._can_batch = draft is None and all(map(kv_cache.can_batch, kv_cache.fresh(model, _PLAIN)))
         self._waiting: dict[int, Row] = {}
         self._running: dict[int, _Running] = {}
-        self._runner: Runner | None = self._new_runner()
+        self._batched: Runner | None = None
+        self._sequential: Runner | None = None
+        self._new_runners()
         self._failure: BaseException | None = None
-        """What happened where it could not be told; the next step does."""
+        """An error of a cancellation; the next step reports it."""
 
     @property
     def can_batch(self) -> bool:
-        """See ``Batches.can_batch``."""
+        """Whether rows without KV cache options run in the batch."""
         return self._can_batch
 
     @property
-    def is_idle(self) -> bool:
-        """See ``Batches.is_idle``."""
-        return not self._waiting and not self._running
-
-    @property
     def vocabulary_size(self) -> int:
-        """How many tokens the model tells apart; its tokenizer may have names for fewer."""
-        return self._vocabulary
+        """The number of tokens that the model can read."""
+        return self._vocabulary_size
 
     @property
-    def remembered(self) -> int:
-        """How many bytes are kept of rows that have ended."""
+    def prefix_bytes(self) -> int:
+        """The size of the prefix cache."""
         return self._prefixes.size
 
-    def admit(self, row: Row) -> None:
-        """See ``Batches.admit``."""
-        self._open_runner()
+    @property
+    def is_idle(self) -> bool:
+        """See ``TextModel.is_idle``."""
+        return not self._waiting and not self._running
+
+    def add_row(self, row: Row) -> None:
+        """See ``TextModel.add_row``."""
+        self._check_open()
         if row.id in self._waiting or row.id in self._running:
             msg = f"id {row.id} belongs to a row that has not ended"
             raise ValidationError(msg, hint=HintCode.UNIQUE_ROW)
-        row.check_vocabulary(self._vocabulary)
+        row.check_vocabulary(self._vocabulary_size)
+        if row.kv_cache != _PLAIN:
+            kv_cache.check(self._model, row.kv_cache)
         self._waiting[row.id] = row
 
-    def cancel(self, row_id: int) -> None:
-        """See ``Batches.cancel``."""
+    def cancel_row(self, row_id: int) -> None:
+        """See ``TextModel.cancel_row``."""
         self._waiting.pop(row_id, None)
-        if self._running.pop(row_id, None) is None or self._runner is None:
+        running = self._running.pop(row_id, None)
+        if running is None:
             return
         try:
-            self._keep([self._runner.drop(row_id)])
+            self._keep([(running.row, running.runner.drop(row_id))])
         except _FAILURES as exc:
             self._failure = exc
 
     def step(self) -> BatchStep:
-        """See ``Batches.step``."""
-        runner = self._open_runner()
+        """See ``TextModel.step``."""
+        self._check_open()
         if self._failure is not None:
-            return self._gave_up(self._failure)
+            return self._fail_all(self._failure)
         failed = list[RowError]()
         try:
-            while self._waiting and len(self._running) < runner.places and self._has_room():
-                row = self._waiting.pop(next(iter(self._waiting)))
+            for row, runner in self._startable():
+                del self._waiting[row.id]
                 start = self._start_of(row)
                 if isinstance(start, RowError):
                     failed.append(start)
                     continue
-                self._running[row.id] = _Running(row, start.known)
-                runner.begin(row.id, start)
-            told = self._told(runner, runner.next()) if self._running else BatchStep()
+                self._running[row.id] = _Running(row, runner, start.cached)
+                runner.start(row.id, start)
+            batch = self._taken([token for runner in self._busy_runners() for token in runner.step()])
         except _FAILURES as exc:
-            told = self._gave_up(exc)
-        return attrs.evolve(told, errors=(*failed, *told.errors)) if failed else told
+            batch = self._fail_all(exc)
+        return attrs.evolve(batch, errors=(*failed, *batch.errors)) if failed else batch
 
     def close(self) -> None:
-        """See ``Batches.close``."""
-        import mlx.core as mx  # noqa: PLC0415 - it is loaded by now
+        """See ``TextModel.close``."""
+        import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
 
-        if self._runner is not None:
-            self._runner.close()
-        self._runner = self._model = None
+        self._close_runners()
+        self._model = self._draft = None
         self._waiting.clear()
         self._running.clear()
         self._prefixes.clear()
         mx.clear_cache()
 
-    def _open_runner(self) -> Runner:
-        if self._runner is None:
+    def _check_open(self) -> None:
+        if self._sequential is None:
             msg = "The model is closed"
             raise EngineError(msg, hint=HintCode.REOPEN_MODEL)
-        return self._runner
 
-    def _new_runner(self) -> Runner:
+    def _new_runners(self) -> None:
+        self._sequential = SequentialRunner(self._model, self._draft, self._stop_tokens, self._prefill_chunk)
         if self._can_batch:
-            return Together(self._model, self._ends, self._places, self._piece)
-        return OneByOne(self._model, self._ends, self._piece)
+            self._batched = BatchedRunner(self._model, self._stop_tokens, self._max_rows, self._prefill_chunk)
 
-    def _has_room(self) -> bool:
-        """Whether the row that waits for longest can begin beside those that run."""
-        row = next(iter(self._waiting.values()))
-        return self._appetite.fits(row, [one.row for one in self._running.values()], self._room)
+    def _close_runners(self) -> None:
+        for runner in (self._batched, self._sequential):
+            if runner is not None:
+                runner.close()
+        self._batched = self._sequential = None
 
-    def _start_of(self, row: Row) -> Start | RowError:
-        """Return all that a row begins with. Where that fails, the runner knows nothing of it, and no other fails."""
+    def _busy_runners(self) -> list[Runner]:
+        busy = {id(one.runner): one.runner for one in self._running.values()}
+        return list(busy.values())
+
+    def _runner_of(self, row: Row) -> Runner:
+        runner = self._batched if row.kv_cache == _PLAIN and self._batched is not None else self._sequential
+        if runner is None:
+            msg = "the runners are closed"
+            raise RuntimeError(msg)
+        return runner
+
+    def _startable(self) -> Iterable[tuple[Row, Runner]]:
+        """Yield the rows that can start now. Of the rows of one runner, none overtakes an earlier one."""
+        full = set[int]()
+        for row in list(self._waiting.values()):
+            runner = self._runner_of(row)
+            if id(runner) in full:
+                continue
+            others = [one.row for one in self._running.values() if one.runner is runner]
+            if len(others) < runner.max_rows and self._budget.fits(row, others):
+                yield row, runner
+            else:
+                full.add(id(runner))
+
+    def _start_of(self, row: Row) -> RowStart | RowError:
+        """Return all that a row starts with. A failure here costs this row alone: no runner knows of it."""
         try:
-            choose, change = sampler(row.sampling, self._vocabulary), processors(row)
-            known, layers = self._remembered_layers(row.prompt)
-            return Start(row.prompt, known, layers, row.max_tokens, choose, change)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, whoever asked for the row is told
-            return RowError(row.id, _gave_up(exc))
+            sample, change = sampler(row.sampling, self._vocabulary_size), processors(row)
+            cached, layers = self._cached_layers(row)
+            return RowStart(row.prompt, cached, layers, row.max_tokens, sample, change, row.kv_cache)
+        except Exception as exc:  # noqa: BLE001 - the request gets the error, whatever it is
+            return RowError(row.id, _runtime_error(exc))
 
-    def _remembered_layers(self, prompt: tuple[int, ...]) -> tuple[int, list[Any]]:
-        """Return caches that have read the head of a prompt, and how much of it.
+    def _cached_layers(self, row: Row) -> tuple[int, list[Any]]:
+        """Return caches that hold the start of a prompt, and the number of tokens in them.
 
-        Where those that were kept fail, all are forgotten, or whoever asks the same again would fail for ever.
+        If a stored cache fails, all are dropped: the same prompt would fail each time.
         """
-        found = self._prefixes.longest(prompt)
+        found = self._prefixes.longest(row.prompt, self._variant(row))
         if found is None:
-            return 0, _fresh_layers(self._model)
-        prefix, known = found
+            layers = kv_cache.fresh(self._model, row.kv_cache)
+            return 0, layers if self._draft is None else layers + kv_cache.fresh(self._draft, row.kv_cache)
+        prefix, cached = found
         try:
-            return known, _up_to(known, prefix)
+            return cached, kv_cache.trimmed_copy(prefix.value, len(prefix.tokens) - cached)
         except Exception:
             self._prefixes.clear()
             raise
 
-    def _told(self, runner: Runner, moves: list[Moved]) -> BatchStep:
-        steps, errors, left = list[RowStep](), list[RowError](), list[Memory | None]()
-        for moved in moves:
-            running = self._running[moved.row]
-            likelihood = number_at(moved.logprobs, moved.token)
-            if not math.isfinite(likelihood):
-                errors.append(RowError(moved.row, _no_numbers()))
-                del self._running[moved.row]
-                if moved.ended is None:
-                    runner.drop(moved.row)
+    @staticmethod
+    def _variant(row: Row) -> KVCacheOptions | None:
+        return None if row.kv_cache == _PLAIN else row.kv_cache
+
+    def _taken(self, tokens: list[RowToken]) -> BatchStep:
+        """Return the tokens of a step, and keep the caches of the rows that ended."""
+        steps, errors, ended = list[RowStep](), list[RowError](), list[tuple[Row, RowCache | None]]()
+        for token in tokens:
+            running = self._running[token.row]
+            logprob = number_at(token.logprobs, token.token)
+            if not math.isfinite(logprob):
+                errors.append(RowError(token.row, _nan_error()))
+                del self._running[token.row]
+                if token.finish_reason is None:
+                    running.runner.drop(token.row)
                 continue
-            steps.append(_row_step(moved, running, likelihood))
-            if moved.ended is not None:
-                del self._running[moved.row]
-                left.append(moved.memory)
-        self._keep(left)
+            steps.append(_row_step(token, running, logprob))
+            if token.finish_reason is not None:
+                del self._running[token.row]
+                ended.append((running.row, token.cache))
+        self._keep(ended)
         return BatchStep(tuple(steps), tuple(errors))
 
-    def _keep(self, left: Iterable[Memory | None]) -> None:
-        """Remember what rows leave, and compute it: until then it holds on to the caches of the whole batch."""
-        import mlx.core as mx  # noqa: PLC0415 - it is loaded by now
+    def _keep(self, ended: Iterable[tuple[Row, RowCache | None]]) -> None:
+        """Store the caches of rows in the prefix cache, and compute them: else they refer to the whole batch."""
+        import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
 
-        kept = list[Any]()
-        for memory in left:
-            if memory is not None:
-                size = sum(layer.nbytes for layer in memory.layers)
-                can_be_cut = all(_can_be_cut(layer) for layer in memory.layers)
-                if self._prefixes.keep(Prefix(memory.tokens, memory.layers, size, can_be_cut)):
-                    kept += [layer.state for layer in memory.layers]
-        if kept:
-            mx.eval(kept)
+        stored = list[Any]()
+        for row, cache in ended:
+            if cache is None:
+                continue
+            size = sum(layer.nbytes for layer in cache.layers)
+            can_trim = all(map(kv_cache.can_trim, cache.layers))
+            if self._prefixes.store(Prefix(cache.tokens, cache.layers, size, can_trim, self._variant(row))):
+                stored += [layer.state for layer in cache.layers]
+        if stored:
+            mx.eval(stored)
 
-    def _gave_up(self, exc: BaseException) -> BatchStep:
-        """Tell every row that had begun, and begin anew with nothing remembered: memory may be what was missing."""
-        errors = tuple(RowError(row_id, _gave_up(exc)) for row_id in self._running)
+    def _fail_all(self, exc: BaseException) -> BatchStep:
+        """Fail every running row, and start again without prefixes: memory may be what was missing."""
+        errors = tuple(RowError(row_id, _runtime_error(exc)) for row_id in self._running)
         self._running.clear()
         self._prefixes.clear()
-        if self._runner is not None:
-            self._runner.close()
-        self._runner, self._failure = self._new_runner(), None
+        self._close_runners()
+        self._new_runners()
+        self._failure = None
         return BatchStep(errors=errors)
 
 
-def _row_step(moved: Moved, running: _Running, likelihood: float) -> RowStep:
+def _row_step(token: RowToken, running: _Running, logprob: float) -> RowStep:
     count = running.row.top_logprobs
     if count is None:
-        return RowStep(moved.row, moved.token, moved.ended, cached=running.cached)
-    top = likeliest(moved.logprobs, count)
-    return RowStep(moved.row, moved.token, moved.ended, likelihood, top, running.cached)
+        return RowStep(token.row, token.token, token.finish_reason, cached=running.cached)
+    top = likeliest(token.logprobs, count)
+    return RowStep(token.row, token.token, token.finish_reason, logprob, top, running.cached)
 
 
-def _fresh_layers(model: Any) -> list[Any]:  # noqa: ANN401
-    from mlx_lm.models.cache import make_prompt_cache  # noqa: PLC0415 - it is loaded by now
+def _shapes(model: Any, kv_bytes: int | None) -> tuple[int, KVBudget]:  # noqa: ANN401
+    """Return the vocabulary size of a model and its KV budget. Both are shapes, so nothing is computed."""
+    import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
 
-    layers: list[Any] = make_prompt_cache(model)
-    return layers
-
-
-def _up_to(known: int, prefix: Prefix[list[Any]]) -> list[Any]:
-    """Return caches of one's own that have read the first tokens of a prefix."""
-    layers = copy.deepcopy(prefix.value)  # arrays are shared until one of them is written to
-    surplus = len(prefix.tokens) - known
-    if surplus:
-        for layer in layers:
-            layer.trim(surplus)
-    return layers
+    layers = kv_cache.fresh(model, _PLAIN)
+    vocabulary_size = int(model(mx.array([[0]]), cache=layers).shape[-1])
+    return vocabulary_size, KVBudget.of(layers, kv_bytes)
 
 
-def _shapes(model: Any) -> tuple[int, Appetite]:  # noqa: ANN401
-    """Return how many tokens a model knows, and what it remembers of one; both are shapes, and nothing is computed."""
-    import mlx.core as mx  # noqa: PLC0415 - it is loaded by now
-
-    layers = _fresh_layers(model)
-    vocabulary = int(model(mx.array([[0]]), cache=layers).shape[-1])
-    return vocabulary, Appetite.of(layers)
-
-
-def _goes_side_by_side(layer: Any) -> bool:  # noqa: ANN401
-    """Whether a cache can be a row of a batch; a list of caches says yes for parts that cannot."""
-    parts = getattr(layer, "caches", None)
-    if parts is not None:
-        return all(_goes_side_by_side(part) for part in parts)
-    return hasattr(layer, "merge") and not getattr(layer, "keep", 0)  # in a batch nothing is kept at the head
-
-
-def _can_be_cut(layer: Any) -> bool:  # noqa: ANN401
-    """Whether a cache can go back; of those that say so, not all can."""
-    parts = getattr(layer, "caches", None)
-    if parts is not None:
-        return all(_can_be_cut(part) for part in parts)
-    return type(layer).__name__ in ("KVCache", "RotatingKVCache") and bool(layer.is_trimmable())
-
-
-def _no_numbers() -> EngineError:
-    msg = "The model could not be run: it gave no numbers to choose a token by"
+def _nan_error() -> EngineError:
+    msg = "The model produced NaN logits"
     return EngineError(msg, hint=HintCode.VERIFY_FILES)
 
 
-def _gave_up(exc: BaseException) -> EngineError:
+def _runtime_error(exc: BaseException) -> EngineError:
     error = EngineError(f"The model could not be run: {exc}", hint=HintCode.DEBUG)
     error.__cause__ = exc
     return error

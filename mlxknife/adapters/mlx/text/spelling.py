@@ -1,7 +1,7 @@
-"""How tokens spell a text, as far as each token can be spelt by itself: read from the decoder of a tokenizer.
+"""Spelling: the bytes of each single token, for decoders that treat tokens independently.
 
-Nearly every model that speaks has one of a few decoders: the byte-level one, Metaspace, or a chain that turns ``▁``
-into a space and ``<0x0A>`` into a byte. For those an answer is the bytes of its tokens, one after another.
+Nearly every model has one of a few decoders: the byte-level one, Metaspace, or a chain that turns ``▁`` into a space
+and ``<0x0A>`` into a byte. With those an answer is the concatenated bytes of its tokens.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _Step: TypeAlias = Callable[[str], str]
 
 @attrs.frozen
 class Spelling:
-    """How a decoder spells tokens."""
+    """How a decoder turns the name of a token into bytes."""
 
     steps: tuple[_Step, ...] = ()
-    """What is done to the text of a token."""
+    """The replacements in the name of a token."""
     first_steps: tuple[_Step, ...] = ()
     """The same for the first token of an answer."""
     is_byte_level: bool = False
     has_bytes: bool = False
     """Whether ``<0x0A>`` is a byte."""
     stripped: str = ""
-    """What is taken off the start of an answer, if it is there: a character as often as it stands here."""
+    """The characters that are removed from the start of an answer."""
 
-    def spelt(self, text: str, *, is_first: bool = False) -> bytes:
+    def spelled(self, text: str, *, is_first: bool = False) -> bytes:
         """Return the bytes of a token."""
         if self.has_bytes and (match := _BYTE.fullmatch(text)):
             return bytes.fromhex(match[1])
@@ -41,60 +41,66 @@ class Spelling:
 
 
 def spelling(decoder: Mapping[str, Any] | None) -> Spelling | None:
-    """Return how a decoder spells, or None for one whose tokens cannot be told apart."""
+    """Return the spelling of a decoder, or None if its tokens depend on each other."""
     if decoder is None:
         return Spelling(steps=(lambda text: f" {text}",))
     chain: Sequence[Mapping[str, Any]] = decoder["decoders"] if decoder["type"] == "Sequence" else [decoder]
-    made, is_one_text = Spelling(), False
+    known, is_one_text = Spelling(), False
     for link in chain:
         kind = link["type"]
         if kind == "Fuse":
             is_one_text = True
-        elif kind == "Strip" and is_one_text and not link["stop"] and not made.stripped and link["start"] <= _MOST:
-            made = attrs.evolve(made, stripped=link["content"] * link["start"])
-        elif is_one_text or (more := _continued(made, link)) is None:
+        elif (
+            kind == "Strip"
+            and is_one_text
+            and not link["stop"]
+            and not known.stripped
+            and link["start"] <= _MAX_STRIPPED
+        ):
+            known = attrs.evolve(known, stripped=link["content"] * link["start"])
+        elif is_one_text or (more := _continued(known, link)) is None:
             return None
         else:
-            made, is_one_text = more, more.is_byte_level
-    return made
+            known, is_one_text = more, more.is_byte_level
+    return known
 
 
-_MOST = 16
-"""How many characters may be taken off the start; there is one in real life."""
+_MAX_STRIPPED = 16
+"""The largest number of characters removed from the start; real tokenizers remove one."""
 
 
-def _continued(made: Spelling, link: Mapping[str, Any]) -> Spelling | None:
-    """Return a spelling with one more link of the chain, or None where that link is not known."""
+def _continued(known: Spelling, link: Mapping[str, Any]) -> Spelling | None:
+    """Return a spelling with one more decoder of the chain, or None for an unknown one."""
     match link:
-        case {"type": "ByteLevel"} if not made.has_bytes:
-            return attrs.evolve(made, is_byte_level=True)
+        case {"type": "ByteLevel"} if not known.has_bytes:
+            return attrs.evolve(known, is_byte_level=True)
         case {"type": "ByteFallback"}:
-            return attrs.evolve(made, has_bytes=True)
+            return attrs.evolve(known, has_bytes=True)
         case {"type": "Replace", "pattern": {"String": str(old)}, "content": str(new)} if old:
-            return _with(made, lambda text: text.replace(old, new))
+            return _with(known, lambda text: text.replace(old, new))
         case {"type": "Metaspace", "replacement": str(mark), "prepend_scheme": str(scheme)}:
             head = " " if scheme == "never" else ""
-            return _with(made, lambda text: text.replace(mark, " "), lambda text: text.replace(mark, head))
+            return _with(known, lambda text: text.replace(mark, " "), lambda text: text.replace(mark, head))
     return None
 
 
-def _with(made: Spelling, step: _Step, first_step: _Step | None = None) -> Spelling:
-    return attrs.evolve(made, steps=(*made.steps, step), first_steps=(*made.first_steps, first_step or step))
+def _with(known: Spelling, step: _Step, first_step: _Step | None = None) -> Spelling:
+    return attrs.evolve(known, steps=(*known.steps, step), first_steps=(*known.first_steps, first_step or step))
 
 
 def _alphabet() -> dict[str, int]:
-    """Return the letters that GPT-2 gave to bytes: themselves where they can be seen, later ones for the others."""
-    seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    unseen = [byte for byte in range(256) if byte not in seen]
-    return {chr(byte): byte for byte in seen} | {chr(256 + number): byte for number, byte in enumerate(unseen)}
+    """Return GPT-2's characters for bytes: printable ones stand for themselves, later ones for the rest."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + number): byte for number, byte in enumerate(others)}
 
 
 _BYTES = _alphabet()
 
 
 def _unmapped(text: str) -> bytes:
-    """Return the bytes of a byte-level token; one with a letter that means no byte stands for itself."""
+    """Return the bytes of a byte-level token; a name with a character outside of the alphabet is its own text."""
     try:
-        return bytes([_BYTES[letter] for letter in text])
+        return bytes([_BYTES[char] for char in text])
     except KeyError:
         return text.encode()

@@ -1,57 +1,166 @@
-"""The tokenizer of a model: where its chat template is, and which of its tokens end a turn."""
+"""The tokenizer of a model: through the tokenizers library where it can, else through transformers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_ENDS_OF_TURN = frozenset(
-    "<|im_end|> <|eot_id|> <|eom_id|> <|end|> <end_of_turn> <|end_of_text|> <|endoftext|> <|return|> <|call|> "
-    "<|eot|> <|turn_end|> <|END_OF_TURN_TOKEN|> <\uff5cend\u2581of\u2581sentence\uff5c> </s> <turn|>".split()
-)
-"""Tokens that end a turn in some family; one counts where the chat template of the model uses it as a token."""
-_CHANNELS = ("<|channel|>", "<|message|>", "<|start|>")
-"""The marks of gpt-oss, where a turn has several messages."""
-_END_OF_MESSAGE = "<|end|>"
-_TEMPLATE_FILE, _TEMPLATE_JSON = "chat_template.jinja", "chat_template.json"
+from mlxknife.adapters.mlx.runtime.failures import library_errors, muted_transformers
+from mlxknife.adapters.mlx.text import tokenizer_bounds
+from mlxknife.adapters.mlx.text.detokenizer import DecodingDetokenizer, SpellingDetokenizer
+from mlxknife.adapters.mlx.text.spelling import Spelling, spelling
+from mlxknife.adapters.mlx.text.token_cache import SplitTokens, TokenCache
+from mlxknife.domain.errors import EngineError
+from mlxknife.ports.engines.text import Detokenizer, Tokenizer
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_CANNOT_READ = "The tokenizer of the model cannot be read"
+_CANNOT_ENCODE = "The tokenizer of the model cannot encode the text"
+_CANNOT_DECODE = "The tokenizer of the model cannot decode its tokens"
 
 
-def tokenizer(path: Path) -> Any:  # noqa: ANN401 - mlx-lm's own
-    """Return the tokenizer in a folder; nothing of the folder is run as a program."""
-    from mlx_lm.utils import load_config, load_tokenizer  # noqa: PLC0415 - takes a second with what comes along
+def load(path: Path) -> Any:  # noqa: ANN401 - mlx-lm's own type
+    """Return the tokenizer in a folder as mlx-lm loads it; no code of the folder runs. Raises what mlx-lm raises."""
+    from mlx_lm.utils import load_config, load_tokenizer  # noqa: PLC0415 - takes a second with its imports
 
     ends = load_config(path).get("eos_token_id")
     return load_tokenizer(path, {"trust_remote_code": False}, eos_token_ids=ends)  # type: ignore[no-untyped-call]
 
 
-def chat_template(path: Path, loaded: object) -> str | None:
-    """Return the template, given what transformers found, which does not know all three homes of one."""
-    if not (path / _TEMPLATE_FILE).exists():
-        loaded = _in_json(path / _TEMPLATE_JSON) or loaded
-    if isinstance(loaded, list):
-        loaded = {one.get("name"): one.get("template") for one in loaded if isinstance(one, Mapping)}
-    if isinstance(loaded, Mapping):
-        loaded = loaded.get("default")
-    return loaded if isinstance(loaded, str) else None
+def wrapped(loaded: Any) -> Tokenizer:  # noqa: ANN401 - mlx-lm's own type
+    """Return a loaded tokenizer behind the port.
+
+    Raises EngineError for a tokenizer that would make texts longer without bound.
+    """
+    backend = getattr(loaded, "backend_tokenizer", None)
+    return TransformersTokenizer(loaded) if backend is None else FastTokenizer(backend)
 
 
-def ends_of_turn(vocabulary: Mapping[str, int], template: str, declared: Iterable[int]) -> frozenset[int]:
-    """Return every token that ends a turn: those that the model declares, and those that its template uses so."""
-    used = (vocabulary[text] for text in _turn_ends(vocabulary) if text in vocabulary and text in template)
-    return frozenset((*declared, *used))
+def _clean(text: str) -> str:
+    """Return a text without lone surrogates, which no tokenizer accepts."""
+    return text.encode("utf-8", "replace").decode()
 
 
-def _turn_ends(vocabulary: Collection[str]) -> frozenset[str]:
-    has_channels = all(mark in vocabulary for mark in _CHANNELS)
-    return _ENDS_OF_TURN - {_END_OF_MESSAGE} if has_channels else _ENDS_OF_TURN
+class TransformersTokenizer:
+    """A tokenizer that only transformers can run, such as one of sentencepiece or tiktoken."""
+
+    def __init__(self, loaded: Any) -> None:  # noqa: ANN401 - mlx-lm's own type
+        """Take what mlx-lm loaded."""
+        self._loaded = loaded
+        with library_errors(_CANNOT_READ):
+            self._vocabulary: dict[str, int] = loaded.get_vocab()
+
+    @property
+    def vocabulary(self) -> Collection[str]:
+        """See ``Tokenizer.vocabulary``."""
+        return self._vocabulary.keys()
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
+        """See ``Tokenizer.encode``."""
+        with library_errors(_CANNOT_ENCODE), muted_transformers():
+            return tuple(self._loaded.encode(_clean(text), add_special_tokens=add_special_tokens, verbose=False))
+
+    def token_bytes(self, token: int) -> bytes:
+        """See ``Tokenizer.token_bytes``."""
+        with suppress(EngineError):
+            return self._decoded([token]).encode()
+        return b""
+
+    def detokenizer(self, after: Sequence[int] = ()) -> Detokenizer:
+        """See ``Tokenizer.detokenizer``."""
+        return DecodingDetokenizer(self._decoded, after)
+
+    def _decoded(self, tokens: list[int]) -> str:
+        with library_errors(_CANNOT_DECODE), muted_transformers():
+            text = self._loaded.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            return str(text)
 
 
-def _in_json(path: Path) -> object:
-    """Return a template from a file as processors have it; None where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content.get("chat_template") if isinstance(content, dict) else None
+class FastTokenizer:
+    """A tokenizer of the tokenizers library. The bytes of a token are computed once."""
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        """Take what the library opened. Raises EngineError if it would make texts longer without bound."""
+        with library_errors(_CANNOT_READ):
+            tokenizer_bounds.check(*map(_parsed, (backend.normalizer, backend.decoder)))
+            tokenizer_bounds.check_added_tokens(backend)
+            backend.no_truncation()
+            backend.no_padding()
+            known = spelling(_parsed(backend.decoder))
+            self._backend = backend
+            self._vocabulary = backend.get_vocab()
+            split = SplitTokens.of(backend)
+        self._spelling = known or Spelling()
+        self._has_spelling = known is not None
+        self._tokens: dict[int, tuple[bytes, str | None]] = {}
+        encode: Callable[[str], tokenizers.Encoding] = lambda text: backend.encode(text, add_special_tokens=False)  # noqa: E731
+        self._rendered = TokenCache(encode, split)
+
+    @property
+    def vocabulary(self) -> Collection[str]:
+        """See ``Tokenizer.vocabulary``."""
+        return self._vocabulary.keys()
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
+        """See ``Tokenizer.encode``."""
+        with library_errors(_CANNOT_ENCODE):
+            if not add_special_tokens:
+                return self._rendered.tokens(_clean(text))
+            return tuple(self._backend.encode(_clean(text)).ids)
+
+    def token_bytes(self, token: int) -> bytes:
+        """See ``Tokenizer.token_bytes``."""
+        return self._spelled(token)[0]
+
+    def detokenizer(self, after: Sequence[int] = ()) -> Detokenizer:
+        """See ``Tokenizer.detokenizer``."""
+        if not self._has_spelling:
+            return DecodingDetokenizer(self._decoded, after)
+        if after:
+            return SpellingDetokenizer(self._spelled)
+        return SpellingDetokenizer(self._spelled, self._first, self._spelling.stripped)
+
+    def _spelled(self, token: int) -> tuple[bytes, str | None]:
+        """Return the bytes of a token, and its text if they are whole characters."""
+        try:
+            return self._tokens[token]
+        except KeyError:
+            return self._spell(token)
+
+    def _spell(self, token: int) -> tuple[bytes, str | None]:
+        name = self._name(token)
+        if name is None:
+            return b"", ""
+        data = self._spelling.spelled(name)
+        text: str | None = None
+        with suppress(UnicodeDecodeError):
+            text = data.decode()
+        self._tokens[token] = data, text
+        return data, text
+
+    def _first(self, token: int) -> bytes | None:
+        """Return the bytes of a token at the start of an answer, or None for an unknown token."""
+        name = self._name(token)
+        return None if name is None else self._spelling.spelled(name, is_first=True)
+
+    def _name(self, token: int) -> str | None:
+        """Return the name of a token, or None: a model may have more tokens than its tokenizer names."""
+        try:
+            with library_errors(_CANNOT_DECODE):
+                return self._backend.id_to_token(token)
+        except EngineError:
+            return None
+
+    def _decoded(self, tokens: list[int]) -> str:
+        with library_errors(_CANNOT_DECODE):
+            return self._backend.decode(tokens, skip_special_tokens=False)
+
+
+def _parsed(part: Any) -> dict[str, Any] | None:  # noqa: ANN401 - the library's parts have no common type
+    """Return a part of a tokenizer as JSON."""
+    return None if part is None else json.loads(part.__getstate__())

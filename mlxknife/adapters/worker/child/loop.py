@@ -1,188 +1,227 @@
-"""The process that hosts one model: it loads it, and then steps as long as rows run."""
+"""The main loop of a model process: it loads one model, and then runs steps as long as requests run."""
 
 from __future__ import annotations
 
 import os
+import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Generic
 
-from mlxknife.adapters.worker.child.heartbeat import Heart, settle
-from mlxknife.adapters.worker.protocol import (
-    Ask,
-    Beat,
-    Drop,
-    Failed,
-    Frames,
-    Ready,
-    Start,
-    Stepped,
-    ToChild,
-    Trouble,
-    for_child,
-    packed,
+import attrs
+
+from mlxknife.adapters.worker.child.heartbeat import (
+    Deadline,
+    HeartbeatThread,
+    exit_if_orphaned,
+    ignore_terminal_signals,
 )
-from mlxknife.domain.errors import EngineError, InternalError, KnifeError
-from mlxknife.domain.hints import HintCode
-from mlxknife.ports.engines.batches import Batches
-from mlxknife.ports.engines.loaders import Loader
+from mlxknife.adapters.worker.child.line import Line
+from mlxknife.adapters.worker.protocol import (
+    Cancel,
+    ErrorFrame,
+    Generate,
+    Load,
+    Loaded,
+    LoadFailed,
+    Pause,
+    RequestAccepted,
+    RequestFailed,
+    Resume,
+    ToChild,
+)
+from mlxknife.domain.errors import InternalError, KnifeError
+from mlxknife.domain.generation.values.answer import Delta
+from mlxknife.ports.engines.engine import Engine, EngineOpener, Prepared, Rendered
 
-_CHUNK = 256 * 1024
-_PAUSE = 1 / 30
-"""Seconds between the moments at which steps go out: no reader sees them pass, and a fast model has the processor."""
+PREPARATION_SECONDS = 10.0
+"""The limit for tokenizing one request. The renderer of templates has the same."""
+_PREPARING_THREADS = 4
 
 
-def serve(descriptor: int, parent: int, loader: Loader) -> int:
-    """Host the model that the other end of a socket names, until that end is closed; return an exit status."""
-    settle(parent)
-    os.set_inheritable(descriptor, False)  # noqa: FBT003 - what this process starts shall not hold its end open
+def serve(descriptor: int, parent: int, opener: EngineOpener[Rendered, Prepared]) -> int:
+    """Run the model process at one end of a socket until the other end is closed; return the exit status.
+
+    ``descriptor`` is the socket, ``parent`` the process id of the parent.
+    """
+    ignore_terminal_signals()
+    exit_if_orphaned(parent)
+    os.set_inheritable(descriptor, False)  # noqa: FBT003 - a child of this process must not keep the socket open
     connection = socket.socket(fileno=descriptor)
     try:
-        _serve(_Line(connection), parent, loader)
-    except (ConnectionError, InternalError):  # the parent is gone, or talks nonsense
+        opener.prepare()
+        _serve(Line(connection), parent, opener)
+    except (ConnectionError, InternalError):  # the parent is gone, or sends what is no message
         return 1
     finally:
-        connection.detach()  # it closes with the process: what went wrong is written down before the other end sees it
+        connection.detach()  # the exit closes it: a traceback is written before the parent sees the end
     return 0
 
 
-def _serve(line: _Line, parent: int, loader: Loader) -> None:
-    start = line.first()
-    heart = Heart(line.beat, start.beat, parent)
-    heart.start()
+def _serve(line: Line, parent: int, opener: EngineOpener[Rendered, Prepared]) -> None:
+    load = line.first()
+    deadline = Deadline("Tokenizing a prompt", PREPARATION_SECONDS)
+    counter = StepCounter()
+    heartbeat = HeartbeatThread(lambda: line.beat(counter.count), load.heartbeat, parent, deadline)
+    heartbeat.start()
     try:
-        batches = _loaded(line, start, loader)
-        if batches is not None:
-            _run(line, batches)
+        began = time.monotonic()
+        try:
+            engine = opener.open(load.request())
+        except KnifeError as exc:
+            line.send(LoadFailed(ErrorFrame.of(exc)))
+            return
+        line.send(Loaded(time.monotonic() - began, engine.notes))
+        Loop(line, engine, deadline, counter).run()
     finally:
-        heart.stop()
+        heartbeat.stop()
 
 
-def _loaded(line: _Line, start: Start, loader: Loader) -> Batches | None:
-    began = time.monotonic()
-    try:
-        batches, model = loader.load(start.location(), start.profile, start.free)
-        try:
-            message = packed(Ready(model, time.monotonic() - began))
-        except (OverflowError, UnicodeError) as exc:
-            msg = f"The tokenizer or the template of this model cannot be served: {exc}"
-            raise EngineError(msg, hint=HintCode.USE_RUN) from exc
-    except KnifeError as exc:
-        line.send(packed(Failed(Trouble.of(exc))))
-        return None
-    line.send(message)
-    return batches
+@attrs.define
+class StepCounter:
+    """The number of steps so far; the parent tells a hanging step from a slow answer by it."""
+
+    count: int = 0
 
 
-def _run(line: _Line, batches: Batches) -> None:
-    """Step for ever; ConnectionError is the way out. The first and the last token of a row wait for no pause."""
-    speaking = set[int]()  # the rows of the last step that had any
-    while True:
-        news = False
-        for message in line.arrived(may_wait=batches.is_idle):
-            news = True
-            trouble = _heeded(batches, message)
-            if trouble is not None:
-                line.send(packed(trouble))
-        if news:  # a step that begins to read a prompt takes long
-            line.flush()
-        if not batches.is_idle:
-            step = batches.step()
-            rows = {row.row for row in step.steps}
-            is_end = bool(step.errors) or any(row.ended is not None for row in step.steps)
-            line.tell(packed(Stepped.of(step)), at_once=is_end or not rows <= speaking or batches.is_idle)
-            speaking = rows or speaking
+class Loop(Generic[Rendered, Prepared]):
+    """Reads messages, submits prepared requests, and runs steps."""
 
+    def __init__(self, line: Line, engine: Engine[Rendered, Prepared], deadline: Deadline, steps: StepCounter) -> None:
+        """Take the socket, the loaded engine, the deadline of preparations, and the step counter."""
+        self._line = line
+        self._engine = engine
+        self._steps = steps
+        self._preparation = Preparation(engine, deadline, line.wake)
+        self._preparing = set[int]()
+        """The requests that are being prepared and are not cancelled."""
+        self._answering = set[tuple[int, int]]()
+        """The answers of which a delta has been sent, by request and index."""
+        self._is_paused = False
 
-def _heeded(batches: Batches, message: ToChild) -> Stepped | None:
-    """Do what a message says; return what there is to tell of it at once."""
-    match message:
-        case Ask(row):
-            try:
-                batches.admit(row)
-            except KnifeError as exc:
-                return Stepped.refusing(row.id, exc)
-        case Drop(row_id):
-            batches.cancel(row_id)
-        case Start():
-            msg = "A model is loaded already"
-            raise InternalError(msg)
-    return None
-
-
-class _Line:
-    """The child's end of the socket. Two threads send; one reads."""
-
-    def __init__(
-        self, connection: socket.socket, pause: float = _PAUSE, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._connection = connection
-        self._pause = pause
-        self._clock = clock
-        self._frames = Frames()
-        self._sending = threading.Lock()
-        self._beat = packed(Beat())
-        self._told: list[bytes] = []
-        """What is to go out with the next message."""
-        self._sent = 0.0
-        """When the last one went out."""
-
-    def first(self) -> Start:
-        """Wait for what is to be loaded; what came behind it stays. Raises ConnectionError, InternalError."""
-        while (frame := self._frames.next()) is None:
-            self._receive(0)
-        message = for_child(frame)
-        if not isinstance(message, Start):
-            msg = "No model was named"
-            raise InternalError(msg)
-        return message
-
-    def send(self, data: bytes) -> None:
-        """Send it all. Raises ConnectionError."""
-        with self._sending:
-            self._connection.sendall(b"".join((*self._told, data)))
-            self._told.clear()
-            self._sent = self._clock()
-
-    def tell(self, data: bytes, *, at_once: bool) -> None:
-        """Send it at the end of a pause, together with what came in it. Raises ConnectionError.
-
-        Pauses end at the same moments in all processes, whenever they began.
-        """
-        if at_once or self._clock() // self._pause > self._sent // self._pause:
-            self.send(data)
-        else:
-            with self._sending:
-                self._told.append(data)
-
-    def flush(self) -> None:
-        """Send what is to go out. Raises ConnectionError."""
-        if self._told:
-            self.send(b"")
-
-    def beat(self) -> None:
-        """Give a sign of life. Raises ConnectionError."""
-        self.send(self._beat)
-
-    def arrived(self, *, may_wait: bool) -> Iterator[ToChild]:
-        """Yield what has come; where it may wait, at least one message. Raises ConnectionError, InternalError."""
-        count = 0
+    def run(self) -> None:
+        """Run until the parent closes the socket, which raises ConnectionError."""
         while True:
-            while (frame := self._frames.next()) is not None:
-                count += 1
-                yield for_child(frame)
-            if not self._receive(0 if may_wait and not count else socket.MSG_DONTWAIT):
-                return
+            may_wait = self._is_paused or self._engine.is_idle
+            has_news = False
+            for message in self._line.received(may_wait=may_wait and not self._preparation.has_finished):
+                has_news = True
+                self._handle(message)
+            for request_id, prepared in self._preparation.finished():
+                has_news = True
+                self._submit(request_id, prepared)
+            if has_news:  # the next step may prefill a prompt, which takes long
+                self._line.send()
+            if not self._is_paused and not self._engine.is_idle:
+                self._step()
 
-    def _receive(self, flags: int) -> bool:
-        """Take what is there, and tell whether there was anything."""
+    def _handle(self, message: ToChild) -> None:
+        match message:
+            case Generate():
+                self._preparing.add(message.id)
+                self._preparation.start(message)
+            case Cancel(request_id):
+                self._preparing.discard(request_id)
+                self._engine.cancel(request_id)
+                self._forget(request_id)
+            case Pause():
+                self._is_paused = True
+            case Resume():
+                self._is_paused = False
+            case Load():
+                msg = "A model is loaded already"
+                raise InternalError(msg)
+
+    def _submit(self, request_id: int, prepared: Prepared | KnifeError) -> None:
+        if request_id not in self._preparing:
+            return
+        self._preparing.discard(request_id)
+        if isinstance(prepared, KnifeError):
+            self._fail(request_id, prepared)
+            return
         try:
-            data = self._connection.recv(_CHUNK, flags)
-        except BlockingIOError:
-            return False
-        if not data:
-            msg = "the other end is closed"
-            raise ConnectionResetError(msg)
-        self._frames.feed(data)
-        return True
+            accepted = self._engine.submit(request_id, prepared)
+        except KnifeError as exc:
+            self._fail(request_id, exc)
+            return
+        self._line.send(RequestAccepted(request_id, accepted.prompt_tokens))
+
+    def _step(self) -> None:
+        """Run one step. The first and the last delta of an answer are sent at once."""
+        is_urgent = False
+        for request_id, event in self._engine.step():
+            if isinstance(event, Delta):
+                key = (request_id, event.index)
+                self._line.hold(request_id, event)
+                if event.finish_reason is not None:
+                    self._answering.discard(key)
+                    is_urgent = True
+                elif key not in self._answering:
+                    self._answering.add(key)
+                    is_urgent = True
+            else:
+                self._fail(request_id, event)
+        self._steps.count += 1
+        if is_urgent or self._engine.is_idle:
+            self._line.send()
+        else:
+            self._line.send_when_due()
+
+    def _fail(self, request_id: int, error: KnifeError) -> None:
+        self._line.send(RequestFailed(request_id, ErrorFrame.of(error)))
+        self._forget(request_id)
+
+    def _forget(self, request_id: int) -> None:
+        self._line.drop(request_id)
+        self._answering = {key for key in self._answering if key[0] != request_id}
+
+
+class Preparation(Generic[Rendered, Prepared]):
+    """Renders and tokenizes requests in threads, beside the steps."""
+
+    def __init__(self, engine: Engine[Rendered, Prepared], deadline: Deadline, on_finished: Callable[[], None]) -> None:
+        """Take the engine, the deadline for tokenizing, and what to call when a request is ready."""
+        self._engine = engine
+        self._deadline = deadline
+        self._on_finished = on_finished
+        self._waiting: queue.SimpleQueue[Generate] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[int, Prepared | KnifeError]] = queue.SimpleQueue()
+        for number in range(_PREPARING_THREADS):
+            threading.Thread(target=self._work, name=f"prepare-{number}", daemon=True).start()
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether a request is ready."""
+        return not self._finished.empty()
+
+    def start(self, message: Generate) -> None:
+        """Prepare a request, as soon as a thread is free."""
+        self._waiting.put(message)
+
+    def finished(self) -> list[tuple[int, Prepared | KnifeError]]:
+        """Return the requests that are ready by now, each with its id, or why it cannot be."""
+        finished = list[tuple[int, Prepared | KnifeError]]()
+        while not self._finished.empty():
+            finished.append(self._finished.get())
+        return finished
+
+    def _work(self) -> None:
+        while True:
+            message = self._waiting.get()
+            self._finished.put((message.id, self._prepared(message)))
+            self._on_finished()
+
+    def _prepared(self, message: Generate) -> Prepared | KnifeError:
+        try:
+            request = message.request()
+            rendered = self._engine.render(request)
+            with self._deadline.watched():
+                return self._engine.tokenize(request, rendered)
+        except KnifeError as exc:
+            return exc
+        except Exception as exc:  # noqa: BLE001 - a defect costs this request, and the error says what it was
+            error = InternalError(f"The request could not be prepared: {type(exc).__name__}: {exc}")
+            error.__cause__ = exc
+            return error

@@ -1,4 +1,4 @@
-"""The parent's end of the socket to a model's process, on the loop that runs: nothing here ever waits."""
+"""The parent's end of the socket to a model process, on the running asyncio loop: no call ever waits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from mlxknife.adapters.worker.protocol import Frames, ToParent, for_parent
+from mlxknife.adapters.worker.protocol import Frames, ToParent, decode_for_parent
 from mlxknife.domain.errors import InternalError
 
 _CHUNK = 256 * 1024
 
 
 class Channel:
-    """Sends messages and hands out those that come."""
+    """Sends messages and passes on the received ones."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Channel:
     ) -> None:
         """Take a connected socket.
 
-        ``on_message`` is called with each message, ``on_end`` once, with an error where something came that is none.
+        ``on_message`` is called with each message; ``on_end`` once, with an error if an invalid message was received.
         """
         self._loop = asyncio.get_running_loop()
         self._connection = connection
@@ -36,7 +36,7 @@ class Channel:
         self._loop.add_reader(connection, self.read)
 
     def send(self, data: bytes) -> None:
-        """Send, at once or as soon as the other side takes it."""
+        """Send bytes, now or as soon as the other side reads."""
         if not self._is_open:
             return
         was_empty = not self._outgoing
@@ -47,7 +47,7 @@ class Channel:
                 self._loop.add_writer(self._connection, self._write)
 
     def read(self) -> None:
-        """Hand out what has come."""
+        """Pass on the messages that have arrived."""
         if not self._is_open:
             return
         try:
@@ -63,7 +63,7 @@ class Channel:
         while self._is_open:
             try:
                 frame = self._frames.next()
-                message = None if frame is None else for_parent(frame)
+                message = None if frame is None else decode_for_parent(frame)
             except InternalError as exc:
                 self._end(exc)
                 return
@@ -72,7 +72,7 @@ class Channel:
             self._on_message(message)
 
     def close(self) -> None:
-        """Let the socket go; closing it twice is no mistake."""
+        """Close the socket. Closing twice is allowed."""
         if not self._is_open:
             return
         self._is_open = False
@@ -89,7 +89,7 @@ class Channel:
                 del self._outgoing[:sent]
         except (BlockingIOError, InterruptedError):
             return
-        except OSError:  # it is gone; what it said last is still to be read
+        except OSError:  # the process is gone; its last messages are still to be read
             self._outgoing.clear()
         self._loop.remove_writer(self._connection)
 

@@ -1,4 +1,4 @@
-"""Whether a model's process still lives: it must say something now and then, and get on while rows run."""
+"""The heartbeat monitor: a model process must send heartbeats, and must make progress while requests run."""
 
 from __future__ import annotations
 
@@ -10,83 +10,93 @@ import attrs
 from mlxknife.domain.errors import WorkerLost
 from mlxknife.domain.hints import HintCode
 
-_BEATS = 8
-"""Signs of life that may be missed."""
-_MOST = 1.0
+_MISSED = 8
+"""Heartbeats that may be missed."""
+_MAX_INTERVAL = 1.0
 
 
 @attrs.frozen
-class Limits:
-    """After how many seconds a process counts as hanging."""
+class HeartbeatLimits:
+    """The seconds after which a process counts as hung."""
 
     silence: float = 8.0
-    """Without a sign of life."""
+    """Without any message."""
     loading: float = 120.0
-    """Without one while it starts and loads, when it may be too busy for that."""
+    """Without any message while it loads, when it may be too busy for heartbeats."""
     stall: float = 600.0
-    """Without a finished step while rows run."""
+    """Without a finished step while requests run."""
 
     @property
-    def beat(self) -> float:
-        """How often it gives a sign of life."""
-        return min(_MOST, self.silence / _BEATS)
+    def interval(self) -> float:
+        """The seconds between two heartbeats."""
+        return min(_MAX_INTERVAL, self.silence / _MISSED)
 
 
-class Watch:
-    """Counts the seconds in which nothing came.
+class HeartbeatMonitor:
+    """Counts the seconds without a message.
 
-    Only those count in which this side could have heard something: where everything stood still, as when a machine
-    sleeps or a loop was busy, nobody is to blame.
+    Only time counts in which this side could read: the process is not blamed if the machine slept or the loop was busy.
     """
 
-    def __init__(self, limits: Limits, look: Callable[[], None], on_hang: Callable[[WorkerLost], None]) -> None:
-        """Begin to watch. ``look`` is called at each turn before it is judged, ``on_hang`` once."""
+    def __init__(
+        self, limits: HeartbeatLimits, read: Callable[[], None], on_hang: Callable[[WorkerLost], None]
+    ) -> None:
+        """Take the limits; ``read`` is called before each check, ``on_hang`` once."""
         self._loop = asyncio.get_running_loop()
         self._limits = limits
-        self._look = look
+        self._read = read
         self._on_hang = on_hang
-        self._pause = limits.beat
         self._silence = self._stall = 0.0
-        self._is_loading, self._is_at_work = True, False
+        self._is_loading, self._is_busy = True, False
+        self._steps = 0
         self._last = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(self._pause, self._turn)
+        self._timer: asyncio.TimerHandle | None = None
 
-    def heard(self) -> None:
-        """Take note of a sign of life."""
+    def start(self) -> None:
+        """Start to monitor a process that loads its model."""
+        self._last = self._loop.time()
+        self._timer = self._loop.call_later(self._limits.interval, self._check)
+
+    def message(self) -> None:
+        """Note that a message was received."""
         self._silence = 0.0
 
     def loaded(self) -> None:
-        """Take note that the model is loaded."""
+        """Note that the model is loaded."""
         self._is_loading = False
 
-    def got_on(self, *, is_at_work: bool) -> None:
-        """Take note of a finished step, or of work to do."""
+    def steps(self, count: int) -> None:
+        """Note how many steps the process has finished."""
+        if count != self._steps:
+            self._steps, self._stall = count, 0.0
+
+    def busy(self, *, is_busy: bool) -> None:
+        """Note that requests make progress, and whether any are left."""
         self._stall = 0.0
-        self._is_at_work = is_at_work
+        self._is_busy = is_busy
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop to monitor."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _turn(self) -> None:
-        now = self._loop.time()
-        passed, self._last = min(now - self._last, 2 * self._pause), now
+    def _check(self) -> None:
+        limits, now = self._limits, self._loop.time()
+        passed, self._last = min(now - self._last, 2 * limits.interval), now
         self._silence += passed
-        self._stall = self._stall + passed if self._is_at_work and not self._is_loading else 0.0
-        self._timer = self._loop.call_later(self._pause, self._turn)
-        self._look()
+        self._stall = self._stall + passed if self._is_busy and not self._is_loading else 0.0
+        self._timer = self._loop.call_later(limits.interval, self._check)
+        self._read()
         if self._timer is None:
             return
-        limits = self._limits
         limit = limits.loading if self._is_loading else limits.silence
         if self._silence >= limit:
-            self._hang(f"it said nothing for {limit:g} seconds")
+            self._hang(f"it sent nothing for {limit:g} seconds")
         elif self._stall >= limits.stall:
             self._hang(f"it finished no step for {limits.stall:g} seconds")
 
     def _hang(self, how: str) -> None:
         self.close()
-        msg = f"The process of the model hung: {how}"
+        msg = f"The model process hung: {how}"
         self._on_hang(WorkerLost(msg, hint=HintCode.RETRY_STARTS_PROCESS))

@@ -1,4 +1,4 @@
-"""The process of a model as its parent has it: started without a terminal, and ended with all that it started."""
+"""The operating system's side of a model process: it starts without a terminal, and ends with all that it started."""
 
 from __future__ import annotations
 
@@ -9,85 +9,84 @@ import signal
 import subprocess
 from collections.abc import Callable, Sequence
 
-from mlxknife.adapters.worker.parent.output_tail import LastWords
+from mlxknife.adapters.worker.parent.stderr_tail import StderrTail
 
-_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "MLXK_API_KEY", "MLXK2_API_KEY"})
-_FIRST_LOOK, _LATER_LOOK = 0.002, 0.25
-"""Seconds until a killed process is looked at again; it doubles between the two."""
-_PATIENCE = 0.5
-"""Seconds after which it is no longer waited for to learn how it ended; it may hang in a driver."""
+_SECRETS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "MLXK_API_KEY", "MLXK2_API_KEY"})
+_FIRST_POLL, _LAST_POLL = 0.002, 0.25
+"""Seconds until a killed process is polled again; they double between the two."""
+_MAX_WAIT = 0.5
+"""Seconds after which the exit status is given up; the process may hang in a driver."""
 
 
-class ModelProcess:
-    """A process in a session of its own: a Ctrl-C is not its to hear, and its group can be ended whole.
+class ChildProcess:
+    """A process in a session of its own: Ctrl-C does not reach it, and its whole group can be killed.
 
-    It gets no token and no network of the Hub. What it writes is logged; its exit is for whoever asks.
+    It gets no token and no access to the Hub. Its output is logged.
     """
 
     def __init__(self, command: Sequence[str], descriptor: int) -> None:
-        """Start it; ``descriptor``, and the number of this process, stand behind the command. Raises OSError."""
+        """Start it with ``descriptor`` and the id of this process as last arguments. Raises OSError."""
         self._loop = asyncio.get_running_loop()
         self._process = subprocess.Popen(  # noqa: S603 - the command is our own
             [*command, str(descriptor), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,  # neither is for anybody but the log
+            stderr=subprocess.STDOUT,
             bufsize=0,
             pass_fds=(descriptor,),
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if name not in _TOKENS} | {"HF_HUB_OFFLINE": "1"},
+            env={name: value for name, value in os.environ.items() if name not in _SECRETS} | {"HF_HUB_OFFLINE": "1"},
         )
-        self._words = LastWords(self._process.stdout)
+        self._tail = StderrTail(self._process.stdout)
 
     @property
-    def number(self) -> int | None:
-        """Its number, until it is gone."""
+    def id(self) -> int | None:
+        """The process id, until the process is gone."""
         return self._process.pid if self._process.returncode is None else None
 
-    def words(self) -> str:
-        """Return what it wrote last."""
-        return self._words.tail()
+    def output_tail(self) -> str:
+        """Return the end of its output."""
+        return self._tail.tail()
 
-    def allow_more_words(self) -> None:
-        """Let some more of its lines into the log."""
-        self._words.allow_more()
+    def allow_more_output(self) -> None:
+        """Allow more of its output into the log."""
+        self._tail.allow_more()
 
-    def end(self, then: Callable[[int | None], None] | None = None) -> None:
-        """Kill it and its children, and see to it that nothing is left of it.
+    def kill(self, on_exit: Callable[[int | None], None] | None = None) -> None:
+        """Kill it and its children.
 
-        ``then`` is told its status later, the negative of a signal; None where it does not end in spite of all.
+        ``on_exit`` is called later with the exit status, negative for a signal, or None if the process does not end.
         """
         if self._process.returncode is None:
-            # Until it is waited for, the number of its group is nobody else's. A Mac does not let a dead one be killed.
+            # Until the process is reaped, no other group has its id. macOS refuses to signal a dead process.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
         if self._loop.is_closed():
             self._process.wait()
-            self._words.close()
+            self._tail.close()
             return
-        began = self._loop.time()
-        self._loop.call_soon(self._look, then, began, _FIRST_LOOK)
+        self._loop.call_soon(self._poll, on_exit, self._loop.time(), _FIRST_POLL)
 
-    def _look(self, then: Callable[[int | None], None] | None, began: float, pause: float) -> None:
+    def _poll(self, on_exit: Callable[[int | None], None] | None, began: float, pause: float) -> None:
         status = self._process.poll()
-        if then is not None and (status is not None or self._loop.time() - began > _PATIENCE):
-            self._words.read()
-            then(status)
-            then = None
+        if on_exit is not None and (status is not None or self._loop.time() - began > _MAX_WAIT):
+            self._tail.read()
+            on_exit(status)
+            on_exit = None
         if status is None:
-            self._loop.call_later(pause, self._look, then, began, min(2 * pause, _LATER_LOOK))
+            self._loop.call_later(pause, self._poll, on_exit, began, min(2 * pause, _LAST_POLL))
         else:
-            self._words.close()
+            self._tail.close()
 
 
-def ending(status: int | None) -> str:
+def exit_description(status: int | None) -> str:
     """Return how a process ended, as the end of a sentence."""
     if status is None:
-        return "does not answer and cannot be ended"
+        return "does not respond and cannot be killed"
     if status >= 0:
-        return f"ended by itself, with status {status}"
+        return f"exited with status {status}"
     try:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    return f"was ended by {name}"
+    return f"was killed by {name}"

@@ -1,4 +1,4 @@
-"""Models that can be run: the one that a spec means, if it can."""
+"""Runnable models: the one model that a spec names, if it can generate text here."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.info import ModelInfo, ModelType
 from mlxknife.domain.models.values.snapshot import FileFact, Location, SnapshotFacts
 
-_OTHER_WORK = {ModelType.EMBEDDING: HintCode.EMBEDDING_MODEL, ModelType.AUDIO: HintCode.SPEECH_MODEL}
+_OTHER_PURPOSES = {ModelType.EMBEDDING: HintCode.EMBEDDING_MODEL, ModelType.AUDIO: HintCode.SPEECH_MODEL}
 
 
 @attrs.frozen
-class Runnable:
+class RunnableModel:
     """A model that can be run, and where it is."""
 
     info: ModelInfo
@@ -26,32 +26,32 @@ class Runnable:
 
     @cached_property
     def key(self) -> str:
-        """What tells it from every other model and revision, and from what else was in its folder before.
+        """The identity of the model's content.
 
-        A snapshot of the cache has a folder of its own; in a workspace anything may be replaced.
+        A snapshot of the cache never changes. The files of a workspace may, so their stats are part of its key.
         """
         if self.info.cached:
             return self.location.token
         files = frozenset(
-            (file.name, file.size, file.identity, file.changed) for file in self.facts.files if _is_read(file)
+            (file.name, file.size, file.identity, file.changed) for file in self.facts.files if _is_loaded(file)
         )
         return f"{self.location.token}#{hash(files):x}"
 
     @property
     def generation_config(self) -> dict[str, object]:
-        """What the model itself asks for."""
+        """The content of generation_config.json."""
         return dict(self.facts.json_object(filenames.GENERATION_CONFIG))
 
 
 def can_run(info: ModelInfo) -> bool:
-    """Whether a model is whole, of a kind that says something, and known to what is installed."""
-    return info.integrity.healthy and info.runtime_compatible and info.traits.model_type not in _OTHER_WORK
+    """Whether a model is intact, generates text, and is supported by the installed packages."""
+    return info.integrity.healthy and info.runtime_compatible and info.traits.model_type not in _OTHER_PURPOSES
 
 
-def runnable(catalog: Catalog, spec: str, called: str | None = None) -> Runnable:
-    """Return the one model that a spec means, if it can be run; whether it fits is seen when it is loaded.
+def find_runnable(catalog: Catalog, spec: str, called: str | None = None) -> RunnableModel:
+    """Return the one model that a spec names, if it can be run; whether it fits shows when it is loaded.
 
-    ``called`` is its name for whoever must not hear its own, which may be a path.
+    ``called`` replaces its name, which may be a path that clients must not see.
 
     Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable.
     """
@@ -63,14 +63,14 @@ def runnable(catalog: Catalog, spec: str, called: str | None = None) -> Runnable
         msg = f"'{info.name}' cannot be run: {info.reason}"
         hint = HintCode.PULL_MISSING_FILES if info.cached else HintCode.SHOW_MODEL
         raise ModelNotRunnable(msg, hint=Hint(hint, name=info.name))
-    if info.traits.model_type in _OTHER_WORK:
+    if info.traits.model_type in _OTHER_PURPOSES:
         msg = f"'{info.name}' does not generate text"
-        raise ModelNotRunnable(msg, hint=_OTHER_WORK[info.traits.model_type])
+        raise ModelNotRunnable(msg, hint=_OTHER_PURPOSES[info.traits.model_type])
     if not info.runtime_compatible:
         msg = f"'{info.name}' cannot be run: {info.reason}"
         raise ModelNotRunnable(msg)
-    return Runnable(info, location, found.facts)
+    return RunnableModel(info, location, found.facts)
 
 
-def _is_read(file: FileFact) -> bool:
+def _is_loaded(file: FileFact) -> bool:
     return filenames.kind(file.name) not in ("readme", "other")

@@ -1,63 +1,63 @@
-"""Telling an answer as its text comes: reasoning at once, the answer until a stop string."""
+"""The answer splitter: turns the text of one answer into text deltas, without reasoning markers and stop strings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from mlxknife.domain.generation.rules.reasoning import Splitter
-from mlxknife.domain.generation.rules.stop_strings import StopWatch
-from mlxknife.domain.generation.values.generation import Markers, Piece, PieceKind
+from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers, ReasoningSplitter
+from mlxknife.domain.generation.rules.stop_strings import StopMatcher
+from mlxknife.domain.generation.values.answer import TextDelta, TextKind
 
 
-class Telling:
-    """One answer on its way; the pieces that it yields are the same however its text was cut."""
+class AnswerSplitter:
+    """Splits one answer. The joined deltas do not depend on how the text is cut."""
 
-    def __init__(self, marks: Markers | None, stops: Sequence[str]) -> None:
-        """Take the marks of reasoning, or None where everything is answer, and the strings that end an answer."""
-        self._is_plain = marks is None and not any(stops)
-        self._splitter = Splitter(marks)
-        self._watch = StopWatch(stops)
+    def __init__(self, markers: ReasoningMarkers | None, stops: Sequence[str]) -> None:
+        """Take the reasoning markers, or None where all text is answer, and the stop strings."""
+        self._is_plain = markers is None and not any(stops)
+        self._reasoning = ReasoningSplitter(markers)
+        self._stop = StopMatcher(stops)
         self._held = 0
-        """How many characters at the end of the answer are not shown, or not yet."""
-        self.heard = 0
-        """How many characters of reasoning and answer there were; counted where there are stop strings."""
-        self.shown = 0
-        """How many of them are shown: from here on nothing is, or nothing yet."""
+        """The number of characters of the answer that are held back or cut off."""
+        self.fed = 0
+        """The characters of reasoning and answer so far; counted where there are stop strings."""
+        self.passed = 0
+        """The characters before the first one that is held back or cut off."""
 
     @property
     def has_stopped(self) -> bool:
-        """Whether a stop string came."""
-        return self._watch.has_stopped
+        """Whether a stop string was complete."""
+        return self._stop.has_stopped
 
-    def hear(self, text: str) -> Iterator[Piece]:
-        """Yield what is certain by now."""
+    def feed(self, text: str) -> Iterator[TextDelta]:
+        """Yield the deltas that are certain by now."""
         if self._is_plain:
             if text:
-                yield Piece(PieceKind.ANSWER, text)
+                yield TextDelta(TextKind.ANSWER, text)
             return
-        for piece in self._splitter.feed(text):
-            yield from self._shown(piece)
+        for delta in self._reasoning.feed(text):
+            yield from self._without_stop(delta)
 
-    def rest(self) -> Iterator[Piece]:
-        """Yield what was held back, because nothing more will come."""
-        for piece in self._splitter.flush():
-            yield from self._shown(piece)
-        held = self._watch.flush()
+    def flush(self) -> Iterator[TextDelta]:
+        """Yield the deltas that were held back, at the end of the answer."""
+        for delta in self._reasoning.flush():
+            yield from self._without_stop(delta)
+        held = self._stop.flush()
         if held:
-            self.shown, self._held = self.heard, 0
-            yield Piece(PieceKind.ANSWER, held)
+            self.passed, self._held = self.fed, 0
+            yield TextDelta(TextKind.ANSWER, held)
 
-    def _shown(self, piece: Piece) -> Iterator[Piece]:
-        size = len(piece.text)
-        self.heard += size
-        if piece.kind is PieceKind.ANSWER:
-            piece = Piece(piece.kind, self._watch.feed(piece.text))
-            self._held += size - len(piece.text)
+    def _without_stop(self, delta: TextDelta) -> Iterator[TextDelta]:
+        size = len(delta.text)
+        self.fed += size
+        if delta.kind is TextKind.ANSWER:
+            delta = TextDelta(delta.kind, self._stop.feed(delta.text))
+            self._held += size - len(delta.text)
             if self._held <= size:
-                self.shown = self.heard - self._held
-            else:  # what is held began before this piece
-                self.shown += len(piece.text)
+                self.passed = self.fed - self._held
+            else:  # the text that is held back began before this delta
+                self.passed += len(delta.text)
         elif not self._held:
-            self.shown = self.heard
-        if piece.text:
-            yield piece
+            self.passed = self.fed
+        if delta.text:
+            yield delta

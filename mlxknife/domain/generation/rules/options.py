@@ -1,4 +1,7 @@
-"""Wishes: which values can be meant, and what holds where nothing was said."""
+"""Generation options: which values are valid, and what holds where a request sets none.
+
+Unset fields come from the model's generation_config.json, then from the product's defaults.
+"""
 
 from __future__ import annotations
 
@@ -7,61 +10,67 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 
 from mlxknife.domain.errors import ContextLengthExceeded, ValidationError
-from mlxknife.domain.generation.values.generation import GROUP_SIZES, CacheShape, Message, Sampling, TokenRequest, Wish
+from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.generation.values.request import (
+    KV_GROUP_SIZES,
+    MAX_TOP_LOGPROBS,
+    GenerationOptions,
+    KVCacheOptions,
+    Message,
+    SamplingParameters,
+)
+from mlxknife.domain.generation.values.rows import Row
 from mlxknife.domain.hints import Hint, HintCode
 
 MAX_TOKENS = 4096
-"""How long an answer may get where nobody said."""
+"""The longest answer where neither the request nor the server sets a limit."""
+MAX_SEED = 2**63 - 1
+MAX_N = 16
+"""The largest number of answers to one prompt."""
 
-_OURS = Sampling(temperature=0.7, top_p=0.95, top_k=0, min_p=0.0, repetition_penalty=1.0)
+_DEFAULTS = SamplingParameters(temperature=0.7, top_p=0.95, top_k=0, min_p=0.0, repetition_penalty=1.0)
 _KV_BITS = (2, 3, 4, 5, 6, 8)
-_MAX_SEED = 2**63 - 1
+_MAX_INT = 2**31 - 1
 
 
-def check(wish: Wish, *, has_draft: bool = False) -> None:
-    """Raise ValidationError for a value that can mean nothing, naming it; ``has_draft``: with a draft model."""
-    sampling, cache = wish.sampling, wish.cache
+def check(options: GenerationOptions, *, has_draft: bool = False) -> None:
+    """Raise ValidationError, naming the field, for an invalid value or combination.
+
+    ``has_draft`` says whether the model is loaded with a draft model.
+    """
+    sampling = options.sampling
     _within("temperature", sampling.temperature, 0.0, 100.0)
     _within("top_p", sampling.top_p, 0.0, 1.0)
-    _within("top_k", sampling.top_k, 0, 2**31 - 1)
+    _within("top_k", sampling.top_k, 0, _MAX_INT)
     _within("min_p", sampling.min_p, 0.0, 1.0)
     _within("repetition_penalty", sampling.repetition_penalty, 0.01, 100.0)
-    _within("seed", sampling.seed, 0, _MAX_SEED)
-    _within("max_tokens", wish.max_tokens, 1, 2**31 - 1)
-    _check_cache(cache, has_draft=has_draft)
-    if isinstance(wish.stops, str) or not all(isinstance(stop, str) for stop in wish.stops):
-        msg = f"stops must be several texts, not {wish.stops!r}"
-        raise ValidationError(msg, param="stops")
-    if any(not stop for stop in wish.stops):
+    _within("seed", sampling.seed, 0, MAX_SEED)
+    _within("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0)
+    _within("presence_penalty", sampling.presence_penalty, -2.0, 2.0)
+    _within("max_tokens", options.max_tokens, 1, _MAX_INT)
+    _within("top_logprobs", options.top_logprobs, 0, MAX_TOP_LOGPROBS)
+    _within("n", options.n, 1, MAX_N)
+    _check_bias(sampling.logit_bias)
+    _check_kv_cache(options.kv_cache, has_draft=has_draft)
+    if isinstance(options.stop, str) or not all(isinstance(stop, str) for stop in options.stop):
+        msg = f"stop must be a tuple of strings, not {options.stop!r}"
+        raise ValidationError(msg, param="stop")
+    if any(not stop for stop in options.stop):
         msg = "stop is empty"
         raise ValidationError(msg, hint=HintCode.NONEMPTY_STOP, param="stop")
 
 
-def _check_cache(cache: CacheShape, *, has_draft: bool) -> None:
-    _within("quantized_kv_start", cache.quantized_from, 0, 2**31 - 1)
-    _within("max_kv_size", cache.window, 8, 2**31 - 1)
-    _one_of("kv_bits", cache.bits, _KV_BITS)
-    _one_of("kv_group_size", cache.group_size, GROUP_SIZES)
-    if cache.bits is not None and cache.window is not None:
-        msg = "kv_bits and max_kv_size do not go together: what forgets its oldest tokens cannot be quantised"
-        raise ValidationError(msg)
-    if has_draft and (cache.bits is not None or cache.window is not None):
-        name = "kv_bits" if cache.bits is not None else "max_kv_size"
-        msg = f"{name} and draft_model do not go together: a guess that was wrong could not be taken back"
-        raise ValidationError(msg, hint=Hint(HintCode.OMIT_ONE, name=name, other="draft_model"))
-
-
-def declared(generation_config: Mapping[str, object]) -> Sampling:
-    """Return what a model's generation_config.json asks for; what cannot be meant is left out."""
+def declared(generation_config: Mapping[str, object]) -> SamplingParameters:
+    """Return the sampling parameters of a generation_config.json, without those that are invalid."""
 
     def number(key: str, low: float, high: float) -> float | None:
         value = generation_config.get(key)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return float(value) if is_number and low <= value <= high else None  # type: ignore[operator, arg-type] # checked
 
-    top_k = number("top_k", 0, 2**31 - 1)
+    top_k = number("top_k", 0, _MAX_INT)
     is_greedy = generation_config.get("do_sample") is False
-    return Sampling(
+    return SamplingParameters(
         temperature=0.0 if is_greedy else number("temperature", 0.0, 100.0),
         top_p=number("top_p", 0.0, 1.0),
         top_k=None if top_k is None else int(top_k),
@@ -70,41 +79,82 @@ def declared(generation_config: Mapping[str, object]) -> Sampling:
     )
 
 
-def check_length(messages: Sequence[Message], vocabulary: Collection[str], window: int | None) -> None:
-    """Raise ContextLengthExceeded for a text that is too long however it is cut: no token is longer than its name."""
-    length = sum(len(message.content) + len(message.reasoning_content or "") for message in messages)
-    if window is None or length < window:
-        return
-    if length >= window * max(map(len, vocabulary), default=length):
-        msg = f"The prompt has {length} characters, and the model reads at most {window} tokens in all"
-        raise ContextLengthExceeded(msg, hint=HintCode.SHORTEN_PROMPT)
+def check_characters(texts: Sequence[str], vocabulary: Collection[str], context_length: int | None) -> None:
+    """Raise ContextLengthExceeded for a prompt that is too long however it is tokenized.
 
-
-def settled(
-    wish: Wish, generation_config: Mapping[str, object], tokens: tuple[int, ...], window: int | None
-) -> TokenRequest:
-    """Return what an engine is to do: the wish, then the model's defaults, then ours.
-
-    Raises ContextLengthExceeded for a prompt that leaves no room in the window of the model.
+    No token has more characters than the longest name in the vocabulary.
     """
-    if window is not None and len(tokens) >= window:
-        msg = f"The prompt has {len(tokens)} tokens, and the model reads at most {window} in all"
+    length = sum(map(len, texts))
+    if context_length is None or length < context_length:
+        return
+    if length >= context_length * max(map(len, vocabulary), default=length):
+        msg = f"The prompt has {length} characters, and the model reads at most {context_length} tokens in all"
         raise ContextLengthExceeded(msg, hint=HintCode.SHORTEN_PROMPT)
-    theirs = declared(generation_config)
-    values = {
-        field.name: next(
-            (value for level in (wish.sampling, theirs, _OURS) if (value := getattr(level, field.name)) is not None),
-            None,
+
+
+def message_texts(messages: Sequence[Message]) -> list[str]:
+    """Return the texts of messages that a chat template may put into the prompt."""
+    return [text for message in messages for text in (message.content, message.reasoning_content) if text]
+
+
+def rows(first_id: int, prompt: tuple[int, ...], options: GenerationOptions, model: LoadRequest) -> list[Row]:
+    """Return the rows for the answers to one prompt, with every value settled and ids from ``first_id`` on.
+
+    Raises ContextLengthExceeded for a prompt that leaves no token for an answer.
+    """
+    window = model.context_length
+    if window is not None and len(prompt) >= window:
+        msg = f"The prompt has {len(prompt)} tokens, and the model reads at most {window} in all"
+        raise ContextLengthExceeded(msg, hint=HintCode.SHORTEN_PROMPT)
+    limit = options.max_tokens or model.max_tokens or MAX_TOKENS
+    sampling = _settled(options.sampling, model.defaults)
+    return [
+        Row(
+            id=first_id + number,
+            prompt=prompt,
+            max_tokens=limit if window is None else min(limit, window - len(prompt)),
+            sampling=attrs.evolve(sampling, seed=_seed(sampling.seed, number)),
+            kv_cache=options.kv_cache,
+            top_logprobs=options.top_logprobs,
         )
-        for field in attrs.fields(Sampling)
-    }
-    wanted = wish.max_tokens or MAX_TOKENS
-    return TokenRequest(
-        tokens=tokens,
-        max_tokens=wanted if window is None else min(wanted, window - len(tokens)),
-        sampling=Sampling(**values),
-        cache=wish.cache,
+        for number in range(options.n)
+    ]
+
+
+def _settled(asked: SamplingParameters, of_model: SamplingParameters) -> SamplingParameters:
+    """Fill the unset fields of a request."""
+    unset = [field.name for field in attrs.fields(SamplingParameters) if getattr(asked, field.name) is None]
+    values = {name: getattr(of_model, name) for name in unset}
+    return attrs.evolve(
+        asked, **{name: getattr(_DEFAULTS, name) if value is None else value for name, value in values.items()}
     )
+
+
+def _seed(seed: int | None, number: int) -> int | None:
+    """Return the seed of one of several answers: each has its own, and all follow from the first."""
+    return None if seed is None else (seed + number) % (MAX_SEED + 1)
+
+
+def _check_bias(logit_bias: Sequence[tuple[int, float]]) -> None:
+    for _, bias in logit_bias:
+        _within("logit_bias", bias, -100.0, 100.0)
+    if len({token for token, _ in logit_bias}) < len(logit_bias):
+        msg = "logit_bias names a token twice"
+        raise ValidationError(msg, param="logit_bias")
+
+
+def _check_kv_cache(cache: KVCacheOptions, *, has_draft: bool) -> None:
+    _within("quantized_kv_start", cache.quantized_start, 0, _MAX_INT)
+    _within("max_kv_size", cache.max_size, 8, _MAX_INT)
+    _one_of("kv_bits", cache.bits, _KV_BITS)
+    _one_of("kv_group_size", cache.group_size, KV_GROUP_SIZES)
+    if cache.bits is not None and cache.max_size is not None:
+        msg = "kv_bits and max_kv_size cannot be combined: a cache that drops tokens cannot be quantised"
+        raise ValidationError(msg)
+    if has_draft and (cache.bits is not None or cache.max_size is not None):
+        name = "kv_bits" if cache.bits is not None else "max_kv_size"
+        msg = f"{name} and draft_model cannot be combined: a rejected token could not be removed from the cache"
+        raise ValidationError(msg, hint=Hint(HintCode.OMIT_ONE, name=name, other="draft_model"))
 
 
 def _within(name: str, value: float | None, low: float, high: float) -> None:

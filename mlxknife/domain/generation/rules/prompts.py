@@ -1,11 +1,11 @@
-"""Prompts: how words, files and a system text become the turns of a conversation."""
+"""Prompt assembly: how words, files and a system text become the messages of a conversation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.generation.values.generation import Message
+from mlxknife.domain.generation.values.request import Message
 from mlxknife.domain.hints import HintCode
 
 _BREAK = "\n\n"
@@ -14,9 +14,10 @@ _BREAK = "\n\n"
 def assembled(
     words: Sequence[str], context: Sequence[tuple[str, str]] = (), system: str | None = None
 ) -> tuple[Message, ...]:
-    """Return the turns for a question: texts of files before it, each under its name, words after a blank line.
+    """Return the messages for a question.
 
-    A system text that says nothing is none. Raises ValidationError when nothing is asked.
+    ``context`` holds pairs of a file name and a text; each text comes before the words, under its name. A blank
+    ``system`` text is dropped. Raises ValidationError if there are neither words nor context.
     """
     parts = [text for text in words if text.strip()]
     if not parts and not context:
@@ -24,11 +25,11 @@ def assembled(
         raise ValidationError(msg, hint=HintCode.WRITE_PROMPT)
     files = [f"{name}:\n{_BREAK[0]}{text.rstrip()}" for name, text in context]
     question = Message("user", _BREAK.join([*files, *(part.rstrip("\n") for part in parts)]))
-    return (*instructed(system), question)
+    return (*system_message(system), question)
 
 
 def check(messages: Sequence[Message]) -> None:
-    """Raise ValidationError for what is no conversation."""
+    """Raise ValidationError for an empty conversation or for an entry that is no Message."""
     for message in messages:
         if not isinstance(message, Message):
             msg = f"A conversation is made of Message values, not of {type(message).__name__}"
@@ -38,11 +39,11 @@ def check(messages: Sequence[Message]) -> None:
         raise ValidationError(msg)
 
 
-def instructed(system: str | None) -> tuple[Message, ...]:
-    """Return the turn of a system text, none for one that says nothing."""
+def system_message(system: str | None) -> tuple[Message, ...]:
+    """Return the message of a system text; none for a blank one."""
     return (Message("system", system),) if system and not system.isspace() else ()
 
 
 def plain(messages: Sequence[Message]) -> str:
-    """Return turns as plain text, for a model that has no chat template or is not to use it."""
+    """Return the messages as plain text, for a model without a chat template."""
     return _BREAK.join(message.content for message in messages)

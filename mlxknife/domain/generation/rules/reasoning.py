@@ -1,4 +1,4 @@
-"""Reasoning: telling what a model thinks from what it answers, by the marks that its template and tokenizer use."""
+"""Reasoning: separates the reasoning of a model from its answer, by the markers of its template and tokenizer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 
 import attrs
 
-from mlxknife.domain.generation.rules.stop_strings import StopWatch
-from mlxknife.domain.generation.values.generation import Markers, Piece, PieceKind
+from mlxknife.domain.generation.rules.stop_strings import StopMatcher
+from mlxknife.domain.generation.values.answer import TextDelta, TextKind
 
 _FAMILIES = (
     ("<think>", "</think>"),
@@ -20,33 +20,47 @@ _FAMILIES = (
     ("<|channel>thought", "<channel|>"),
 )
 _RESPONSES = {"<|START_THINKING|>": ("<|START_RESPONSE|>", "<|END_RESPONSE|>")}
-"""What stands around the answer of a family that marks that too."""
+"""The markers around the answer, for a family that has them."""
 _CHANNELS = ("<|channel|>", "<|message|>", "<|end|>", "<|start|>")
-"""The marks of gpt-oss, where every message has a header: who speaks, to whom, in which channel, in which form."""
-_HEADED = Markers(begins=("<|start|>", "<|channel|>", "<|message|>", "to="), end="<|end|>")
-"""What a header begins with (the prompt has begun the first one), and what ends a message."""
-_HEADER_ENDS = "<|message|>"
-_LONGEST_HEADER = 256
-_TO_THE_USER = ("", "commentary", "final")
-"""The channels that are shown: commentary is for the user, too, where it names no tool that it goes to."""
+"""The markers of gpt-oss: each message has a header with its author, recipient, channel and format."""
 
 
 @attrs.frozen
-class _Part:
-    """A part of a text: what it is, and the mark that ends it; without one it is all that follows."""
+class ReasoningMarkers:
+    """How a family of models marks reasoning."""
 
-    kind: PieceKind
+    begins: tuple[str, ...]
+    end: str
+    answers: tuple[str, ...] = ()
+    """Markers that come before an answer; they belong to no text."""
+    begins_inside: bool = False
+    """Whether the prompt has already begun the reasoning."""
+
+
+_HEADED = ReasoningMarkers(begins=("<|start|>", "<|channel|>", "<|message|>", "to="), end="<|end|>")
+"""The texts that can begin a header (the prompt has begun the first one), and the end of a message."""
+_HEADER_ENDS = "<|message|>"
+_LONGEST_HEADER = 256
+_USER_CHANNELS = ("", "commentary", "final")
+"""The channels for the user. Commentary is one of them unless its header names a tool."""
+
+
+@attrs.frozen
+class _Section:
+    """A section of a text and the marker that ends it; without one it is the rest of the text."""
+
+    kind: TextKind
     end: str | None = None
 
 
-_REST = _Part(PieceKind.ANSWER)
+_REST = _Section(TextKind.ANSWER)
 
 
-def markers(vocabulary: Collection[str], template: str, prompt: str) -> Markers | None:
-    """Return the marks of a model, or None for one that does not reason aloud.
+def find_markers(vocabulary: Collection[str], template: str, prompt: str) -> ReasoningMarkers | None:
+    """Return the markers of a model, or None for a model without reasoning.
 
-    A mark counts when it is a token of its own or stands in the chat template. A prompt that ends with an open mark has
-    begun the reasoning.
+    A marker counts if it is a token of the vocabulary or occurs in the chat template. A prompt that ends with a begin
+    marker has begun the reasoning.
     """
     if all(mark in vocabulary for mark in _CHANNELS):
         return _HEADED
@@ -54,123 +68,123 @@ def markers(vocabulary: Collection[str], template: str, prompt: str) -> Markers 
         mark = begin.removesuffix("thought")
         if (mark in vocabulary and end in vocabulary) or (begin in template and end in template):
             answers = _RESPONSES.get(begin, ())[:1]
-            return Markers((begin,), end, answers, begins_inside=prompt.rstrip().endswith(begin))
+            return ReasoningMarkers((begin,), end, answers, begins_inside=prompt.rstrip().endswith(begin))
     return None
 
 
-class Splitter:
-    """Splits text as it comes; the marks themselves are shown to nobody.
+class ReasoningSplitter:
+    """Splits text into reasoning and answer, and drops the markers.
 
-    Reasoning begins at the start of the text, or after another part, never in the middle of an answer. Between two
-    parts of the same kind stands a blank line.
+    Reasoning begins at the start of the text or after another section, never in the middle of an answer. A blank line
+    separates two sections of the same kind.
     """
 
-    def __init__(self, marks: Markers | None) -> None:
-        """Take the marks, or None where everything is answer."""
-        self._marks = marks
-        self._part = _REST if marks is None else None
-        """What the text is in, or None where the next part has yet to show what it is."""
-        if marks is not None and marks.begins_inside:
-            self._part = _Part(PieceKind.REASONING, marks.end)
+    def __init__(self, markers: ReasoningMarkers | None) -> None:
+        """Take the markers, or None where all text is answer."""
+        self._markers = markers
+        self._section = _REST if markers is None else None
+        """The current section, or None until the next one is known."""
+        if markers is not None and markers.begins_inside:
+            self._section = _Section(TextKind.REASONING, markers.end)
         self._held = ""
-        self._trims = marks is not None
-        self._told: set[PieceKind] = set()
+        self._trims = markers is not None
+        self._seen: set[TextKind] = set()
         self._gap = ""
 
-    def feed(self, text: str) -> Iterator[Piece]:
-        """Yield what is certain by now."""
+    def feed(self, text: str) -> Iterator[TextDelta]:
+        """Yield the deltas that are certain by now."""
         self._held += text
-        while self._held and (piece := self._next()) is not None:
-            if piece.text:
-                yield piece
+        while self._held and (delta := self._next()) is not None:
+            if delta.text:
+                yield delta
 
-    def flush(self) -> Iterator[Piece]:
-        """Yield what was held back, because nothing more will come."""
+    def flush(self) -> Iterator[TextDelta]:
+        """Yield the deltas that were held back, at the end of the answer."""
         text, self._held = self._held, ""
-        if self._part is None and self._marks is not None and _begins_header(self._marks, text.lstrip()):
+        if self._section is None and self._markers is not None and _begins_header(self._markers, text.lstrip()):
             return
-        part = self._part or _REST
-        piece = self._piece(part, text.rstrip() if part.kind is PieceKind.REASONING else text)
-        if piece.text:
-            yield piece
+        section = self._section or _REST
+        delta = self._delta(section, text.rstrip() if section.kind is TextKind.REASONING else text)
+        if delta.text:
+            yield delta
 
-    def _next(self) -> Piece | None:
-        """Return the next piece, an empty one where only the state changed, or None where more must come first."""
-        if self._part is None:
-            return self._opened(self._marks) if self._marks is not None else None
-        if self._part.end is None:
+    def _next(self) -> TextDelta | None:
+        """Return the next delta, an empty one if only the state changed, or None if more text must come first."""
+        if self._section is None:
+            return self._opened(self._markers) if self._markers is not None else None
+        if self._section.end is None:
             text, self._held = self._held, ""
-            return self._piece(self._part, text)
-        return self._within(self._part, self._part.end)
+            return self._delta(self._section, text)
+        return self._within(self._section, self._section.end)
 
-    def _within(self, part: _Part, end: str) -> Piece | None:
-        watch = StopWatch((end,))
-        text = watch.feed(self._held)
-        is_thought = part.kind is PieceKind.REASONING
-        if watch.has_stopped:
+    def _within(self, section: _Section, end: str) -> TextDelta | None:
+        stop = StopMatcher((end,))
+        text = stop.feed(self._held)
+        is_reasoning = section.kind is TextKind.REASONING
+        if stop.has_stopped:
             self._held = self._held[len(text) + len(end) :]
-            piece = self._piece(part, text.rstrip() if is_thought else text)
+            delta = self._delta(section, text.rstrip() if is_reasoning else text)
             self._enter(None)
-            return piece
-        shown = text.rstrip() if is_thought else text  # what ends the reasoning is seen only when more comes
+            return delta
+        shown = text.rstrip() if is_reasoning else text  # blanks before the end marker are dropped
         self._held = self._held[len(shown) :]
-        return self._piece(part, shown) if shown else None
+        return self._delta(section, shown) if shown else None
 
-    def _opened(self, marks: Markers) -> Piece | None:
-        """Enter the part that begins here, once it is certain which."""
+    def _opened(self, markers: ReasoningMarkers) -> TextDelta | None:
+        """Enter the section that begins here, once it is known."""
         start = self._held.lstrip()
-        opening = _header(start) if marks == _HEADED else _mark(marks, start)
+        opening = _header(start) if markers == _HEADED else _marker(markers, start)
         if opening is None:
             return None
-        length, part = opening
+        length, section = opening
         self._held = start[length:]
-        self._enter(part)
-        return Piece(part.kind, "")
+        self._enter(section)
+        return TextDelta(section.kind, "")
 
-    def _enter(self, part: _Part | None) -> None:
-        self._part = part
+    def _enter(self, section: _Section | None) -> None:
+        self._section = section
         self._trims = True
-        self._gap = "\n\n" if part is not None and part.kind in self._told else ""
+        self._gap = "\n\n" if section is not None and section.kind in self._seen else ""
 
-    def _piece(self, part: _Part, text: str) -> Piece:
-        """Return a piece without the blank lines between a mark and it, and apart from what was told before."""
+    def _delta(self, section: _Section, text: str) -> TextDelta:
+        """Return a delta without blanks after its marker. A blank line separates it from an earlier one of its kind."""
         if self._trims:
             text = text.lstrip()
             self._trims = not text
         if text:
             text, self._gap = self._gap + text, ""
-            self._told.add(part.kind)
-        return Piece(part.kind, text)
+            self._seen.add(section.kind)
+        return TextDelta(section.kind, text)
 
 
-def _mark(marks: Markers, start: str) -> tuple[int, _Part] | None:
-    """Return how long the mark at the start of a text is and what it begins, or None where more must come first."""
-    kinds = dict.fromkeys(marks.begins, _Part(PieceKind.REASONING, marks.end))
+def _marker(markers: ReasoningMarkers, start: str) -> tuple[int, _Section] | None:
+    """Return the length of the marker at the start of a text and its section, or None if more text must come first."""
+    kinds = dict.fromkeys(markers.begins, _Section(TextKind.REASONING, markers.end))
     ends = dict(_RESPONSES.values())
-    kinds |= {mark: _Part(PieceKind.ANSWER, ends.get(mark)) for mark in marks.answers}
-    for mark, part in kinds.items():
-        if start.startswith(mark):
-            return len(mark), part
+    kinds |= {mark: _Section(TextKind.ANSWER, ends.get(mark)) for mark in markers.answers}
+    for marker, section in kinds.items():
+        if start.startswith(marker):
+            return len(marker), section
     return None if any(mark.startswith(start) for mark in kinds) else (0, _REST)
 
 
-def _header(start: str) -> tuple[int, _Part] | None:
-    """Return how long the header at the start of a text is and what it begins, or None where more must come first."""
+def _header(start: str) -> tuple[int, _Section] | None:
+    """Return the length of the header at the start of a text and its section, or None if more text must come first."""
     place = start.find(_HEADER_ENDS, 0, _LONGEST_HEADER)
     if _begins_header(_HEADED, start) and place >= 0:
-        kind = PieceKind.ANSWER if _is_for_user(start[:place]) else PieceKind.REASONING
-        return place + len(_HEADER_ENDS), _Part(kind, _HEADED.end)
+        kind = TextKind.ANSWER if _is_for_user(start[:place]) else TextKind.REASONING
+        return place + len(_HEADER_ENDS), _Section(kind, _HEADED.end)
     may_begin = _begins_header(_HEADED, start) or any(mark.startswith(start) for mark in _HEADED.begins)
     return None if may_begin and len(start) < _LONGEST_HEADER else (0, _REST)
 
 
-def _begins_header(marks: Markers, start: str) -> bool:
-    return marks == _HEADED and start.startswith(marks.begins)
+def _begins_header(markers: ReasoningMarkers, start: str) -> bool:
+    return markers == _HEADED and start.startswith(markers.begins)
 
 
 def _is_for_user(header: str) -> bool:
-    """Whether the assistant says it, in a channel that is shown, and to nobody else by name."""
+    """Whether the author is the assistant, the channel is for the user, and the header names no recipient."""
     speaker, _, rest = header.partition("<|channel|>")
     is_ours = not speaker.startswith("<|start|>") or re.match(r"<\|start\|>assistant\b", speaker) is not None
     channel = re.split(r"[\s<]", rest, maxsplit=1)[0]
-    return is_ours and channel in _TO_THE_USER and re.search(r"\bto=", header) is None
+    return is_ours and channel in _USER_CHANNELS and re.search(r"\bto=", header) is None

@@ -1,75 +1,80 @@
-"""Narration: the tokens of one answer as what is told of it."""
+"""The answer stream: turns the tokens of one answer into deltas."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlxknife.domain.generation.rules.answer_splitter import Telling
-from mlxknife.domain.generation.values.generation import FinishReason, Markers, Piece, PieceKind, Usage
-from mlxknife.domain.generation.values.requests import TokenLikelihood, Told
+from mlxknife.domain.generation.rules.answer_splitter import AnswerSplitter
+from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, TokenLogprob, Usage
 from mlxknife.domain.generation.values.rows import RowStep
-from mlxknife.ports.engines.tokenizers import Tokenizer
+from mlxknife.ports.engines.text import Tokenizer
 
 
-class Narration:
-    """Hears each step of one row. What it tells, put together, does not depend on how it is cut."""
+class AnswerStream:
+    """One answer. The joined text does not depend on how the tokens arrive."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all of them describe one answer
         self,
         tokenizer: Tokenizer,
         prompt_tokens: int,
         *,
-        marks: Markers | None = None,
+        index: int = 0,
+        markers: ReasoningMarkers | None = None,
         stops: Sequence[str] = (),
         echo: str = "",
         after: Sequence[int] = (),
     ) -> None:
-        """Take what the answer is told by; ``echo`` is text that it begins with, ``after`` tokens that it goes on."""
+        """Take what the text depends on.
+
+        ``index`` is the number of the answer in its request, ``echo`` the text that it begins with, ``after`` the
+        tokens that it continues.
+        """
         self._tokenizer = tokenizer
-        self._joining = tokenizer.joining(after)
-        self._telling = Telling(marks, stops)
+        self._detokenizer = tokenizer.detokenizer(after)
+        self._splitter = AnswerSplitter(markers, stops)
         self._has_stops = any(stops)
-        self._untold = list[tuple[int, TokenLikelihood]]()
-        """How likely tokens were of which nothing is shown yet, each with the place where its text begins."""
+        self._held_logprobs = list[tuple[int, TokenLogprob]]()
+        """The logprobs of tokens whose text is held back, each with the position where its text begins."""
         self._prompt_tokens = prompt_tokens
+        self._index = index
         self._echo = echo
         self._count = 0
 
-    def hear(self, step: RowStep) -> Told:
-        """Return what a step brings. Raises EngineError where the tokenizer breaks down."""
+    def feed(self, step: RowStep) -> Delta:
+        """Return what a token adds, which may be nothing. Raises EngineError if the tokenizer fails.
+
+        A finish reason that the step does not have comes from a stop string: the caller must cancel the row.
+        """
         self._count += 1
-        pieces = list[Piece]()
+        texts = list[TextDelta]()
         if self._echo:
-            pieces.append(Piece(PieceKind.ANSWER, self._echo))
+            texts.append(TextDelta(TextKind.ANSWER, self._echo))
             self._echo = ""
-        if step.ended is not FinishReason.STOP:  # a token that ends the turn belongs to no text
+        if step.finish_reason is not FinishReason.STOP:  # a token that ends the turn belongs to no text
             if step.logprob is not None:
-                self._untold.append((self._telling.heard, self._likelihood(step)))
-            pieces += self._telling.hear(self._joining.feed(step.token))
-        if step.ended is not None and not self._telling.has_stopped:
-            pieces += self._telling.hear(self._joining.rest())
-            pieces += self._telling.rest()
-        has_stopped = self._telling.has_stopped
-        ended = FinishReason.STOP if has_stopped else step.ended
-        is_all = not self._has_stops or (ended is not None and not has_stopped)
-        likelihoods = self._likelihoods(is_all=is_all) if self._untold else ()
-        if ended is None:
-            return Told(tuple(pieces), likelihoods)
-        return Told(tuple(pieces), likelihoods, ended, has_stopped and step.ended is None, self._usage(step))
+                self._held_logprobs.append((self._splitter.fed, self._logprob(step)))
+            texts += self._splitter.feed(self._detokenizer.feed(step.token))
+        if step.finish_reason is not None and not self._splitter.has_stopped:
+            texts += self._splitter.feed(self._detokenizer.finish())
+            texts += self._splitter.flush()
+        has_stopped = self._splitter.has_stopped
+        reason = FinishReason.STOP if has_stopped else step.finish_reason
+        passes_all = not self._has_stops or (reason is not None and not has_stopped)
+        logprobs = self._passed_logprobs(passes_all=passes_all) if self._held_logprobs else ()
+        usage = None if reason is None else Usage(self._prompt_tokens, self._count, step.cached)
+        return Delta(self._index, tuple(texts), logprobs, reason, usage)
 
-    def _likelihoods(self, *, is_all: bool) -> tuple[TokenLikelihood, ...]:
-        """Return those of tokens whose text is shown, if only its beginning; the rest may belong to a stop string."""
-        shown = tuple(one for begins, one in self._untold if is_all or begins < self._telling.shown)
-        del self._untold[: len(shown)]
-        return shown
+    def _passed_logprobs(self, *, passes_all: bool) -> tuple[TokenLogprob, ...]:
+        """Return the logprobs of tokens whose text has begun to pass; the others may belong to a stop string."""
+        passed = tuple(one for start, one in self._held_logprobs if passes_all or start < self._splitter.passed)
+        del self._held_logprobs[: len(passed)]
+        return passed
 
-    def _usage(self, step: RowStep) -> Usage:
-        return Usage(self._prompt_tokens, self._count, step.cached)
-
-    def _likelihood(self, step: RowStep) -> TokenLikelihood:
+    def _logprob(self, step: RowStep) -> TokenLogprob:
         top = tuple(self._named(token, logprob) for token, logprob in step.top)
         return self._named(step.token, step.logprob or 0.0, top)
 
-    def _named(self, token: int, logprob: float, top: tuple[TokenLikelihood, ...] = ()) -> TokenLikelihood:
-        content = self._tokenizer.bytes_of(token)
-        return TokenLikelihood(content.decode("utf-8", "replace"), content, logprob, top)
+    def _named(self, token: int, logprob: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+        content = self._tokenizer.token_bytes(token)
+        return TokenLogprob(content.decode("utf-8", "replace"), content, logprob, top)

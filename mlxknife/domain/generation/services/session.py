@@ -1,188 +1,189 @@
-"""Chat: a model that is loaded, and its answers as they come."""
+"""Sessions: one loaded model for a terminal or a Python caller, and its answers."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import Self
 
 import attrs
 
 from mlxknife.domain.catalog.services.catalog import Catalog
-from mlxknife.domain.catalog.services.runnable import Runnable, runnable
+from mlxknife.domain.catalog.services.runnable import RunnableModel, find_runnable
 from mlxknife.domain.errors import NotEnoughMemory, ValidationError
-from mlxknife.domain.generation.rules import options as wishes
-from mlxknife.domain.generation.rules import prompts, reasoning
-from mlxknife.domain.generation.rules.answer_splitter import Telling
-from mlxknife.domain.generation.values.generation import (
+from mlxknife.domain.generation.rules import options as rules
+from mlxknife.domain.generation.rules import prompts
+from mlxknife.domain.generation.values.answer import (
+    Delta,
     FinishReason,
-    Message,
-    Outcome,
-    Piece,
-    PieceKind,
+    GenerationResult,
+    TextDelta,
+    TextKind,
     Timings,
     Usage,
-    Wish,
 )
+from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest, Message
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.memory import rules as memory
 from mlxknife.domain.models.values.info import ModelInfo
 from mlxknife.domain.text.rules import display
-from mlxknife.ports.engines.engine import Engine, TextModel
-from mlxknife.ports.engines.templates import Templates
+from mlxknife.ports.engines.processes import ModelClient, ModelClients
 from mlxknife.ports.system.system import System
 
 
 @attrs.define
 class Session:
-    """A loaded model. Use it as a context manager, or close it. One answer at a time."""
+    """A loaded model. Use it as a context manager, or close it. Several threads may ask at once."""
 
     info: ModelInfo
-    model: TextModel
-    templates: Templates
+    client: ModelClient
     system: System
-    generation_config: Mapping[str, object]
     load_seconds: float
+    notes: tuple[str, ...] = ()
+    """Decisions made while loading, one sentence each."""
     draft: ModelInfo | None = None
-    """The model that guesses ahead."""
+    """The model for speculative decoding."""
 
     def __enter__(self) -> Self:
-        """Return itself."""
+        """Return the session."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close the session."""
         self.close()
 
     def close(self) -> None:
-        """Free the memory of the model, and of its draft model."""
-        self.model.close()
+        """End the model process and free its memory."""
+        self.client.close()
 
     def answer(
-        self, messages: Sequence[Message], wish: Wish | None = None, *, with_template: bool = True
-    ) -> Generator[Piece, None, Outcome]:
-        """Yield the answer to a conversation as it comes; what it returns at the end tells the whole.
+        self, messages: Sequence[Message], options: GenerationOptions | None = None, *, use_chat_template: bool = True
+    ) -> Generator[TextDelta, None, GenerationResult]:
+        """Yield the answer to a conversation while it is generated, and return the whole result at the end.
 
-        Closing the generator cancels the answer. Raises ValidationError for a wish that can mean nothing,
-        ContextLengthExceeded before any work, TemplateError, EngineError.
+        Closing the generator cancels the answer. Raises ValidationError for invalid messages or options,
+        ContextLengthExceeded for a prompt that is too long, TemplateError, EngineError, WorkerLost.
         """
-        wish = wish or Wish()
-        wishes.check(wish, has_draft=self.draft is not None)
+        options = options or GenerationOptions()
+        rules.check(options, has_draft=self.draft is not None)
         prompts.check(messages)
-        wishes.check_length(messages, self.model.vocabulary, self.info.traits.context_length)
+        if options.n != 1:
+            msg = "n must be 1: a session gives one answer to each question"
+            raise ValidationError(msg, param="n")
         began = self.system.now()
-        template = self.model.chat_template if with_template else None
-        if template is None:
-            prompt = prompts.plain(messages)
-        else:
-            prompt = self.templates.render(template, messages, self.model.special_tokens)
-        tokens = self.model.tokens(prompt, is_rendered=template is not None)
-        request = wishes.settled(wish, self.generation_config, tokens, self.info.traits.context_length)
-        marks = reasoning.markers(self.model.vocabulary, template, prompt) if template is not None else None
-        telling, told = Telling(marks, wish.stops), list[Piece]()
-        count, cached, first, ended = 0, 0, None, FinishReason.CANCELLED
-        steps = self.model.generate(request)
-        try:
-            for step in steps:
-                count += 1
-                cached = step.cached
-                first = first or self.system.now()
-                for piece in telling.hear(step.text):
-                    told.append(piece)
-                    yield piece
-                ended = step.ended or ended
-                if telling.has_stopped:
-                    ended = FinishReason.STOP
-                    break
-        finally:
-            steps.close()
-        for piece in telling.rest():
-            told.append(piece)
-            yield piece
-        if telling.has_stopped:
-            ended = FinishReason.STOP
-        over = self.system.now()
-        return Outcome(
-            answer=_text(told, PieceKind.ANSWER),
-            reasoning=_text(told, PieceKind.REASONING),
-            finish_reason=ended,
-            usage=Usage(prompt_tokens=len(tokens), completion_tokens=count, cached_tokens=cached),
-            timings=Timings(load=self.load_seconds, first_token=(first or over) - began, total=over - began),
+        first: float | None = None
+        deltas = list[TextDelta]()
+        reason, usage = FinishReason.STOP, Usage(0, 0)
+        request = GenerationRequest(tuple(messages), options=options, use_chat_template=use_chat_template)
+        for event in self.client.generate(request):
+            if not isinstance(event, Delta):
+                continue
+            first = first or self.system.now()
+            reason, usage = event.finish_reason or reason, event.usage or usage
+            for delta in event.texts:
+                deltas.append(delta)
+                yield delta
+        ended = self.system.now()
+        return GenerationResult(
+            answer=_text(deltas, TextKind.ANSWER),
+            reasoning=_text(deltas, TextKind.REASONING),
+            finish_reason=reason,
+            usage=usage,
+            timings=Timings(load=self.load_seconds, first_token=(first or ended) - began, total=ended - began),
         )
 
-    def ask(self, question: str, wish: Wish | None = None, *, system: str | None = None) -> Outcome:
+    def ask(
+        self, question: str, options: GenerationOptions | None = None, *, system: str | None = None
+    ) -> GenerationResult:
         """Return the whole answer to one question. Raises what ``answer`` raises."""
-        pieces = self.answer(prompts.assembled((question,), system=system), wish)
+        deltas = self.answer(prompts.assembled((question,), system=system), options)
         while True:
             try:
-                next(pieces)
+                next(deltas)
             except StopIteration as end:
-                outcome: Outcome = end.value
-                return outcome
+                result: GenerationResult = end.value
+                return result
 
 
 @attrs.frozen
-class Chat:
-    """Answers ``run``."""
+class Sessions:
+    """The service behind ``run``."""
 
     catalog: Catalog
-    engine: Engine
-    templates: Templates
+    clients: ModelClients
     system: System
 
     def open(
-        self, spec: str, *, profile: str | None = None, draft: str | None = None, window: int | None = None
+        self, spec: str, *, profile: str | None = None, draft: str | None = None, max_kv_size: int | None = None
     ) -> Session:
-        """Load the one model that a spec means.
+        """Load the model that a spec names.
 
-        ``profile`` says how a machine without GPU is used: ``fast`` (everything in float32, unquantised), ``compact``
-        (as it is on the disk, its scales in float32) or ``as-is``; without it the memory decides. ``draft`` names a
-        smaller model of the same vocabulary that guesses ahead, so that the same answer comes sooner. There has to be
-        memory for the weights, and for ``window`` tokens (4,096 where nobody says).
+        ``profile`` is the CPU profile of a machine without GPU: ``fast`` (float32, dequantised), ``compact`` (stored
+        form, with float32 scales) or ``as-is``; by default the free memory decides. ``draft`` names a smaller model of
+        the same vocabulary for speculative decoding. The memory must hold the weights and the KV cache of
+        ``max_kv_size`` tokens, 4,096 by default.
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable,
-        NotEnoughMemory, EngineError.
+        NotEnoughMemory, EngineError, WorkerLost.
         """
-        if profile is not None and profile not in memory.PROFILES:
-            msg = f"There is no CPU profile '{profile}'"
-            raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=", ".join(memory.PROFILES)))
-        found = runnable(self.catalog, spec)
-        guessing = None if draft is None else runnable(self.catalog, draft)
-        chosen = self._fitting([found] if guessing is None else [found, guessing], profile, window)
-        began = self.system.now()
-        self.templates.prepare()
-        model = self.engine.load(found.location, chosen, draft=None if guessing is None else guessing.location)
-        return Session(
-            info=found.info,
-            model=model,
-            templates=self.templates,
-            system=self.system,
-            generation_config=found.generation_config,
-            load_seconds=self.system.now() - began,
-            draft=None if guessing is None else guessing.info,
-        )
+        client = self.clients.start()  # it starts up while the model is looked for
+        try:
+            return self._opened(client, spec, profile, draft, max_kv_size)
+        except BaseException:  # also Ctrl-C
+            client.close()
+            raise
 
     def check(self, spec: str) -> ModelInfo:
-        """Return the one model that a spec means, if it can be run; whether it fits is seen when it is opened.
+        """Return the model that a spec names if it can be run; its memory is checked when it is opened.
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable.
         """
-        return runnable(self.catalog, spec).info
+        return find_runnable(self.catalog, spec).info
 
-    def _fitting(self, models: Sequence[Runnable], wanted: str | None, window: int | None) -> str:
-        """Return the profile for models that are loaded together. Raises NotEnoughMemory."""
-        need = sum((memory.needed(found.facts, window) for found in models), memory.Need(0, 0, 0))
+    def _opened(
+        self, client: ModelClient, spec: str, profile: str | None, draft: str | None, max_kv_size: int | None
+    ) -> Session:
+        if profile is not None and profile not in memory.PROFILES:
+            msg = f"There is no CPU profile '{profile}'"
+            raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=", ".join(memory.PROFILES)))
+        model = find_runnable(self.catalog, spec)
+        draft_model = None if draft is None else find_runnable(self.catalog, draft)
+        models = [model] if draft_model is None else [model, draft_model]
+        began = self.system.now()
+        loaded = client.load(
+            LoadRequest(
+                location=model.location,
+                profile=self._profile(models, profile, max_kv_size),
+                memory_bytes=self.system.memory_available_bytes(),
+                context_length=model.info.traits.context_length,
+                defaults=rules.declared(model.generation_config),
+                draft=None if draft_model is None else draft_model.location,
+            )
+        )
+        return Session(
+            info=model.info,
+            client=client,
+            system=self.system,
+            load_seconds=self.system.now() - began,
+            notes=loaded.notes,
+            draft=None if draft_model is None else draft_model.info,
+        )
+
+    def _profile(self, models: Sequence[RunnableModel], asked: str | None, max_kv_size: int | None) -> str:
+        """Return the CPU profile for models that are loaded together. Raises NotEnoughMemory."""
+        need = sum((memory.needed(model.facts, max_kv_size) for model in models), memory.Need(0, 0, 0))
         free = self.system.memory_available_bytes()
-        least = need.least if wanted is None else need.of(wanted)
+        least = need.least if asked is None else need.of(asked)
         if free is not None and least > free:
-            names = " and ".join(f"'{found.info.name}'" for found in models)
+            names = " and ".join(f"'{model.info.name}'" for model in models)
             verb = "needs" if len(models) == 1 else "need"
             msg = f"{names} {verb} {display.size(least)} of memory, and {display.size(free)} are free"
             raise NotEnoughMemory(msg, hint=HintCode.FREE_MEMORY)
-        return wanted or memory.profile(need, free)
+        return asked or memory.profile(need, free)
 
 
-def _text(pieces: Sequence[Piece], kind: PieceKind) -> str:
-    return "".join(piece.text for piece in pieces if piece.kind is kind)
+def _text(deltas: Sequence[TextDelta], kind: TextKind) -> str:
+    return "".join(delta.text for delta in deltas if delta.kind is kind)

@@ -1,4 +1,4 @@
-"""Falls: how often models fell in a row, and how long each of them is left alone for it."""
+"""Back-off: a model that crashes again and again is not restarted for a while."""
 
 from __future__ import annotations
 
@@ -6,45 +6,45 @@ import attrs
 
 from mlxknife.domain.errors import WorkerLost
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.serving.rules import eviction
-from mlxknife.domain.serving.services.servable_models import Served
+from mlxknife.domain.serving import rules
+from mlxknife.domain.serving.services.servable_models import ServableModel
 from mlxknife.ports.system.system import System
 
 
 @attrs.define
-class _Falls:
+class _Crashes:
     count: int = 0
-    until: float = 0.0
+    paused_until: float = 0.0
 
 
 @attrs.define(eq=False)
-class FallBook:
-    """Counts the falls of each model since it last said anything to the end."""
+class BackOff:
+    """Counts the crashes of each model since its last complete answer."""
 
     system: System
-    _falls: dict[str, _Falls] = attrs.field(factory=dict, init=False)
+    _crashes: dict[str, _Crashes] = attrs.field(factory=dict, init=False)
 
-    def note(self, served: Served) -> None:
-        """Count one more."""
-        falls = self._falls.setdefault(served.key, _Falls())
-        falls.count += 1
-        falls.until = self.system.ticks() + eviction.pause_after(falls.count)
+    def crashed(self, model: ServableModel) -> None:
+        """Count a crash."""
+        crashes = self._crashes.setdefault(model.key, _Crashes())
+        crashes.count += 1
+        crashes.paused_until = self.system.ticks() + rules.back_off_seconds(crashes.count)
 
-    def forgive(self, served: Served) -> None:
-        """Begin anew: it said something to the end."""
-        self._falls.pop(served.key, None)
+    def answered(self, model: ServableModel) -> None:
+        """Forget the crashes of a model: it has completed an answer."""
+        self._crashes.pop(model.key, None)
 
-    def is_left_alone(self, served: Served) -> bool:
-        """Whether a model is not to be tried now."""
-        return self._left(served) > 0
+    def is_paused(self, model: ServableModel) -> bool:
+        """Whether a model must not be started now."""
+        return self._pause(model) > 0
 
-    def check(self, served: Served) -> None:
-        """Raise WorkerLost for a model that is not to be tried now."""
-        left = self._left(served)
-        if left > 0:
-            msg = f"'{served.info.name}' fell {self._falls[served.key].count} times in a row"
-            raise WorkerLost(msg, retry_after=left, hint=HintCode.VERIFY_FILES)
+    def check(self, model: ServableModel) -> None:
+        """Raise WorkerLost for a model that must not be started now."""
+        pause = self._pause(model)
+        if pause > 0:
+            msg = f"'{model.name}' crashed {self._crashes[model.key].count} times in a row"
+            raise WorkerLost(msg, retry_after=pause, hint=HintCode.VERIFY_FILES)
 
-    def _left(self, served: Served) -> float:
-        falls = self._falls.get(served.key)
-        return 0.0 if falls is None else falls.until - self.system.ticks()
+    def _pause(self, model: ServableModel) -> float:
+        crashes = self._crashes.get(model.key)
+        return 0.0 if crashes is None else crashes.paused_until - self.system.ticks()

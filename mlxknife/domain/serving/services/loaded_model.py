@@ -1,174 +1,138 @@
-"""A model that is loaded: who holds it, and what it says to each of them."""
+"""A loaded model, the leases that hold it, and the requests that run on it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
+from typing import TypeAlias
 
 import attrs
 
 from mlxknife.domain.errors import KnifeError, WorkerLost
-from mlxknife.domain.generation.services.answer_stream import Narration
-from mlxknife.domain.generation.values.requests import Told
-from mlxknife.domain.generation.values.rows import BatchStep, RowStep
+from mlxknife.domain.generation.values.answer import Delta, GenerationEvent
+from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.serving.services.servable_models import Prepared, Served
-from mlxknife.domain.serving.values.processes import HostedModel
-from mlxknife.ports.engines.hosts import Host
+from mlxknife.domain.serving.services.servable_models import ServableModel
+from mlxknife.domain.serving.values import ModelState
+from mlxknife.ports.engines.processes import ModelProcess
 
-
-class State(Enum):
-    """How far a model is."""
-
-    LOADING = "loading"
-    READY = "ready"
+OnEvent: TypeAlias = Callable[[GenerationEvent | KnifeError], None]
 
 
 @attrs.define(eq=False)
-class Asked:
-    """Somebody who waits for a model."""
+class PendingLease:
+    """A lease that was asked for and not yet granted."""
 
-    served: Served
-    on_claim: Callable[[Claim | KnifeError], None]
-
-
-@attrs.define(eq=False)
-class Answer:
-    """An answer on its way."""
-
-    claim: Claim
-    index: int
-    narration: Narration
-    on_told: Callable[[int, Told | KnifeError], None]
+    model: ServableModel
+    on_lease: Callable[[Lease | KnifeError], None]
 
 
 @attrs.define(eq=False)
-class Resident:
-    """A model that is loaded, or is about to be."""
+class LoadedModel:
+    """A model that is loaded or being loaded."""
 
-    served: Served
+    model: ServableModel
     bytes: int
     last_used: float
-    state: State = State.LOADING
-    host: Host | None = None
-    model: HostedModel | None = None
+    on_answered: Callable[[ServableModel], None]
+    """Called when a request has been answered completely."""
+    state: ModelState = ModelState.LOADING
+    process: ModelProcess | None = None
     load_seconds: float | None = None
-    claims: set[Claim] = attrs.field(factory=set)
-    answers: dict[int, Answer] = attrs.field(factory=dict)
-    waiting: list[Asked] = attrs.field(factory=list)
-    goes_next: bool = False
-    """Whether another model waits for its place, so that nobody new may hold it."""
-    _count: int = 0
+    leases: set[Lease] = attrs.field(factory=set)
+    pending: list[PendingLease] = attrs.field(factory=list)
+    """The leases that are granted when the model is loaded."""
+    is_draining: bool = False
+    """Whether another model waits for its memory, so that it grants no new leases."""
+    _requests: dict[int, OnEvent] = attrs.field(factory=dict)
 
     @property
     def name(self) -> str:
-        """Its name."""
-        return self.served.info.name
+        """The name of the model."""
+        return self.model.name
 
     @property
     def running(self) -> int:
-        """How many answers are on their way."""
-        return len(self.answers)
+        """The number of requests that run or wait in the model process."""
+        return len(self._requests)
 
     @property
-    def is_used(self) -> bool:
-        """Whether somebody holds it, or waits for it."""
-        return bool(self.claims or self.waiting)
+    def is_leased(self) -> bool:
+        """Whether a lease holds it or waits for it."""
+        return bool(self.leases or self.pending)
 
-    def submit(self, claim: Claim, prepared: Prepared, on_told: Callable[[int, Told | KnifeError], None]) -> list[int]:
-        """Send the rows of a request; return what they are called here."""
-        sent = list[int]()
-        for index, (row, narration) in enumerate(zip(prepared.rows, prepared.narrations, strict=True)):
-            if self.host is None:
-                on_told(index, self.lost())
-                continue
-            self._count += 1
-            self.answers[self._count] = Answer(claim, index, narration, on_told)
-            sent.append(self._count)
-            self.host.submit(attrs.evolve(row, id=self._count))
-        return sent
+    def submit(self, request: GenerationRequest, on_event: OnEvent) -> int | None:
+        """Send a request; return its id, or None if the process is gone, which ``on_event`` gets as an error."""
+        if self.process is None:
+            on_event(self.lost())
+            return None
+        left = request.answer_count
+        request_id = 0
 
-    def drop(self, row: int) -> None:
-        """Forget an answer; the model does too."""
-        if self.answers.pop(row, None) is not None and self.host is not None:
-            self.host.cancel(row)
+        def receive(event: GenerationEvent | KnifeError) -> None:
+            nonlocal left
+            if isinstance(event, Delta) and event.finish_reason is not None:
+                left -= 1
+                if not left:
+                    self.on_answered(self.model)
+            if isinstance(event, KnifeError) or not left:
+                self._requests.pop(request_id, None)
+            on_event(event)
 
-    def stepped(self, batch: BatchStep) -> bool:
-        """Tell what a step brought; return whether an answer came to its end."""
-        ends = False
-        for step in batch.steps:
-            answer = self.answers.get(step.row)
-            if answer is not None:
-                ends = self._tell(answer, step) or ends
-        for failed in batch.errors:
-            answer = self.answers.pop(failed.row, None)
-            if answer is not None:
-                answer.on_told(answer.index, failed.error)
-        return ends
+        request_id = self.process.submit(request, receive)
+        self._requests[request_id] = on_event
+        return request_id
+
+    def cancel(self, request_id: int) -> None:
+        """Drop a request."""
+        if self._requests.pop(request_id, None) is not None and self.process is not None:
+            self.process.cancel(request_id)
 
     def unload(self) -> None:
         """End the process."""
-        if self.host is not None:
-            self.host.close()
-        self.host = self.model = None
+        if self.process is not None:
+            self.process.close()
+        self.process = None
 
-    def fall(self, error: KnifeError) -> None:
-        """End the process, and tell everybody why."""
+    def fail(self, error: KnifeError) -> None:
+        """End the process; everything that runs or waits gets the error."""
         self.unload()
-        answers, self.answers = self.answers, {}
-        waiting, self.waiting = self.waiting, []
-        for answer in answers.values():
-            answer.on_told(answer.index, error)
-        for asked in waiting:
-            asked.on_claim(error)
+        requests, self._requests = self._requests, {}
+        pending, self.pending = self.pending, []
+        for on_event in requests.values():
+            on_event(error)
+        for one in pending:
+            one.on_lease(error)
 
     def lost(self) -> WorkerLost:
-        """Return the error for whoever comes too late."""
-        return WorkerLost(f"The process of '{self.name}' is gone", hint=HintCode.RETRY_STARTS_PROCESS)
-
-    def _tell(self, answer: Answer, step: RowStep) -> bool:
-        told: Told | KnifeError
-        try:
-            told = answer.narration.hear(step)
-            ends, goes_on = told.ended is not None, told.must_be_cancelled
-        except KnifeError as exc:
-            told, ends, goes_on = exc, True, step.ended is None
-        if ends:
-            del self.answers[step.row]
-        if ends and goes_on and self.host is not None:
-            self.host.cancel(step.row)
-        if ends or (isinstance(told, Told) and (told.pieces or told.likelihoods)):
-            answer.on_told(answer.index, told)
-        return ends
+        """Return the error for a request that comes after a crash."""
+        return WorkerLost(f"The model process of '{self.name}' is gone", hint=HintCode.RETRY_STARTS_PROCESS)
 
 
 @attrs.define(eq=False)
-class Claim:
-    """The right to be answered by a model, which stays loaded until it is released."""
+class Lease:
+    """The right to use a loaded model, which stays loaded until the lease is released."""
 
-    resident: Resident
-    _on_release: Callable[[Claim], None]
-    _rows: list[int] = attrs.field(factory=list)
+    loaded: LoadedModel
+    _on_release: Callable[[Lease], None]
+    _requests: list[int] = attrs.field(factory=list)
 
-    @property
-    def model(self) -> HostedModel:
-        """The model. Raises WorkerLost where it fell in the meantime."""
-        model = self.resident.model
-        if model is None:
-            raise self.resident.lost()
-        return model
+    def submit(self, request: GenerationRequest, on_event: OnEvent) -> None:
+        """Send a request.
 
-    def answer(self, prepared: Prepared, on_told: Callable[[int, Told | KnifeError], None]) -> None:
-        """Send a request; what comes of each answer is told in the order of its steps, with its index."""
-        self._rows += self.resident.submit(self, prepared, on_told)
+        ``on_event`` is called in this thread, now or later: with ``Accepted``, then with deltas until each answer has
+        ended. An error is the last call.
+        """
+        request_id = self.loaded.submit(request, on_event)
+        if request_id is not None:
+            self._requests.append(request_id)
 
     def cancel(self) -> None:
-        """Drop every answer that is on its way; nothing more is told of them."""
-        rows, self._rows = self._rows, []
-        for row in rows:
-            self.resident.drop(row)
+        """Drop every request that runs; no further events come."""
+        requests, self._requests = self._requests, []
+        for request_id in requests:
+            self.loaded.cancel(request_id)
 
     def release(self) -> None:
-        """Give the model back, and drop what is on its way. Doing it twice is no mistake."""
+        """Give the model back and drop its requests. Releasing twice is allowed."""
         self.cancel()
         self._on_release(self)

@@ -1,6 +1,7 @@
-"""Residents: the models that are loaded, who uses them, and what happens when one falls.
+"""The model pool: which models are loaded, who holds a lease on them, and what happens after a crash.
 
-Everything here is called in one thread and blocks nowhere; what takes time is told later.
+It knows nothing of what a model computes. Every method runs in one thread and returns at once; what takes time calls
+back later.
 """
 
 from __future__ import annotations
@@ -11,289 +12,283 @@ from functools import partial
 import attrs
 
 from mlxknife.domain.errors import InternalError, KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
-from mlxknife.domain.generation.values.rows import BatchStep
+from mlxknife.domain.generation.values.loading import ModelLoaded
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.memory import rules as memory
-from mlxknife.domain.serving.rules import eviction
-from mlxknife.domain.serving.rules.eviction import Limits, Occupant, Room
-from mlxknife.domain.serving.services.back_off import FallBook
-from mlxknife.domain.serving.services.loaded_model import Asked, Claim, Resident, State
-from mlxknife.domain.serving.services.servable_models import Served
-from mlxknife.domain.serving.values.processes import (
-    Began,
-    Fallen,
-    Fell,
-    HostEvent,
-    LeftOut,
-    Loaded,
-    Ready,
-    ResidentEvent,
-    Unloaded,
+from mlxknife.domain.serving import rules
+from mlxknife.domain.serving.rules import Eviction, PoolEntry, PoolLimits
+from mlxknife.domain.serving.services.back_off import BackOff
+from mlxknife.domain.serving.services.loaded_model import Lease, LoadedModel, PendingLease
+from mlxknife.domain.serving.services.servable_models import ServableModel
+from mlxknife.domain.serving.values import (
+    LoadingStarted,
+    ModelCrashed,
+    ModelNotLoaded,
+    ModelReady,
+    ModelState,
+    ModelUnloaded,
+    PoolEvent,
 )
-from mlxknife.ports.engines.hosts import Hosts
+from mlxknife.ports.engines.processes import ModelProcesses
 from mlxknife.ports.system.system import System
 
 
 @attrs.define(eq=False)
-class Residents:
-    """Loads models when they are asked for, and unloads them when there is no room or nobody asks any more."""
+class ModelPool:
+    """Loads models on demand, and unloads them when memory runs short or they are idle."""
 
-    hosts: Hosts
+    processes: ModelProcesses
     system: System
-    limits: Limits = attrs.field(factory=Limits)
+    limits: PoolLimits = attrs.field(factory=PoolLimits)
     idle_seconds: float | None = None
-    """After how long without a request a model is unloaded."""
+    """The idle time after which a model is unloaded."""
     profile: str | None = None
-    """How a machine without GPU is used; without it the memory decides."""
+    """The CPU profile; by default the memory decides."""
     has_gpu: bool = False
-    on_event: Callable[[ResidentEvent], None] | None = None
-    """Is told what becomes of the models: that one began is followed by that it is ready, and by one end."""
-    _loaded: dict[str, Resident] = attrs.field(factory=dict)
-    _queue: list[Asked] = attrs.field(factory=list)
-    """Who waits for room, in order."""
-    _kept: dict[str, Served] = attrs.field(factory=dict)
-    """What is to be loaded whenever there is room for it."""
+    on_event: Callable[[PoolEvent], None] | None = None
+    """Called with every event."""
+    _loaded: dict[str, LoadedModel] = attrs.field(factory=dict)
+    _queue: list[PendingLease] = attrs.field(factory=list)
+    """The leases that wait for memory, in order."""
+    _kept: dict[str, ServableModel] = attrs.field(factory=dict)
+    """The models to load whenever they fit."""
     _is_closed: bool = False
-    _falls: FallBook = attrs.field(init=False)
+    _back_off: BackOff = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Begin without any falls."""
-        self._falls = FallBook(self.system)
+        """Begin without crashes."""
+        self._back_off = BackOff(self.system)
 
-    def claim(self, served: Served, on_claim: Callable[[Claim | KnifeError], None]) -> Callable[[], None]:
-        """Ask for a model, and return what forgets that one asked.
+    def acquire(self, model: ServableModel, on_lease: Callable[[Lease | KnifeError], None]) -> Callable[[], None]:
+        """Ask for a lease on a model, and return what withdraws the request.
 
-        ``on_claim`` is called once, now or later: with a claim, which must be released, or with what is in the way:
-        NotEnoughMemory, WorkerLost where the model fell too often lately, ServerBusy at the end of all, whatever its
-        process could not be loaded for.
+        ``on_lease`` is called once, now or later: with a lease, which must be released, or with an error.
+        NotEnoughMemory: the model does not fit; WorkerLost: it crashed too often; ServerBusy: the pool is closing;
+        EngineError: its process could not load it.
         """
-        asked = Asked(served, on_claim)
-        self._supersede(served)
-        resident = self._loaded.get(served.key)
-        if resident is None or resident.goes_next:
-            self._queue.append(asked)
+        pending = PendingLease(model, on_lease)
+        self._replace(model)
+        loaded = self._loaded.get(model.key)
+        if loaded is None or loaded.is_draining:
+            self._queue.append(pending)
             self._serve_queue()
         else:
-            self._admit(resident, asked)
-        return partial(self._forget, asked)
+            self._admit(loaded, pending)
+        return partial(self._withdraw, pending)
 
-    def keep(self, served: Served) -> None:
-        """Load a model now, and whenever it is gone and there is room for it; it makes room for others last of all."""
-        self._kept[served.key] = served
-        self.claim(served, partial(self._let_go, served))
+    def keep(self, model: ServableModel) -> None:
+        """Load a model now and whenever it is gone and fits; it is evicted last."""
+        self._kept[model.key] = model
+        self.acquire(model, partial(self._release_kept, model))
 
     @property
-    def keeps(self) -> bool:
-        """Whether there are models to be kept."""
+    def keeps_models(self) -> bool:
+        """Whether there are models to keep loaded."""
         return bool(self._kept)
 
-    def loaded(self) -> tuple[Resident, ...]:
-        """Return what is loaded, or is being loaded."""
+    def loaded(self) -> tuple[LoadedModel, ...]:
+        """Return the models that are loaded or being loaded."""
         return tuple(self._loaded.values())
 
     @property
-    def waiting(self) -> int:
-        """How many wait for a model."""
-        return len(self._queue) + sum(len(resident.waiting) for resident in self._loaded.values())
+    def pending(self) -> int:
+        """The number of leases that wait."""
+        return len(self._queue) + sum(len(loaded.pending) for loaded in self._loaded.values())
 
     def tick(self) -> None:
-        """Unload what nobody used for long, and load what is to be kept. To be called every second or so."""
-        for served in tuple(self._kept.values()):
-            self._supersede(served)
-            if served.key not in self._loaded and not self._queue and self._has_room(served):
-                self.keep(served)
+        """Unload idle models and load the kept ones that fit. Call it about every second."""
+        for model in tuple(self._kept.values()):
+            self._replace(model)
+            if model.key not in self._loaded and not self._queue and self._fits(model):
+                self.keep(model)
         if self.idle_seconds is None:
             return
         oldest = self.system.ticks() - self.idle_seconds
-        for resident in self.loaded():
-            is_kept = resident.served.key in self._kept
-            is_idle = not resident.is_used and not is_kept and resident.state is State.READY
-            if is_idle and resident.last_used < oldest:
-                self._unload(resident)
+        for loaded in self.loaded():
+            is_kept = loaded.model.key in self._kept
+            is_idle = not loaded.is_leased and not is_kept and loaded.state is ModelState.READY
+            if is_idle and loaded.last_used < oldest:
+                self._unload(loaded)
 
     def close(self) -> None:
-        """End all processes; whoever waits or is being answered is told so."""
+        """End all processes; pending leases and running requests get ServerBusy."""
         self._is_closed = True
         queue, self._queue = self._queue, []
-        for asked in queue:
-            asked.on_claim(_stopping())
-        for resident in self.loaded():
-            del self._loaded[resident.served.key]
-            resident.fall(_stopping())
-            self._tell(Unloaded(resident.name))
+        for pending in queue:
+            pending.on_lease(_closing())
+        for loaded in self.loaded():
+            del self._loaded[loaded.model.key]
+            loaded.fail(_closing())
+            self._emit(ModelUnloaded(loaded.name))
 
-    def _let_go(self, served: Served, claim: Claim | KnifeError) -> None:
-        if isinstance(claim, Claim):
-            claim.release()
-        elif isinstance(claim, NotEnoughMemory):  # nothing began of whose end anybody would hear
-            self._tell(LeftOut(served.info.name, claim))
+    def _release_kept(self, model: ServableModel, lease: Lease | KnifeError) -> None:
+        if isinstance(lease, Lease):
+            lease.release()
+        elif isinstance(lease, NotEnoughMemory):  # no process was started whose end would be an event
+            self._emit(ModelNotLoaded(model.name, lease))
 
-    def _released(self, claim: Claim) -> None:
-        resident = claim.resident
-        if claim in resident.claims:
-            resident.claims.discard(claim)
-            resident.last_used = self.system.ticks()
+    def _released(self, lease: Lease) -> None:
+        loaded = lease.loaded
+        if lease in loaded.leases:
+            loaded.leases.discard(lease)
+            loaded.last_used = self.system.ticks()
             self._serve_queue()
 
-    def _supersede(self, served: Served) -> None:
-        """Let go of what stood in the same place before: nobody will ask for it again."""
-        for before in [one for one in self._kept.values() if _is_replaced(one, served)]:
+    def _replace(self, model: ServableModel) -> None:
+        """Drop what was in the same place before with other content: no request will ask for it again."""
+        for before in [one for one in self._kept.values() if one.is_replaced_by(model)]:
             del self._kept[before.key]
-            self._kept[served.key] = served
-        for resident in self.loaded():
-            if _is_replaced(resident.served, served) and not resident.is_used:
-                self._unload(resident)
+            self._kept[model.key] = model
+        for loaded in self.loaded():
+            if loaded.model.is_replaced_by(model) and not loaded.is_leased:
+                self._unload(loaded)
 
-    # --- room
+    # --- the queue for memory
 
-    def _forget(self, asked: Asked) -> None:
-        if asked in self._queue:
-            self._queue.remove(asked)
-        resident = self._loaded.get(asked.served.key)
-        if resident is not None and asked in resident.waiting:
-            resident.waiting.remove(asked)
+    def _withdraw(self, pending: PendingLease) -> None:
+        if pending in self._queue:
+            self._queue.remove(pending)
+        loaded = self._loaded.get(pending.model.key)
+        if loaded is not None and pending in loaded.pending:
+            loaded.pending.remove(pending)
         self._serve_queue()
 
     def _serve_queue(self) -> None:
-        """Give whoever waits what there is room for, in order; who comes later never overtakes.
+        """Grant leases in order as far as there is memory; none overtakes an earlier one.
 
-        Whoever is told something may ask, leave or close all before this goes on: nobody is taken out but who is next.
+        A callback may acquire, release or close before this goes on: only the first entry is ever taken out.
         """
-        for resident in self._loaded.values():
-            resident.goes_next = False
+        for loaded in self._loaded.values():
+            loaded.is_draining = False
         while self._queue:
-            asked = self._queue.pop(0)
-            if not self._is_served(asked):
-                self._queue.insert(0, asked)
+            pending = self._queue.pop(0)
+            if not self._is_served(pending):
+                self._queue.insert(0, pending)
                 return
 
-    def _is_served(self, asked: Asked) -> bool:
-        """Whether somebody got a model, a place to wait for it, or an answer why not."""
+    def _is_served(self, pending: PendingLease) -> bool:
+        """Whether a lease is granted, waits for its model to load, or got an error."""
         if self._is_closed:
-            asked.on_claim(_stopping())
+            pending.on_lease(_closing())
             return True
-        resident = self._loaded.get(asked.served.key)
-        if resident is None:
+        loaded = self._loaded.get(pending.model.key)
+        if loaded is None:
             try:
-                resident = self._begin(asked.served)
+                loaded = self._start(pending.model)
             except (NotEnoughMemory, WorkerLost) as exc:
-                asked.on_claim(exc)
+                pending.on_lease(exc)
                 return True
-            except Exception as exc:  # noqa: BLE001 - a defect costs the one who met it, and nobody behind
-                error = _not_begun(asked.served, exc)
+            except Exception as exc:  # noqa: BLE001 - a defect costs this request, and none behind it
+                error = _start_error(pending.model, exc)
                 try:
-                    self._undo(asked.served, error)
-                finally:  # whatever else fails, nobody waits for ever
-                    asked.on_claim(error)
+                    self._undo_start(pending.model, error)
+                finally:  # the request gets its error even if this fails too
+                    pending.on_lease(error)
                 return True
-            if resident is None:
+            if loaded is None:
                 return False
-        self._admit(resident, asked)
+        self._admit(loaded, pending)
         return True
 
-    def _begin(self, served: Served) -> Resident | None:
-        """Start loading a model; None where another has to end something first."""
-        self._falls.check(served)
-        profile, size = self._size(served)
-        room = eviction.room_for(served.info.name, size, self._occupants(), self.limits)
-        if not room.is_there:
-            for key in room.awaited:
-                self._loaded[key].goes_next = True
+    def _start(self, model: ServableModel) -> LoadedModel | None:
+        """Start to load a model; None if the lease of another one must end first."""
+        self._back_off.check(model)
+        profile, size = self._size(model)
+        eviction = rules.eviction_for(model.name, size, self._entries(), self.limits)
+        if not eviction.is_immediate:
+            for key in eviction.awaited:
+                self._loaded[key].is_draining = True
             return None
-        for key in room.leaving:
+        for key in eviction.evicted:
             self._unload(self._loaded[key])
-        resident = Resident(served, size, self.system.ticks())
-        self._loaded[served.key] = resident
-        self._tell(Began(resident.name))
-        resident.host = self.hosts.start(served.location, profile, partial(self._heard, resident))
-        return resident
+        loaded = LoadedModel(model, size, self.system.ticks(), self._back_off.answered)
+        self._loaded[model.key] = loaded
+        self._emit(LoadingStarted(loaded.name))
+        loaded.process = self.processes.start(partial(self._on_state, loaded))
+        loaded.process.load(model.load_request(profile, self.system.memory_available_bytes()))
+        return loaded
 
-    def _undo(self, served: Served, error: InternalError) -> None:
-        """Forget what was begun of a model when something failed that nobody thought of."""
-        resident = self._loaded.pop(served.key, None)
-        if resident is None:
-            self._tell(LeftOut(served.info.name, error))
+    def _undo_start(self, model: ServableModel, error: InternalError) -> None:
+        """Forget what was started of a model when something unforeseen failed."""
+        loaded = self._loaded.pop(model.key, None)
+        if loaded is None:
+            self._emit(ModelNotLoaded(model.name, error))
         else:
-            self._falls.note(served)
-            self._tell(Fallen(resident.name, error))
+            loaded.unload()
+            self._back_off.crashed(model)
+            self._emit(ModelCrashed(loaded.name, error))
 
-    def _has_room(self, served: Served) -> bool:
-        """Whether a model could be loaded now without another one's leaving."""
-        if self._is_closed or self._falls.is_left_alone(served):
+    def _fits(self, model: ServableModel) -> bool:
+        """Whether a model could be loaded now without evicting another one."""
+        if self._is_closed or self._back_off.is_paused(model):
             return False
         try:
-            room = eviction.room_for(served.info.name, self._size(served)[1], self._occupants(), self.limits)
+            eviction = rules.eviction_for(model.name, self._size(model)[1], self._entries(), self.limits)
         except NotEnoughMemory:
             return False
-        return room == Room()
+        return eviction == Eviction()
 
-    def _occupants(self) -> list[Occupant]:
+    def _entries(self) -> list[PoolEntry]:
         return [
-            Occupant(key, one.bytes, one.is_used, one.last_used, key in self._kept) for key, one in self._loaded.items()
+            PoolEntry(key, one.bytes, one.is_leased, one.last_used, key in self._kept)
+            for key, one in self._loaded.items()
         ]
 
-    def _size(self, served: Served) -> tuple[str, int]:
-        """Return the profile that fits best, and what the model takes with it."""
+    def _size(self, model: ServableModel) -> tuple[str, int]:
+        """Return the CPU profile that fits best, and the memory that the model takes with it."""
         free = self.limits.memory_bytes
-        profile = self.profile or memory.profile(served.need, free)
-        return profile, memory.taken(served.need, free, profile, has_gpu=self.has_gpu)
+        profile = self.profile or memory.profile(model.need, free)
+        return profile, memory.taken(model.need, free, profile, has_gpu=self.has_gpu)
 
-    def _admit(self, resident: Resident, asked: Asked) -> None:
-        if resident.state is State.READY:
-            asked.on_claim(self._claimed(resident))
+    def _admit(self, loaded: LoadedModel, pending: PendingLease) -> None:
+        if loaded.state is ModelState.READY:
+            pending.on_lease(self._leased(loaded))
         else:
-            resident.waiting.append(asked)
+            loaded.pending.append(pending)
 
-    def _claimed(self, resident: Resident) -> Claim:
-        claim = Claim(resident, self._released)
-        resident.claims.add(claim)
-        resident.last_used = self.system.ticks()
-        return claim
+    def _leased(self, loaded: LoadedModel) -> Lease:
+        lease = Lease(loaded, self._released)
+        loaded.leases.add(lease)
+        loaded.last_used = self.system.ticks()
+        return lease
 
-    def _unload(self, resident: Resident) -> None:
-        del self._loaded[resident.served.key]
-        resident.unload()
-        self._tell(Unloaded(resident.name))
+    def _unload(self, loaded: LoadedModel) -> None:
+        del self._loaded[loaded.model.key]
+        loaded.unload()
+        self._emit(ModelUnloaded(loaded.name))
 
-    def _tell(self, event: ResidentEvent) -> None:
+    def _emit(self, event: PoolEvent) -> None:
         if self.on_event is not None:
             self.on_event(event)
 
-    # --- what the processes tell
+    # --- model processes
 
-    def _heard(self, resident: Resident, event: HostEvent) -> None:
-        if self._loaded.get(resident.served.key) is not resident:
+    def _on_state(self, loaded: LoadedModel, state: ModelLoaded | KnifeError) -> None:
+        if self._loaded.get(loaded.model.key) is not loaded:
             return
-        if isinstance(event, BatchStep):
-            if resident.stepped(event):
-                self._falls.forgive(resident.served)
-        elif isinstance(event, Loaded):
-            resident.model, resident.load_seconds = event.model, event.seconds
-            resident.state, resident.last_used = State.READY, self.system.ticks()
-            self._tell(Ready(resident.name, event.seconds))
-            waiting, resident.waiting = resident.waiting, []
-            claims = [self._claimed(resident) for _ in waiting]  # all hold it before one of them can let go
-            for asked, claim in zip(waiting, claims, strict=True):
-                asked.on_claim(claim)
-        elif isinstance(event, Fell):
-            self._falls.note(resident.served)
-            del self._loaded[resident.served.key]
-            self._tell(Fallen(resident.name, event.error))
-            resident.fall(event.error)
+        if isinstance(state, ModelLoaded):
+            loaded.load_seconds = state.seconds
+            loaded.state, loaded.last_used = ModelState.READY, self.system.ticks()
+            self._emit(ModelReady(loaded.name, state.seconds))
+            waiting, loaded.pending = loaded.pending, []
+            leases = [self._leased(loaded) for _ in waiting]  # all hold it before one of them can be released
+            for pending, lease in zip(waiting, leases, strict=True):
+                pending.on_lease(lease)
+        else:
+            self._back_off.crashed(loaded.model)
+            del self._loaded[loaded.model.key]
+            self._emit(ModelCrashed(loaded.name, state))
+            loaded.fail(state)
             self._serve_queue()
 
 
-def _is_replaced(before: Served, now: Served) -> bool:
-    return before.location == now.location and before.key != now.key
-
-
-def _not_begun(served: Served, exc: Exception) -> InternalError:
-    """Return what a client is told of a defect; what it was stands in a note, for the log."""
-    error = InternalError(f"'{served.info.name}' could not be started", hint=HintCode.SERVER_LOG)
+def _start_error(model: ServableModel, exc: Exception) -> InternalError:
+    """Return the error for a client; what failed is in a note, for the log."""
+    error = InternalError(f"'{model.name}' could not be started", hint=HintCode.SERVER_LOG)
     error.add_note(f"{type(exc).__name__}: {exc}")
     error.__cause__ = exc
     return error
 
 
-def _stopping() -> ServerBusy:
+def _closing() -> ServerBusy:
     return ServerBusy("The server is stopping", retry_after=1.0)

@@ -6,9 +6,13 @@ from typing import Annotated, Literal, TypeAlias, cast
 
 from msgspec import Meta, Raw, Struct, field
 
-from mlxknife.domain.generation.values.generation import Message, Sampling
-from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, Wanted
-from mlxknife.domain.generation.values.rows import MAX_TOP_LOGPROBS
+from mlxknife.domain.generation.values.request import (
+    MAX_TOP_LOGPROBS,
+    GenerationOptions,
+    GenerationRequest,
+    Message,
+    SamplingParameters,
+)
 from mlxknife.http.apis.openai.decoding import Unsupported, null, refuse_unsupported
 from mlxknife.http.core.errors import BadRequest, UnsupportedInput
 
@@ -147,15 +151,16 @@ class CompletionBody(GenerationBody, kw_only=True):
     suffix: Raw = field(default_factory=null)
 
 
-def chat_request(body: ChatCompletionBody) -> ChatRequest:
+def chat_request(body: ChatCompletionBody) -> GenerationRequest:
     """Return the request of a chat body. Raises BadRequest or UnsupportedInput, naming the field."""
     refuse_unsupported(body, UNSUPPORTED_IN_CHAT)
     _check_stream_options(body)
     messages = tuple(_message(message, f"messages[{index}]") for index, message in enumerate(body.messages))
-    return ChatRequest(messages, _options(body, max_tokens=_max_tokens(body), top_logprobs=_top_logprobs(body)))
+    options = _options(body, max_tokens=_max_tokens(body), top_logprobs=_top_logprobs(body))
+    return GenerationRequest(messages, options=options)
 
 
-def completion_request(body: CompletionBody) -> TextRequest:
+def completion_request(body: CompletionBody) -> GenerationRequest:
     """Return the request of a completion body. Raises BadRequest, naming the field."""
     refuse_unsupported(body, UNSUPPORTED_IN_COMPLETIONS)
     _check_stream_options(body)
@@ -164,29 +169,29 @@ def completion_request(body: CompletionBody) -> TextRequest:
         raise BadRequest(msg, param="logprobs", hint="Leave one of them out")
     prompts = _prompts(body.prompt)
     options = _options(body, max_tokens=body.max_tokens, top_logprobs=body.logprobs)
-    if len(prompts) * options.count > MAX_CHOICES:
-        msg = f"prompt: {len(prompts)} prompts with {options.count} answers each are more than {MAX_CHOICES} in all"
+    if len(prompts) * options.n > MAX_CHOICES:
+        msg = f"prompt: {len(prompts)} prompts with {options.n} answers each are more than {MAX_CHOICES} in all"
         raise BadRequest(msg, param="prompt", hint="Send several requests")
-    return TextRequest(prompts, options, echo=bool(body.echo))
+    return GenerationRequest(prompts=prompts, options=options, echo=bool(body.echo))
 
 
-def _options(body: GenerationBody, *, max_tokens: int | None, top_logprobs: int | None) -> Wanted:
-    return Wanted(
-        sampling=Sampling(
+def _options(body: GenerationBody, *, max_tokens: int | None, top_logprobs: int | None) -> GenerationOptions:
+    return GenerationOptions(
+        sampling=SamplingParameters(
             temperature=body.temperature,
             top_p=body.top_p,
             top_k=body.top_k,
             min_p=body.min_p,
             repetition_penalty=body.repetition_penalty,
             seed=None if body.seed is None else body.seed % _SEEDS,  # OpenAI allows negative seeds, the engine does not
+            frequency_penalty=body.frequency_penalty or 0.0,
+            presence_penalty=body.presence_penalty or 0.0,
+            logit_bias=_logit_bias(body.logit_bias or {}),
         ),
         max_tokens=max_tokens,
-        stops=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
-        frequency_penalty=body.frequency_penalty or 0.0,
-        presence_penalty=body.presence_penalty or 0.0,
-        logit_bias=_logit_bias(body.logit_bias or {}),
+        stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
         top_logprobs=top_logprobs,
-        count=body.n or 1,
+        n=body.n or 1,
     )
 
 

@@ -32,7 +32,7 @@ class TopLogprob(Struct, frozen=True):
     bytes: list[int]
 
 
-class TokenLogprob(Struct, frozen=True):
+class TokenLogprobObject(Struct, frozen=True):
     """The sampled token at a position, and the most likely ones."""
 
     token: str
@@ -44,7 +44,7 @@ class TokenLogprob(Struct, frozen=True):
 class ChatLogprobs(Struct, frozen=True):
     """The logprobs of a chat answer."""
 
-    content: tuple[TokenLogprob, ...]
+    content: tuple[TokenLogprobObject, ...]
     refusal: None = None
 
 

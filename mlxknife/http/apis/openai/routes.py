@@ -80,8 +80,8 @@ class OpenAiApi:
 
     async def _model(self, request: Request) -> Response:
         """Describe a model by any name that a request may use. Raises ModelNotFound, AmbiguousMatch."""
-        served = await self.state.in_thread(self.state.serving.find, request.path_params["id"])
-        return json_response(_card(served.info))
+        model = await self.state.in_thread(self.state.servable.find, request.path_params["id"])
+        return json_response(_card(model.info))
 
 
 async def _welcome(request: Request) -> Response:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import attrs
 from msgspec import UNSET, Struct, UnsetType
 
-from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind, Usage
-from mlxknife.domain.generation.values.requests import TokenLikelihood, Told
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, TokenLogprob, Usage
 from mlxknife.http.apis.openai.responses import (
     ChatChoice,
     ChatCompletion,
@@ -25,7 +24,7 @@ from mlxknife.http.apis.openai.responses import (
     CompletionLogprobs,
     EndReason,
     PromptTokensDetails,
-    TokenLogprob,
+    TokenLogprobObject,
     TopLogprob,
     UsageObject,
 )
@@ -35,22 +34,22 @@ from mlxknife.http.apis.openai.responses import (
 class GeneratedAnswer:
     """One answer, as far as it is generated."""
 
-    pieces: list[Piece] = attrs.field(factory=list)
-    logprobs: list[TokenLikelihood] = attrs.field(factory=list)
+    texts: list[TextDelta] = attrs.field(factory=list)
+    logprobs: list[TokenLogprob] = attrs.field(factory=list)
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
 
-    def add(self, delta: Told, *, keep_text: bool) -> None:
+    def add(self, delta: Delta, *, keep_text: bool) -> None:
         """Take a delta; a stream keeps no text, because it is sent already."""
         if keep_text:
-            self.pieces += delta.pieces
-            self.logprobs += delta.likelihoods
-        self.finish_reason = delta.ended or self.finish_reason
+            self.texts += delta.texts
+            self.logprobs += delta.logprobs
+        self.finish_reason = delta.finish_reason or self.finish_reason
         self.usage = delta.usage or self.usage
 
-    def text(self, *kinds: PieceKind) -> str:
+    def text(self, *kinds: TextKind) -> str:
         """Return the text of some kinds."""
-        return "".join(piece.text for piece in self.pieces if piece.kind in kinds)
+        return "".join(text.text for text in self.texts if text.kind in kinds)
 
 
 @attrs.frozen
@@ -68,20 +67,21 @@ class ChatWriter:
         role = ChunkDelta(role="assistant", content="")
         return [self._chunk((ChunkChoice(index, role),)) for index in range(count)]
 
-    def chunks(self, index: int, delta: Told) -> list[Struct]:
+    def chunks(self, delta: Delta) -> list[Struct]:
         """Return the events of a delta: one for each kind of text, and one for the end."""
+        index = delta.index
         parts = [
-            ChunkDelta(reasoning_content=piece.text)
-            if piece.kind is PieceKind.REASONING
-            else ChunkDelta(content=piece.text)
-            for piece in delta.pieces
+            ChunkDelta(reasoning_content=part.text)
+            if part.kind is TextKind.REASONING
+            else ChunkDelta(content=part.text)
+            for part in delta.texts
         ]
-        logprobs = self._logprobs(delta.likelihoods) if delta.likelihoods else None
+        logprobs = self._logprobs(delta.logprobs) if delta.logprobs else None
         if logprobs is not None and not parts:
             parts = [ChunkDelta(content="")]
         choices = [ChunkChoice(index, part, None if number else logprobs) for number, part in enumerate(parts)]
-        if delta.ended is not None:
-            choices.append(ChunkChoice(index, ChunkDelta(), None, _end_reason(delta.ended)))
+        if delta.finish_reason is not None:
+            choices.append(ChunkChoice(index, ChunkDelta(), None, _end_reason(delta.finish_reason)))
         return [self._chunk((choice,)) for choice in choices]
 
     def usage_chunk(self, usage: Usage) -> Struct:
@@ -99,8 +99,8 @@ class ChatWriter:
         )
 
     def _choice(self, index: int, answer: GeneratedAnswer) -> ChatChoice:
-        reasoning = answer.text(PieceKind.REASONING)
-        message = ChatMessage(content=answer.text(PieceKind.ANSWER), reasoning_content=reasoning or UNSET)
+        reasoning = answer.text(TextKind.REASONING)
+        message = ChatMessage(content=answer.text(TextKind.ANSWER), reasoning_content=reasoning or UNSET)
         return ChatChoice(index, message, self._logprobs(answer.logprobs), _end_reason(answer.finish_reason))
 
     def _chunk(self, choices: tuple[ChunkChoice, ...], usage: UsageObject | None = None) -> ChatCompletionChunk:
@@ -112,7 +112,7 @@ class ChatWriter:
             usage=usage if self.includes_usage else UNSET,
         )
 
-    def _logprobs(self, tokens: Sequence[TokenLikelihood]) -> ChatLogprobs | None:
+    def _logprobs(self, tokens: Sequence[TokenLogprob]) -> ChatLogprobs | None:
         return ChatLogprobs(tuple(map(_token_logprob, tokens))) if self.includes_logprobs else None
 
 
@@ -133,13 +133,14 @@ class CompletionWriter:
         del count
         return []
 
-    def chunks(self, index: int, delta: Told) -> list[Struct]:
+    def chunks(self, delta: Delta) -> list[Struct]:
         """Return the events of a delta: one for the text, and one for the end."""
-        text = "".join(piece.text for piece in delta.pieces)
-        logprobs = self._logprobs(index, delta.likelihoods) if delta.likelihoods else None
+        index = delta.index
+        text = "".join(part.text for part in delta.texts)
+        logprobs = self._logprobs(index, delta.logprobs) if delta.logprobs else None
         choices = [CompletionChoice(index, text, logprobs)] if text or logprobs is not None else []
-        if delta.ended is not None:
-            choices.append(CompletionChoice(index, "", None, _end_reason(delta.ended)))
+        if delta.finish_reason is not None:
+            choices.append(CompletionChoice(index, "", None, _end_reason(delta.finish_reason)))
         return [self._document((choice,), None if self.includes_usage else UNSET) for choice in choices]
 
     def usage_chunk(self, usage: Usage) -> Struct:
@@ -152,13 +153,13 @@ class CompletionWriter:
         return self._document(choices, _usage_object(usage))
 
     def _choice(self, index: int, answer: GeneratedAnswer) -> CompletionChoice:
-        text = answer.text(*PieceKind)
+        text = answer.text(*TextKind)
         return CompletionChoice(index, text, self._logprobs(index, answer.logprobs), _end_reason(answer.finish_reason))
 
     def _document(self, choices: tuple[CompletionChoice, ...], usage: UsageObject | UnsetType | None) -> Completion:
         return Completion(id=self.id, created=self.created, model=self.model, choices=choices, usage=usage)
 
-    def _logprobs(self, index: int, tokens: Sequence[TokenLikelihood]) -> CompletionLogprobs | None:
+    def _logprobs(self, index: int, tokens: Sequence[TokenLogprob]) -> CompletionLogprobs | None:
         if not self.includes_logprobs:
             return None
         offsets, offset = [], self._lengths.get(index, 0)
@@ -177,9 +178,9 @@ class CompletionWriter:
 Writer: TypeAlias = ChatWriter | CompletionWriter
 
 
-def _token_logprob(one: TokenLikelihood) -> TokenLogprob:
+def _token_logprob(one: TokenLogprob) -> TokenLogprobObject:
     top = tuple(TopLogprob(other.token, other.logprob, list(other.content)) for other in one.top)
-    return TokenLogprob(one.token, one.logprob, list(one.content), top)
+    return TokenLogprobObject(one.token, one.logprob, list(one.content), top)
 
 
 def _usage_object(usage: Usage) -> UsageObject:
@@ -188,5 +189,5 @@ def _usage_object(usage: Usage) -> UsageObject:
 
 
 def _end_reason(reason: FinishReason | None) -> EndReason:
-    """Return OpenAI's name of a finish reason; a cancelled answer has an error instead."""
-    return cast("EndReason", (reason or FinishReason.STOP).value)
+    """Return OpenAI's name of a finish reason."""
+    return (reason or FinishReason.STOP).value

@@ -1,4 +1,4 @@
-"""What a model's process writes: into the log, a bounded number of lines, and the end of it kept for its obituary."""
+"""The output of a model process: a limited number of lines go into the log, and the tail is kept for crash errors."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _CHUNK = 65536
 _KEPT = 4096
 _MAX_LINE = 1000
 _LINES = 50
-"""How many lines are logged until more are allowed."""
+"""The lines that are logged until ``allow_more``."""
 _LOG = logging.getLogger("mlxknife.worker")
 
 
-class LastWords:
-    """Reads a pipe on the loop that runs."""
+class StderrTail:
+    """Reads the pipe of stdout and stderr on the running loop."""
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
-        """Take the end of a pipe that can be read."""
+        """Take the reading end of the pipe."""
         self._loop = asyncio.get_running_loop()
         self._pipe = pipe
         self._kept = bytearray()
@@ -30,18 +30,18 @@ class LastWords:
             self._loop.add_reader(pipe, self.read)
 
     def tail(self) -> str:
-        """Return the last of what was written."""
+        """Return the end of the output."""
         kept = self._kept.decode("utf-8", "replace")
-        if len(self._kept) == _KEPT:  # it begins in the middle of a word
+        if len(self._kept) == _KEPT:  # it may begin in the middle of a word
             kept = kept.partition(" ")[2]
         return kept.strip()
 
     def allow_more(self) -> None:
-        """Let more lines into the log."""
+        """Allow more lines into the log."""
         self._lines_left = _LINES
 
     def read(self) -> None:
-        """Take what is there."""
+        """Read what has arrived."""
         if self._pipe is None:
             return
         try:
@@ -63,7 +63,7 @@ class LastWords:
             self._line += rest[:_MAX_LINE]
 
     def close(self) -> None:
-        """Let the pipe go; closing it twice is no mistake."""
+        """Close the pipe. Closing twice is allowed."""
         if self._pipe is None:
             return
         if not self._loop.is_closed():

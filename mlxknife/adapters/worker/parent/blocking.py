@@ -1,0 +1,150 @@
+"""Blocking clients of model processes, for callers without an asyncio loop, or inside a running one.
+
+One background thread runs a loop for all of them, so that any thread may call and no caller's loop is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from typing import TypeVar
+
+from mlxknife.domain.errors import EngineError, KnifeError
+from mlxknife.domain.generation.values.answer import Delta, GenerationEvent
+from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
+from mlxknife.domain.generation.values.request import GenerationRequest
+from mlxknife.domain.hints import HintCode
+from mlxknife.ports.engines.processes import ModelClient, ModelProcess, ModelProcesses
+
+Result = TypeVar("Result")
+
+_CLOSE_SECONDS = 5.0
+
+
+class BlockingClients:
+    """See ``ModelClients``."""
+
+    def __init__(self, processes: ModelProcesses) -> None:
+        """Take what starts model processes on a running loop."""
+        self._processes = processes
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> ModelClient:
+        """See ``ModelClients.start``."""
+        return BlockingClient(self._running_loop(), self._processes)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="mlxknife-models", daemon=True).start()
+            return self._loop
+
+
+class BlockingClient:
+    """See ``ModelClient``."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, processes: ModelProcesses) -> None:
+        """Start a process on a loop that runs in another thread."""
+        self._loop = loop
+        self._loaded: Future[ModelLoaded] = Future()
+        self._error: KnifeError | None = None
+        """Why the process has ended; set on the loop."""
+        self._queues = set[queue.SimpleQueue[GenerationEvent | KnifeError]]()
+        self._started = self._call(lambda: processes.start(self._on_state))
+
+    def load(self, request: LoadRequest) -> ModelLoaded:
+        """See ``ModelClient.load``."""
+        process = self._started.result()
+        self._call(lambda: process.load(request)).result()
+        return self._loaded.result()
+
+    def generate(self, request: GenerationRequest) -> Generator[GenerationEvent]:
+        """See ``ModelClient.generate``."""
+        events: queue.SimpleQueue[GenerationEvent | KnifeError] = queue.SimpleQueue()
+        process = self._started.result()
+        submitted = self._call(lambda: self._submit(process, request, events))
+        answers = request.answer_count
+        try:
+            while answers:
+                event = events.get()
+                if isinstance(event, KnifeError):
+                    answers = 0
+                    raise event
+                if isinstance(event, Delta) and event.finish_reason is not None:
+                    answers -= 1
+                yield event
+        finally:
+            self._call(lambda: self._end(process, submitted, events, is_cancelled=bool(answers)))
+
+    def pause(self) -> None:
+        """See ``ModelClient.pause``."""
+        process = self._started.result()
+        self._call(process.pause).result()
+
+    def resume(self) -> None:
+        """See ``ModelClient.resume``."""
+        process = self._started.result()
+        self._call(process.resume)
+
+    def close(self) -> None:
+        """See ``ModelClient.close``."""
+        process = self._started.result()
+        self._call(lambda: self._close(process)).result(_CLOSE_SECONDS)
+
+    def _call(self, work: Callable[[], Result]) -> Future[Result]:
+        """Call something on the loop."""
+        done: Future[Result] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(work())
+            except BaseException as exc:  # noqa: BLE001 - the caller's thread raises it
+                done.set_exception(exc)
+
+        self._loop.call_soon_threadsafe(run)
+        return done
+
+    def _submit(
+        self,
+        process: ModelProcess,
+        request: GenerationRequest,
+        events: queue.SimpleQueue[GenerationEvent | KnifeError],
+    ) -> int:
+        if self._error is not None:
+            events.put(self._error)
+            return 0
+        self._queues.add(events)
+        return process.submit(request, events.put)
+
+    def _end(
+        self,
+        process: ModelProcess,
+        submitted: Future[int],
+        events: queue.SimpleQueue[GenerationEvent | KnifeError],
+        *,
+        is_cancelled: bool,
+    ) -> None:
+        self._queues.discard(events)
+        if is_cancelled:
+            process.cancel(submitted.result())
+
+    def _close(self, process: ModelProcess) -> None:
+        process.close()
+        self._on_state(EngineError("The model is closed", hint=HintCode.REOPEN_MODEL))
+
+    def _on_state(self, state: ModelLoaded | KnifeError) -> None:
+        if isinstance(state, ModelLoaded):
+            self._loaded.set_result(state)
+            return
+        if self._error is None:
+            self._error = state
+        if not self._loaded.done():
+            self._loaded.set_exception(state)
+        for events in self._queues:
+            events.put(state)
+        self._queues.clear()

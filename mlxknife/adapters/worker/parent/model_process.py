@@ -1,0 +1,264 @@
+"""Model processes on the running asyncio loop, without a thread on this side."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from mlxknife.adapters.worker.parent.channel import Channel
+from mlxknife.adapters.worker.parent.heartbeat import HeartbeatLimits, HeartbeatMonitor
+from mlxknife.adapters.worker.parent.process import ChildProcess, exit_description
+from mlxknife.adapters.worker.protocol import (
+    Cancel,
+    Deltas,
+    Generate,
+    Heartbeat,
+    Load,
+    Loaded,
+    LoadFailed,
+    Pause,
+    RequestAccepted,
+    RequestFailed,
+    Resume,
+    ToParent,
+    packed,
+)
+from mlxknife.domain.errors import EngineError, KnifeError, ValidationError, WorkerLost
+from mlxknife.domain.generation.values.answer import Accepted, Delta, GenerationEvent
+from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
+from mlxknife.domain.generation.values.request import GenerationRequest
+from mlxknife.domain.hints import HintCode
+from mlxknife.ports.engines.processes import ModelProcess
+
+_DEFAULT_LIMITS = HeartbeatLimits()
+_MAX_TAIL = 500
+
+OnState: TypeAlias = Callable[[ModelLoaded | KnifeError], None]
+OnEvent: TypeAlias = Callable[[GenerationEvent | KnifeError], None]
+
+
+class WorkerProcesses:
+    """Starts model processes. Call it on a running loop; every callback comes from that loop."""
+
+    def __init__(self, command: Sequence[str], limits: HeartbeatLimits = _DEFAULT_LIMITS) -> None:
+        """Take the command that runs ``child.loop.serve``, and when a process counts as hung.
+
+        The number of a descriptor and the id of this process are appended to the command.
+        """
+        self.command = tuple(command)
+        self._limits = limits
+
+    def start(self, on_state: OnState) -> ModelProcess:
+        """See ``ModelProcesses.start``."""
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as exc:
+            return _FailedProcess(exc, on_state)
+        with theirs:
+            try:
+                process = ChildProcess(self.command, theirs.fileno())
+            except OSError as exc:
+                ours.close()
+                return _FailedProcess(exc, on_state)
+        return WorkerProcess(process, ours, self._limits, on_state)
+
+
+@attrs.define(eq=False)
+class _Request:
+    on_event: OnEvent
+    answers: int
+    """The number of answers that have not ended."""
+
+
+class WorkerProcess:
+    """See ``ModelProcess``. It is open until it is closed or has crashed; then it calls nothing any more."""
+
+    def __init__(
+        self, process: ChildProcess, connection: socket.socket, limits: HeartbeatLimits, on_state: OnState
+    ) -> None:
+        """Take a process that was just started, and the socket to it."""
+        self._process = process
+        self._limits = limits
+        self._on_state = on_state
+        self._is_open = True
+        self._requests: dict[int, _Request] = {}
+        self._next_id = 0
+        self._channel = Channel(connection, self._receive, self._lost)
+        self._monitor = HeartbeatMonitor(limits, self._read, self._crash)
+
+    @property
+    def process_id(self) -> int | None:
+        """See ``ModelProcess.process_id``."""
+        return self._process.id
+
+    def load(self, request: LoadRequest) -> None:
+        """See ``ModelProcess.load``."""
+        if self._is_open:
+            self._monitor.start()
+            self._channel.send(packed(Load.of(request, self._limits.interval)))
+
+    def submit(self, request: GenerationRequest, on_event: OnEvent) -> int:
+        """See ``ModelProcess.submit``."""
+        self._next_id += 1
+        request_id = self._next_id
+        if not self._is_open:
+            return request_id
+        try:
+            message = packed(Generate.of(request_id, request))
+        except ValidationError as exc:
+            error = exc
+        except OverflowError:
+            error = ValidationError("The request is too long to be sent to the model")
+        else:
+            self._requests[request_id] = _Request(on_event, request.answer_count)
+            self._note_progress()
+            self._channel.send(message)
+            return request_id
+        asyncio.get_running_loop().call_soon(on_event, error)
+        return request_id
+
+    def cancel(self, request_id: int) -> None:
+        """See ``ModelProcess.cancel``."""
+        if self._requests.pop(request_id, None) is not None:
+            self._note_progress()
+            self._channel.send(packed(Cancel(request_id)))
+
+    def pause(self) -> None:
+        """See ``ModelProcess.pause``."""
+        if self._is_open:
+            self._monitor.busy(is_busy=False)
+            self._channel.send(packed(Pause()))
+
+    def resume(self) -> None:
+        """See ``ModelProcess.resume``."""
+        if self._is_open:
+            self._note_progress()
+            self._channel.send(packed(Resume()))
+
+    def close(self) -> None:
+        """See ``ModelProcess.close``."""
+        if self._is_open:
+            self._release()
+            self._process.kill()
+
+    def _receive(self, message: ToParent) -> None:
+        self._monitor.message()
+        match message:
+            case Heartbeat(steps):
+                self._monitor.steps(steps)
+            case Loaded(seconds, notes):
+                self._monitor.loaded()
+                self._on_state(ModelLoaded(seconds, notes))
+            case LoadFailed(error):
+                self._crash(error.error())
+            case _:
+                self._receive_events(message)
+
+    def _receive_events(self, message: Deltas | RequestAccepted | RequestFailed) -> None:
+        match message:
+            case Deltas(items):
+                for request_id, delta in items:
+                    self._delta(request_id, delta)
+                self._note_progress()
+            case RequestAccepted(request_id, prompt_tokens):
+                if request_id in self._requests:
+                    self._requests[request_id].on_event(Accepted(prompt_tokens))
+            case RequestFailed(request_id, error):
+                failed = self._requests.pop(request_id, None)
+                self._note_progress()
+                if failed is not None:
+                    failed.on_event(error.error())
+
+    def _delta(self, request_id: int, delta: Delta) -> None:
+        request = self._requests.get(request_id)
+        if request is None:  # cancelled while it was on its way
+            return
+        if delta.finish_reason is not None:
+            request.answers -= 1
+            if not request.answers:
+                del self._requests[request_id]
+        request.on_event(delta)
+
+    def _note_progress(self) -> None:
+        self._monitor.busy(is_busy=bool(self._requests))
+
+    def _read(self) -> None:
+        """Read what has arrived, so that a process is not blamed for messages that were not read."""
+        self._process.allow_more_output()
+        self._channel.read()
+
+    def _lost(self, error: KnifeError | None) -> None:
+        """Find out how the process ended."""
+        self._monitor.close()
+        self._channel.close()
+        self._process.kill(lambda status: self._crash(error or self._crash_error(status)))
+
+    def _crash(self, error: KnifeError) -> None:
+        if not self._is_open:
+            return
+        requests = list(self._requests.values())
+        self._release()
+        self._process.kill()
+        for request in requests:
+            request.on_event(error)
+        self._on_state(error)
+
+    def _release(self) -> None:
+        self._is_open = False
+        self._requests.clear()
+        self._monitor.close()
+        self._channel.close()
+
+    def _crash_error(self, status: int | None) -> WorkerLost:
+        output = self._process.output_tail()
+        msg = f"The model process {exit_description(status)}"
+        last = output.rpartition("\n")[2]
+        if len(last) > _MAX_TAIL:  # cut at a blank: half a token could not be recognised and redacted
+            last = last[-_MAX_TAIL:].partition(" ")[2]
+        if last:
+            msg += f"; its last output: {last}"
+        hint = HintCode.RETRY_STARTS_PROCESS
+        if status == -signal.SIGKILL:
+            hint = HintCode.KILLED_FOR_MEMORY
+        error = WorkerLost(msg, hint=hint)
+        if output:
+            error.add_note(output)
+        return error
+
+
+class _FailedProcess:
+    """A process that could not be started, which is reported later like everything else."""
+
+    process_id = None
+
+    def __init__(self, reason: OSError, on_state: OnState) -> None:
+        msg = f"No process could be started for the model: {reason.strerror or reason}"
+        error = EngineError(msg, hint=HintCode.PROCESS_LIMIT)
+        error.__cause__ = reason
+        self._report = asyncio.get_running_loop().call_soon(on_state, error)
+
+    def load(self, request: LoadRequest) -> None:
+        """See ``ModelProcess.load``."""
+
+    def submit(self, request: GenerationRequest, on_event: OnEvent) -> int:
+        """See ``ModelProcess.submit``."""
+        del request, on_event
+        return 0
+
+    def cancel(self, request_id: int) -> None:
+        """See ``ModelProcess.cancel``."""
+
+    def pause(self) -> None:
+        """See ``ModelProcess.pause``."""
+
+    def resume(self) -> None:
+        """See ``ModelProcess.resume``."""
+
+    def close(self) -> None:
+        """See ``ModelProcess.close``."""
+        self._report.cancel()

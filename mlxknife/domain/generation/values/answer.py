@@ -1,0 +1,112 @@
+"""An answer: the deltas that a model process sends, and the whole result."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TypeAlias
+
+import attrs
+
+
+class TextKind(Enum):
+    """What a piece of text belongs to."""
+
+    ANSWER = "answer"
+    REASONING = "reasoning"
+
+
+@attrs.frozen
+class TextDelta:
+    """New text of one kind."""
+
+    kind: TextKind
+    text: str
+
+
+class FinishReason(Enum):
+    """Why an answer ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+@attrs.frozen
+class TokenLogprob:
+    """The logprob of a token."""
+
+    token: str
+    """Its text; bytes that are no whole character are replaced."""
+    content: bytes
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+    """The most likely tokens at this position, the most likely first."""
+
+
+@attrs.frozen
+class Usage:
+    """Token counts."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    """The tokens of the prompt that came from the prefix cache."""
+
+    @property
+    def total_tokens(self) -> int:
+        """The sum of prompt and completion tokens."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@attrs.frozen
+class Accepted:
+    """The model has accepted a request; from here on only a failure of the model can stop it."""
+
+    prompt_tokens: int
+    """The tokens of all prompts, each counted once."""
+
+
+@attrs.frozen
+class Delta:
+    """What is new of one answer."""
+
+    index: int = 0
+    """Which answer of the request: all answers to the first prompt come first."""
+    texts: tuple[TextDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    """The token counts, with the finish reason."""
+
+    def followed_by(self, later: Delta) -> Delta:
+        """Return this and a later delta of the same answer as one."""
+        texts = list(self.texts)
+        for text in later.texts:
+            if texts and texts[-1].kind is text.kind:
+                texts[-1] = TextDelta(text.kind, texts[-1].text + text.text)
+            else:
+                texts.append(text)
+        logprobs = self.logprobs + later.logprobs if later.logprobs else self.logprobs
+        return Delta(self.index, tuple(texts), logprobs, later.finish_reason, later.usage)
+
+
+GenerationEvent: TypeAlias = Accepted | Delta
+
+
+@attrs.frozen
+class Timings:
+    """Durations in seconds."""
+
+    load: float
+    first_token: float
+    total: float
+
+
+@attrs.frozen
+class GenerationResult:
+    """A whole answer."""
+
+    answer: str
+    reasoning: str
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings

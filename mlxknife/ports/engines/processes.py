@@ -1,0 +1,101 @@
+"""Model processes: each loads one model, so that a crash costs a process and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Protocol
+
+from mlxknife.domain.errors import KnifeError
+from mlxknife.domain.generation.values.answer import GenerationEvent
+from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
+from mlxknife.domain.generation.values.request import GenerationRequest
+
+
+class ModelProcess(Protocol):
+    """One model process. It is called from one thread, calls back in the same thread, and never blocks it."""
+
+    @property
+    def process_id(self) -> int | None:
+        """The process id, while the process exists. Raises nothing."""
+        ...
+
+    def load(self, request: LoadRequest) -> None:
+        """Load a model; once, before any request. Raises nothing: the outcome is a call of ``on_state``."""
+        ...
+
+    def submit(self, request: GenerationRequest, on_event: Callable[[GenerationEvent | KnifeError], None]) -> int:
+        """Send a request after the model is loaded, and return its id. Raises nothing.
+
+        ``on_event`` is called later: with ``Accepted``, then with deltas until each answer has a finish reason. An
+        error is the last call: ValidationError, ContextLengthExceeded, TemplateError or ServerBusy before ``Accepted``,
+        EngineError or WorkerLost at any time.
+        """
+        ...
+
+    def cancel(self, request_id: int) -> None:
+        """Drop a request without further calls of its ``on_event``; an unknown one is ignored. Raises nothing."""
+        ...
+
+    def pause(self) -> None:
+        """Stop decoding until ``resume``. Raises nothing."""
+        ...
+
+    def resume(self) -> None:
+        """Continue decoding. Raises nothing."""
+        ...
+
+    def close(self) -> None:
+        """End the process without further calls. Closing twice is allowed. Raises nothing."""
+        ...
+
+
+class ModelProcesses(Protocol):
+    """Starts model processes."""
+
+    def start(self, on_state: Callable[[ModelLoaded | KnifeError], None]) -> ModelProcess:
+        """Start a process and return at once. Raises nothing.
+
+        ``on_state`` is called later, never from within this call: with ``ModelLoaded``, and with an error when the
+        process ends before it is closed. EngineError: the process cannot be started or cannot load the model;
+        WorkerLost: it crashed or hung. Requests in flight get the same error first. The process never outlives its
+        parent.
+        """
+        ...
+
+
+class ModelClient(Protocol):
+    """A blocking client of one model process. Several threads may use it, each for requests of its own."""
+
+    def load(self, request: LoadRequest) -> ModelLoaded:
+        """Load a model and wait for it. Raises ValidationError, EngineError, WorkerLost."""
+        ...
+
+    def generate(self, request: GenerationRequest) -> Generator[GenerationEvent]:
+        """Yield the events of a request until each answer has ended. Closing the generator cancels the request.
+
+        Raises ValidationError, ContextLengthExceeded, TemplateError, ServerBusy, EngineError, WorkerLost.
+        """
+        ...
+
+    def pause(self) -> None:
+        """Stop decoding until ``resume``. Raises nothing."""
+        ...
+
+    def resume(self) -> None:
+        """Continue decoding. Raises nothing."""
+        ...
+
+    def close(self) -> None:
+        """End the process; requests in flight fail with EngineError. Closing twice is allowed. Raises nothing."""
+        ...
+
+
+class ModelClients(Protocol):
+    """Starts model processes for blocking callers."""
+
+    def start(self) -> ModelClient:
+        """Start a process and return at once, so that it starts up while the caller looks for the model.
+
+        Raises nothing: a process that cannot be started fails ``load``.
+        """
+        ...

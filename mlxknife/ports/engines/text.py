@@ -1,0 +1,121 @@
+"""Running a language model inside its process: its tokenizer, and the steps that decode many rows together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.generation.values.rows import BatchStep, Row
+
+
+class Detokenizer(Protocol):
+    """Turns the tokens of one answer into text."""
+
+    def feed(self, token: int) -> str:
+        """Return the text that is certain with one token more, never half a character. Raises EngineError."""
+        ...
+
+    def finish(self) -> str:
+        """Return the text that is certain now that the answer has ended; half a character is dropped.
+
+        Raises EngineError.
+        """
+        ...
+
+
+class Tokenizer(Protocol):
+    """The tokenizer of one model. Several threads may use it."""
+
+    @property
+    def vocabulary(self) -> Collection[str]:
+        """The names of all tokens. Raises nothing."""
+        ...
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
+        """Return the tokens of a text; a rendered chat template has its special tokens already. Raises EngineError."""
+        ...
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes of one token, which may be part of a character. Raises nothing."""
+        ...
+
+    def detokenizer(self, after: Sequence[int] = ()) -> Detokenizer:
+        """Begin an answer; one that continues ``after`` other tokens keeps the space between them. Raises nothing."""
+        ...
+
+
+class TextModel(Protocol):
+    """A loaded language model. Rows may be added at any time and decode together. It belongs to one thread.
+
+    The tokens of a row do not depend on the other rows: a request with a seed, or with greedy sampling, gets the same
+    tokens alone, in a batch, and whenever it arrives.
+    """
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer. Raises nothing."""
+        ...
+
+    @property
+    def chat_template(self) -> str | None:
+        """The source of the model's chat template. Raises nothing."""
+        ...
+
+    @property
+    def special_tokens(self) -> Mapping[str, str]:
+        """The variables of the chat template, such as ``bos_token``. Raises nothing."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of tokens that the model can read; its tokenizer may name fewer. Raises nothing."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Decisions made while loading, one sentence each. Raises nothing."""
+        ...
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no row runs or waits. Raises nothing."""
+        ...
+
+    def add_row(self, row: Row) -> None:
+        """Add a row; it starts at the next step, or waits in order of arrival.
+
+        Raises ValidationError, naming the field, for a token outside the vocabulary, an id in use, and KV cache options
+        that this model does not support; EngineError if the model is closed. Nothing has changed then.
+        """
+        ...
+
+    def cancel_row(self, row_id: int) -> None:
+        """Drop a row; its place is free at the next step. An unknown or finished row is ignored. Raises nothing."""
+        ...
+
+    def step(self) -> BatchStep:
+        """Decode one token of every row that has prefilled its prompt, and prefill one chunk of the other prompts.
+
+        No row waits for more than one chunk of another prompt. A prefix that an earlier row has computed, its answer
+        included, is reused. A row that fails appears once among ``errors`` and the others go on; if the runtime fails,
+        every running row fails and the waiting rows start at the next step.
+
+        Raises EngineError if the model is closed, and nothing else.
+        """
+        ...
+
+    def close(self) -> None:
+        """Drop all rows and free the memory. Closing twice is allowed. Raises nothing."""
+        ...
+
+
+class TextModelLoader(Protocol):
+    """Loads language models."""
+
+    def load(self, request: LoadRequest) -> TextModel:
+        """Load a model whose files are intact.
+
+        Raises ValidationError for a draft model that does not fit the model; EngineError if the runtime cannot load it.
+        """
+        ...

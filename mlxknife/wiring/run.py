@@ -1,0 +1,28 @@
+"""``run`` and the library: models in processes of their own, for blocking callers."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from mlxknife.adapters.system.machine import Machine
+from mlxknife.adapters.worker.parent.blocking import BlockingClients
+from mlxknife.adapters.worker.parent.model_process import WorkerProcesses
+from mlxknife.domain.generation.services.session import Sessions
+from mlxknife.wiring import catalog
+
+if TYPE_CHECKING:
+    from mlxknife.domain.settings.values import Settings
+
+WORKER_OPTION = "--worker-fd"
+"""The first argument of a model process; the descriptor of its socket and the id of its parent follow."""
+
+
+def model_processes() -> WorkerProcesses:
+    """Build what starts model processes on the running asyncio loop."""
+    return WorkerProcesses((sys.executable, "-P", "-m", "mlxknife", WORKER_OPTION))
+
+
+def sessions(settings: Settings) -> Sessions:
+    """Build the service behind ``run``."""
+    return Sessions(catalog.catalog(settings), BlockingClients(model_processes()), Machine())
