@@ -1,0 +1,74 @@
+"""A tokenizer with a token for each byte, and one for each special token."""
+
+from __future__ import annotations
+
+import re
+from codecs import IncrementalDecoder, getincrementaldecoder
+from collections.abc import Collection, Sequence
+
+import attrs
+
+from mlxknife.domain.errors import EngineError
+from mlxknife.ports.engines.text import Detokenizer
+
+_BYTES = 256
+
+
+def _utf8_decoder() -> IncrementalDecoder:
+    return getincrementaldecoder("utf-8")("replace")
+
+
+@attrs.define
+class FakeDetokenizer:
+    """Fulfils ``ports.engines.text.Detokenizer``."""
+
+    tokenizer: FakeTokenizer
+    _decoder: IncrementalDecoder = attrs.field(factory=_utf8_decoder, init=False)
+
+    def feed(self, token: int) -> str:
+        if token == self.tokenizer.broken_token:
+            msg = "The tokenizer of the model cannot decode its tokens"
+            raise EngineError(msg)
+        return self._decoder.decode(self.tokenizer.token_bytes(token))
+
+    def finish(self) -> str:
+        return ""
+
+
+@attrs.frozen
+class FakeTokenizer:
+    """Fulfils ``ports.engines.text.Tokenizer``. A byte is its own token; special tokens follow."""
+
+    special_tokens: tuple[str, ...] = ()
+    begin: str = ""
+    """Put before a text that is no rendered chat template."""
+    broken_token: int | None = None
+    """A token that the detokenizer fails on."""
+    broken_text: str | None = None
+    """A text that cannot be encoded."""
+
+    @property
+    def vocabulary(self) -> Collection[str]:
+        return (*(f"<0x{byte:02X}>" for byte in range(_BYTES)), *self.special_tokens)
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
+        if self.broken_text is not None and self.broken_text in text:
+            msg = "The tokenizer of the model cannot encode the text"
+            raise EngineError(msg)
+        whole = self.begin + text if add_special_tokens else text
+        special = self.special_tokens
+        parts = re.split(f"({'|'.join(map(re.escape, special))})", whole) if special else [whole]
+        tokens = list[int]()
+        for part in parts:
+            tokens += [_BYTES + special.index(part)] if part in special else part.encode("utf-8", "replace")
+        return tuple(tokens)
+
+    def token_bytes(self, token: int) -> bytes:
+        if 0 <= token < _BYTES:
+            return bytes([token])
+        number = token - _BYTES
+        return self.special_tokens[number].encode() if 0 <= number < len(self.special_tokens) else b""
+
+    def detokenizer(self, after: Sequence[int] = ()) -> Detokenizer:
+        del after  # bytes are joined in the same way everywhere
+        return FakeDetokenizer(self)
