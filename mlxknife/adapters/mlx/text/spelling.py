@@ -33,11 +33,17 @@ class Spelling:
 
     def spelled(self, text: str, *, is_first: bool = False) -> bytes:
         """Return the bytes of a token."""
-        if self.has_bytes and (match := _BYTE.fullmatch(text)):
-            return bytes.fromhex(match[1])
+        if self.has_bytes and (byte := named_byte(text)) is not None:
+            return byte
         for step in self.first_steps if is_first else self.steps:
             text = step(text)
         return _unmapped(text) if self.is_byte_level else text.encode()
+
+
+def named_byte(name: str) -> bytes | None:
+    """Return the byte that a token such as ``<0x0A>`` stands for, or None."""
+    match = _BYTE.fullmatch(name)
+    return bytes.fromhex(match[1]) if match else None
 
 
 def spelling(decoder: Mapping[str, Any] | None) -> Spelling | None:

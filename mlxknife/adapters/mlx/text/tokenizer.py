@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlxknife.adapters.mlx.runtime.failures import library_errors, muted_transformers
 from mlxknife.adapters.mlx.text import tokenizer_bounds
 from mlxknife.adapters.mlx.text.detokenizer import DecodingDetokenizer, SpellingDetokenizer
-from mlxknife.adapters.mlx.text.spelling import Spelling, spelling
+from mlxknife.adapters.mlx.text.spelling import Spelling, named_byte, spelling
 from mlxknife.adapters.mlx.text.token_cache import SplitTokens, TokenCache
 from mlxknife.domain.errors import EngineError
 from mlxknife.ports.engines.text import Detokenizer, Tokenizer
@@ -54,6 +54,8 @@ class TransformersTokenizer:
         self._loaded = loaded
         with library_errors(_CANNOT_READ):
             self._vocabulary: dict[str, int] = loaded.get_vocab()
+        self._names = {number: name for name, number in self._vocabulary.items()}
+        self._bytes: dict[int, bytes] = {}
 
     @property
     def vocabulary(self) -> Collection[str]:
@@ -67,17 +69,33 @@ class TransformersTokenizer:
 
     def token_bytes(self, token: int) -> bytes:
         """See ``Tokenizer.token_bytes``."""
-        with suppress(EngineError):
-            return self._decoded([token]).encode()
-        return b""
+        if token not in self._names:
+            return b""
+        try:
+            return self._bytes[token]
+        except KeyError:
+            return self._bytes.setdefault(token, self._spell(token))
 
     def detokenizer(self, after: Sequence[int] = ()) -> Detokenizer:
         """See ``Tokenizer.detokenizer``."""
         return DecodingDetokenizer(self._decoded, after)
 
+    def _spell(self, token: int) -> bytes:
+        """Return the bytes of a token, from its text after another token: at the start it may lose a space."""
+        with suppress(EngineError):
+            alone, twice = self._decoded([token]), self._decoded([token, token])
+            text = twice.removeprefix(alone)
+            is_whole = text and "\ufffd" not in text
+            return text.encode() if is_whole else named_byte(self._names[token]) or text.encode()
+        return b""
+
     def _decoded(self, tokens: list[int]) -> str:
+        """Return the text of tokens; those without a name have none: a model may have more tokens than its tokenizer."""
+        named = [token for token in tokens if token in self._names]
+        if not named:
+            return ""
         with library_errors(_CANNOT_DECODE), muted_transformers():
-            text = self._loaded.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            text = self._loaded.decode(named, skip_special_tokens=False, clean_up_tokenization_spaces=False)
             return str(text)
 
 
