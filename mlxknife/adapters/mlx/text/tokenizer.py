@@ -38,7 +38,18 @@ def wrapped(loaded: Any) -> Tokenizer:  # noqa: ANN401 - mlx-lm's own type
     Raises EngineError for a tokenizer that would make texts longer without bound.
     """
     backend = getattr(loaded, "backend_tokenizer", None)
-    return TransformersTokenizer(loaded) if backend is None else FastTokenizer(backend)
+    if backend is None:
+        return TransformersTokenizer(loaded)
+    fast = FastTokenizer(backend)
+    return TransformersTokenizer(loaded) if _changes_texts(loaded) else fast
+
+
+def _changes_texts(loaded: Any) -> bool:  # noqa: ANN401
+    """Whether Python code changes texts before the library encodes them, as in mlx-lm's ``NewlineTokenizer``."""
+    from transformers import PreTrainedTokenizerBase  # noqa: PLC0415 - transformers is loaded by now
+
+    inner = getattr(loaded, "_tokenizer", loaded)
+    return isinstance(inner, PreTrainedTokenizerBase) and type(inner).encode is not PreTrainedTokenizerBase.encode
 
 
 def _clean(text: str) -> str:
