@@ -20,7 +20,7 @@ from tests.parrot.tokens import END, build_tokenizer
 
 _LIBRARY_TOKENIZER = build_tokenizer()
 END_TOKEN = int(_LIBRARY_TOKENIZER.encode(END).ids[0])
-NAN_TOKEN = int(_LIBRARY_TOKENIZER.token_to_id("\u00ff"))
+NAN_TOKEN = _LIBRARY_TOKENIZER.get_vocab()["\u00ff"]
 """The byte 0xFF, which no text has: after it a model with ``gives_nan`` gives NaN logits."""
 VOCABULARY_SIZE = 264
 GREEDY = SamplingParameters(temperature=0.0)

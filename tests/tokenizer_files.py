@@ -1,11 +1,18 @@
-"""Tokenizers of the kinds that models have, small enough to be built in a moment."""
+"""Small tokenizers of every kind that models have."""
 
 from __future__ import annotations
 
+import io
+import json
+import tempfile
 from functools import cache
+from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from mlxknife.adapters.mlx.text import tokenizer as mlx_tokenizer
+from mlxknife.adapters.mlx.text.tokenizer import FastTokenizer
+from mlxknife.ports.engines.text import Tokenizer as TokenizerPort
 from tests.parrot.tokens import build_tokenizer
 
 _TEXTS = [
@@ -13,14 +20,14 @@ _TEXTS = [
     "the sun, the son, the sons' suns",
     "你好 世界",
 ] * 5
-_MARKS = ("<think>", "</think>", "<a b>", "<é>")
+_ADDED = ("<think>", "</think>", "<a b>", "<é>")
 _BYTE_TOKENS = [f"<0x{byte:02X}>" for byte in range(256)]
 _SPACE = "▁"
 
 
 @cache
-def written(kind: str) -> str:
-    """Return a tokenizer of a kind, as a model's folder holds it."""
+def tokenizer_json(kind: str) -> str:
+    """Return the tokenizer.json of a kind."""
     return {
         "parrot": build_tokenizer,
         "byte-level": _byte_level,
@@ -37,7 +44,7 @@ def written(kind: str) -> str:
     }[kind]().to_str()
 
 
-SPELT = (
+INDEPENDENT = (
     "parrot",
     "byte-level",
     "llama 2",
@@ -49,15 +56,63 @@ SPELT = (
     "unigram with bytes",
     "words",
 )
-"""Those whose tokens can be spelt one by one."""
-KINDS = (*SPELT, "word pieces", "end of word")
+"""The kinds whose tokens are spelled independently."""
+KINDS = (*INDEPENDENT, "word pieces", "end of word")
 LOSSLESS = ("parrot", "byte-level", "llama 2", "gemma", "unigram with bytes")
-"""Those that can say any text."""
+"""The kinds that can encode every text."""
+SENTENCEPIECE, BYTES_IN_PYTHON = "sentencepiece", "bytes in Python"
+TRANSFORMERS_KINDS = (SENTENCEPIECE, BYTES_IN_PYTHON)
+"""The kinds that the tokenizers library cannot run."""
 
 
-def _marked(tokenizer: Tokenizer) -> Tokenizer:
+@cache
+def fast_tokenizer(kind: str) -> FastTokenizer:
+    return FastTokenizer(Tokenizer.from_str(tokenizer_json(kind)))
+
+
+@cache
+def transformers_tokenizer(kind: str) -> TokenizerPort:
+    """Return a tokenizer that only transformers can run, loaded from a folder as a model's is."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_transformers_tokenizer(folder, kind)
+        return mlx_tokenizer.wrapped(mlx_tokenizer.load(folder))
+
+
+def write_transformers_tokenizer(folder: Path, kind: str) -> None:
+    """Write the files of a tokenizer, and of a config that names its end token."""
+    settings: dict[str, object] = {"tokenizer_class": "GPTSw3Tokenizer", "eos_token": "</s>"}
+    if kind == SENTENCEPIECE:
+        (folder / "spiece.model").write_bytes(_sentencepiece())
+    else:
+        added = {"extra_ids": 0, "additional_special_tokens": list(_ADDED[:2])}
+        settings = {"tokenizer_class": "ByT5Tokenizer"} | added
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}), encoding="utf-8")
+
+
+@cache
+def _sentencepiece() -> bytes:
+    import sentencepiece  # noqa: PLC0415 - few tests need it
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(_TEXTS),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=330,
+        byte_fallback=True,
+        user_defined_symbols=list(_ADDED[:2]),
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def _with_added_tokens(tokenizer: Tokenizer) -> Tokenizer:
     tokenizer.add_special_tokens([AddedToken("<s>", special=True, normalized=False)])
-    tokenizer.add_tokens([AddedToken(mark, normalized=False) for mark in _MARKS])
+    tokenizer.add_tokens([AddedToken(name, normalized=False) for name in _ADDED])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
     )
@@ -71,7 +126,7 @@ def _byte_level() -> Tokenizer:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=330, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(_TEXTS, trainer)
-    return _marked(tokenizer)
+    return _with_added_tokens(tokenizer)
 
 
 def _with_bytes(*, strip: bool) -> Tokenizer:
@@ -94,7 +149,7 @@ def _with_bytes(*, strip: bool) -> Tokenizer:
     else:
         tokenizer.normalizer = space
     tokenizer.decoder = decoders.Sequence(steps)
-    return _marked(tokenizer)
+    return _with_added_tokens(tokenizer)
 
 
 def _metaspace(scheme: str) -> Tokenizer:
@@ -103,7 +158,7 @@ def _metaspace(scheme: str) -> Tokenizer:
     tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
     trainer = trainers.BpeTrainer(vocab_size=120, special_tokens=["<unk>", _SPACE * 3], show_progress=False)
     tokenizer.train_from_iterator(_TEXTS, trainer)
-    return _marked(tokenizer)
+    return _with_added_tokens(tokenizer)
 
 
 def _unigram(*, has_bytes: bool = False) -> Tokenizer:
@@ -114,7 +169,7 @@ def _unigram(*, has_bytes: bool = False) -> Tokenizer:
     metaspace = decoders.Metaspace()
     chain = decoders.Sequence([decoders.ByteFallback(), metaspace]) if has_bytes else metaspace
     tokenizer.decoder = chain
-    return _marked(tokenizer)
+    return _with_added_tokens(tokenizer)
 
 
 def _words() -> Tokenizer:
@@ -122,7 +177,7 @@ def _words() -> Tokenizer:
     model = models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="<unk>")
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    return _marked(tokenizer)
+    return _with_added_tokens(tokenizer)
 
 
 def _word_pieces() -> Tokenizer:
@@ -131,7 +186,7 @@ def _word_pieces() -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.decoder = decoders.WordPiece(cleanup=False)
-    return _marked(tokenizer)
+    return _with_added_tokens(tokenizer)
 
 
 def _end_of_word() -> Tokenizer:
@@ -140,4 +195,4 @@ def _end_of_word() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], end_of_word_suffix="</w>", unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.decoder = decoders.BPEDecoder()
-    return _marked(tokenizer)
+    return _with_added_tokens(tokenizer)

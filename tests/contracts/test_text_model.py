@@ -38,6 +38,7 @@ from tests.parrot_rows import (
 pytestmark = pytest.mark.timeout(1200)
 
 PREFILL_CHUNK = 32
+_PLAIN = KVCacheOptions()
 _LIMITED = KVCacheOptions(max_size=2048)
 
 
@@ -80,7 +81,7 @@ class Kind:
     open: Callable[[int], TextModel]
     """Takes the largest number of rows that run at once."""
     is_batched: bool
-    kv_cache: KVCacheOptions = KVCacheOptions()
+    kv_cache: KVCacheOptions = _PLAIN
     reuses_parts: bool = True
     """Whether the KV cache of a row also serves a prompt that continues in another way."""
     uncached: int = 1
