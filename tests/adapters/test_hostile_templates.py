@@ -1,4 +1,4 @@
-"""Templates of strangers: each ends in an error of the contract or in a text within the bound, and leaves nothing."""
+"""Hostile templates: each ends in a typed error or in a text within the bound, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ import pytest
 
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import TemplateError
-from mlxknife.domain.generation.values.generation import Message
+from mlxknife.domain.generation.values.request import Message
 
-_MOST = 16 * 1024 * 1024
-_ASKED = (Message("user", "Who are you?"),)
-_REFUSED = "failed: The chat template of the model refuses the conversation: "
+_MAX_TEXT = 16 * 1024 * 1024
+_QUESTION = (Message("user", "Who are you?"),)
+_REJECTED = "failed: The chat template of the model rejects the conversation: "
 _LOOPS = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
 _ENDS = "{% endfor %}{% endfor %}{% endfor %}"
 _NESTED = "{% set n = namespace(x=[]) %}{% for i in range(99999) %}{% set n.x = [n.x] %}{% endfor %}"
 
 
 def _children() -> list[str]:
-    """Return the renderers of this process that are still there, and the dead ones that nobody waited for."""
+    """Return the renderers of this process, zombies included."""
     listed = subprocess.run(["ps", "-A", "-o", "ppid=,command="], capture_output=True, text=True, check=True).stdout
     ours = [line.split(None, 1)[1] for line in listed.splitlines() if line.split(None, 1)[0] == str(os.getpid())]
     return [command for command in ours if "jinja" in command or "defunct" in command]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
+def _no_process_is_left() -> Iterator[None]:
     yield
     assert _children() == []
 
 
-def _ending(template: str, messages: tuple[Message, ...] = _ASKED, seconds: float = 3) -> str:
-    """Return what a template ends in: its text, or how it failed."""
+def _result_of(template: str, messages: tuple[Message, ...] = _QUESTION, seconds: float = 3) -> str:
+    """Return the text of a template, or how it failed."""
     with closing(JinjaTemplates(seconds)) as templates:
         try:
-            ending = templates.render(template, messages, {"bos_token": "<s>"})
+            result = templates.render(template, messages, {"bos_token": "<s>"})
         except TemplateError as error:
-            ending = f"failed: {error.message}"
-    assert len(ending) <= (1000 if ending.startswith("failed: ") else _MOST)
-    return ending
+            result = f"failed: {error.message}"
+    assert len(result) <= (1000 if result.startswith("failed: ") else _MAX_TEXT)
+    return result
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def _ending(template: str, messages: tuple[Message, ...] = _ASKED, seconds: floa
         "{% set n = namespace(x=3) %}{% for i in range(9999) %}{% set n.x = n.x * n.x %}{% endfor %}",
         "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
     ],
-    ids=["loops", "loops that speak", "a power", "squares", "a tree of macros"],
+    ids=["loops", "loops with output", "a power", "squares", "a tree of macros"],
 )
-def test_what_never_ends_is_ended(template: str) -> None:
-    assert "did not end within 1 seconds" in _ending(template, seconds=1)
+def test_an_endless_template_is_stopped(template: str) -> None:
+    assert "took longer than 1 seconds" in _result_of(template, seconds=1)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_what_never_ends_is_ended(template: str) -> None:
     ],
     ids=lambda template: template[:40],
 )
-def test_what_is_too_much_is_refused(template: str) -> None:
-    assert _ending(template).startswith("failed: The chat template of the model ")
+def test_a_template_that_takes_too_much_fails(template: str) -> None:
+    assert _result_of(template).startswith("failed: The chat template of the model ")
 
 
 @pytest.mark.parametrize(
@@ -104,11 +104,11 @@ def test_what_is_too_much_is_refused(template: str) -> None:
         ("namespace(__html__='{0.__class__}'.format) | escape", "messages | tojson(default='{0.__class__}'.format)"),
     ],
 )
-def test_there_is_no_way_out_of_the_sandbox(expressions: tuple[str, ...]) -> None:
+def test_a_template_cannot_leave_the_sandbox(expressions: tuple[str, ...]) -> None:
     for expression in expressions:
-        ending = _ending(f"<{{{{ {expression} }}}}>")
+        result = _result_of(f"<{{{{ {expression} }}}}>")
         harmless = ("<>", '<[{"role": "user", "content": "Who are you?"}]>')
-        assert ending in harmless or ending.startswith(_REFUSED), expression
+        assert result in harmless or result.startswith(_REJECTED), expression
 
 
 @pytest.mark.parametrize(
@@ -119,52 +119,52 @@ def test_there_is_no_way_out_of_the_sandbox(expressions: tuple[str, ...]) -> Non
         "raise_exception.__code__.__class__.__base__.__subclasses__()[0]('{}')",
     ],
 )
-def test_nothing_is_done_to_the_disk(expression: str, tmp_path: Path) -> None:
+def test_a_template_cannot_write_to_the_disk(expression: str, tmp_path: Path) -> None:
     target = tmp_path / "made"
-    assert _ending("{{ " + expression.format(target) + " }}").startswith("failed: ")
+    assert _result_of("{{ " + expression.format(target) + " }}").startswith("failed: ")
     assert not target.exists()
 
 
 @pytest.mark.parametrize("tag", ["include '{}'", "import 'os' as x", "from 'secret.txt' import x", "extends '{}'"])
-def test_no_file_is_read(tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "secret.txt").write_text("what nobody may know")
+def test_a_template_cannot_read_a_file(tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret.txt").write_text("a secret text")
     (tmp_path / "jinja2.py").write_text("raise SystemExit('run by the renderer')")
     monkeypatch.chdir(tmp_path)
-    ending = _ending("{% " + tag.format(tmp_path / "secret.txt") + " %}")
-    assert ending.startswith(_REFUSED)
-    assert "nobody" not in ending
+    result = _result_of("{% " + tag.format(tmp_path / "secret.txt") + " %}")
+    assert result.startswith(_REJECTED)
+    assert "secret text" not in result
 
 
 @pytest.mark.parametrize("change", ["messages.append(1)", "messages.clear()", "messages[0].update({'content': 'x'})"])
 def test_a_template_cannot_change_the_conversation(change: str) -> None:
-    assert _ending("{{ " + change + " }}{{ messages[0].content }}").startswith(_REFUSED)
+    assert _result_of("{{ " + change + " }}{{ messages[0].content }}").startswith(_REJECTED)
 
 
-def test_odd_characters_come_through() -> None:
+def test_unusual_characters_reach_the_template() -> None:
     contents = ["\ud800", "a\udfffb", "\0\x1b[2J\u202e", "\ufeff", "\U0010ffff", "", "\r\n"]
     turns = tuple(Message("user", content) for content in contents)
-    told = _ending("{% for m in messages %}<{{ m.content }}>{% endfor %}", turns)
-    assert told == "".join(f"<{content}>" for content in contents)
+    text = _result_of("{% for m in messages %}<{{ m.content }}>{% endfor %}", turns)
+    assert text == "".join(f"<{content}>" for content in contents)
 
 
 @pytest.mark.parametrize("template", ["\ud800{# \ud800 #}", "{{ '\ud800' }}", "{{ \ud800 }}"])
-def test_odd_characters_of_a_template_hang_nobody(template: str) -> None:
-    ending = _ending(template)
-    assert ending == "\ud800" or ending.startswith("failed: ")
+def test_unusual_characters_in_a_template_do_not_hang(template: str) -> None:
+    result = _result_of(template)
+    assert result == "\ud800" or result.startswith("failed: ")
 
 
-def test_a_long_prompt_comes_through_whole() -> None:
+def test_a_long_prompt_is_rendered_whole() -> None:
     content = "Ü\n" * 500_000
-    told = JinjaTemplates().render("<{{ messages[0].content }}>", (Message("user", content),), {})
-    assert told == f"<{content}>"
+    text = JinjaTemplates().render("<{{ messages[0].content }}>", (Message("user", content),), {})
+    assert text == f"<{content}>"
 
 
-def test_many_turns_come_through() -> None:
+def test_many_messages_are_rendered() -> None:
     turns = tuple(Message("user", str(number)) for number in range(10_000))
-    told = JinjaTemplates().render("{% for m in messages %}{{ m.content }} {% endfor %}", turns, {})
-    assert told.split() == [turn.content for turn in turns]
+    text = JinjaTemplates().render("{% for m in messages %}{{ m.content }} {% endfor %}", turns, {})
+    assert text.split() == [turn.content for turn in turns]
 
 
 def test_variables_cannot_replace_the_conversation() -> None:
     with pytest.raises(TemplateError):
-        JinjaTemplates().render("{{ messages }}", _ASKED, {"messages": "others"})
+        JinjaTemplates().render("{{ messages }}", _QUESTION, {"messages": "others"})

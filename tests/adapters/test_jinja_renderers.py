@@ -1,4 +1,4 @@
-"""Renderers that stay: who serves which template, what a broken one costs, and that none outlives who asks."""
+"""The renderer pool: which process renders which template, what a crash costs, and that none outlives its parent."""
 
 from __future__ import annotations
 
@@ -17,36 +17,38 @@ import pytest
 
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import ServerBusy, TemplateError
-from mlxknife.domain.generation.values.generation import Message
+from mlxknife.domain.generation.values.request import Message
 
 _PLAIN = "{{ messages[0].content }}"
-_ASKED = (Message("user", "Who?"),)
+_QUESTION = (Message("user", "Who?"),)
 _ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 _SOMETIMES = f"{{% if messages | length > 1 %}}{_ENDLESS}{{% endif %}}{_PLAIN}"
-_HELD = "{{ 9 ** (9 ** 9) }}"
-"""A sum of minutes in one step of Python, which hears no signal meanwhile."""
+_BUSY = "{{ 9 ** (9 ** 9) }}"
+"""One operation of Python that takes minutes, during which it handles no signal."""
 
 
 def _processes() -> dict[int, tuple[int, str]]:
-    """Return every process's parent and words."""
+    """Return the parent and the command of each process."""
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,command="], capture_output=True, text=True, check=True)
     rows = (line.split(None, 2) for line in listed.stdout.splitlines())
     return {int(row[0]): (int(row[1]), row[2] if row[2:] else "") for row in rows}
 
 
 def _renderers(parent: int | None = None) -> set[int]:
-    """Return the renderers of a process, dead ones that nobody waited for among them."""
-    asked = os.getpid() if parent is None else parent
+    """Return the renderers of a process, zombies included."""
+    parent = os.getpid() if parent is None else parent
     return {
-        pid for pid, (above, words) in _processes().items() if above == asked and ("jinja" in words or "<de" in words)
+        pid
+        for pid, (above, command) in _processes().items()
+        if above == parent and ("jinja" in command or "<de" in command)
     }
 
 
-def _comes_true(told: Callable[[], bool], seconds: float = 20) -> bool:
+def _becomes_true(condition: Callable[[], bool], seconds: float = 20) -> bool:
     ends = time.monotonic() + seconds
-    while not told() and time.monotonic() < ends:
+    while not condition() and time.monotonic() < ends:
         time.sleep(0.02)
-    return told()
+    return condition()
 
 
 @pytest.fixture
@@ -57,10 +59,10 @@ def templates() -> Iterator[JinjaTemplates]:
 
 
 def _rendered(templates: JinjaTemplates, template: str = _PLAIN) -> str:
-    return templates.render(template, _ASKED, {})
+    return templates.render(template, _QUESTION, {})
 
 
-def test_one_process_serves_a_template_job_after_job(templates: JinjaTemplates) -> None:
+def test_one_process_renders_all_jobs_of_a_template(templates: JinjaTemplates) -> None:
     _rendered(templates)
     first = _renderers()
     assert len(first) == 1
@@ -75,7 +77,7 @@ def test_each_template_has_a_process_of_its_own(templates: JinjaTemplates) -> No
     assert len(_renderers()) == 3
 
 
-def test_what_was_prepared_serves_the_first_template(templates: JinjaTemplates) -> None:
+def test_the_prepared_renderer_renders_the_first_template(templates: JinjaTemplates) -> None:
     templates.prepare()
     templates.prepare()
     spare = _renderers()
@@ -84,8 +86,8 @@ def test_what_was_prepared_serves_the_first_template(templates: JinjaTemplates) 
     assert _renderers() == spare
 
 
-def test_the_longest_unused_one_makes_room() -> None:
-    with closing(JinjaTemplates(most=2)) as templates:
+def test_the_least_recently_used_renderer_is_ended_at_the_limit() -> None:
+    with closing(JinjaTemplates(max_processes=2)) as templates:
         _rendered(templates, "a")
         (oldest,) = _renderers()
         _rendered(templates, "b")
@@ -97,15 +99,15 @@ def test_the_longest_unused_one_makes_room() -> None:
         assert len(_renderers()) == 2
 
 
-def test_more_templates_than_processes_wait_for_their_turn() -> None:
-    with closing(JinjaTemplates(most=2)) as templates, ThreadPoolExecutor(6) as threads:
-        told = list(threads.map(lambda number: _rendered(templates, str(number % 6)), range(36)))
-        assert told == [str(number % 6) for number in range(36)]
+def test_more_templates_than_processes_wait() -> None:
+    with closing(JinjaTemplates(max_processes=2)) as templates, ThreadPoolExecutor(6) as threads:
+        texts = list(threads.map(lambda number: _rendered(templates, str(number % 6)), range(36)))
+        assert texts == [str(number % 6) for number in range(36)]
         assert len(_renderers()) == 2
 
 
-def test_a_process_that_has_served_long_is_replaced(monkeypatch: pytest.MonkeyPatch, templates: JinjaTemplates) -> None:
-    monkeypatch.setattr("mlxknife.adapters.jinja.crew._JOBS", 3)
+def test_a_renderer_is_replaced_after_many_jobs(monkeypatch: pytest.MonkeyPatch, templates: JinjaTemplates) -> None:
+    monkeypatch.setattr("mlxknife.adapters.jinja.renderer_pool._JOBS", 3)
     seen = set[int]()
     for _ in range(9):
         assert _rendered(templates) == "Who?"
@@ -114,21 +116,21 @@ def test_a_process_that_has_served_long_is_replaced(monkeypatch: pytest.MonkeyPa
     assert len(seen) == 4
 
 
-def test_one_that_was_killed_between_two_jobs_costs_nothing(templates: JinjaTemplates) -> None:
+def test_a_renderer_killed_between_two_jobs_costs_no_job(templates: JinjaTemplates) -> None:
     _rendered(templates)
     (pid,) = _renderers()
     os.kill(pid, signal.SIGKILL)
-    assert _comes_true(lambda: "<de" in _processes()[pid][1])
+    assert _becomes_true(lambda: "<de" in _processes()[pid][1])
     assert _rendered(templates) == "Who?"
     assert pid not in _renderers()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
-def test_one_that_dies_at_work_costs_its_job_and_no_other(templates: JinjaTemplates, number: int) -> None:
+def test_a_renderer_killed_during_a_job_costs_only_that_job(templates: JinjaTemplates, number: int) -> None:
     _rendered(templates, _SOMETIMES)
     (pid,) = _renderers()
     with ThreadPoolExecutor(2) as threads:
-        lost = threads.submit(templates.render, _SOMETIMES, _ASKED * 2, {})
+        lost = threads.submit(templates.render, _SOMETIMES, _QUESTION * 2, {})
         assert threads.submit(_rendered, templates).result() == "Who?"
         time.sleep(0.1)
         os.kill(pid, number)
@@ -137,34 +139,34 @@ def test_one_that_dies_at_work_costs_its_job_and_no_other(templates: JinjaTempla
     assert _rendered(templates, _SOMETIMES) == "Who?"
 
 
-def test_one_that_hangs_costs_its_job_and_no_other() -> None:
+def test_a_renderer_that_hangs_costs_only_its_job() -> None:
     with closing(JinjaTemplates(seconds=1)) as templates:
-        with pytest.raises(TemplateError, match="did not end within 1 seconds"):
-            templates.render(_SOMETIMES, _ASKED * 2, {})
+        with pytest.raises(TemplateError, match="took longer than 1 seconds"):
+            templates.render(_SOMETIMES, _QUESTION * 2, {})
         assert _renderers() == set()
         assert _rendered(templates, _SOMETIMES) == "Who?"
 
 
-def test_whoever_waits_for_one_that_hangs_waits_no_longer_than_it_may_work() -> None:
+def test_the_wait_for_a_busy_renderer_is_limited() -> None:
     with closing(JinjaTemplates(seconds=1)) as templates, ThreadPoolExecutor(8) as threads:
-        lost = [threads.submit(templates.render, _HELD, _ASKED, {}) for _ in range(8)]
+        lost = [threads.submit(templates.render, _BUSY, _QUESTION, {}) for _ in range(8)]
         assert [_rendered(templates) for _ in range(20)] == ["Who?"] * 20
-        told = [future.exception(20) for future in lost]
-    assert {(type(error), str(error).removeprefix("The chat template of the model ")) for error in told} <= {
-        (TemplateError, "did not end within 1 seconds"),
-        (ServerBusy, "was not free for 1 seconds"),  # which is not the fault of the template
+        errors = [future.exception(20) for future in lost]
+    assert {(type(error), str(error)) for error in errors} <= {
+        (TemplateError, "The chat template of the model took longer than 1 seconds"),
+        (ServerBusy, "No renderer for the chat template was free for 1 seconds"),  # the template is not at fault
     }
-    busy = [error for error in told if isinstance(error, ServerBusy)]
+    busy = [error for error in errors if isinstance(error, ServerBusy)]
     assert len(busy) >= 5
-    assert {error.retry_after for error in busy} == {1}  # as long as the one who has it may work
+    assert {error.retry_after for error in busy} == {1}  # the limit of a job
 
 
-def test_one_that_stands_still_is_ended() -> None:
+def test_a_stopped_renderer_is_ended() -> None:
     with closing(JinjaTemplates(seconds=1)) as templates:
         _rendered(templates)
         (pid,) = _renderers()
         os.kill(pid, signal.SIGSTOP)
-        with pytest.raises(TemplateError, match="did not end within 1 seconds"):
+        with pytest.raises(TemplateError, match="took longer than 1 seconds"):
             templates.render(_PLAIN, (Message("user", "long" * 1_000_000),), {})
         assert _renderers() == set()
         assert _rendered(templates) == "Who?"
@@ -173,7 +175,7 @@ def test_one_that_stands_still_is_ended() -> None:
 @pytest.mark.parametrize(
     "answer", [b"", b"nonsense" * 100, b"t" + b"\xff" * 8, b"t" + bytes(7) + b"\x02\xff\xff", b"x" + bytes(8)]
 )
-def test_nonsense_for_an_answer_is_an_error_of_the_contract(
+def test_an_invalid_answer_of_a_renderer_raises_template_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
     script = f"#!{sys.executable}\nimport os\nos.read(1, 99999)\nos.write(1, {answer!r})\n"
@@ -187,15 +189,15 @@ def test_nonsense_for_an_answer_is_an_error_of_the_contract(
         assert _rendered(templates) == "Who?"
 
 
-def test_that_no_process_can_be_started_is_an_error_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_renderer_that_cannot_be_started_raises_server_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with closing(JinjaTemplates()) as templates:
         templates.prepare()
-        with pytest.raises(ServerBusy, match="No process can be started"):
+        with pytest.raises(ServerBusy, match="No process could be started"):
             _rendered(templates)
 
 
-def test_what_was_closed_renders_no_more() -> None:
+def test_a_closed_pool_renders_nothing() -> None:
     templates = JinjaTemplates()
     _rendered(templates)
     templates.close()
@@ -206,11 +208,11 @@ def test_what_was_closed_renders_no_more() -> None:
         _rendered(templates)
 
 
-def test_closing_ends_what_is_at_work() -> None:
+def test_closing_ends_running_jobs() -> None:
     templates = JinjaTemplates(seconds=60)
     with ThreadPoolExecutor(2) as threads:
-        lost = [threads.submit(templates.render, _HELD, _ASKED, {}) for _ in range(2)]
-        assert _comes_true(lambda: bool(_renderers()))
+        lost = [threads.submit(templates.render, _BUSY, _QUESTION, {}) for _ in range(2)]
+        assert _becomes_true(lambda: bool(_renderers()))
         templates.close()
         for future in lost:
             with pytest.raises(TemplateError):
@@ -218,7 +220,7 @@ def test_closing_ends_what_is_at_work() -> None:
     assert _renderers() == set()
 
 
-def test_they_end_with_what_made_them() -> None:
+def test_renderers_end_with_the_object_that_started_them() -> None:
     templates = JinjaTemplates()
     _rendered(templates)
     templates.prepare()
@@ -226,7 +228,7 @@ def test_they_end_with_what_made_them() -> None:
     assert _renderers() == set()
 
 
-def test_the_thread_that_started_one_may_end(templates: JinjaTemplates) -> None:
+def test_a_renderer_outlives_the_thread_that_started_it(templates: JinjaTemplates) -> None:
     with ThreadPoolExecutor(1) as threads:
         threads.submit(_rendered, templates).result()
     first = _renderers()
@@ -234,24 +236,24 @@ def test_the_thread_that_started_one_may_end(templates: JinjaTemplates) -> None:
     assert _renderers() == first
 
 
-def test_a_copy_of_the_process_does_not_end_them(templates: JinjaTemplates) -> None:
+def test_a_forked_copy_of_the_process_does_not_end_renderers(templates: JinjaTemplates) -> None:
     _rendered(templates)
     first = _renderers()
-    copy = os.fork()
-    if not copy:
+    forked = os.fork()
+    if not forked:
         templates.close()
         os._exit(0)
-    assert os.waitpid(copy, 0)[1] == 0
+    assert os.waitpid(forked, 0)[1] == 0
     assert _rendered(templates) == "Who?"
     assert _renderers() == first
 
 
-def test_no_descriptor_of_ours_reaches_one(templates: JinjaTemplates) -> None:
-    held = Path("/proc/self/fd")
-    if not held.is_dir():
+def test_a_renderer_inherits_no_descriptor(templates: JinjaTemplates) -> None:
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
         pytest.skip("only Linux lists the descriptors of a process")
     ours, other = os.pipe()
-    os.set_inheritable(other, True)  # noqa: FBT003 - os names it not
+    os.set_inheritable(other, True)  # noqa: FBT003 - os takes no names
     try:
         _rendered(templates)
         _rendered(templates, "another")
@@ -265,10 +267,10 @@ def test_no_descriptor_of_ours_reaches_one(templates: JinjaTemplates) -> None:
         os.close(other)
 
 
-_ASKING = """
+_PARENT_CODE = """
 import sys, threading
 from mlxknife.adapters.jinja.templates import JinjaTemplates
-from mlxknife.domain.generation.values.generation import Message
+from mlxknife.domain.generation.values.request import Message
 templates = JinjaTemplates(seconds=int(sys.argv[1]))
 templates.render("x", (), {})
 templates.prepare()
@@ -276,9 +278,9 @@ print("ready", flush=True)
 """
 
 
-def _asking(more: str, seconds: int = 60) -> subprocess.Popen[str]:
-    """Start a process that has two renderers, and does more."""
-    code = _ASKING + textwrap.dedent(more)
+def _parent_process(code: str, seconds: int = 60) -> subprocess.Popen[str]:
+    """Start a process that has two renderers, and runs some code."""
+    code = _PARENT_CODE + textwrap.dedent(code)
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, str(seconds)],
         stdin=subprocess.PIPE,
@@ -299,39 +301,39 @@ def _are_gone(pids: set[int]) -> bool:
 
 @pytest.mark.parametrize("work", ["9 ** (9 ** 9)", "range(99999) | map('string') | list and 'a' * 0"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_they_end_with_a_process_that_is_killed(work: str, number: int) -> None:
-    process = _asking(f"""
+def test_renderers_end_with_a_parent_that_is_killed(work: str, number: int) -> None:
+    process = _parent_process(f"""
         threading.Thread(target=templates.render, args=("{{{{ {work} }}}}", (), {{}}), daemon=True).start()
         threading.Event().wait()
     """)
     with process:
-        assert _comes_true(lambda: len(_renderers(process.pid)) == 2)
+        assert _becomes_true(lambda: len(_renderers(process.pid)) == 2)
         pids = _renderers(process.pid)
         time.sleep(0.3)
         process.send_signal(number)
         process.wait(10)
-        assert _comes_true(lambda: _are_gone(pids))
+        assert _becomes_true(lambda: _are_gone(pids))
 
 
-def test_one_at_work_ends_in_time_although_nobody_ends_it() -> None:
-    process = _asking('templates.render("{{ 9 ** (9 ** 9) }}", (), {})', seconds=2)
+def test_a_job_ends_at_its_limit_even_if_the_parent_is_stopped() -> None:
+    process = _parent_process('templates.render("{{ 9 ** (9 ** 9) }}", (), {})', seconds=2)
     with process:
         pids = _renderers(process.pid)
         time.sleep(0.3)
         process.send_signal(signal.SIGSTOP)
-        assert _comes_true(lambda: any(_are_gone({pid}) for pid in pids))
+        assert _becomes_true(lambda: any(_are_gone({pid}) for pid in pids))
         process.kill()
-        assert _comes_true(lambda: _are_gone(pids))
+        assert _becomes_true(lambda: _are_gone(pids))
 
 
-def test_ctrl_c_ends_a_rendering_and_says_nothing_more() -> None:
-    process = _asking("""
+def test_ctrl_c_ends_a_rendering_without_further_output() -> None:
+    process = _parent_process("""
         try:
             templates.render("{{ 9 ** (9 ** 9) }}", (), {})
         except KeyboardInterrupt:
             print("interrupted", flush=True)
     """)
-    assert _comes_true(lambda: len(_renderers(process.pid)) == 2)
+    assert _becomes_true(lambda: len(_renderers(process.pid)) == 2)
     pids = _renderers(process.pid)
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)
@@ -341,8 +343,8 @@ def test_ctrl_c_ends_a_rendering_and_says_nothing_more() -> None:
 
 
 @pytest.mark.parametrize("ending", ["pass", "sys.exit(3)", "raise KeyboardInterrupt"])
-def test_a_process_that_ends_by_itself_waits_for_none_of_them(ending: str) -> None:
-    process = _asking(f"sys.stdin.readline()\n{ending}")
+def test_renderers_end_with_a_parent_that_exits(ending: str) -> None:
+    process = _parent_process(f"sys.stdin.readline()\n{ending}")
     pids = _renderers(process.pid)
     assert len(pids) == 2
     out, err = process.communicate("\n", timeout=20)

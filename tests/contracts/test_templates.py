@@ -1,4 +1,4 @@
-"""The contract of ``Templates``, for the one that trusts its templates and the one that does not."""
+"""The contract of ``Templates``, for the fake and for the renderer that bounds time and memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import TemplateError
-from mlxknife.domain.generation.values.generation import Message
+from mlxknife.domain.generation.values.request import Message
 from mlxknife.ports.engines.templates import Templates
 from tests.fakes.templates import FakeTemplates
 
@@ -53,15 +53,14 @@ _GEMMA = (
     "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
 )
-_SYSTEM, _ASKED = Message("system", " Speak Latin. "), Message("user", "Who are you?\n")
-_TOLD, _AGAIN = Message("assistant", "Nemo."), Message("user", "Really?")
+_SYSTEM, _QUESTION = Message("system", " Speak Latin. "), Message("user", "Who are you?\n")
+_ANSWER, _FOLLOW_UP = Message("assistant", "Nemo."), Message("user", "Really?")
 
 
 @attrs.frozen
-class _Called(Message):
-    """A message with fields that most messages have not."""
+class _ToolMessage(Message):
+    """A message with a field of several values."""
 
-    name: str | None = None
     calls: tuple[str, ...] | None = None
 
 
@@ -75,15 +74,17 @@ def templates(request: pytest.FixtureRequest) -> Iterator[Templates]:
 
 
 def test_chatml(templates: Templates) -> None:
-    assert templates.render(_CHATML, (_ASKED, _TOLD, _AGAIN), {}) == (
+    assert templates.render(_CHATML, (_QUESTION, _ANSWER, _FOLLOW_UP), {}) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWho are you?\n<|im_end|>\n"
         "<|im_start|>assistant\nNemo.<|im_end|>\n<|im_start|>user\nReally?<|im_end|>\n<|im_start|>assistant\n"
     )
-    assert templates.render(_CHATML, (_SYSTEM, _AGAIN), {}).startswith("<|im_start|>system\n Speak Latin. <|im_end|>\n")
+    assert templates.render(_CHATML, (_SYSTEM, _FOLLOW_UP), {}).startswith(
+        "<|im_start|>system\n Speak Latin. <|im_end|>\n"
+    )
 
 
-def test_a_template_as_llama_3_has_it(templates: Templates) -> None:
-    assert templates.render(_LLAMA, (_SYSTEM, _ASKED), {"bos_token": "<|begin_of_text|>"}) == (
+def test_llama_3(templates: Templates) -> None:
+    assert templates.render(_LLAMA, (_SYSTEM, _QUESTION), {"bos_token": "<|begin_of_text|>"}) == (
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nToday Date: 26 Jul 2024\n\n"
         "Speak Latin.<|eot_id|>"
         "<|start_header_id|>user<|end_header_id|>\n\nWho are you?<|eot_id|>"
@@ -91,18 +92,18 @@ def test_a_template_as_llama_3_has_it(templates: Templates) -> None:
     )
 
 
-def test_a_template_as_gemma_has_it(templates: Templates) -> None:
-    assert templates.render(_GEMMA, (_ASKED, _TOLD, _AGAIN), {"bos_token": "<bos>"}) == (
+def test_gemma(templates: Templates) -> None:
+    assert templates.render(_GEMMA, (_QUESTION, _ANSWER, _FOLLOW_UP), {"bos_token": "<bos>"}) == (
         "<bos><start_of_turn>user\nWho are you?<end_of_turn>\n<start_of_turn>model\nNemo.<end_of_turn>\n"
         "<start_of_turn>user\nReally?<end_of_turn>\n<start_of_turn>model\n"
     )
 
 
-def test_what_a_template_refuses_is_told_in_its_own_words(templates: Templates) -> None:
+def test_the_message_of_a_template_that_rejects_a_conversation_is_passed_on(templates: Templates) -> None:
     with pytest.raises(TemplateError, match="System role not supported"):
-        templates.render(_GEMMA, (_SYSTEM, _ASKED), {"bos_token": "<bos>"})
+        templates.render(_GEMMA, (_SYSTEM, _QUESTION), {"bos_token": "<bos>"})
     with pytest.raises(TemplateError, match="roles must alternate"):
-        templates.render(_GEMMA, (_ASKED, _AGAIN), {})
+        templates.render(_GEMMA, (_QUESTION, _FOLLOW_UP), {})
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_what_a_template_refuses_is_told_in_its_own_words(templates: Templates) 
         ("", ""),
     ],
 )
-def test_what_templates_use_works(templates: Templates, template: str, text: str) -> None:
+def test_the_features_that_templates_use_work(templates: Templates, template: str, text: str) -> None:
     messages = (Message("user", "<b> 'ü' & \U0001f600"),)
     assert templates.render(template, messages, {"bos_token": "<s>", "eos_token": "</s>"}) == text
 
@@ -133,25 +134,25 @@ def test_what_templates_use_works(templates: Templates, template: str, text: str
     ("options", "text"),
     [("separators=(',', ':')", '{"b":1,"a":2}'), ("sort_keys=true", '{"a": 2, "b": 1}')],
 )
-def test_json_is_formed_as_a_template_asks(templates: Templates, options: str, text: str) -> None:
+def test_tojson_takes_the_arguments_of_json_dumps(templates: Templates, options: str, text: str) -> None:
     assert templates.render(f"{{{{ {{'b': 1, 'a': 2}} | tojson({options}) }}}}", (), {}) == text
 
 
-def test_a_template_may_ask_for_the_date(templates: Templates) -> None:
+def test_strftime_now_gives_the_current_date(templates: Templates) -> None:
     before = datetime.now().astimezone()
-    told = datetime.strptime(templates.render("{{ strftime_now('%Y-%m-%d %z') }}", (), {}), "%Y-%m-%d %z")
-    assert before.date() <= told.date() <= datetime.now().astimezone().date()
+    rendered = datetime.strptime(templates.render("{{ strftime_now('%Y-%m-%d %z') }}", (), {}), "%Y-%m-%d %z")
+    assert before.date() <= rendered.date() <= datetime.now().astimezone().date()
 
 
 def test_preparing_changes_nothing(templates: Templates) -> None:
     for _ in range(3):
         templates.prepare()
-        assert templates.render("{{ messages[0].role }}", (_ASKED,), {}) == "user"
+        assert templates.render("{{ messages[0].role }}", (_QUESTION,), {}) == "user"
 
 
-def test_what_a_message_does_not_have_is_not_defined(templates: Templates) -> None:
+def test_unset_fields_of_a_message_are_undefined(templates: Templates) -> None:
     template = "{% for m in messages %}{{ m.name is defined }} {{ m.calls | tojson }} {% endfor %}"
-    messages = (_ASKED, _Called("user", "a"), _Called("user", "", name="Ann", calls=("x", "y")))
+    messages = (_QUESTION, _ToolMessage("user", "a"), _ToolMessage("user", "", name="Ann", calls=("x", "y")))
     with pytest.raises(TemplateError):
         templates.render(template, messages, {})
     assert templates.render(template, messages[2:], {}) == 'True ["x", "y"] '
@@ -160,40 +161,52 @@ def test_what_a_message_does_not_have_is_not_defined(templates: Templates) -> No
     )
 
 
-def test_nothing_of_a_rendering_is_left_for_the_next(templates: Templates) -> None:
+def test_every_set_field_of_a_message_reaches_the_template(templates: Templates) -> None:
+    message = Message("tool", "42", name="add", tool_call_id="call_1", reasoning_content="Hm.")
+    template = "{{ messages[0].name }} {{ messages[0].tool_call_id }} {{ messages[0].reasoning_content }}"
+    assert templates.render(template, (message,), {}) == "add call_1 Hm."
+
+
+def test_closing_raises_nothing(templates: Templates) -> None:
+    templates.render("x", (), {})
+    templates.close()
+    templates.close()
+
+
+def test_renderings_share_no_state(templates: Templates) -> None:
     template = (
         "{% set n = namespace(x=0, seen=[]) %}{% set n.seen = n.seen + [messages[0].content] %}"
-        "{% macro tell(held=namespace(y=1)) %}{% set held.y = held.y + 1 %}{{ held.y }}{% endmacro %}"
+        "{% macro count(held=namespace(y=1)) %}{% set held.y = held.y + 1 %}{{ held.y }}{% endmacro %}"
         "{% if late is defined %}{{ late }}{% endif %}{% set late = cycler('a', 'b') %}{% set n.x = n.x + 1 %}"
-        "{{ late.next() }}{{ n.x }}{{ n.seen }}{{ tell() }}{{ messages[0].late }}{{ given }}"
+        "{{ late.next() }}{{ n.x }}{{ n.seen }}{{ count() }}{{ messages[0].late }}{{ given }}"
     )
     expected = "a1['Who are you?\\n']2" + "7"
-    assert [templates.render(template, (_ASKED,), {"given": 7}) for _ in range(3)] == [expected] * 3
-    assert templates.render(template, (_AGAIN,), {}) == "a1['Really?']2"
+    assert [templates.render(template, (_QUESTION,), {"given": 7}) for _ in range(3)] == [expected] * 3
+    assert templates.render(template, (_FOLLOW_UP,), {}) == "a1['Really?']2"
 
 
-def test_a_failed_rendering_does_not_spoil_the_next(templates: Templates) -> None:
+def test_a_failed_rendering_does_not_affect_the_next(templates: Templates) -> None:
     template = "{{ raise_exception('No') if messages | length > 1 }}{{ messages[0].content }}"
     for _ in range(3):
         with pytest.raises(TemplateError, match="No"):
-            templates.render(template, (_ASKED, _TOLD), {})
-        assert templates.render(template, (_TOLD,), {}) == "Nemo."
+            templates.render(template, (_QUESTION, _ANSWER), {})
+        assert templates.render(template, (_ANSWER,), {}) == "Nemo."
 
 
-def test_several_threads_may_ask_at_once(templates: Templates) -> None:
+def test_several_threads_may_render_at_once(templates: Templates) -> None:
     forms = [f"{number}: {{{{ messages[0].content }}}}" for number in range(3)]
     jobs = [(form, str(number)) for number in range(20) for form in forms]
     with ThreadPoolExecutor(6) as threads:
-        told = threads.map(lambda job: templates.render(job[0], (Message("user", job[1]),), {}), jobs)
-        assert list(told) == [form.replace("{{ messages[0].content }}", content) for form, content in jobs]
+        rendered = threads.map(lambda job: templates.render(job[0], (Message("user", job[1]),), {}), jobs)
+        assert list(rendered) == [form.replace("{{ messages[0].content }}", content) for form, content in jobs]
 
 
-def test_messages_are_no_templates(templates: Templates) -> None:
+def test_template_code_in_a_message_is_not_executed(templates: Templates) -> None:
     message = Message("user", "{{ 6 * 7 }}{% raw %}</s>")
     assert templates.render("{{ messages[0].content }}", (message,), {}) == message.content
 
 
-def test_what_a_caller_says_wins(templates: Templates) -> None:
+def test_variables_of_the_caller_win_over_the_defaults(templates: Templates) -> None:
     template = "{% if add_generation_prompt %}<assistant>{% endif %}{{ tools | length }}"
     assert templates.render(template, (), {"add_generation_prompt": False, "tools": [1, 2]}) == "2"
 
@@ -217,12 +230,12 @@ def test_what_a_caller_says_wins(templates: Templates) -> None:
         "{{ raise_exception('') }}",
     ],
 )
-def test_a_template_that_fails_is_an_error_of_the_contract(templates: Templates, template: str) -> None:
+def test_a_template_that_fails_raises_template_error(templates: Templates, template: str) -> None:
     with pytest.raises(TemplateError) as caught:
-        templates.render(template, (_ASKED,), {})
+        templates.render(template, (_QUESTION,), {})
     assert caught.value.code == "template_error"
 
 
-def test_a_template_that_cannot_be_compiled_is_said_to_be_wrong(templates: Templates) -> None:
+def test_a_template_that_cannot_be_compiled_raises_template_error(templates: Templates) -> None:
     with pytest.raises(TemplateError, match="outside loop"):
-        templates.render("{% break %}", (_ASKED,), {})
+        templates.render("{% break %}", (_QUESTION,), {})

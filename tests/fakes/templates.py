@@ -1,4 +1,4 @@
-"""Templates that are rendered in the process of the test, without any bounds: only for templates that a test wrote."""
+"""Renders templates in the process of the test, without bounds: only for templates that a test wrote."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mlxknife.domain.errors import TemplateError
-from mlxknife.domain.generation.values.generation import Message
+from mlxknife.domain.generation.values.request import Message
 
 
-class _Marked(Extension):
-    """Reads ``{% generation %}`` as nothing around its content."""
+class _Generation(Extension):
+    """``{% generation %}`` marks the answer for training; only its content counts."""
 
     tags = {"generation"}  # noqa: RUF012 - Jinja declares it so
 
@@ -29,17 +29,20 @@ class _Marked(Extension):
 
 @attrs.frozen
 class FakeTemplates:
-    """Fulfils ``ports.templates``."""
+    """Fulfils ``ports.engines.templates.Templates``."""
 
     def prepare(self) -> None:
         return
 
+    def close(self) -> None:
+        return
+
     def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Marked]
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
         )
         environment.filters["tojson"] = lambda value, **options: json.dumps(value, **{"ensure_ascii": False} | options)
-        environment.globals |= {"raise_exception": _refuse, "strftime_now": datetime.now().astimezone().strftime}
+        environment.globals |= {"raise_exception": _raise, "strftime_now": datetime.now().astimezone().strftime}
         turns = [attrs.asdict(message, filter=lambda _, value: value is not None) for message in messages]
         try:
             return environment.from_string(template).render(
@@ -50,5 +53,5 @@ class FakeTemplates:
             raise TemplateError(msg) from exc
 
 
-def _refuse(message: str) -> None:
+def _raise(message: str) -> None:
     raise RenderingError(message)
