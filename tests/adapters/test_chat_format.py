@@ -1,18 +1,30 @@
-"""Where a turn ends: what the tokens of a family mean depends on what stands beside them."""
+"""The chat format of a model: its template, and the tokens that end a turn."""
 
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
-import mlx.core as mx
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-import mlxknife
-from mlxknife.adapters.mlx.text.tokenizer import ends_of_turn
-from mlxknife.domain.generation.values.generation import FinishReason, Wish
+from mlxknife.adapters.jinja.templates import JinjaTemplates
+from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
+from mlxknife.adapters.mlx.text.chat_format import chat_template, ends_of_turn
+from mlxknife.adapters.mlx.text.model import MlxTextLoader
+from mlxknife.domain.generation.services.engine import TextEngine
+from mlxknife.domain.generation.values.answer import FinishReason, TextKind
+from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.generation.values.request import (
+    GenerationOptions,
+    GenerationRequest,
+    Message,
+    SamplingParameters,
+)
+from mlxknife.domain.models.values.snapshot import Location
+from tests.engine_answers import answered
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -30,23 +42,26 @@ _SCRIPT = (
     "<|start|>assistant<|channel|>final<|message|>",
     "Hello there.",
     "<|return|>",
-    "What nobody shall see.",
+    "Text after the end of the turn.",
 )
-"""What follows what; a mark that comes twice is part of another token, for nothing but the last token decides."""
+"""Each text follows the one before it. Markers that occur twice are part of a longer token: only the last token counts."""
 
 
 @pytest.fixture(scope="module")
 def channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a model in the manner of gpt-oss that says the script, whatever it is asked."""
+    """Return a model in the format of gpt-oss that answers every prompt with the script."""
+    load_fast_blas()
+    import mlx.core as mx  # noqa: PLC0415 - MLX comes after the BLAS
+
     folder = tmp_path_factory.mktemp("channels")
     letters = pre_tokenizers.ByteLevel.alphabet()
     tokens = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(sorted(letters))}, merges=[]))
     tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokens.decoder = decoders.ByteLevel()
-    tokens.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in _CHANNELS])
+    tokens.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in _CHANNELS])
     tokens.add_tokens([AddedToken(text, normalized=False) for text in _SCRIPT if text not in _CHANNELS])
     tokens.save(str(folder / "tokenizer.json"))
-    size = 288  # of the vocabulary and of a token's vector, which is nothing but its number
+    size = 288  # of the vocabulary, and of the embedding, which is one-hot
     follows = mx.zeros((size, size))
     for one, following in pairwise(_SCRIPT):
         follows[tokens.token_to_id(following), tokens.token_to_id(one)] = 100
@@ -81,17 +96,20 @@ def channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_after_the_reasoning_of_gpt_oss_comes_its_answer(channels: Path) -> None:
-    with mlxknife.open_app().chat.open(str(channels)) as session:
-        told = session.ask("Hello!", Wish(max_tokens=50))
-    assert (told.reasoning, told.answer, told.finish_reason) == ("They greet me.", "Hello there.", FinishReason.STOP)
+def test_the_answer_of_gpt_oss_follows_its_reasoning(channels: Path) -> None:
+    loaded = LoadRequest(Location(str(channels), ()), "as-is")
+    with closing(TextEngine(MlxTextLoader().load(loaded), JinjaTemplates(), loaded)) as engine:
+        options = GenerationOptions(SamplingParameters(temperature=0.0), max_tokens=50)
+        output = answered(engine, GenerationRequest((Message("user", "Hello!"),), options=options))
+    assert output.text(kind=TextKind.REASONING) == "They greet me."
+    assert (output.text(), output.finish_reason()) == ("Hello there.", FinishReason.STOP)
 
 
 def test_the_end_of_a_message_is_no_end_of_a_turn() -> None:
-    oss = {mark: number for number, mark in enumerate(_CHANNELS)}
-    used = {oss[mark] for mark in ("<|return|>", "<|call|>")}
+    oss = {name: number for number, name in enumerate(_CHANNELS)}
+    used = {oss[name] for name in ("<|return|>", "<|call|>")}
     assert ends_of_turn(oss, _TEMPLATE + "<|return|><|call|>", [oss["<|return|>"]]) == used
-    assert ends_of_turn(oss, _TEMPLATE, [oss["<|end|>"]]) == {oss["<|end|>"]}  # what a model declares is its own affair
+    assert ends_of_turn(oss, _TEMPLATE, [oss["<|end|>"]]) == {oss["<|end|>"]}  # the model declares it
 
 
 def test_where_a_turn_has_one_message_its_end_is_the_end_of_the_turn() -> None:
@@ -99,3 +117,29 @@ def test_where_a_turn_has_one_message_its_end_is_the_end_of_the_turn() -> None:
     template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>"
     assert ends_of_turn(phi, template, [3]) == {2, 3}
     assert ends_of_turn(phi, "{{ messages }}", [3]) == {3}
+
+
+@pytest.mark.parametrize(
+    ("files", "loaded", "template"),
+    [
+        ({}, None, None),
+        ({}, "{{ a }}", "{{ a }}"),
+        ({}, {"default": "{{ a }}", "tool_use": "{{ b }}"}, "{{ a }}"),
+        ({}, [{"name": "default", "template": "{{ a }}"}, {"name": "tool_use", "template": "{{ b }}"}], "{{ a }}"),
+        ({}, {"tool_use": "{{ b }}"}, None),
+        ({}, {"default": 7}, None),
+        ({}, [7, None], None),
+        ({"chat_template.json": '{"chat_template": "{{ c }}"}'}, "{{ a }}", "{{ c }}"),
+        ({"chat_template.json": '{"chat_template": "{{ c }}"}', "chat_template.jinja": ""}, "{{ a }}", "{{ a }}"),
+        ({"chat_template.json": "{"}, "{{ a }}", "{{ a }}"),
+        ({"chat_template.json": "[]"}, "{{ a }}", "{{ a }}"),
+        ({"chat_template.json": "{}"}, "{{ a }}", "{{ a }}"),
+        ({"chat_template.json": "{}"}, None, None),
+    ],
+)
+def test_the_chat_template_of_a_folder(
+    tmp_path: Path, files: dict[str, str], loaded: object, template: str | None
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert chat_template(tmp_path, loaded) == template

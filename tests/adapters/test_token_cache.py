@@ -1,4 +1,4 @@
-"""A tokenizer that remembers cuts every text as one that does not."""
+"""The token cache gives every text the same tokens as the library without it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
+from mlxknife.adapters.mlx.runtime.failures import library_errors
 from mlxknife.adapters.mlx.text import tokenizer_bounds
-from mlxknife.adapters.mlx.text.token_cache import Marks, Recall
-from mlxknife.adapters.mlx.text.tokenizer_failures import our_errors
+from mlxknife.adapters.mlx.text.token_cache import SplitTokens, TokenCache
 from mlxknife.domain.errors import EngineError
 
-MARKS = ("<|im_start|>", "<|im_end|>", "<s>", "s>", "<|im", "[T]")
+ADDED = ("<|im_start|>", "<|im_end|>", "<s>", "s>", "<|im", "[T]")
 WORDS = (
     "hi",
     " hi",
@@ -36,29 +36,29 @@ WORDS = (
     "\u0120",
 )
 
-pieces = st.sampled_from((*MARKS, *WORDS))
+pieces = st.sampled_from((*ADDED, *WORDS))
 texts = st.lists(pieces, max_size=12).map("".join)
 
 
 @st.composite
-def added(draw: st.DrawFn) -> list[AddedToken]:
-    marks = draw(st.lists(st.sampled_from((*MARKS, " x", "\n", "\u0120", "\u0120\u0120")), unique=True, min_size=1))
+def added_tokens(draw: st.DrawFn) -> list[AddedToken]:
+    names = draw(st.lists(st.sampled_from((*ADDED, " x", "\n", "\u0120", "\u0120\u0120")), unique=True, min_size=1))
     flag = st.booleans()
     return [
         AddedToken(
-            mark,
+            name,
             special=draw(flag),
             normalized=draw(st.integers(0, 3)) == 0,
             lstrip=draw(st.integers(0, 3)) == 0,
             rstrip=draw(st.integers(0, 3)) == 0,
             single_word=draw(st.integers(0, 3)) == 0,
         )
-        for mark in marks
+        for name in names
     ]
 
 
 @st.composite
-def opened(draw: st.DrawFn) -> tokenizers.Tokenizer:
+def libraries(draw: st.DrawFn) -> tokenizers.Tokenizer:
     letters = sorted({*pre_tokenizers.ByteLevel.alphabet(), *"\u2581hiI<>|sme_ntdur[]T \n\tﬁß"})
     vocabulary = {letter: number for number, letter in enumerate(["?", *letters, "hi", "<|", "\u2581hi"])}
     made = tokenizers.Tokenizer(
@@ -88,58 +88,60 @@ def opened(draw: st.DrawFn) -> tokenizers.Tokenizer:
     )
     if normalizer is not None:
         made.normalizer = normalizer
-    made.add_tokens(draw(added()))
-    assume(not_refused(made))
+    made.add_tokens(draw(added_tokens()))
+    assume(is_accepted(made))
     return made
 
 
-def not_refused(tokenizer: tokenizers.Tokenizer) -> bool:
+def is_accepted(tokenizer: tokenizers.Tokenizer) -> bool:
     try:
-        tokenizer_bounds.check_marks(tokenizer)
+        tokenizer_bounds.check_added_tokens(tokenizer)
     except EngineError:
         return False
     return True
 
 
-def cut_whole(tokenizer: tokenizers.Tokenizer, text: str) -> tuple[int, ...] | None:
-    """Return the tokens as the library has them, or None where it fails, as it does at some marks that take blanks."""
+def encoded_whole(tokenizer: tokenizers.Tokenizer, text: str) -> tuple[int, ...] | None:
+    """Return the tokens of the library, or None if it fails, as it does at some added tokens that take blanks."""
     try:
-        with our_errors("cut a text into tokens"):
+        with library_errors("The text cannot be encoded"):
             return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
     except EngineError:
         return None
 
 
 @settings(max_examples=400)
-@given(tokenizer=opened(), talk=st.lists(st.tuples(st.integers(0, 20), texts), min_size=1, max_size=8))
-def test_a_conversation_that_goes_on_or_turns_off_is_cut_as_a_whole(
-    tokenizer: tokenizers.Tokenizer, talk: list[tuple[int, str]]
+@given(tokenizer=libraries(), edits=st.lists(st.tuples(st.integers(0, 20), texts), min_size=1, max_size=8))
+def test_a_conversation_that_grows_or_changes_has_the_tokens_of_the_whole_text(
+    tokenizer: tokenizers.Tokenizer, edits: list[tuple[int, str]]
 ) -> None:
-    recall = Recall(lambda text: tokenizer.encode(text, add_special_tokens=False), Marks.of(tokenizer), shortest=0)
+    cache = TokenCache(
+        lambda text: tokenizer.encode(text, add_special_tokens=False), SplitTokens.of(tokenizer), shortest=0
+    )
     text = ""
-    for kept, more in talk:
-        text = text[: -kept or None] + more
-        expected = cut_whole(tokenizer, text)
+    for removed, more in edits:
+        text = text[: -removed or None] + more
+        expected = encoded_whole(tokenizer, text)
         if expected is None:
             return
-        assert recall.tokens(text) == expected
+        assert cache.tokens(text) == expected
 
 
-def test_what_was_cut_is_not_cut_again() -> None:
+def test_the_start_of_a_growing_text_is_encoded_once() -> None:
     tokenizer = tokenizers.Tokenizer(
         models.BPE(vocab={letter: number for number, letter in enumerate("?abc ")}, merges=[])
     )
     tokenizer.add_tokens([AddedToken("<end>", special=True, normalized=False)])
-    asked: list[str] = []
+    encoded: list[str] = []
 
-    def cut(text: str) -> tokenizers.Encoding:
-        asked.append(text)
+    def encode(text: str) -> tokenizers.Encoding:
+        encoded.append(text)
         return tokenizer.encode(text, add_special_tokens=False)
 
-    recall = Recall(cut, Marks.of(tokenizer))
+    cache = TokenCache(encode, SplitTokens.of(tokenizer))
     first = "abc " * 500 + "<end>" + "abc abc"
-    recall.tokens(first)
-    recall.tokens(first + "<end>" + "cab")
-    recall.tokens("cab" + first)
-    assert [len(text) for text in asked] == [len(first), len("<end>abc abc<end>cab"), len("cab" + first)]
-    assert asked[1].startswith("<end>abc abc")
+    cache.tokens(first)
+    cache.tokens(first + "<end>" + "cab")
+    cache.tokens("cab" + first)
+    assert [len(text) for text in encoded] == [len(first), len("<end>abc abc<end>cab"), len("cab" + first)]
+    assert encoded[1].startswith("<end>abc abc")
