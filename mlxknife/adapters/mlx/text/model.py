@@ -60,7 +60,8 @@ class MlxTextLoader:
             if draft is not None:
                 kv_cache.check_speculative(model, draft)
             template = chat_format.chat_template(path, loaded.chat_template)
-            ends = chat_format.ends_of_turn(loaded.get_vocab(), template or "", loaded.eos_token_ids)
+            declared = tokenizer.declared_ends(path, loaded)
+            ends = chat_format.ends_of_turn(loaded.get_vocab(), template or "", declared)
             memory = _UNKNOWN_MEMORY if request.memory_bytes is None else request.memory_bytes
             left = max(0, memory - mx.get_active_memory())
             mx.set_cache_limit(max(_MIN_FREED_BYTES, left // _FREED_SHARE))
@@ -79,7 +80,7 @@ class MlxTextModel:
     """A model of mlx-lm with its tokenizer."""
 
     def __init__(self, scheduler: Scheduler, loaded: Any, template: str | None, notes: tuple[str, ...]) -> None:  # noqa: ANN401
-        """Take the scheduler of a model, the tokenizer as mlx-lm loaded it, the chat template, and notes.
+        """Take the scheduler of a model, the tokenizer as it was loaded, the chat template, and notes.
 
         Raises EngineError for a tokenizer that cannot be used.
         """

@@ -24,15 +24,27 @@ _CANNOT_ENCODE = "The tokenizer of the model cannot encode the text"
 _CANNOT_DECODE = "The tokenizer of the model cannot decode its tokens"
 
 
-def load(path: Path) -> Any:  # noqa: ANN401 - mlx-lm's own type
-    """Return the tokenizer in a folder as mlx-lm loads it; no code of the folder runs. Raises what mlx-lm raises."""
-    from mlx_lm.utils import load_config, load_tokenizer  # noqa: PLC0415 - takes a second with its imports
+def load(path: Path) -> Any:  # noqa: ANN401 - transformers' own type
+    """Return the tokenizer in a folder; no code of the folder runs. Raises what transformers raises.
+
+    mlx-lm's own loader is not used: it decodes a text before the bounds of the tokenizer are checked.
+    """
+    import mlx_lm.tokenizer_utils  # noqa: F401, PLC0415 - it registers a tokenizer of its own
+    from transformers import AutoTokenizer  # noqa: PLC0415 - takes seconds
+
+    return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+
+
+def declared_ends(path: Path, loaded: Any) -> frozenset[int]:  # noqa: ANN401
+    """Return the tokens that end a turn as the configs and the tokenizer of a folder declare them."""
+    from mlx_lm.utils import load_config  # noqa: PLC0415 - mlx-lm is loaded by now
 
     ends = load_config(path).get("eos_token_id")
-    return load_tokenizer(path, {"trust_remote_code": False}, eos_token_ids=ends)  # type: ignore[no-untyped-call]
+    declared = (*ends, loaded.eos_token_id) if isinstance(ends, list) else (ends, loaded.eos_token_id)
+    return frozenset(token for token in declared if isinstance(token, int))
 
 
-def wrapped(loaded: Any) -> Tokenizer:  # noqa: ANN401 - mlx-lm's own type
+def wrapped(loaded: Any) -> Tokenizer:  # noqa: ANN401
     """Return a loaded tokenizer behind the port.
 
     Raises EngineError for a tokenizer that would make texts longer without bound.
@@ -48,8 +60,7 @@ def _changes_texts(loaded: Any) -> bool:  # noqa: ANN401
     """Whether Python code changes texts before the library encodes them, as in mlx-lm's ``NewlineTokenizer``."""
     from transformers import PreTrainedTokenizerBase  # noqa: PLC0415 - transformers is loaded by now
 
-    inner = getattr(loaded, "_tokenizer", loaded)
-    return isinstance(inner, PreTrainedTokenizerBase) and type(inner).encode is not PreTrainedTokenizerBase.encode
+    return isinstance(loaded, PreTrainedTokenizerBase) and type(loaded).encode is not PreTrainedTokenizerBase.encode
 
 
 def _clean(text: str) -> str:
@@ -60,8 +71,8 @@ def _clean(text: str) -> str:
 class TransformersTokenizer:
     """A tokenizer that only transformers can run, such as one of sentencepiece or tiktoken."""
 
-    def __init__(self, loaded: Any) -> None:  # noqa: ANN401 - mlx-lm's own type
-        """Take what mlx-lm loaded."""
+    def __init__(self, loaded: Any) -> None:  # noqa: ANN401 - transformers' own type
+        """Take what ``load`` returned."""
         self._loaded = loaded
         with library_errors(_CANNOT_READ):
             self._vocabulary: dict[str, int] = loaded.get_vocab()
@@ -101,7 +112,7 @@ class TransformersTokenizer:
         return b""
 
     def _decoded(self, tokens: list[int]) -> str:
-        """Return the text of tokens; those without a name have none: a model may have more tokens than its tokenizer."""
+        """Return the text of tokens. A model may have more tokens than its tokenizer names; those have no text."""
         named = [token for token in tokens if token in self._names]
         if not named:
             return ""
