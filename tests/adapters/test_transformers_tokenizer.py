@@ -68,12 +68,12 @@ def test_which_tokenizer_is_used_depends_on_whether_the_library_runs_it() -> Non
 def test_a_tokenizer_that_changes_texts_before_it_encodes_them_is_run_by_transformers() -> None:
     """mlx-lm has one that writes ``<n>`` for a line break."""
     load_fast_blas()
-    from mlx_lm.tokenizer_utils import NewlineTokenizer, TokenizerWrapper  # noqa: PLC0415 - MLX comes after the BLAS
+    from mlx_lm.tokenizer_utils import NewlineTokenizer  # noqa: PLC0415 - MLX comes after the BLAS
 
     library = build_tokenizer()
     library.add_tokens(["<n>"])
     loaded = NewlineTokenizer(tokenizer_object=library)  # type: ignore[no-untyped-call] # mlx-lm's own
-    tokenizer = wrapped(TokenizerWrapper(loaded))
+    tokenizer = wrapped(loaded)
     tokens = tokenizer.encode("a\nb", add_special_tokens=False)
     assert library.token_to_id("<n>") in tokens
     assert "".join(_texts(tokenizer, tokens)) == "a\nb"
