@@ -1,4 +1,4 @@
-"""Repos like those of the Hub: the type, integrity and runtime compatibility of each."""
+"""Repos with the shape of real ones: the type of each, whether it is intact, and whether it runs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> InstalledPackages:
 
 
 @pytest.mark.parametrize("repo", REPOS, ids=lambda repo: repo.name)
-def test_a_repo_has_its_framework_type_and_verdict(stage: Stage, packages: InstalledPackages, repo: Repo) -> None:
+def test_the_verdict_on_a_repo(stage: Stage, packages: InstalledPackages, repo: Repo) -> None:
     stage.model(repo.files, name=repo.name)
-    (info,) = attrs.evolve(stage.app(), open_inventory=lambda: packages).catalog.list()
-    found = Repo(
+    (info,) = attrs.evolve(stage.app().catalog, inventory=packages).list()
+    verdict = Repo(
         name=info.name,
         files=repo.files,
         framework=info.traits.framework.value,
@@ -33,14 +33,14 @@ def test_a_repo_has_its_framework_type_and_verdict(stage: Stage, packages: Insta
         reason=repo.reason if repo.reason is not None and repo.reason in (info.reason or "") else info.reason,
         integrity=info.integrity.value,
     )
-    assert found == repo
+    assert verdict == repo
     assert info.runtime_compatible is (repo.reason is None)
 
 
-def test_every_repo_keeps_its_verdict_in_one_cache(stage: Stage, packages: InstalledPackages) -> None:
+def test_the_verdict_is_the_same_beside_other_repos(stage: Stage, packages: InstalledPackages) -> None:
     for repo in REPOS:
         stage.model(repo.files, name=repo.name)
-    listed = {info.name: info for info in attrs.evolve(stage.app(), open_inventory=lambda: packages).catalog.list()}
+    listed = {info.name: info for info in attrs.evolve(stage.app().catalog, inventory=packages).list()}
     assert listed.keys() == {repo.name for repo in REPOS}
     runs = {name for name, info in listed.items() if info.runtime_compatible}
     assert runs == {repo.name for repo in REPOS if repo.reason is None}

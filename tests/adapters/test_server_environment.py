@@ -1,4 +1,4 @@
-"""The settings of a server from its environment variables."""
+"""The settings of a server from environment variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.settings.values import ServerSettings
 
 
-def test_without_variables_the_server_listens_on_loopback_only() -> None:
+def test_by_default_a_server_listens_on_this_machine_only() -> None:
     assert server_settings({}) == ServerSettings()
     assert (ServerSettings().host, ServerSettings().port) == ("127.0.0.1", 8000)
 
@@ -30,7 +30,7 @@ def test_without_variables_the_server_listens_on_loopback_only() -> None:
         ("PORT", "", ServerSettings()),
     ],
 )
-def test_each_variable_sets_its_option(variable: str, value: str, settings: ServerSettings) -> None:
+def test_each_variable_sets_a_field_and_the_new_prefix_wins(variable: str, value: str, settings: ServerSettings) -> None:
     assert server_settings({f"MLXK_{variable}": value}) == settings
     assert server_settings({f"MLXK2_{variable}": value}) == settings
     if value:
@@ -38,6 +38,6 @@ def test_each_variable_sets_its_option(variable: str, value: str, settings: Serv
 
 
 @pytest.mark.parametrize("value", ["x", "-1", "1.5", " 1", "1e3", "9" * 30, "\u0661"])
-def test_a_value_that_is_not_a_number_is_refused(value: str) -> None:
+def test_a_value_that_is_no_number_is_rejected(value: str) -> None:
     with pytest.raises(ValidationError, match="MLXK_PORT"):
         server_settings({"MLXK_PORT": value})
