@@ -1,4 +1,4 @@
-"""Laws of text that comes in pieces: where it is cut changes nothing."""
+"""Laws of an answer: where its text is cut into deltas changes nothing."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from itertools import pairwise
 
 from hypothesis import example, given
 from hypothesis import strategies as st
-from mlxknife.domain.generation.values.generation import Markers, PieceKind
 
 from mlxknife.cli.render.text import terminal_safe
-from mlxknife.domain.generation.rules.reasoning import Splitter, markers
-from mlxknife.domain.generation.rules.stop_strings import StopWatch
+from mlxknife.domain.generation.rules.answer_splitter import AnswerSplitter
+from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers, ReasoningSplitter, find_markers
+from mlxknife.domain.generation.rules.stop_strings import StopMatcher
+from mlxknife.domain.generation.values.answer import TextDelta, TextKind
 from mlxknife.domain.text.rules.display import is_unprintable
 
-_THINK = Markers(("<think>",), "</think>")
-_CHANNELS = markers(("<|channel|>", "<|message|>", "<|end|>", "<|start|>"), "", "")
-_RESPONSE = markers(("<|START_THINKING|>", "<|END_THINKING|>"), "", "")
-_MARKS = st.sampled_from((_THINK, Markers(("<think>",), "</think>", begins_inside=True), _CHANNELS, _RESPONSE, None))
+_THINK = ReasoningMarkers(("<think>",), "</think>")
+_CHANNELS = find_markers(("<|channel|>", "<|message|>", "<|end|>", "<|start|>"), "", "")
+_RESPONSE = find_markers(("<|START_THINKING|>", "<|END_THINKING|>"), "", "")
+_MARKERS = st.sampled_from(
+    (_THINK, ReasoningMarkers(("<think>",), "</think>", begins_inside=True), _CHANNELS, _RESPONSE, None)
+)
 _WORDS = st.sampled_from(
     (
         *("<think>", "</think>", "<think", "</", ">", "thought", " ", "\n", "\n\n", "answer", "<", "x"),
@@ -43,90 +46,126 @@ _STOPS = st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3)
 
 @st.composite
 def _cut(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> tuple[str, list[str]]:
-    """Return a text, and the same in pieces."""
+    """Return a text, and its parts."""
     text = draw(texts)
     cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=len(text) + 1)))
     edges = [0, *cuts, len(text)]
     return text, [text[start:stop] for start, stop in pairwise(edges)]
 
 
-def _split(pieces: Iterable[str], marks: Markers | None) -> dict[PieceKind, str]:
-    splitter = Splitter(marks)
-    told = [piece for text in pieces for piece in splitter.feed(text)]
-    told += splitter.flush()
-    return {kind: "".join(piece.text for piece in told if piece.kind is kind) for kind in PieceKind}
+def _joined(deltas: Sequence[TextDelta]) -> dict[TextKind, str]:
+    return {kind: "".join(delta.text for delta in deltas if delta.kind is kind) for kind in TextKind}
 
 
-def _watched(pieces: Iterable[str], stops: Sequence[str]) -> tuple[str, bool]:
-    watch = StopWatch(stops)
-    shown = "".join(watch.feed(piece) for piece in pieces)
-    return shown + watch.flush(), watch.has_stopped
+def _split(parts: Iterable[str], markers: ReasoningMarkers | None) -> dict[TextKind, str]:
+    splitter = ReasoningSplitter(markers)
+    deltas = [delta for text in parts for delta in splitter.feed(text)]
+    return _joined([*deltas, *splitter.flush()])
 
 
-@given(_cut(_TEXTS), _MARKS)
-def test_reasoning_is_told_apart_wherever_the_text_is_cut(cut: tuple[str, list[str]], marks: Markers | None) -> None:
-    text, pieces = cut
-    assert _split(pieces, marks) == _split([text], marks)
+def _matched(parts: Iterable[str], stops: Sequence[str]) -> tuple[str, bool]:
+    matcher = StopMatcher(stops)
+    passed = "".join(matcher.feed(part) for part in parts)
+    return passed + matcher.flush(), matcher.has_stopped
+
+
+@given(_cut(_TEXTS), _MARKERS)
+def test_reasoning_is_split_off_wherever_the_text_is_cut(
+    cut: tuple[str, list[str]], markers: ReasoningMarkers | None
+) -> None:
+    text, parts = cut
+    assert _split(parts, markers) == _split([text], markers)
 
 
 @given(_TEXTS)
-def test_without_marks_everything_is_answer(text: str) -> None:
-    assert _split(text, None) == {PieceKind.ANSWER: text, PieceKind.REASONING: ""}
+def test_without_markers_all_text_is_answer(text: str) -> None:
+    assert _split(text, None) == {TextKind.ANSWER: text, TextKind.REASONING: ""}
 
 
 @given(st.text("xyz \n").map(str.strip), st.text("xyz \n").map(str.strip))
-def test_what_stands_between_the_marks_is_reasoning_and_the_rest_is_answer(thought: str, answer: str) -> None:
-    told = _split(f"<think>\n{thought}\n</think>\n\n{answer}", _THINK)
-    assert told == {PieceKind.REASONING: thought, PieceKind.ANSWER: answer}
+def test_text_between_the_markers_is_reasoning_and_the_rest_is_answer(thought: str, answer: str) -> None:
+    split = _split(f"<think>\n{thought}\n</think>\n\n{answer}", _THINK)
+    assert split == {TextKind.REASONING: thought, TextKind.ANSWER: answer}
 
 
 @given(st.text("xyz \n", min_size=1).map(str.strip), st.text("xyz \n").map(str.strip))
 def test_the_channels_of_gpt_oss(thought: str, answer: str) -> None:
     text = f"<|channel|>analysis<|message|>{thought}<|end|><|start|>assistant<|channel|>final<|message|>{answer}"
-    assert _split(text, _CHANNELS) == {PieceKind.REASONING: thought, PieceKind.ANSWER: answer}
+    assert _split(text, _CHANNELS) == {TextKind.REASONING: thought, TextKind.ANSWER: answer}
 
 
-_SAID = st.text("xyz \n", min_size=1).map(str.strip).filter(bool)
+_CONTENT = st.text("xyz \n", min_size=1).map(str.strip).filter(bool)
 
 
-@given(_SAID, st.sampled_from(("", " to=functions.add", " to=functions.add <|constrain|>json", "<|constrain|>json")))
-def test_no_header_is_seen_whatever_stands_in_it(text: str, header: str) -> None:
-    kind = PieceKind.REASONING if " to=" in header else PieceKind.ANSWER
-    told = _split(f"<|channel|>commentary{header}<|message|>{text}", _CHANNELS)
-    assert told == {PieceKind.REASONING: "", PieceKind.ANSWER: ""} | {kind: text}
+@given(_CONTENT, st.sampled_from(("", " to=functions.add", " to=functions.add <|constrain|>json", "<|constrain|>json")))
+def test_a_header_is_never_shown(text: str, header: str) -> None:
+    kind = TextKind.REASONING if " to=" in header else TextKind.ANSWER
+    split = _split(f"<|channel|>commentary{header}<|message|>{text}", _CHANNELS)
+    assert split == {TextKind.REASONING: "", TextKind.ANSWER: ""} | {kind: text}
 
 
-@given(_SAID, _SAID)
-def test_two_parts_of_one_kind_have_a_blank_line_between_them(one: str, two: str) -> None:
-    told = _split(f"<think>{one}</think>\n<think>{two}</think>", _THINK)
-    assert told == {PieceKind.REASONING: f"{one}\n\n{two}", PieceKind.ANSWER: ""}
+@given(_CONTENT, _CONTENT)
+def test_a_blank_line_separates_two_sections_of_one_kind(one: str, two: str) -> None:
+    split = _split(f"<think>{one}</think>\n<think>{two}</think>", _THINK)
+    assert split == {TextKind.REASONING: f"{one}\n\n{two}", TextKind.ANSWER: ""}
 
 
-@given(_TEXTS, _MARKS)
-def test_nothing_but_marks_and_blanks_is_lost(text: str, marks: Markers | None) -> None:
-    told = _split(text, marks)
-    letters = [char for char in told[PieceKind.REASONING] + told[PieceKind.ANSWER] if not char.isspace()]
+@given(_TEXTS, _MARKERS)
+def test_only_markers_and_blanks_are_dropped(text: str, markers: ReasoningMarkers | None) -> None:
+    split = _split(text, markers)
+    characters = [char for char in split[TextKind.REASONING] + split[TextKind.ANSWER] if not char.isspace()]
     position = 0
-    for letter in letters:  # what is told stands in the text, in this order
-        position = text.index(letter, position) + 1
+    for character in characters:  # they occur in the text in this order
+        position = text.index(character, position) + 1
 
 
 @given(_cut(st.text("ab\n", max_size=30)), _STOPS)
 @example(("a\na", ["a", "\n", "a"]), ["\n", "a\na"])
 def test_a_stop_string_is_found_wherever_the_text_is_cut(cut: tuple[str, list[str]], stops: list[str]) -> None:
-    text, pieces = cut
-    assert _watched(pieces, stops) == _watched([text], stops)
+    text, parts = cut
+    assert _matched(parts, stops) == _matched([text], stops)
 
 
 @given(st.text("ab\n", max_size=30), _STOPS)
 def test_a_text_ends_where_the_first_complete_stop_string_begins(text: str, stops: list[str]) -> None:
     found = [(text.find(stop) + len(stop), text.find(stop)) for stop in stops if stop in text]
-    assert _watched([text], stops) == ((text[: min(found)[1]], True) if found else (text, False))
+    assert _matched([text], stops) == ((text[: min(found)[1]], True) if found else (text, False))
+
+
+def _answered(
+    parts: Iterable[str], markers: ReasoningMarkers | None, stops: Sequence[str]
+) -> tuple[dict[TextKind, str], bool]:
+    """Return the texts of an answer, fed until a stop string is complete, and whether one was."""
+    splitter, deltas = AnswerSplitter(markers, stops), list[TextDelta]()
+    for part in parts:
+        deltas += splitter.feed(part)
+        if splitter.has_stopped:
+            return _joined(deltas), True
+    return _joined([*deltas, *splitter.flush()]), splitter.has_stopped
+
+
+_WORD_STOPS = st.lists(st.sampled_from(["answer", "<", "x", "\n\n", "</think>", "fi", "nal<"]), max_size=2)
+
+
+@given(_cut(_TEXTS), _MARKERS, _WORD_STOPS)
+def test_an_answer_with_reasoning_and_stop_strings_is_the_same_wherever_it_is_cut(
+    cut: tuple[str, list[str]], markers: ReasoningMarkers | None, stops: list[str]
+) -> None:
+    text, parts = cut
+    assert _answered(parts, markers, stops) == _answered(text, markers, stops)
+
+
+@given(_TEXTS, _MARKERS, _WORD_STOPS)
+def test_stop_strings_apply_to_the_answer_alone(text: str, markers: ReasoningMarkers | None, stops: list[str]) -> None:
+    answered, has_stopped = _answered(text, markers, stops)
+    split = _split(text, markers)
+    assert (answered[TextKind.ANSWER], has_stopped) == _matched([split[TextKind.ANSWER]], stops)
+    assert split[TextKind.REASONING].startswith(answered[TextKind.REASONING])
 
 
 @given(_cut(st.text(max_size=30)))
-def test_what_steers_a_terminal_is_written_out_wherever_the_text_is_cut(cut: tuple[str, list[str]]) -> None:
-    text, pieces = cut
-    shown = "".join(map(terminal_safe, pieces))
+def test_control_characters_are_escaped_wherever_the_text_is_cut(cut: tuple[str, list[str]]) -> None:
+    text, parts = cut
+    shown = "".join(map(terminal_safe, parts))
     assert shown == terminal_safe(text)
     assert not any(is_unprintable(char) for char in shown if char not in "\n\t")

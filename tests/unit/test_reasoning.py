@@ -1,26 +1,25 @@
-"""The marks of each family, told by the vocabulary or the template, and what is shown of a text that has them."""
+"""Reasoning markers: which a model has, and how they split a text."""
 
 from __future__ import annotations
 
 import pytest
 
-from mlxknife.domain.generation.rules.reasoning import Splitter, markers
-from mlxknife.domain.generation.values.generation import Markers, PieceKind
+from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers, ReasoningSplitter, find_markers
+from mlxknife.domain.generation.values.answer import TextKind
 
 _CHANNELS = ("<|channel|>", "<|message|>", "<|end|>", "<|start|>")
 _NEXT = "<|end|><|start|>assistant"
 
 
-def _told(text: str, marks: Markers | None) -> tuple[str, str]:
-    """Return what is thought and what is answered, of a text that comes a character at a time."""
-    splitter = Splitter(marks)
-    pieces = [piece for char in text for piece in splitter.feed(char)]
-    pieces += splitter.flush()
-    thought, answer = (
-        "".join(piece.text for piece in pieces if piece.kind is kind)
-        for kind in (PieceKind.REASONING, PieceKind.ANSWER)
+def _split(text: str, markers: ReasoningMarkers | None) -> tuple[str, str]:
+    """Return the reasoning and the answer of a text that is fed one character at a time."""
+    splitter = ReasoningSplitter(markers)
+    deltas = [delta for char in text for delta in splitter.feed(char)]
+    deltas += splitter.flush()
+    reasoning, answer = (
+        "".join(delta.text for delta in deltas if delta.kind is kind) for kind in (TextKind.REASONING, TextKind.ANSWER)
     )
-    return thought, answer
+    return reasoning, answer
 
 
 @pytest.mark.parametrize(
@@ -31,26 +30,27 @@ def _told(text: str, marks: Markers | None) -> tuple[str, str]:
         ("<seed:think>", "</seed:think>"),
         ("<|START_THINKING|>", "<|END_THINKING|>"),
         ("<longcat_think>", "</longcat_think>"),
+        ("<|think:start|>", "<|think:end|>"),
     ],
 )
-def test_a_family_is_known_by_its_tokens_or_its_template(begin: str, end: str) -> None:
-    for marks in (
-        markers({begin, end, "other"}, "", "assistant"),
-        markers({"other"}, f"{{% if think %}}{begin}{{{{ it }}}}{end}{{% endif %}}", "assistant"),
+def test_a_family_is_found_by_its_tokens_or_its_template(begin: str, end: str) -> None:
+    for markers in (
+        find_markers({begin, end, "other"}, "", "assistant"),
+        find_markers({"other"}, f"{{% if think %}}{begin}{{{{ it }}}}{end}{{% endif %}}", "assistant"),
     ):
-        assert marks is not None
-        assert not marks.begins_inside
-        assert _told(f"{begin}\nHm.\n{end}\n\nYes.", marks) == ("Hm.", "Yes.")
-        assert _told(f"Yes, {begin}no{end}.", marks) == ("", f"Yes, {begin}no{end}.")
-    assert markers({begin}, begin, begin) is None
-    begun = markers({begin, end}, "", f"assistant{begin}\n")
-    assert _told(f"Hm.{end}Yes.", begun) == ("Hm.", "Yes.")
-    over = markers({begin, end}, "", f"assistant{begin}{end}")
-    assert _told("Yes.", over) == ("", "Yes.")
+        assert markers is not None
+        assert not markers.begins_inside
+        assert _split(f"{begin}\nHm.\n{end}\n\nYes.", markers) == ("Hm.", "Yes.")
+        assert _split(f"Yes, {begin}no{end}.", markers) == ("", f"Yes, {begin}no{end}.")
+    assert find_markers({begin}, begin, begin) is None
+    begun = find_markers({begin, end}, "", f"assistant{begin}\n")
+    assert _split(f"Hm.{end}Yes.", begun) == ("Hm.", "Yes.")
+    over = find_markers({begin, end}, "", f"assistant{begin}{end}")
+    assert _split("Yes.", over) == ("", "Yes.")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "split"),
     [
         ("<|START_RESPONSE|>Yes.<|END_RESPONSE|>", ("", "Yes.")),
         ("<|START_THINKING|>Hm.<|END_THINKING|><|START_RESPONSE|>Yes.<|END_RESPONSE|>", ("Hm.", "Yes.")),
@@ -59,12 +59,12 @@ def test_a_family_is_known_by_its_tokens_or_its_template(begin: str, end: str) -
         ("<|START_THINKING|>Hm.", ("Hm.", "")),
     ],
 )
-def test_an_answer_with_marks_of_its_own_shows_none_of_them(text: str, told: tuple[str, str]) -> None:
-    assert _told(text, markers({"<|START_THINKING|>", "<|END_THINKING|>"}, "", "")) == told
+def test_markers_around_the_answer_are_dropped(text: str, split: tuple[str, str]) -> None:
+    assert _split(text, find_markers({"<|START_THINKING|>", "<|END_THINKING|>"}, "", "")) == split
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "split"),
     [
         ("<|channel|>final<|message|>Yes.", ("", "Yes.")),
         (f"<|channel|>analysis<|message|>Hm.{_NEXT}<|channel|>final<|message|>Yes.", ("Hm.", "Yes.")),
@@ -92,10 +92,10 @@ def test_an_answer_with_marks_of_its_own_shows_none_of_them(text: str, told: tup
         ("<|channel|>final<|message|>It ends with <|end|>", ("", "It ends with ")),
     ],
 )
-def test_of_the_messages_of_gpt_oss_the_answer_is_what_is_for_the_user(text: str, told: tuple[str, str]) -> None:
-    assert _told(text, markers(_CHANNELS, "", "")) == told
+def test_the_answer_of_gpt_oss_is_its_messages_for_the_user(text: str, split: tuple[str, str]) -> None:
+    assert _split(text, find_markers(_CHANNELS, "", "")) == split
 
 
-def test_what_begins_as_a_header_and_is_none_is_shown() -> None:
+def test_a_text_that_begins_like_a_header_is_passed_on() -> None:
     text = "to=be or not to be, " * 30
-    assert _told(text, markers(_CHANNELS, "", "")) == ("", text)
+    assert _split(text, find_markers(_CHANNELS, "", "")) == ("", text)
