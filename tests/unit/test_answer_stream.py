@@ -1,4 +1,4 @@
-"""What is told of one answer, token by token."""
+"""The answer stream: the tokens of one answer become deltas."""
 
 from __future__ import annotations
 
@@ -9,168 +9,191 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlxknife.domain.errors import EngineError
-from mlxknife.domain.generation.services.answer_stream import Narration
-from mlxknife.domain.generation.values.generation import FinishReason, Markers, Piece, PieceKind, Usage
-from mlxknife.domain.generation.values.requests import TokenLikelihood, Told
+from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
+from mlxknife.domain.generation.services.answer_stream import AnswerStream
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, TokenLogprob, Usage
 from mlxknife.domain.generation.values.rows import RowStep
-from tests.fakes.tokenizers import FakeTokenizer
+from tests.fakes.tokenizer import FakeTokenizer
 
-_TOKENIZER = FakeTokenizer(("<think>", "</think>"), "")
-_MARKS = Markers(("<think>",), "</think>")
+_TOKENIZER = FakeTokenizer(("<think>", "</think>"))
+_MARKERS = ReasoningMarkers(("<think>",), "</think>")
 _END = 0
 
 
-def _told(narration: Narration, text: str, ended: FinishReason = FinishReason.STOP) -> list[Told]:
-    """Return what is told of a text until it ends, or is to be cancelled."""
-    tokens = _TOKENIZER.tokens(text, is_rendered=True)
-    steps = [RowStep(1, token, cached=2) for token in tokens]
-    if ended is FinishReason.STOP:
-        steps.append(RowStep(1, _END, ended, cached=2))
-    else:
-        steps[-1] = RowStep(1, tokens[-1], ended, cached=2)
-    told = list[Told]()
+def _fed(stream: AnswerStream, steps: Sequence[RowStep]) -> list[Delta]:
+    """Return the deltas of steps, up to the end of the answer."""
+    deltas = list[Delta]()
     for step in steps:
-        told.append(narration.hear(step))
-        if told[-1].ended is not None:
+        deltas.append(stream.feed(step))
+        if deltas[-1].finish_reason is not None:
             break
-    return told
+    return deltas
 
 
-def _text(told: list[Told], kind: PieceKind = PieceKind.ANSWER) -> str:
-    return "".join(piece.text for one in told for piece in one.pieces if piece.kind is kind)
+def _steps(
+    text: str,
+    reason: FinishReason = FinishReason.STOP,
+    tokenizer: FakeTokenizer = _TOKENIZER,
+    logprob: float | None = None,
+) -> list[RowStep]:
+    """Return the steps of a text that ends with its last token, or with the token that ends a turn."""
+    tokens = tokenizer.encode(text, add_special_tokens=False)
+    steps = [RowStep(1, token, logprob=logprob, cached=2) for token in tokens]
+    if reason is FinishReason.LENGTH and steps:
+        return [*steps[:-1], RowStep(1, tokens[-1], reason, logprob, cached=2)]
+    return [*steps, RowStep(1, _END, FinishReason.STOP, logprob, cached=2)]
 
 
-def test_a_letter_is_told_when_its_last_byte_came() -> None:
-    told = _told(Narration(_TOKENIZER, 3), "é!")
-    assert [[piece.text for piece in one.pieces] for one in told] == [[], ["é"], ["!"], []]
-    assert told[-1] == Told(ended=FinishReason.STOP, usage=Usage(3, 4, 2))
+def _text(deltas: Sequence[Delta], kind: TextKind = TextKind.ANSWER) -> str:
+    return "".join(text.text for delta in deltas for text in delta.texts if text.kind is kind)
 
 
-def test_the_token_that_ends_a_turn_is_no_text_and_the_last_of_too_many_is() -> None:
-    assert _text(_told(Narration(_TOKENIZER, 3), "ab")) == "ab"
-    told = _told(Narration(_TOKENIZER, 3), "ab", FinishReason.LENGTH)
-    assert (_text(told), told[-1].ended, told[-1].usage) == ("ab", FinishReason.LENGTH, Usage(3, 2, 2))
+def test_a_character_is_passed_with_its_last_byte() -> None:
+    deltas = _fed(AnswerStream(_TOKENIZER, 3), _steps("é!"))
+    assert [[text.text for text in delta.texts] for delta in deltas] == [[], ["é"], ["!"], []]
+    assert deltas[-1] == Delta(finish_reason=FinishReason.STOP, usage=Usage(3, 4, 2))
+    assert all(delta.usage is None for delta in deltas[:-1])
 
 
-def test_a_stop_string_ends_an_answer_of_which_the_model_knows_nothing() -> None:
-    told = _told(Narration(_TOKENIZER, 3, stops=("<end>",)), "one<end>two")
-    assert (_text(told), told[-1].ended, told[-1].must_be_cancelled) == ("one", FinishReason.STOP, True)
-    assert told[-1].usage == Usage(3, 8, 2)
+def test_the_token_that_ends_a_turn_is_no_text_and_the_last_of_max_tokens_is() -> None:
+    assert _text(_fed(AnswerStream(_TOKENIZER, 3), _steps("ab"))) == "ab"
+    deltas = _fed(AnswerStream(_TOKENIZER, 3), _steps("ab", FinishReason.LENGTH))
+    assert (_text(deltas), deltas[-1].finish_reason, deltas[-1].usage) == ("ab", FinishReason.LENGTH, Usage(3, 2, 2))
 
 
-def test_a_stop_string_that_is_complete_with_the_last_token_needs_no_cancelling() -> None:
-    told = _told(Narration(_TOKENIZER, 3, stops=("<end>",)), "one<end>", FinishReason.LENGTH)
-    assert (_text(told), told[-1].ended, told[-1].must_be_cancelled) == ("one", FinishReason.STOP, False)
+def test_a_stop_string_ends_an_answer_before_the_model_does() -> None:
+    steps = _steps("one<end>two")
+    deltas = _fed(AnswerStream(_TOKENIZER, 3, stops=("<end>",)), steps)
+    assert (_text(deltas), deltas[-1].finish_reason) == ("one", FinishReason.STOP)
+    assert steps[len(deltas) - 1].finish_reason is None
+    assert deltas[-1].usage == Usage(3, 8, 2)
 
 
-def test_what_might_have_become_a_stop_string_is_told_at_the_end() -> None:
-    told = _told(Narration(_TOKENIZER, 3, stops=("<end>",)), "one<en")
-    assert (_text(told), told[-1].must_be_cancelled) == ("one<en", False)
-    assert [piece.text for piece in told[-1].pieces] == ["<en"]
+def test_a_stop_string_that_is_complete_with_the_last_token_is_the_finish_reason() -> None:
+    deltas = _fed(AnswerStream(_TOKENIZER, 3, stops=("<end>",)), _steps("one<end>", FinishReason.LENGTH))
+    assert (_text(deltas), deltas[-1].finish_reason, len(deltas)) == ("one", FinishReason.STOP, 8)
 
 
-def test_reasoning_is_told_apart() -> None:
-    told = _told(Narration(_TOKENIZER, 3, marks=_MARKS), "<think>hm</think>yes")
-    assert (_text(told, PieceKind.REASONING), _text(told)) == ("hm", "yes")
+def test_the_start_of_a_stop_string_is_passed_at_the_end() -> None:
+    deltas = _fed(AnswerStream(_TOKENIZER, 3, stops=("<end>",)), _steps("one<en"))
+    assert _text(deltas) == "one<en"
+    assert [text.text for text in deltas[-1].texts] == ["<en"]
+
+
+def test_a_stop_string_that_is_complete_only_at_the_end_is_the_finish_reason() -> None:
+    """The splitter holds back what may begin a reasoning marker."""
+    stream = AnswerStream(_TOKENIZER, 3, markers=_MARKERS, stops=("<thi",))
+    deltas = _fed(stream, _steps("<thi", FinishReason.LENGTH))
+    assert (_text(deltas), deltas[-1].finish_reason) == ("", FinishReason.STOP)
+
+
+def test_reasoning_is_split_off() -> None:
+    deltas = _fed(AnswerStream(_TOKENIZER, 3, markers=_MARKERS), _steps("<think>hm</think>yes"))
+    assert (_text(deltas, TextKind.REASONING), _text(deltas)) == ("hm", "yes")
+
+
+def test_stop_strings_do_not_apply_to_reasoning() -> None:
+    stream = AnswerStream(_TOKENIZER, 3, markers=_MARKERS, stops=(" stop",))
+    deltas = _fed(stream, _steps("<think>a stop</think>an end stop"))
+    assert (_text(deltas, TextKind.REASONING), _text(deltas)) == ("a stop", "an end")
 
 
 def test_an_echo_comes_first() -> None:
-    told = _told(Narration(_TOKENIZER, 3, echo="Say: "), "ab")
-    assert told[0].pieces == (Piece(PieceKind.ANSWER, "Say: "), Piece(PieceKind.ANSWER, "a"))
-    assert _text(_told(Narration(_TOKENIZER, 3, echo="Say: "), "")) == "Say: "
+    deltas = _fed(AnswerStream(_TOKENIZER, 3, echo="Say: "), _steps("ab"))
+    assert deltas[0].texts == (TextDelta(TextKind.ANSWER, "Say: "), TextDelta(TextKind.ANSWER, "a"))
+    assert _text(_fed(AnswerStream(_TOKENIZER, 3, echo="Say: "), _steps(""))) == "Say: "
 
 
-def test_likelihoods_have_names_and_bytes() -> None:
-    told = Narration(_TOKENIZER, 3).hear(RowStep(1, 0xC3, None, -0.5, ((0xC3, -0.5), (97, -2.0))))
-    first, second = TokenLikelihood("\ufffd", b"\xc3", -0.5), TokenLikelihood("a", b"a", -2.0)
-    assert told.likelihoods == (TokenLikelihood("\ufffd", b"\xc3", -0.5, (first, second)),)
-    assert Narration(_TOKENIZER, 3).hear(RowStep(1, _END, FinishReason.STOP, -0.1)).likelihoods == ()
+def test_stop_strings_do_not_apply_to_the_echo() -> None:
+    deltas = _fed(AnswerStream(_TOKENIZER, 3, echo="stop ", stops=("stop", "p a")), _steps("a stop"))
+    assert _text(deltas) == "stop a "
 
 
-def test_half_a_letter_at_the_end_is_dropped() -> None:
-    narration = Narration(_TOKENIZER, 3)
-    assert narration.hear(RowStep(1, 0xC3, FinishReason.LENGTH)).pieces == ()
+def test_deltas_carry_the_index_of_their_answer() -> None:
+    deltas = _fed(AnswerStream(_TOKENIZER, 3, index=4), _steps("ab"))
+    assert [delta.index for delta in deltas] == [4] * 3
 
 
-def test_a_tokenizer_that_breaks_down_is_an_error() -> None:
-    class Broken:
-        def feed(self, token: int) -> str:
-            msg = f"no {token}"
-            raise EngineError(msg)
+def test_logprobs_have_text_and_bytes() -> None:
+    delta = AnswerStream(_TOKENIZER, 3).feed(RowStep(1, 0xC3, None, -0.5, ((0xC3, -0.5), (97, -2.0))))
+    first, second = TokenLogprob("\ufffd", b"\xc3", -0.5), TokenLogprob("a", b"a", -2.0)
+    assert delta.logprobs == (TokenLogprob("\ufffd", b"\xc3", -0.5, (first, second)),)
+    assert AnswerStream(_TOKENIZER, 3).feed(RowStep(1, _END, FinishReason.STOP, -0.1)).logprobs == ()
 
-        def rest(self) -> str:
-            return ""
 
-    class BrokenTokenizer(FakeTokenizer):
-        def joining(self, after: Sequence[int] = ()) -> Broken:
-            del after
-            return Broken()
+def test_half_a_character_at_the_end_is_dropped() -> None:
+    assert AnswerStream(_TOKENIZER, 3).feed(RowStep(1, 0xC3, FinishReason.LENGTH)).texts == ()
 
+
+def test_an_error_of_the_tokenizer_is_raised() -> None:
     with pytest.raises(EngineError):
-        Narration(BrokenTokenizer((), ""), 1).hear(RowStep(1, 1))
+        AnswerStream(FakeTokenizer(broken_token=1), 1).feed(RowStep(1, 1))
 
 
 @given(
     st.lists(st.sampled_from(["<think>", "</think>", "stop", "st", "o", "p", "é", "\n", " "]), max_size=12).map("".join)
 )
-def test_a_stream_says_what_the_whole_says(text: str) -> None:
-    """Letter by letter or at once: what is told is the same."""
-    whole = Narration(_TOKENIZER, 3, marks=_MARKS, stops=("stop",))
-    in_letters = Narration(FakeTokenizer((), ""), 3, marks=_MARKS, stops=("stop",))
-    by_marks = _told(whole, text)
-    steps = [RowStep(1, byte) for byte in text.encode()] + [RowStep(1, _END, FinishReason.STOP)]
-    by_bytes = list[Told]()
-    for step in steps:
-        by_bytes.append(in_letters.hear(step))
-        if by_bytes[-1].ended is not None:
-            break
-    for kind in PieceKind:
-        assert _text(by_marks, kind) == _text(by_bytes, kind)
+def test_the_joined_text_does_not_depend_on_the_tokens(text: str) -> None:
+    by_bytes = FakeTokenizer()
+    answers = [
+        _fed(AnswerStream(tokenizer, 3, markers=_MARKERS, stops=("stop",)), _steps(text, tokenizer=tokenizer))
+        for tokenizer in (_TOKENIZER, by_bytes)
+    ]
+    for kind in TextKind:
+        assert _text(answers[0], kind) == _text(answers[1], kind)
 
 
-_PAIRS = FakeTokenizer(("<think>", "</think>", "ab", "bc", "stop", " st"), "")
+@given(
+    st.lists(st.sampled_from(["<think>", "</think>", "stop", "st", "o", "p", "é", "\n", " "]), max_size=12).map("".join)
+)
+def test_joined_deltas_are_one_delta(text: str) -> None:
+    deltas = _fed(AnswerStream(_TOKENIZER, 3, markers=_MARKERS, stops=("stop",)), _steps(text, logprob=-1.0))
+    joined = deltas[0]
+    for delta in deltas[1:]:
+        joined = joined.followed_by(delta)
+    for kind in TextKind:
+        assert _text([joined], kind) == _text(deltas, kind)
+    assert joined.logprobs == tuple(one for delta in deltas for one in delta.logprobs)
+    assert (joined.finish_reason, joined.usage) == (deltas[-1].finish_reason, deltas[-1].usage)
 
 
-def _with_likelihoods(text: str, stops: Sequence[str], marks: Markers | None = None, *, is_cut: bool) -> list[Told]:
-    """Return what is told of a text of which some tokens have several letters; ``is_cut``: by its length."""
-    steps = [RowStep(1, token, None, -1.0) for token in _PAIRS.tokens(text, is_rendered=True)]
-    if is_cut and steps:
-        steps[-1] = RowStep(1, steps[-1].token, FinishReason.LENGTH, -1.0)
-    else:
-        steps.append(RowStep(1, _END, FinishReason.STOP, -1.0))
-    narration, told = Narration(_PAIRS, 3, marks=marks, stops=stops), list[Told]()
-    for step in steps:
-        told.append(narration.hear(step))
-        if told[-1].ended is not None:
-            break
-    return told
+_LONG_TOKENS = FakeTokenizer(("<think>", "</think>", "ab", "bc", "stop", " st"))
 
 
-def _bytes(told: Sequence[Told]) -> list[bytes]:
-    return [likelihood.content for one in told for likelihood in one.likelihoods]
+def _with_logprobs(
+    text: str, stops: Sequence[str], markers: ReasoningMarkers | None = None, *, is_cut: bool
+) -> list[Delta]:
+    """Return the deltas of a text in tokens of several characters; ``is_cut``: the text ends after max_tokens."""
+    reason = FinishReason.LENGTH if is_cut else FinishReason.STOP
+    stream = AnswerStream(_LONG_TOKENS, 3, markers=markers, stops=stops)
+    return _fed(stream, _steps(text, reason, _LONG_TOKENS, logprob=-1.0))
+
+
+def _bytes(deltas: Sequence[Delta]) -> list[bytes]:
+    return [logprob.content for delta in deltas for logprob in delta.logprobs]
 
 
 @pytest.mark.parametrize(
     ("text", "stop", "tokens"),
     [
-        ("one,stop two", "stop", [b"o", b"n", b"e", b","]),  # nothing of a stop string's own token is shown
-        ("one,stop", "op", [b"o", b"n", b"e", b",", b"stop"]),  # the beginning of it is
+        ("one,stop two", "stop", [b"o", b"n", b"e", b","]),  # nothing of the token is passed
+        ("one,stop", "op", [b"o", b"n", b"e", b",", b"stop"]),  # the start of the token is passed
         ("one stop", "stop", [b"o", b"n", b"e", b" st"]),
         ("xabcabd", "bca", [b"x", b"ab"]),
         ("abab", "ab", []),
-        ("aé!", "é", [b"a"]),  # neither of the two that are one letter
+        ("aé!", "é", [b"a"]),  # neither token of the character
         ("aé!", "!", [b"a", b"\xc3", b"\xa9"]),
         ("one sto", "stop", [b"o", b"n", b"e", b" st", b"o"]),
     ],
 )
-def test_a_token_is_told_where_something_of_it_is_shown(text: str, stop: str, tokens: list[bytes]) -> None:
-    assert _bytes(_with_likelihoods(text, (stop,), is_cut=False)) == tokens
+def test_logprobs_come_for_tokens_of_which_some_text_is_passed(text: str, stop: str, tokens: list[bytes]) -> None:
+    assert _bytes(_with_logprobs(text, (stop,), is_cut=False)) == tokens
 
 
-def test_a_token_that_may_belong_to_a_stop_string_waits_with_its_text() -> None:
-    told = _with_likelihoods("a ston", ("stop",), is_cut=False)
-    assert [len(one.likelihoods) for one in told] == [1, 1, 0, 2, 0]
-    assert [[piece.text for piece in one.pieces] for one in told] == [["a"], [" "], [], ["ston"], []]
+def test_the_logprob_of_a_token_that_may_belong_to_a_stop_string_waits_with_its_text() -> None:
+    deltas = _with_logprobs("a ston", ("stop",), is_cut=False)
+    assert [len(delta.logprobs) for delta in deltas] == [1, 1, 0, 2, 0]
+    assert [[text.text for text in delta.texts] for delta in deltas] == [["a"], [" "], [], ["ston"], []]
 
 
 _STOPS = st.lists(st.sampled_from(["stop", "a", "bc", "é", "b ", "cst", "op s", "<"]), max_size=2)
@@ -178,15 +201,15 @@ _WORDS = st.lists(st.sampled_from([*"abcé <", "ab", "bc", "stop", " st", "o", "
 
 
 @given(_WORDS, _STOPS, st.booleans())
-def test_the_tokens_told_are_the_fewest_that_say_what_is_shown(text: str, stops: list[str], is_cut: bool) -> None:  # noqa: FBT001 - drawn
-    told = _with_likelihoods(text, stops, is_cut=is_cut)
-    for count in range(1, len(told) + 1):  # no text goes out before its tokens
-        assert b"".join(_bytes(told[:count])).startswith(_text(told[:count]).encode())
-    tokens, shown = _bytes(told), _text(told).encode()
-    if shown == text.encode():
-        assert b"".join(tokens) == shown
+def test_the_tokens_with_logprobs_are_the_fewest_that_cover_the_text(text: str, stops: list[str], is_cut: bool) -> None:  # noqa: FBT001 - drawn
+    deltas = _with_logprobs(text, stops, is_cut=is_cut)
+    for count in range(1, len(deltas) + 1):  # no text comes before its tokens
+        assert b"".join(_bytes(deltas[:count])).startswith(_text(deltas[:count]).encode())
+    tokens, passed = _bytes(deltas), _text(deltas).encode()
+    if passed == text.encode():
+        assert b"".join(tokens) == passed
     else:
-        assert not b"".join(tokens[:-1]).startswith(shown) or not tokens
+        assert not b"".join(tokens[:-1]).startswith(passed) or not tokens
 
 
 @given(
@@ -195,10 +218,10 @@ def test_the_tokens_told_are_the_fewest_that_say_what_is_shown(text: str, stops:
     ),
     _STOPS,
 )
-def test_where_a_model_thinks_aloud_the_tokens_told_say_what_is_shown(text: str, stops: list[str]) -> None:
-    told = _with_likelihoods(text, stops, _MARKS, is_cut=False)
-    tokens = _bytes(told)
+def test_with_reasoning_the_tokens_with_logprobs_cover_the_text(text: str, stops: list[str]) -> None:
+    deltas = _with_logprobs(text, stops, _MARKERS, is_cut=False)
+    tokens = _bytes(deltas)
     assert text.encode().startswith(b"".join(tokens))
-    again = _with_likelihoods(b"".join(tokens).decode("utf-8", "ignore"), (), _MARKS, is_cut=True)
-    for kind in PieceKind:
-        assert _text(again, kind).startswith(_text(told, kind))
+    again = _with_logprobs(b"".join(tokens).decode("utf-8", "ignore"), (), _MARKERS, is_cut=True)
+    for kind in TextKind:
+        assert _text(again, kind).startswith(_text(deltas, kind))
