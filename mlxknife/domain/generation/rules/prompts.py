@@ -33,10 +33,10 @@ def check(messages: Sequence[Message]) -> None:
     for message in messages:
         if not isinstance(message, Message):
             msg = f"A conversation is made of Message values, not of {type(message).__name__}"
-            raise ValidationError(msg, hint=HintCode.WRITE_MESSAGE)
+            raise ValidationError(msg, hint=HintCode.WRITE_MESSAGE, param="messages")
     if not messages:
         msg = "The conversation is empty"
-        raise ValidationError(msg)
+        raise ValidationError(msg, param="messages")
 
 
 def system_message(system: str | None) -> tuple[Message, ...]:
