@@ -27,17 +27,21 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-@attrs.frozen
+@attrs.define
 class FakeTemplates:
     """Fulfils ``ports.engines.templates.Templates``."""
+
+    renderings: int = 0
+    is_closed: bool = False
 
     def prepare(self) -> None:
         return
 
     def close(self) -> None:
-        return
+        self.is_closed = True
 
     def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
+        self.renderings += 1
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
         )
