@@ -26,10 +26,11 @@ from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.ports.engines.text import Tokenizer
 from tests.engine_answers import answered
 from tests.fakes.templates import FakeTemplates
+from tests.fakes.text_model import FakeTextModel
 from tests.parrot import ANSWERS, parrot_folder
 from tests.parrot.answers import CAPITAL, UNICODE
 from tests.parrot_rows import GREEDY
-from tests.tokenizer_files import KINDS, tokenizer_json
+from tests.tokenizer_files import KINDS, fast_tokenizer, tokenizer_json
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -149,6 +150,15 @@ def test_an_answer_that_continues_a_text_begins_with_the_space_between_them(
     request = GenerationRequest(prompts=(prompt,), options=GenerationOptions(GREEDY), echo=is_echoed)
     text = answered(parrot, request).text()
     assert text == (prompt if is_echoed else "") + answer.removeprefix(word)
+
+
+def test_a_completion_keeps_the_space_before_its_first_token_and_a_chat_does_not() -> None:
+    """The decoder of this kind drops the space at the start of a text, as sentencepiece does."""
+    tokenizer = fast_tokenizer("metaspace")
+    model = FakeTextModel(lambda _: tokenizer.encode("sun", add_special_tokens=False), tokenizer, chat_template="the")
+    engine = TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"))
+    assert answered(engine, GenerationRequest(prompts=("the",))).text() == " sun"
+    assert answered(engine, GenerationRequest((Message("user", "the"),))).text() == "sun"
 
 
 def test_an_answer_cut_at_any_token_has_no_half_character(parrot: TextEngine) -> None:

@@ -185,6 +185,7 @@ class Interleaving(RuleBasedStateMachine):
             if alone.error is None:
                 for index in range(request.answer_count):
                     assert _comparable(output.answer(index)) == _comparable(alone.answer(index))
+        assert not self.engine._answers  # noqa: SLF001 - nothing else shows a leak
         self.engine.close()
 
 
