@@ -1,4 +1,4 @@
-"""What the blocking clients of model processes promise, over real processes and over a fake one."""
+"""What the blocking clients of model processes promise: real processes, a process on the loop, and a plain fake."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from mlxknife.domain.generation.values.answer import Accepted, Delta, Generation
 from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest
 from mlxknife.ports.engines.processes import ModelClient, ModelClients
 from tests.contracts.process_listener import asking, endless, load_request
+from tests.fakes.clients import FakeClients, recites
 from tests.fakes.processes import FakeModel, FakeProcesses
 from tests.fakes.scripted_engine import COMMAND, STEP_SECONDS
 from tests.parrot import ANSWERS
@@ -27,9 +28,15 @@ from tests.parrot.answers import CAPITAL, ECHO, GREETING, LONG
 _MAX_WAIT = 60
 
 
+_LARGE = {"parrot large": NotEnoughMemory("It does not fit")}
+
+
 def _fake() -> ModelClients:
-    large = FakeModel(failure=NotEnoughMemory("It does not fit"))
-    models = {"parrot": FakeModel(), "parrot large": large}
+    return FakeClients(recites, _LARGE, step_seconds=STEP_SECONDS)
+
+
+def _fake_process() -> ModelClients:
+    models = {"parrot": FakeModel(), **{place: FakeModel(failure=error) for place, error in _LARGE.items()}}
     return BlockingClients(FakeProcesses(models, step_seconds=STEP_SECONDS))
 
 
@@ -37,7 +44,7 @@ def _scripted() -> ModelClients:
     return BlockingClients(WorkerProcesses(COMMAND, HeartbeatLimits(silence=3.0)))
 
 
-@pytest.fixture(params=[_fake, _scripted], ids=lambda kind: kind.__name__.strip("_"))
+@pytest.fixture(params=[_fake, _fake_process, _scripted], ids=lambda kind: kind.__name__.strip("_"))
 def clients(request: pytest.FixtureRequest) -> ModelClients:
     made: ModelClients = request.param()
     return made

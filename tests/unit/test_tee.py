@@ -9,10 +9,9 @@ from mlxknife.domain.memory.rules import Need
 from mlxknife.domain.tee.services import Tee
 from mlxknife.domain.tee.values import Ended, Heard, Job, Plan, Said, Turn
 from tests.builder import Files, chat_files, safetensors
-from tests.fakes.engine import FakeEngine
 from tests.fakes.programs import FakePrograms
 from tests.fakes.system import FakeSystem
-from tests.unit.chatting import chat
+from tests.unit.session_setup import make_catalog
 
 _SIZE = 1100
 """What one of the models takes."""
@@ -26,7 +25,7 @@ def tee(
     available: int | None, files: Files = _FILES, *, has_gpu: bool = False, programs: FakePrograms | None = None
 ) -> Tee:
     """Return a tee over the models ``one`` and ``two``."""
-    catalog = chat(FakeEngine(), files).catalog
+    catalog = make_catalog(files)
     return Tee(catalog, programs or FakePrograms(), FakeSystem(available=available), lambda: has_gpu)
 
 
