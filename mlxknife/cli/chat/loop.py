@@ -76,7 +76,7 @@ class ChatLoop:
         self._prints_statistics = prints_statistics
         self._last: GenerationResult | None = None
         self._is_lost = False
-        """Whether the model process has crashed; the next question loads the model again."""
+        """Whether no model is loaded, as after a crash; then the next question loads it again."""
         self._commands: dict[str, Callable[[str], None]] = {
             "help": self._help,
             "system": self._system,
@@ -142,7 +142,7 @@ class ChatLoop:
 
     def _answer(self, question: str) -> None:
         if self._is_lost:
-            self._session, self._is_lost = self._models.open(self._spec), False
+            self._open(self._spec)
         printer, client = self._new_printer(), self._session.client
         text, is_complete = "", False
         answer = self._session.answer(self._conversation.asked(question), self._conversation.options)
@@ -162,7 +162,7 @@ class ChatLoop:
             except KeyboardInterrupt:  # a second Ctrl-C does not wait for the next delta
                 is_complete = False
             except WorkerLost:
-                self._is_lost = True
+                self._close_session()
                 raise
             finally:
                 printer.end()
@@ -211,18 +211,26 @@ class ChatLoop:
         self._say("forgotten")
 
     def _model(self, name: str) -> None:
-        """Go on with another model. The memory seldom has room for both, so the old one goes first, and comes back."""
+        """Switch to another model. The old one is unloaded first, because the memory is seldom enough for both."""
         spec = _needed(name, "/model NAME")
         self._models.check(spec)
-        self._session.close()
+        self._close_session()
         try:
-            self._session = self._models.open(spec)
+            self._open(spec)
         except BaseException:  # also Ctrl-C
             self._say(f"going back to {self.model}")
-            self._session = self._models.open(self._spec)
+            self._open(self._spec)
             raise
         self._spec = spec
         self._say(f"now talking to {self.model}")
+
+    def _open(self, spec: str) -> None:
+        self._session = self._models.open(spec)
+        self._is_lost = False
+
+    def _close_session(self) -> None:
+        self._is_lost = True
+        self._session.close()
 
     def _stats(self, rest: str) -> None:
         del rest

@@ -14,7 +14,7 @@ import msgspec
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.rules import options as rules
 from mlxknife.domain.generation.rules import prompts
-from mlxknife.domain.generation.values.request import GenerationOptions, Message, SamplingParameters
+from mlxknife.domain.generation.values.request import GenerationOptions, Message
 from mlxknife.domain.hints import Hint, HintCode
 
 _MAX_FILE = 100 * 1000 * 1000
@@ -81,11 +81,8 @@ class Conversation:
 
     def settings(self) -> dict[str, object]:
         """Return the settings that are set, by name."""
-        sampling = {
-            field.name: getattr(self.options.sampling, field.name) for field in attrs.fields(SamplingParameters)
-        }
         values = {
-            **sampling,
+            **{name: getattr(self.options.sampling, name) for name in _NUMBERS},
             "max_tokens": self.options.max_tokens,
             "stop": " ".join(map(repr, self.options.stop)) or None,
         }
