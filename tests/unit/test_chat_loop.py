@@ -1,38 +1,34 @@
-"""The loop of a conversation over fakes: which model is loaded when, and what survives."""
+"""The loop of a chat over fakes: which model is loaded when, and what a failure leaves."""
 
 from __future__ import annotations
 
 import io
-import json
-import os
 import signal
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import attrs
 import pytest
-from mlxknife.domain.generation.values.generation import Message, PieceKind, Step, TokenRequest, Wish
 
-from mlxknife.cli.chat.loop import Loop, Models
-from mlxknife.cli.chat.state import Conversation, load, save
+from mlxknife.cli.chat.loop import ChatLoop, ChatModels
+from mlxknife.cli.chat.state import Conversation
 from mlxknife.cli.render.answer import AnswerPrinter
 from mlxknife.cli.streams import StdoutError
-from mlxknife.domain.errors import EngineError, ValidationError
-from mlxknife.domain.generation.services.session import Chat
-from mlxknife.domain.models.values.snapshot import Location
-from tests.fakes.engine import FakeEngine, FakeModel
+from mlxknife.domain.errors import EngineError, WorkerLost
+from mlxknife.domain.generation.services.session import Sessions
+from mlxknife.domain.generation.values.answer import Delta, TextKind
+from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
+from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest, Message
+from tests.fakes.clients import HELLO, FakeClient, FakeClients, says
 from tests.fakes.system import FakeSystem
-from tests.unit.chatting import chat
+from tests.unit.session_setup import SIZE, make_sessions
 
-_SIZE = 88
-"""What a model takes."""
-_KINDS = (PieceKind.ANSWER,)
+_KINDS = (TextKind.ANSWER,)
 
 
-class Typed:
-    """Lines that somebody typed; an exception is what a key raises."""
+class TypedLines:
+    """Lines that a user types; an exception is raised in the place of a line."""
 
     def __init__(self, *lines: str | BaseException) -> None:
         self._lines = list(lines)
@@ -45,238 +41,272 @@ class Typed:
         return line
 
 
-@attrs.define(slots=False)
-class Small(FakeEngine):
-    """An engine on a machine that has room for one model."""
+@attrs.define(eq=False, slots=False)
+class OneModelClient(FakeClient):
+    """Takes memory while its model is loaded."""
 
-    room: FakeSystem = attrs.field(factory=lambda: FakeSystem(available=_SIZE))
-    models: list[FakeModel] = attrs.field(factory=list)
-    breaks: dict[int, BaseException] = attrs.field(factory=dict)
-    """What happens when so many models were loaded before."""
+    system: FakeSystem = attrs.field(factory=FakeSystem)
+    failure: BaseException | None = None
+    """Raised by loading."""
+    is_loaded: bool = False
 
-    def load(self, location: Location, profile: str, *, draft: Location | None = None) -> FakeModel:
-        if (error := self.breaks.get(len(self.loaded))) is not None:
-            self.loaded.append((location, "broken"))
-            raise error
-        super().load(location, profile, draft=draft)
-        assert self.room.available is not None
-        self.room.available -= _SIZE
-        self.models.append(Roomy(("Hello",), room=self.room))
-        return self.models[-1]
-
-    def places(self) -> list[str]:
-        return [location.token.split("--")[2].split("/")[0] for location, _ in self.loaded]
-
-
-@attrs.define(slots=False)
-class Roomy(FakeModel):
-    """A model that takes room until it is closed."""
-
-    room: FakeSystem = attrs.field(factory=FakeSystem)
+    def load(self, request: LoadRequest) -> ModelLoaded:
+        loaded = super().load(request)
+        if self.failure is not None:
+            raise self.failure
+        assert self.system.available is not None
+        self.is_loaded = True
+        self.system.available -= SIZE
+        return loaded
 
     def close(self) -> None:
-        assert self.room.available is not None
-        self.room.available += 0 if self.is_closed else _SIZE
+        assert self.system.available is not None
+        self.system.available += SIZE if self.is_loaded else 0
+        self.is_loaded = False
         super().close()
 
 
+@attrs.define(slots=False)
+class OneModelMachine(FakeClients):
+    """A machine with memory for one model. ``failures``: what loading raises, by the number of models before."""
+
+    failures: Mapping[int, BaseException] = attrs.field(factory=dict)
+    system: FakeSystem = attrs.field(factory=lambda: FakeSystem(available=SIZE))
+
+    def start(self) -> FakeClient:
+        client = OneModelClient(self.script, system=self.system, failure=self.failures.get(len(self.started)))
+        self.started.append(client)
+        return client
+
+    def names(self) -> list[str]:
+        """Return the names of the models that were loaded, in order."""
+        return [request.location.token.split("--")[2].split("/")[0] for request in self.load_requests]
+
+
 def _loop(
-    service: Chat, lines: Sequence[str | BaseException], out: io.StringIO, *, says_statistics: bool = False
-) -> Loop:
-    models = Models(service.check, service.open, "one")
-    speech = partial(AnswerPrinter, out, _KINDS)
-    return Loop(models, Conversation(Wish()), Typed(*lines), speech, says_statistics=says_statistics)
+    sessions: Sessions, lines: Sequence[str | BaseException], out: io.StringIO, *, prints_statistics: bool = False
+) -> ChatLoop:
+    models = ChatModels(sessions.check, sessions.open, "one")
+    new_printer = partial(AnswerPrinter, out, _KINDS)
+    conversation = Conversation(GenerationOptions())
+    return ChatLoop(models, conversation, TypedLines(*lines), new_printer, prints_statistics=prints_statistics)
 
 
-def _talked(engine: Small, *lines: str | BaseException) -> tuple[Loop, str]:
-    """Return the loop after somebody typed lines, and what was answered."""
+def _chatted(machine: OneModelMachine, *lines: str | BaseException) -> tuple[ChatLoop, str]:
+    """Return the loop after a user typed lines, and what was printed."""
     out = io.StringIO()
-    loop = _loop(chat(engine, system=engine.room), lines, out)
+    loop = _loop(make_sessions(machine, system=machine.system), lines, out)
     loop.run()
     return loop, out.getvalue()
 
 
-def test_another_model_needs_no_room_beside_the_old(capsys: pytest.CaptureFixture[str]) -> None:
-    engine = Small()
-    loop, said = _talked(engine, "Hi", "/model two", "Hi", "/show")
-    assert (loop.model, said) == ("other/two", "Hello\nHello\n")
-    assert engine.places() == ["one", "two"]
-    told = capsys.readouterr().err.splitlines()
-    assert told[:2] == ["now talking to other/two", "model: other/two"]
-    assert told.count("[assistant] Hello") == 2  # what was said stays
+def _machine(*texts: str, failures: Mapping[int, BaseException] | None = None) -> OneModelMachine:
+    return OneModelMachine(says(*texts or ("Hello",)), failures=failures or {})
+
+
+# --- which model
+
+
+def test_another_model_needs_no_memory_beside_the_old_one(capsys: pytest.CaptureFixture[str]) -> None:
+    machine = _machine()
+    loop, printed = _chatted(machine, "Hi", "/model two", "Hi", "/show")
+    assert (loop.model, printed) == ("other/two", "Hello\nHello\n")
+    assert machine.names() == ["one", "two"]
+    notes = capsys.readouterr().err.splitlines()
+    assert notes[:2] == ["now talking to other/two", "model: other/two"]
+    assert notes.count("[assistant] Hello") == 2  # the messages stay
     loop.close()
-    assert engine.room.available == _SIZE
+    assert machine.system.available == SIZE
 
 
 @pytest.mark.parametrize("name", ["", "none", "a//b", "o"])
-def test_a_name_that_means_nothing_costs_nothing(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    engine = Small()
-    loop, said = _talked(engine, f"/model {name}", "Hi")
-    assert (loop.model, said, engine.places()) == ("mlx-community/one", "Hello\n", ["one"])
+def test_an_invalid_name_unloads_nothing(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = _machine()
+    loop, printed = _chatted(machine, f"/model {name}", "Hi")
+    assert (loop.model, printed, machine.names()) == ("mlx-community/one", "Hello\n", ["one"])
     assert capsys.readouterr().err.startswith("error: ")
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "note"),
     [(EngineError("no such layer"), "error: no such layer"), (KeyboardInterrupt(), "stopped")],
     ids=["broken", "Ctrl-C"],
 )
-def test_who_cannot_have_another_model_goes_on_with_the_old(
-    error: BaseException, told: str, capsys: pytest.CaptureFixture[str]
+def test_after_a_failed_switch_the_old_model_is_loaded_again(
+    error: BaseException, note: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engine = Small(breaks={1: error})
-    loop, said = _talked(engine, "Hi", "/model two", "Hi")
-    assert (loop.model, said) == ("mlx-community/one", "Hello\nHello\n")
-    assert engine.places() == ["one", "two", "one"]
-    assert capsys.readouterr().err.splitlines() == ["going back to mlx-community/one", told]
+    machine = _machine(failures={1: error})
+    loop, printed = _chatted(machine, "Hi", "/model two", "Hi")
+    assert (loop.model, printed) == ("mlx-community/one", "Hello\nHello\n")
+    assert machine.names() == ["one", "two", "one"]
+    assert capsys.readouterr().err.splitlines() == ["going back to mlx-community/one", note]
 
 
-def test_where_the_old_one_does_not_come_back_the_conversation_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
-    engine = Small(breaks={1: EngineError("no such layer"), 2: EngineError("the disk is gone")})
-    loop, said = _talked(engine, "Hi", "/model two", "Hi", "/model two", "Hi")
-    assert (loop.model, said, engine.places()) == ("other/two", "Hello\nHello\n", ["one", "two", "one", "two"])
-    told = capsys.readouterr().err.splitlines()
-    assert told == [
+def test_the_conversation_survives_if_the_old_model_cannot_be_loaded_either(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gone = EngineError("the disk is gone")
+    machine = _machine(failures={1: EngineError("no such layer"), 2: gone, 3: gone})
+    loop, printed = _chatted(machine, "Hi", "/model two", "Hi", "Hi", "/model two", "Hi", "/show")
+    assert (loop.model, printed) == ("other/two", "Hello\n" * 3)
+    assert machine.names() == ["one", "two", "one", "one", "one", "two"]  # each question tries to load it again
+    notes = capsys.readouterr().err.splitlines()
+    assert notes[:4] == [
         "going back to mlx-community/one",
         "error: the disk is gone",
-        "error: closed",
+        "error: the disk is gone",
         "now talking to other/two",
     ]
+    assert notes.count("[assistant] Hello") == 3
+
+
+def test_show_lists_only_what_was_set(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ("/show", "/set top-k 5", "/set temperature 0", "/set stop END", "/set max_tokens 9", "/set top_k", "/show")
+    _chatted(_machine(), *lines)
+    notes = capsys.readouterr().err.splitlines()
+    assert notes[:2] == ["model: mlx-community/one", "system: -"]
+    assert notes[2:7] == ["top-k: 5", "temperature: 0", "stop: END", "max_tokens: 9", "top_k: as the model wants it"]
+    assert notes[7:] == ["model: mlx-community/one", "system: -", "temperature: 0.0", "max_tokens: 9", "stop: 'END'"]
+
+
+# --- a model process that crashes
+
+
+def test_after_a_crash_the_next_question_loads_the_model_again(capsys: pytest.CaptureFixture[str]) -> None:
+    machine = _machine()
+
+    def script(request: GenerationRequest) -> Iterator[Delta]:
+        crashes = len(machine.started) == 1 and len(request.messages) > 1
+        yield from says("Hello", error=WorkerLost("The model process was killed by SIGKILL") if crashes else None)(
+            request
+        )
+
+    machine.script = script
+    loop, printed = _chatted(machine, "first", "second", "third", "/show")
+    assert printed == "Hello\n" * 3  # what was printed before the crash stays
+    assert machine.names() == ["one", "one"]
+    notes = capsys.readouterr().err.splitlines()
+    assert notes[0] == "error: The model process was killed by SIGKILL"
+    assert [note for note in notes if note.startswith("[user]")] == ["[user] first", "[user] third"]
+    loop.close()
+    assert machine.system.available == SIZE
+
+
+def test_every_crash_frees_the_memory_of_the_model() -> None:
+    machine = _machine()
+    machine.script = says("Hello", error=WorkerLost("gone"))
+    loop, printed = _chatted(machine, "first", "second", "third")
+    assert printed == "Hello\n" * 3
+    assert machine.names() == ["one"] * 3
+    loop.close()
+    assert machine.system.available == SIZE
+
+
+def test_after_a_crash_another_model_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    machine = _machine()
+    machine.script = says("Hel", error=WorkerLost("gone"))
+    loop = _loop(make_sessions(machine, system=machine.system), ("Hi", "/model two", "Hi"), io.StringIO())
+    loop.run()
+    assert machine.names() == ["one", "two"]
+    assert capsys.readouterr().err.splitlines() == ["error: gone", "now talking to other/two", "error: gone"]
+
+
+# --- questions and answers
 
 
 def test_a_first_question_is_answered_before_one_is_read() -> None:
     out = io.StringIO()
-    engine = Small()
-    _loop(chat(engine, system=engine.room), ("Why?",), out).run("Who are you?")
+    machine = _machine()
+    _loop(make_sessions(machine, system=machine.system), ("Why?",), out).run("Who are you?")
     assert out.getvalue() == "Hello\nHello\n"
-    assert [text for text, _ in engine.models[0].read] == ["Who are you?", "Who are you?\n\nHello\n\nWhy?"]
+    first = Message("user", "Who are you?")
+    assert [request.messages for request in machine.client.requests] == [
+        (first,),
+        (first, Message("assistant", "Hello"), Message("user", "Why?")),
+    ]
 
 
-def test_statistics_follow_each_answer_where_they_are_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    engine = Small()
+def test_statistics_follow_each_answer_with_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+    machine = _machine()
     lines = ("Hi", "/set temperature warm", "Hi")
-    _loop(chat(engine, system=engine.room), lines, io.StringIO(), says_statistics=True).run()
-    told = capsys.readouterr().err.splitlines()
-    assert [line.split(" ")[0] for line in told] == ["2", "error:", "4"]
+    sessions = make_sessions(machine, system=machine.system)
+    _loop(sessions, lines, io.StringIO(), prints_statistics=True).run()
+    notes = capsys.readouterr().err.splitlines()
+    assert [note.split(" ")[0] for note in notes] == ["1", "error:", "3"]
 
 
-def test_ctrl_c_at_the_prompt_tells_how_to_leave(capsys: pytest.CaptureFixture[str]) -> None:
-    _, said = _talked(Small(), KeyboardInterrupt(), "Hi", "/exit", "Hi")
-    assert said == "Hello\n"
+def test_a_broken_pipe_ends_the_chat() -> None:
+    class Closed(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    machine = _machine(*HELLO)
+    loop = _loop(make_sessions(machine, system=machine.system), ("Hi", "Hi"), Closed())
+    with pytest.raises(StdoutError):
+        loop.run()
+    assert (machine.client.sent, machine.client.cancelled) == (1, 1)
+
+
+# --- Ctrl-C
+
+
+def test_ctrl_c_at_the_prompt_prints_how_to_leave(capsys: pytest.CaptureFixture[str]) -> None:
+    _, printed = _chatted(_machine(), KeyboardInterrupt(), "Hi", "/exit", "Hi")
+    assert printed == "Hello\n"
     assert capsys.readouterr().err == "Ctrl-D or /exit leaves\n"
 
 
-@attrs.define(slots=False)
-class Stopped(FakeModel):
-    """A model during whose second word Ctrl-C is pressed."""
-
-    times: int = 1
-    was_closed: bool = False
-
-    def _steps(self, request: TokenRequest, cached: int) -> Generator[Step]:
-        try:
-            for step in super()._steps(request, cached):
-                for _ in range(self.times if self.told == 2 else 0):
-                    signal.raise_signal(signal.SIGINT)
-                yield step
-        except GeneratorExit:
-            self.was_closed = True
-            raise
-
-
 @pytest.fixture
-def _ctrl_c() -> Iterator[None]:
+def _default_ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
 
 
-def _stopped(model: Stopped) -> str:
-    """Return what is said by a model that is stopped."""
+def _pressing_ctrl_c(times: int) -> FakeClients:
+    """Return a model during whose second delta Ctrl-C is pressed."""
+
+    def script(request: GenerationRequest) -> Iterator[Delta]:
+        for number, delta in enumerate(says(*HELLO)(request)):
+            for _ in range(times if number == 1 else 0):
+                signal.raise_signal(signal.SIGINT)
+            yield delta
+
+    return FakeClients(script)
+
+
+def _stopped(clients: FakeClients) -> str:
+    """Return what is printed of an answer that is stopped."""
     out = io.StringIO()
-    _loop(chat(FakeEngine(model)), ("Hi", "/show"), out).run()
+    _loop(make_sessions(clients), ("Hi", "/show"), out).run()
     return out.getvalue()
 
 
-@pytest.mark.usefixtures("_ctrl_c")
-def test_ctrl_c_ends_an_answer_between_two_words(capsys: pytest.CaptureFixture[str]) -> None:
-    model = Stopped()
-    assert _stopped(model) == "Hello, \n"
-    assert (model.was_closed, model.told) == (True, 2)
-    told = capsys.readouterr().err.splitlines()
-    assert (told[0], told[-1]) == ("stopped", "[assistant] Hello,")
+@pytest.mark.usefixtures("_default_ctrl_c")
+def test_ctrl_c_ends_an_answer_after_the_next_delta(capsys: pytest.CaptureFixture[str]) -> None:
+    clients = _pressing_ctrl_c(1)
+    assert _stopped(clients) == "Hello, \n"
+    assert (clients.client.cancelled, clients.client.sent) == (1, 2)
+    notes = capsys.readouterr().err.splitlines()
+    assert (notes[0], notes[-1]) == ("stopped", "[assistant] Hello,")
 
 
-@pytest.mark.usefixtures("_ctrl_c")
-def test_ctrl_c_twice_waits_for_no_word(capsys: pytest.CaptureFixture[str]) -> None:
-    model = Stopped(times=2)
-    assert _stopped(model) == "Hello\n"
-    assert (model.was_closed, model.told) == (False, 2)
+@pytest.mark.usefixtures("_default_ctrl_c")
+def test_ctrl_c_twice_waits_for_no_delta(capsys: pytest.CaptureFixture[str]) -> None:
+    clients = _pressing_ctrl_c(2)
+    assert _stopped(clients) == "Hello\n"
+    assert (clients.client.cancelled, clients.client.sent) == (1, 1)
     assert capsys.readouterr().err.startswith("stopped\n")
 
 
-@pytest.mark.usefixtures("_ctrl_c")
-def test_ctrl_c_is_left_to_whoever_has_it() -> None:
-    heard: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+@pytest.mark.usefixtures("_default_ctrl_c")
+def test_another_handler_of_ctrl_c_keeps_it() -> None:
+    received: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: received.append(number))
     try:
-        assert _stopped(Stopped()) == "Hello, world!\n"
+        assert _stopped(_pressing_ctrl_c(1)) == "Hello, world!\n"
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    assert heard == [signal.SIGINT]
-    with ThreadPoolExecutor(1) as pool:  # only the main thread may take it
-        assert pool.submit(_stopped, Stopped(times=0)).result() == "Hello, world!\n"
-
-
-class Closed(io.StringIO):
-    """A stream that nobody reads any more."""
-
-    def flush(self) -> None:
-        raise BrokenPipeError
-
-
-def test_a_reader_that_went_ends_the_conversation() -> None:
-    engine = Small()
-    loop = _loop(chat(engine, system=engine.room), ("Hi", "Hi"), Closed())
-    with pytest.raises(StdoutError):
-        loop.run()
-    assert engine.models[0].told == 1
-
-
-def test_a_system_text_that_was_saved_empty_is_none() -> None:
-    assert [turn.role for turn in Conversation(Wish(), system="").asked("Hi")] == ["user"]
-    assert [turn.role for turn in Conversation(Wish(), system="Be kind.").asked("Hi")] == ["system", "user"]
-
-
-_SAID = Conversation(Wish(), "Be brief.", (Message("user", "Grüße"), Message("assistant", "世界")))
-
-
-def test_what_is_kept_comes_back(tmp_path: Path) -> None:
-    place = tmp_path / "kept"
-    place.write_text("another")
-    save(str(place), os.fsdecode(b"caf\xe9"), _SAID)
-    assert json.loads(place.read_text())["model"] == r"caf\udce9"
-    assert load(str(place), Conversation(Wish())) == _SAID
-    assert os.listdir(tmp_path) == ["kept"]
-
-
-def test_half_a_character_is_written_out(tmp_path: Path) -> None:
-    place = str(tmp_path / "kept")
-    save(place, "model", attrs.evolve(_SAID, system="a\udce9", messages=(Message("user", "\ud83d"),)))
-    assert load(place, _SAID) == Conversation(Wish(), r"a\udce9", (Message("user", r"\ud83d"),))
-
-
-@pytest.mark.parametrize(("name", "told"), [(".", " is a folder"), ("pipe", " is no file"), ("a\0b", "such a name")])
-def test_what_is_no_file_is_not_replaced(tmp_path: Path, name: str, told: str) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValidationError, match=told):
-        save(str(tmp_path / name), "model", _SAID)
-    assert os.listdir(tmp_path) == ["pipe"]
-
-
-@pytest.mark.parametrize("name", ["none/kept", "a" * 300])
-def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OSError, match=name) as caught:
-        save(str(tmp_path / name), "model", _SAID)
-    assert caught.value.filename == str(tmp_path / name)
-    assert os.listdir(tmp_path) == []
+    assert received == [signal.SIGINT]
+    with ThreadPoolExecutor(1) as pool:  # only the main thread may handle signals
+        assert pool.submit(_stopped, _pressing_ctrl_c(0)).result() == "Hello, world!\n"
