@@ -4,19 +4,26 @@ import errno
 import io
 
 import pytest
-from mlxknife.domain.generation.values.generation import FinishReason, Outcome, Piece, PieceKind, Timings, Usage
 
 from mlxknife.cli.render.answer import AnswerPrinter, statistics
 from mlxknife.cli.render.text import terminal_safe
 from mlxknife.cli.streams import StdoutError
+from mlxknife.domain.generation.values.answer import (
+    FinishReason,
+    GenerationResult,
+    TextDelta,
+    TextKind,
+    Timings,
+    Usage,
+)
 
-_REASONING, _ANSWER = PieceKind.REASONING, PieceKind.ANSWER
+_REASONING, _ANSWER = TextKind.REASONING, TextKind.ANSWER
 _BOTH = (_REASONING, _ANSWER)
 _HOSTILE = "\x1b]0;title\x07\x1b[2J\r\x08\x9b\u202e\u2028\x7f"
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal, and remembers what was flushed."""
+    """A stream that claims to be a terminal, and keeps what was flushed."""
 
     flushed = ""
 
@@ -34,10 +41,10 @@ def _colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
 
 
-def _shown(stream: io.StringIO, *pieces: tuple[PieceKind, str], kinds: tuple[PieceKind, ...] = _BOTH) -> str:
+def _shown(stream: io.StringIO, *deltas: tuple[TextKind, str], kinds: tuple[TextKind, ...] = _BOTH) -> str:
     printer = AnswerPrinter(stream, kinds)
-    for kind, text in pieces:
-        printer.write(Piece(kind, text))
+    for kind, text in deltas:
+        printer.write(TextDelta(kind, text))
     printer.end()
     return stream.getvalue()
 
@@ -51,40 +58,36 @@ def test_an_answer_ends_its_line() -> None:
 
 
 @pytest.mark.parametrize("texts", [["Hello\n"], ["Hello", "\n"], ["Hello", "\n", ""]])
-def test_a_line_that_has_ended_is_not_ended_again(texts: list[str]) -> None:
+def test_an_ended_line_is_not_ended_again(texts: list[str]) -> None:
     assert _shown(Terminal(), *((_ANSWER, text) for text in texts)) == "Hello\n"
 
 
 def test_the_line_is_ended_once() -> None:
     stream = Terminal()
     printer = AnswerPrinter(stream, _BOTH)
-    printer.write(Piece(_ANSWER, "Hello"))
+    printer.write(TextDelta(_ANSWER, "Hello"))
     printer.end()
     printer.end()
     assert stream.getvalue() == "Hello\n"
 
 
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
-@pytest.mark.parametrize("pieces", [(), ((_ANSWER, ""),), ((_REASONING, ""), (_ANSWER, ""))])
-def test_where_nothing_was_said_nothing_is_shown(
-    stream: type[io.StringIO], pieces: tuple[tuple[PieceKind, str], ...]
-) -> None:
-    assert _shown(stream(), *pieces) == ""
+@pytest.mark.parametrize("deltas", [(), ((_ANSWER, ""),), ((_REASONING, ""), (_ANSWER, ""))])
+def test_an_empty_answer_prints_nothing(stream: type[io.StringIO], deltas: tuple[tuple[TextKind, str], ...]) -> None:
+    assert _shown(stream(), *deltas) == ""
 
 
-def test_reasoning_is_faint_and_apart() -> None:
-    told = _shown(Terminal(), (_REASONING, "hm"), (_REASONING, "m"), (_ANSWER, "Yes"), (_ANSWER, "."))
-    assert told == f"{_faint('hm')}{_faint('m')}\n\nYes.\n"
+def test_reasoning_is_faint_and_an_empty_line_follows() -> None:
+    shown = _shown(Terminal(), (_REASONING, "hm"), (_REASONING, "m"), (_ANSWER, "Yes"), (_ANSWER, "."))
+    assert shown == f"{_faint('hm')}{_faint('m')}\n\nYes.\n"
 
 
-def test_an_empty_piece_of_another_kind_parts_nothing() -> None:
+def test_an_empty_delta_of_another_kind_separates_nothing() -> None:
     assert _shown(Terminal(), (_ANSWER, "a"), (_REASONING, ""), (_ANSWER, "b")) == "ab\n"
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("CI", "1"), ("TERM", "dumb")])
-def test_a_terminal_without_colours_shows_reasoning_plainly(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_without_colours_reasoning_is_not_faint(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     assert _shown(Terminal(), (_REASONING, "\x1bhm"), (_ANSWER, "\x1bYes")) == "\\x1bhm\n\n\\x1bYes\n"
 
@@ -92,51 +95,51 @@ def test_a_terminal_without_colours_shows_reasoning_plainly(
 @pytest.mark.parametrize(
     ("kind", "shown"), [(_REASONING, "hm\n"), (_ANSWER, "Yes\n")], ids=["only reasoning", "only the answer"]
 )
-def test_kinds_that_are_not_wanted_are_not_shown(kind: PieceKind, shown: str) -> None:
+def test_only_the_chosen_kinds_are_printed(kind: TextKind, shown: str) -> None:
     assert _shown(io.StringIO(), (_REASONING, "hm"), (_ANSWER, "Yes"), kinds=(kind,)) == shown
 
 
-def test_what_steers_a_terminal_is_written_out_in_every_kind() -> None:
-    written = "\\x1b]0;title\\x07\\x1b[2J\\r\\x08\\x9b\\u202e\\u2028\\x7f"
-    assert _shown(Terminal(), (_ANSWER, _HOSTILE)) == f"{written}\n"
-    assert _shown(Terminal(), (_REASONING, _HOSTILE)) == f"{_faint(written)}\n"
+def test_control_characters_are_escaped_in_every_kind() -> None:
+    escaped = "\\x1b]0;title\\x07\\x1b[2J\\r\\x08\\x9b\\u202e\\u2028\\x7f"
+    assert _shown(Terminal(), (_ANSWER, _HOSTILE)) == f"{escaped}\n"
+    assert _shown(Terminal(), (_REASONING, _HOSTILE)) == f"{_faint(escaped)}\n"
 
 
-def test_an_escape_in_pieces_is_written_out_as_well() -> None:
-    told = _shown(Terminal(), *((_ANSWER, char) for char in "\x1b[31m"))
-    assert told == "\\x1b[31m\n"
+def test_an_escape_sequence_in_several_deltas_is_escaped() -> None:
+    shown = _shown(Terminal(), *((_ANSWER, char) for char in "\x1b[31m"))
+    assert shown == "\\x1b[31m\n"
 
 
-def test_layout_and_letters_of_every_script_are_shown_as_they_are() -> None:
+def test_layout_and_letters_of_every_script_are_not_escaped() -> None:
     text = "\tif x:\n\t\tgrüße 世界 \U0001f468\u200d\U0001f469 \u0645"
     assert _shown(Terminal(), (_ANSWER, text)) == f"{text}\n"
     assert terminal_safe(text) == text
 
 
-def test_a_pipe_gets_every_character_untouched() -> None:
+def test_a_pipe_gets_every_character_unchanged() -> None:
     text = f"{_HOSTILE}\n\n  x \ud800"
     assert _shown(io.StringIO(), (_ANSWER, text)) == f"{text}\n"
 
 
-def test_a_pipe_gets_reasoning_apart_and_without_colours() -> None:
+def test_a_pipe_gets_reasoning_without_colours_and_an_empty_line_after_it() -> None:
     assert _shown(io.StringIO(), (_REASONING, "hm"), (_ANSWER, "Yes")) == "hm\n\nYes\n"
 
 
-def test_every_piece_is_to_be_seen_at_once() -> None:
+def test_every_delta_is_flushed() -> None:
     stream = Terminal()
     printer = AnswerPrinter(stream, _BOTH)
     for number in range(3):
-        printer.write(Piece(_ANSWER, str(number)))
+        printer.write(TextDelta(_ANSWER, str(number)))
         assert stream.flushed == "012"[: number + 1]
     printer.end()
     assert stream.flushed == "012\n"
 
 
-def test_what_is_not_wanted_at_once_is_shown_at_the_end() -> None:
+def test_without_streaming_everything_is_printed_at_the_end() -> None:
     stream = Terminal()
     printer = AnswerPrinter(stream, _BOTH, is_streaming=False)
-    printer.write(Piece(_REASONING, "hm"))
-    printer.write(Piece(_ANSWER, "Yes"))
+    printer.write(TextDelta(_REASONING, "hm"))
+    printer.write(TextDelta(_ANSWER, "Yes"))
     assert stream.getvalue() == ""
     printer.end()
     printer.end()
@@ -144,40 +147,42 @@ def test_what_is_not_wanted_at_once_is_shown_at_the_end() -> None:
 
 
 class Full(io.StringIO):
-    """A stream that takes nothing."""
+    """A stream on a full disk."""
 
     def flush(self) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _say(printer: AnswerPrinter, text: str) -> None:
-    printer.write(Piece(_ANSWER, text))
+def _print(printer: AnswerPrinter, text: str) -> None:
+    printer.write(TextDelta(_ANSWER, text))
     printer.end()
 
 
 @pytest.mark.parametrize("is_streaming", [True, False])
-def test_a_stream_that_takes_no_more_is_no_error_of_the_answer(*, is_streaming: bool) -> None:
+def test_a_full_disk_is_an_error_of_stdout(*, is_streaming: bool) -> None:
     printer = AnswerPrinter(Full(), _BOTH, is_streaming=is_streaming)
     with pytest.raises(StdoutError, match="No space left") as caught:
-        _say(printer, "Yes")
+        _print(printer, "Yes")
     assert caught.value.error.errno == errno.ENOSPC
 
 
-def _outcome(tokens: int, first: float, total: float) -> Outcome:
-    return Outcome("x", "", FinishReason.LENGTH, Usage(7, tokens), Timings(load=1.25, first_token=first, total=total))
+def _result(tokens: int, first: float, total: float) -> GenerationResult:
+    return GenerationResult(
+        "x", "", FinishReason.LENGTH, Usage(7, tokens), Timings(load=1.25, first_token=first, total=total)
+    )
 
 
-def test_statistics_count_what_came_after_the_first_token() -> None:
-    told = statistics(_outcome(11, 0.5, 2.5))
-    assert told == "7 prompt tokens, 11 generated (length); loaded in 1.2s, first token after 0.50s, then 5.0 tokens/s"
+def test_the_rate_counts_the_tokens_after_the_first() -> None:
+    shown = statistics(_result(11, 0.5, 2.5))
+    assert shown == "7 prompt tokens, 11 generated (length); loaded in 1.2s, first token after 0.50s, then 5.0 tokens/s"
 
 
-def test_statistics_tell_what_had_not_to_be_read_again() -> None:
+def test_statistics_name_the_cached_tokens() -> None:
     usage = Usage(prompt_tokens=70, completion_tokens=1, cached_tokens=60)
-    told = statistics(Outcome("x", "", FinishReason.STOP, usage, Timings(0.0, 0.0, 0.0)))
-    assert told.startswith("70 prompt tokens (60 cached), 1 generated (stop); ")
+    shown = statistics(GenerationResult("x", "", FinishReason.STOP, usage, Timings(0.0, 0.0, 0.0)))
+    assert shown.startswith("70 prompt tokens (60 cached), 1 generated (stop); ")
 
 
 @pytest.mark.parametrize(("tokens", "first", "total"), [(0, 0.0, 0.0), (1, 0.5, 0.5), (5, 0.5, 0.5), (0, 1.0, 2.0)])
-def test_statistics_of_next_to_nothing_name_no_speed(tokens: int, first: float, total: float) -> None:
-    assert statistics(_outcome(tokens, first, total)).endswith("then 0.0 tokens/s")
+def test_the_rate_of_fewer_than_two_tokens_is_zero(tokens: int, first: float, total: float) -> None:
+    assert statistics(_result(tokens, first, total)).endswith("then 0.0 tokens/s")
