@@ -24,6 +24,14 @@ class PendingLease:
 
     model: ServableModel
     on_lease: Callable[[Lease | KnifeError], None]
+    is_withdrawn: bool = False
+
+    def reply(self, reply: Lease | KnifeError) -> None:
+        """Call back, unless the request was withdrawn meanwhile, perhaps inside the callback of another one."""
+        if not self.is_withdrawn:
+            self.on_lease(reply)
+        elif isinstance(reply, Lease):
+            reply.release()
 
 
 @attrs.define(eq=False)
@@ -70,6 +78,8 @@ class LoadedModel:
 
         def receive(event: GenerationEvent | KnifeError) -> None:
             nonlocal left
+            if request_id not in self._requests:  # cancelled inside the callback of another request
+                return
             if isinstance(event, Delta) and event.finish_reason is not None:
                 left -= 1
                 if not left:
@@ -96,12 +106,10 @@ class LoadedModel:
     def fail(self, error: KnifeError) -> None:
         """End the process; everything that runs or waits gets the error."""
         self.unload()
-        requests, self._requests = self._requests, {}
-        pending, self.pending = self.pending, []
-        for on_event in requests.values():
-            on_event(error)
-        for one in pending:
-            one.on_lease(error)
+        while self._requests:  # a callback may cancel others
+            self._requests.pop(next(iter(self._requests)))(error)
+        while self.pending:
+            self.pending.pop(0).reply(error)
 
     def lost(self) -> WorkerLost:
         """Return the error for a request that comes after a crash."""

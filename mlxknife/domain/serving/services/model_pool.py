@@ -113,9 +113,8 @@ class ModelPool:
     def close(self) -> None:
         """End all processes; pending leases and running requests get ServerBusy."""
         self._is_closed = True
-        queue, self._queue = self._queue, []
-        for pending in queue:
-            pending.on_lease(_closing())
+        while self._queue:
+            self._queue.pop(0).reply(_closing())
         for loaded in self.loaded():
             del self._loaded[loaded.model.key]
             loaded.fail(_closing())
@@ -146,6 +145,7 @@ class ModelPool:
     # --- the queue for memory
 
     def _withdraw(self, pending: PendingLease) -> None:
+        pending.is_withdrawn = True
         if pending in self._queue:
             self._queue.remove(pending)
         loaded = self._loaded.get(pending.model.key)
@@ -169,21 +169,21 @@ class ModelPool:
     def _is_served(self, pending: PendingLease) -> bool:
         """Whether a lease is granted, waits for its model to load, or got an error."""
         if self._is_closed:
-            pending.on_lease(_closing())
+            pending.reply(_closing())
             return True
         loaded = self._loaded.get(pending.model.key)
         if loaded is None:
             try:
                 loaded = self._start(pending.model)
             except (NotEnoughMemory, WorkerLost) as exc:
-                pending.on_lease(exc)
+                pending.reply(exc)
                 return True
             except Exception as exc:  # noqa: BLE001 - a defect costs this request, and none behind it
                 error = _start_error(pending.model, exc)
                 try:
                     self._undo_start(pending.model, error)
                 finally:  # the request gets its error even if this fails too
-                    pending.on_lease(error)
+                    pending.reply(error)
                 return True
             if loaded is None:
                 return False
@@ -242,7 +242,7 @@ class ModelPool:
 
     def _admit(self, loaded: LoadedModel, pending: PendingLease) -> None:
         if loaded.state is ModelState.READY:
-            pending.on_lease(self._leased(loaded))
+            pending.reply(self._leased(loaded))
         else:
             loaded.pending.append(pending)
 
@@ -273,7 +273,7 @@ class ModelPool:
             waiting, loaded.pending = loaded.pending, []
             leases = [self._leased(loaded) for _ in waiting]  # all hold it before one of them can be released
             for pending, lease in zip(waiting, leases, strict=True):
-                pending.on_lease(lease)
+                pending.reply(lease)
         else:
             self._back_off.crashed(loaded.model)
             del self._loaded[loaded.model.key]
