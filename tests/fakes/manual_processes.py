@@ -22,6 +22,7 @@ class ManualProcess:
     """The requests that run."""
     cancelled: list[int] = attrs.field(factory=list)
     is_closed: bool = False
+    has_crashed: bool = False
     has_loaded: bool = False
     _count: int = 0
     _callbacks: dict[int, Callable[[GenerationEvent | KnifeError], None]] = attrs.field(factory=dict)
@@ -41,9 +42,11 @@ class ManualProcess:
         self.load_request = request
 
     def submit(self, request: GenerationRequest, on_event: Callable[[GenerationEvent | KnifeError], None]) -> int:
-        assert not self.is_closed
+        assert self.has_crashed or not self.is_closed
         assert self.has_loaded, "requests come after the model is loaded"
         self._count += 1
+        if self.has_crashed:  # the pool is told of the crash in a moment
+            return self._count
         self.requests[self._count] = request
         self._callbacks[self._count] = on_event
         return self._count
@@ -72,7 +75,7 @@ class ManualProcess:
         """Crash: requests get the error, then the process is reported."""
         if self.is_closed:
             return
-        self.is_closed = True
+        self.is_closed = self.has_crashed = True
         callbacks, self._callbacks = list(self._callbacks.values()), {}
         self.requests.clear()
         for callback in callbacks:

@@ -1,299 +1,299 @@
-"""Laws of the models that are loaded: nobody loses what is used, nobody is forgotten, and memory is never overdrawn."""
+"""Laws of the model pool: what is leased stays loaded, every client gets one reply, and memory is never exceeded."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
+from typing import TypeVar
 
-import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from mlxknife.domain.errors import EngineError, KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
-from mlxknife.domain.generation.values.requests import Told
-from mlxknife.domain.serving.rules.eviction import Limits
-from mlxknife.domain.serving.services.loaded_model import Claim
-from mlxknife.domain.serving.services.model_pool import Residents
-from mlxknife.domain.serving.values.processes import Began, Fallen, Fell, LeftOut, Ready, ResidentEvent, Unloaded
-from tests.fakes.hand_hosts import HandHost, HandHosts
+from mlxknife.domain.generation.values.request import GenerationRequest
+from mlxknife.domain.memory import rules as memory
+from mlxknife.domain.serving import rules
+from mlxknife.domain.serving.rules import PoolLimits
+from mlxknife.domain.serving.services.model_pool import ModelPool
+from mlxknife.domain.serving.values import ModelState
+from tests.fakes.manual_processes import ManualProcess, ManualProcesses
 from tests.fakes.system import FakeSystem
-from tests.unit.serving_stage import UNIT, over, prepared, said, served
+from tests.property.pool_clients import PoolClient, Reaction, ReceivedEvents
+from tests.property.pool_events import EventLog
+from tests.unit.pool_models import UNIT, request, servable
+
+Option = TypeVar("Option")
 
 _SIZES = {"small": 1, "other": 1, "middle": 2, "large": 4, "huge": 50}
-_BUDGET = 8
+_LIMIT = int(8 * UNIT * 1.2)
 _NAMES = st.sampled_from(sorted(_SIZES))
+_REACTIONS = st.sampled_from(["none", "release", "submit", "acquire", "release another", "withdraw another"])
 
 
-@attrs.define(eq=False)
-class Client:
-    """Somebody who asked for a model, and what was heard so far."""
+class ModelPoolMachine(RuleBasedStateMachine):
+    """Clients come and go; processes load, answer and crash, in any order. Callbacks use the pool too."""
 
-    name: str
-    replies: list[Claim | KnifeError] = attrs.field(factory=list)
-    told: dict[int, list[Told | KnifeError]] = attrs.field(factory=dict)
-    host: HandHost | None = None
-    has_asked: bool = False
-    has_gone: bool = False
-
-    @property
-    def claim(self) -> Claim | None:
-        """What it holds."""
-        reply = self.replies[0] if self.replies else None
-        return reply if isinstance(reply, Claim) and not self.has_gone else None
-
-    def hear(self, index: int, what: Told | KnifeError) -> None:
-        """Note what comes of an answer: nothing after its end, and nothing to one who went."""
-        assert not self.has_gone
-        heard = self.told.setdefault(index, [])
-        assert not heard or not self._is_end(heard[-1])
-        heard.append(what)
-
-    @property
-    def ended(self) -> int:
-        """How many answers came to an end."""
-        return sum(self._is_end(heard[-1]) for heard in self.told.values())
-
-    @staticmethod
-    def _is_end(what: Told | KnifeError) -> bool:
-        return isinstance(what, KnifeError) or what.ended is not None
-
-
-class ResidentsMachine(RuleBasedStateMachine):
-    """Clients come and go, processes load, speak and fall, in any order."""
-
-    @initialize(models=st.none() | st.integers(1, 3), idle=st.none() | st.just(10.0))
-    def begin(self, models: int | None, idle: float | None) -> None:
-        self.hosts = HandHosts()
+    @initialize(models=st.none() | st.integers(1, 3), idle=st.none() | st.just(10.0), ends_by_close=st.booleans())
+    def begin(self, models: int | None, idle: float | None, ends_by_close: bool) -> None:  # noqa: FBT001 - drawn
+        self.processes = ManualProcesses()
         self.system = FakeSystem()
-        self.limits = Limits(int(_BUDGET * UNIT * 1.2), models)
-        self.events: list[ResidentEvent] = []
-        self.residents = Residents(self.hosts, self.system, self.limits, idle, on_event=self.events.append)
-        self.clients: list[Client] = []
-        self.forgets: dict[int, object] = {}
-        self.fallen: set[HandHost] = set()
+        self.limits = PoolLimits(_LIMIT, models)
+        self.idle = idle
+        self.ends_by_close = ends_by_close
+        self.is_closing = False
+        self.events = EventLog(self.system)
+        self.pool = ModelPool(self.processes, self.system, self.limits, idle, on_event=self.events.receive)
+        self.clients: list[PoolClient] = []
+        self.kept: set[str] = set()
+        self.crashed: set[ManualProcess] = set()
+
+    # --- clients
+
+    @rule(name=_NAMES, kind=_REACTIONS, other=_NAMES)
+    def acquire(self, name: str, kind: str, other: str) -> None:
+        self._acquire(name, self._reaction(kind, other))
+
+    def _acquire(self, name: str, reaction: Reaction | None = None) -> None:
+        loaded = next((one for one in self.pool.loaded() if one.name == name), None)
+        is_queued = loaded is None or loaded.is_draining
+        client = PoolClient(name, is_queued, self._check_reason, reaction)
+        self.clients.append(client)
+        client.withdraw = self.pool.acquire(servable(name, _SIZES[name]), client.receive)
+
+    def _check_reason(self, client: PoolClient, error: KnifeError) -> None:
+        """Check that a client gets an error only for a reason."""
+        if isinstance(error, ServerBusy):
+            assert self.is_closing
+        elif isinstance(error, NotEnoughMemory):
+            assert client.name == "huge"
+        elif error.retry_after is not None:
+            assert isinstance(error, WorkerLost)
+            assert self.events.is_paused(client.name)
+        else:
+            assert isinstance(error, EngineError | WorkerLost)
+            assert client.name in {process.place for process in self.crashed}
+
+    def _reaction(self, kind: str, other: str) -> Reaction | None:
+        """Return what a client does inside its callbacks."""
+
+        def react(client: PoolClient) -> None:
+            others = [one for one in self.clients if one is not client]
+            if kind == "release" and client.lease:
+                client.release()
+            elif kind == "submit" and client.lease and len(client.requests) < 3:
+                client.submit(request())
+            elif kind == "acquire" and len(self.clients) < 50:
+                self._acquire(other)
+            elif kind == "release another" and (holding := [one for one in others if one.lease]):
+                holding[-1].release()
+            elif kind == "withdraw another" and (waiting := [one for one in others if one.is_waiting]):
+                waiting[-1].give_up()
+
+        return None if kind == "none" else react
+
+    @precondition(lambda self: self.clients)
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        _chosen(data, self.clients).give_up()
+
+    def _holding(self) -> list[PoolClient]:
+        return [client for client in self.clients if client.lease]
+
+    @precondition(lambda self: self._holding())
+    @rule(data=st.data(), answers=st.integers(1, 3))
+    def submit(self, data: st.DataObject, answers: int) -> None:
+        client = _chosen(data, self._holding())
+        client.submit(request(answers))
+        if client.process in self.crashed:
+            assert isinstance(client.requests[-1].error, WorkerLost)
+
+    @precondition(lambda self: self._holding())
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        _chosen(data, self._holding()).cancel()
+
+    @precondition(lambda self: self._holding())
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        _chosen(data, self._holding()).release()
 
     @rule(name=_NAMES)
-    def ask(self, name: str) -> None:
-        client = Client(name)
-        self.clients.append(client)
-        client_forgets = self.residents.claim(served(name, _SIZES[name]), client.replies.append)
-        self.forgets[id(client)] = client_forgets
+    def keep(self, name: str) -> None:
+        self.kept.add(name)
+        self.pool.keep(servable(name, _SIZES[name]))
+        assert self.pool.keeps_models
 
-    @precondition(lambda self: any(not client.replies for client in self.clients))
-    @rule(data=st.data())
-    def think_again(self, data: st.DataObject) -> None:
-        client = data.draw(st.sampled_from([client for client in self.clients if not client.replies]))
-        forget = self.forgets[id(client)]
-        assert callable(forget)
-        forget()
-        self.clients.remove(client)
+    # --- processes
 
-    def _loading(self) -> list[HandHost]:
-        return [host for host in self.hosts.running if not host.has_loaded]
+    def _loading(self) -> list[ManualProcess]:
+        return [process for process in self.processes.running if not process.has_loaded]
 
     @precondition(lambda self: self._loading())
     @rule(data=st.data())
     def load(self, data: st.DataObject) -> None:
-        data.draw(st.sampled_from(self._loading())).load()
+        _chosen(data, self._loading()).loaded()
 
-    def _silent(self) -> list[Client]:
-        return [client for client in self.clients if client.claim and not client.has_asked]
+    def _answering(self) -> list[ManualProcess]:
+        return [process for process in self.processes.running if process.requests]
 
-    @precondition(lambda self: self._silent())
-    @rule(data=st.data(), answers=st.integers(1, 3))
-    def want_answers(self, data: st.DataObject, answers: int) -> None:
-        client = data.draw(st.sampled_from(self._silent()))
-        assert client.claim is not None
-        client.has_asked = True
-        client.claim.answer(prepared(answers=answers), client.hear)
-
-    @precondition(lambda self: any(host.rows for host in self.hosts.running))
-    @rule(data=st.data(), ends=st.booleans())
-    def speak(self, data: st.DataObject, ends: bool) -> None:  # noqa: FBT001 - drawn
-        host = data.draw(st.sampled_from([host for host in self.hosts.running if host.rows]))
-        row = data.draw(st.sampled_from(sorted(host.rows)))
-        if ends:
-            del host.rows[row]
-            host.say(over(row))
+    @precondition(lambda self: self._answering())
+    @rule(data=st.data(), kind=st.sampled_from(["text", "end", "error"]))
+    def answer(self, data: st.DataObject, kind: str) -> None:
+        process = _chosen(data, self._answering())
+        request_id = data.draw(st.sampled_from(sorted(process.requests)))
+        received = self._received(process.requests[request_id])
+        if not received.is_accepted:
+            process.accept(request_id)
+        index = data.draw(st.sampled_from(sorted(set(range(received.answers)) - received.ended)))
+        if kind == "text":
+            process.text(request_id, "a", index)
+        elif kind == "error":
+            process.requests.pop(request_id)
+            process.send(request_id, EngineError("the model produced NaN logits"))
         else:
-            host.say(said(row, "a"))
+            if len(received.ended) == received.answers - 1:
+                process.requests.pop(request_id)
+                self.events.answered(process.place)
+            process.finish(request_id, index)
 
-    @precondition(lambda self: any(client.claim for client in self.clients))
-    @rule(data=st.data())
-    def leave(self, data: st.DataObject) -> None:
-        self._leave(data.draw(st.sampled_from([client for client in self.clients if client.claim])))
+    def _received(self, sent: GenerationRequest) -> ReceivedEvents:
+        return next(one for client in self.clients for one in client.requests if one.request is sent)
 
-    def _leave(self, client: Client) -> None:
-        claim = client.claim
-        assert claim is not None
-        client.has_gone = True
-        claim.release()
-
-    @precondition(lambda self: self.hosts.running)
+    @precondition(lambda self: self.processes.running)
     @rule(data=st.data(), seconds=st.sampled_from([0.0, 0.5, 100.0]))
-    def fall(self, data: st.DataObject, seconds: float) -> None:
-        host = data.draw(st.sampled_from(self.hosts.running))
-        self.fallen.add(host)
-        host.say(Fell(EngineError("fell") if host.has_loaded else WorkerLost("never came up")))
+    def crash(self, data: st.DataObject, seconds: float) -> None:
+        process = _chosen(data, self.processes.running)
+        self.crashed.add(process)
+        process.crash(WorkerLost("killed") if process.has_loaded else EngineError("not loaded"))
         self.system.time += seconds
 
     @rule(seconds=st.sampled_from([1.0, 11.0]))
-    def wait(self, seconds: float) -> None:
+    def tick(self, seconds: float) -> None:
         self.system.time += seconds
-        self.residents.tick()
+        self.pool.tick()
+        oldest = self.system.ticks() - (self.idle or float("inf"))
+        for one in self.pool.loaded():
+            is_idle = not one.is_leased and one.state is ModelState.READY and one.last_used < oldest
+            assert not is_idle or one.name in self.kept, "an idle model is unloaded"
+        self.pool.tick()  # what was unloaded may leave memory for a kept model
+        if not self.pool.pending:
+            missing = self.kept - {one.name for one in self.pool.loaded()}
+            assert not any(map(self._fits, missing)), "a kept model is loaded when it fits"
+
+    def _fits(self, name: str) -> bool:
+        loaded = self.pool.loaded()
+        has_place = self.limits.models is None or len(loaded) < self.limits.models
+        return (
+            not self.events.is_paused(name)
+            and has_place
+            and sum(one.bytes for one in loaded) + self._size(name) <= _LIMIT
+        )
+
+    @staticmethod
+    def _size(name: str) -> int:
+        return memory.taken(servable(name, _SIZES[name]).need, _LIMIT, None, has_gpu=False)
+
+    # --- laws
 
     @invariant()
-    def memory_is_never_overdrawn(self) -> None:
-        loaded = self.residents.loaded()
-        assert sum(one.bytes for one in loaded) <= (self.limits.memory_bytes or 0)
+    def the_limits_are_kept(self) -> None:
+        loaded = self.pool.loaded()
+        assert sum(one.bytes for one in loaded) <= _LIMIT
         assert self.limits.models is None or len(loaded) <= self.limits.models
 
     @invariant()
-    def what_is_told_of_a_model_is_where_it_stands(self) -> None:
-        """Each that began is told once to be ready and once to end, in this order, whether or not it got ready."""
-        standing: dict[str, str] = {}
-        for event in self.events:
-            before = standing.get(event.name)
-            if isinstance(event, Began):
-                assert before is None
-                standing[event.name] = "loading"
-            elif isinstance(event, Ready):
-                assert before == "loading"
-                standing[event.name] = "ready"
-            else:
-                assert isinstance(event, (Unloaded, Fallen))
-                assert before is not None
-                del standing[event.name]
-        assert standing == {one.name: one.state.value for one in self.residents.loaded()}
+    def the_events_describe_the_loaded_models(self) -> None:
+        assert self.events.states == {one.name: one.state.value for one in self.pool.loaded()}
 
     @invariant()
-    def every_process_is_somebodys(self) -> None:
-        held = {id(one.host) for one in self.residents.loaded()}
-        assert held == {id(host) for host in self.hosts.running}
+    def every_process_belongs_to_a_loaded_model(self) -> None:
+        assert {id(one.process) for one in self.pool.loaded()} == {id(process) for process in self.processes.running}
 
     @invariant()
-    def nothing_that_is_used_is_ended_but_by_its_own_fall(self) -> None:
-        for client in self.clients:
-            if client.claim is None:
-                continue
-            host = client.claim.resident.host
-            if isinstance(host, HandHost):
-                client.host = host
-            elif client.host is not None:
-                assert client.host in self.fallen
+    def a_leased_model_is_ended_only_by_its_own_crash(self) -> None:
+        for client in self._holding():
+            assert client.process in self.crashed or client.process in self.processes.running
 
     @invariant()
-    def who_is_refused_is_refused_for_a_reason(self) -> None:
-        for client in self.clients:
-            assert len(client.replies) <= 1
-            for reply in client.replies:
-                if isinstance(reply, NotEnoughMemory):
-                    assert client.name == "huge"
-                assert not isinstance(reply, ServerBusy)
-                if isinstance(reply, WorkerLost):
-                    assert any(host.location.token == client.name for host in self.fallen)
+    def every_lease_has_its_holder(self) -> None:
+        held = {client.lease for client in self._holding() if client.process not in self.crashed}
+        assert {lease for one in self.pool.loaded() for lease in one.leases} == held
 
     @invariant()
-    def no_place_is_left_empty_while_somebody_waits(self) -> None:
-        """Whoever waits, waits for a load, or for room that somebody holds."""
-        if any(not client.replies for client in self.clients):
-            assert self.residents.loaded()
+    def every_running_request_is_counted(self) -> None:
+        running = [one for client in self.clients for one in client.requests if not one.is_over]
+        assert sum(one.running for one in self.pool.loaded()) == len(running)
+        assert sum(len(process.requests) for process in self.processes.running) == len(running)
+
+    @invariant()
+    def no_client_overtakes_an_earlier_one_in_the_queue(self) -> None:
+        queue = [client for client in self.clients if client.is_queued and not client.is_withdrawn]
+        is_in_queue = [client in self._queue() for client in queue]
+        assert is_in_queue == sorted(is_in_queue)
+
+    def _queue(self) -> list[PoolClient]:
+        """Return the clients that wait for memory."""
+        loading = [pending.on_lease for one in self.pool.loaded() for pending in one.pending]
+        return [client for client in self.clients if client.is_waiting and client.receive not in loading]
+
+    @invariant()
+    def the_first_client_in_the_queue_waits_for_a_lease_to_end(self) -> None:
+        queue, loaded = self._queue(), self.pool.loaded()
+        length = self.pool.pending - sum(len(one.pending) for one in loaded)
+        assert length or not any(one.is_draining for one in loaded)
+        if queue and len(queue) == length:  # no kept model is in the queue, whose place in it is not known
+            (draining,) = [one.is_draining for one in loaded if one.name == queue[0].name] or [True]
+            eviction = rules.eviction_for(queue[0].name, self._size(queue[0].name), self._entries(), self.limits)
+            assert draining
+            assert not eviction.is_immediate
+            assert {one.model.key for one in loaded if one.is_draining} == set(eviction.awaited)
+
+    def _entries(self) -> list[rules.PoolEntry]:
+        return [
+            rules.PoolEntry(one.model.key, one.bytes, one.is_leased, one.last_used, one.name in self.kept)
+            for one in self.pool.loaded()
+        ]
+
+    @invariant()
+    def a_waiting_client_waits_for_a_load_or_for_a_lease_to_end(self) -> None:
+        if any(client.is_waiting for client in self.clients):
+            assert any(one.is_leased for one in self.pool.loaded())
 
     def teardown(self) -> None:
-        """In the end everybody is served: let all go, load what there is to load, and so on until nobody waits."""
-        if not hasattr(self, "residents"):
+        """Check that in the end every client has its reply."""
+        if not hasattr(self, "pool"):
             return
-        for _ in range(2 * len(self.clients) + 2):
-            for client in self.clients:
-                if client.claim is not None:
-                    self._leave(client)
-            for host in self._loading():
-                host.load()
-        assert all(client.replies for client in self.clients)
-        assert self.residents.waiting == 0
-        self.residents.close()
-        assert not self.hosts.running
-        self.what_is_told_of_a_model_is_where_it_stands()
+        waiting = [client for client in self.clients if client.is_waiting]
+        running = [one for client in self.clients for one in client.requests if not one.is_over]
+        if not self.ends_by_close:
+            self._drain()
+        self.is_closing = True
+        self.pool.close()
+        self.pool.tick()
+        assert not self.processes.running
+        assert not self.events.states
+        assert not any(client.is_waiting for client in self.clients)
+        assert all(one.is_over for client in self.clients for one in client.requests)
+        if self.ends_by_close:
+            assert all(client.is_withdrawn or isinstance(client.error, ServerBusy) for client in waiting)
+            assert all(one.is_cancelled or isinstance(one.error, ServerBusy) for one in running)
+        assert self.pool.pending == 0
+
+    def _drain(self) -> None:
+        """Release every lease and load every model until no client waits."""
+        for client in self.clients:
+            client.reaction = None
+        for _ in range(2 * (self.pool.pending + len(self.clients)) + 2):
+            for client in self._holding():
+                client.release()
+            for process in self._loading():
+                process.loaded()
+        assert not any(client.is_waiting for client in self.clients)
+        assert self.pool.pending == 0
 
 
-TestResidents = ResidentsMachine.TestCase
+def _chosen(data: st.DataObject, options: Sequence[Option]) -> Option:
+    """Draw one of several objects by its index: their descriptions are long."""
+    return options[data.draw(st.integers(0, len(options) - 1))]
 
 
-def test_a_model_that_is_kept_and_does_not_fit_is_told_of() -> None:
-    events: list[ResidentEvent] = []
-    residents = Residents(HandHosts(), FakeSystem(), Limits(UNIT), on_event=events.append)
-    residents.keep(served("huge", 50))
-    residents.claim(served("huge", 50), lambda _: None)
-    (event,) = events
-    assert isinstance(event, LeftOut)
-    assert (event.name, type(event.error)) == ("huge", NotEnoughMemory)
-
-
-def test_nobody_loses_a_model_that_another_lets_go_as_it_is_loaded() -> None:
-    hosts, clients = HandHosts(), [Client("small"), Client("other")]
-    residents = Residents(hosts, FakeSystem(), Limits(models=1))
-    residents.keep(served("small"))
-    for client in clients:
-        residents.claim(served(client.name), client.replies.append)
-    hosts.started[0].load()
-    assert clients[0].claim is not None
-    assert not hosts.started[0].is_closed
-    clients[0].claim.answer(prepared(), clients[0].hear)
-    hosts.started[0].say(over(1))
-    assert clients[0].ended == 1
-    clients[0].claim.release()
-    hosts.started[1].load()
-    assert clients[1].claim is not None
-
-
-def test_what_is_to_be_kept_comes_back_when_there_is_room() -> None:
-    hosts, system, client = HandHosts(), FakeSystem(), Client("other")
-    residents = Residents(hosts, system, Limits(models=1), idle_seconds=10.0)
-    residents.keep(served("small"))
-    assert residents.keeps
-    hosts.started[0].load()
-    system.time += 100
-    residents.tick()
-    assert not hosts.started[0].is_closed  # however long nobody asks for it
-    hosts.started[0].say(Fell(WorkerLost("gone")))
-    residents.tick()
-    assert [host.location.token for host in hosts.running] == ["small"]
-    hosts.started[1].load()
-    residents.claim(served("other"), client.replies.append)
-    assert [host.location.token for host in hosts.running] == ["other"]  # it makes room where nothing else can
-    hosts.started[2].load()
-    residents.tick()
-    assert [host.location.token for host in hosts.running] == ["other"]
-    assert client.claim is not None
-    client.claim.release()
-    system.time += 100
-    residents.tick()
-    residents.tick()
-    assert [host.location.token for host in hosts.running] == ["small"]
-
-
-def test_what_comes_after_the_close_is_refused() -> None:
-    residents = Residents(HandHosts(), FakeSystem())
-    residents.close()
-    heard: list[Claim | KnifeError] = []
-    residents.claim(served("small"), heard.append)
-    assert [type(reply) for reply in heard] == [ServerBusy]
-
-
-def test_an_answer_that_its_process_takes_along_is_told_once() -> None:
-    hosts, clients = HandHosts(), [Client("small"), Client("small")]
-    residents = Residents(hosts, FakeSystem())
-    for client in clients:
-        residents.claim(served("small"), client.replies.append)
-    (host,) = hosts.started
-    host.load()
-    for client in clients:
-        assert client.claim is not None
-        client.claim.answer(prepared(answers=2), client.hear)
-    host.say(said(1, "a"))
-    host.say(Fell(WorkerLost("gone")))
-    assert [client.ended for client in clients] == [2, 2]
-    assert isinstance(clients[0].told[0][0], Told)
-    late = partial(clients[0].hear, 9)
-    assert clients[0].claim is not None
-    clients[0].claim.answer(prepared(), lambda _, what: late(what))
-    assert isinstance(clients[0].told[9][0], WorkerLost)
+TestModelPool = ModelPoolMachine.TestCase
