@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from itertools import count
+from typing import Any
 
 import attrs
 
@@ -12,6 +13,7 @@ from mlxknife.domain.errors import EngineError, KnifeError, WorkerLost
 from mlxknife.domain.generation.values.answer import Delta, GenerationEvent
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.domain.generation.values.request import GenerationRequest
+from mlxknife.ports.engines.engine import Engine
 from tests.fakes.scripted_engine import ScriptedEngine
 
 _IDS = count(2**30)
@@ -22,7 +24,7 @@ _IDS = count(2**30)
 class FakeModel:
     """A model for a fake process: how its engine is made, or why it cannot be loaded."""
 
-    engine: Callable[[], ScriptedEngine] = ScriptedEngine
+    engine: Callable[[], Engine[Any, Any]] = ScriptedEngine
     failure: KnifeError | None = None
 
 
@@ -39,9 +41,10 @@ class FakeProcess:
     models: Mapping[str, FakeModel]
     on_state: Callable[[ModelLoaded | KnifeError], None]
     load_seconds: float
+    prepare_seconds: float
     step_seconds: float
     process_id: int | None = attrs.field(factory=_IDS.__next__)
-    engine: ScriptedEngine | None = None
+    engine: Engine[Any, Any] | None = None
     load_request: LoadRequest | None = None
     requests: list[GenerationRequest] = attrs.field(factory=list)
     """Every request that was submitted."""
@@ -59,7 +62,7 @@ class FakeProcess:
         request_id = len(self.requests)
         if self.process_id is not None:
             self._running[request_id] = _Request(on_event, request.answer_count)
-            asyncio.get_running_loop().call_soon(self._accept, request_id, request)
+            asyncio.get_running_loop().call_later(self.prepare_seconds, self._accept, request_id, request)
         return request_id
 
     def cancel(self, request_id: int) -> None:
@@ -144,10 +147,12 @@ class FakeProcesses:
 
     models: Mapping[str, FakeModel]
     load_seconds: float = 0.0
+    prepare_seconds: float = 0.0
+    """The time from the submission of a request until it is accepted or refused."""
     step_seconds: float = 0.0
     started: list[FakeProcess] = attrs.field(factory=list)
 
     def start(self, on_state: Callable[[ModelLoaded | KnifeError], None]) -> FakeProcess:
-        process = FakeProcess(self.models, on_state, self.load_seconds, self.step_seconds)
+        process = FakeProcess(self.models, on_state, self.load_seconds, self.prepare_seconds, self.step_seconds)
         self.started.append(process)
         return process

@@ -1,207 +1,183 @@
-"""The services of the domain behind the server, with models that answer what a test wrote for them."""
+"""The server over fake models: a real model pool, fake model processes, and answers that a test wrote."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Sequence
-from enum import Enum
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import attrs
-from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind, Usage
-from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, TokenLikelihood, Told
-from mlxknife.domain.serving.values.processes import HostedModel, ResidentEvent
 from starlette.applications import Starlette
 
+from mlxknife.domain.catalog.services.runnable import RunnableModel
 from mlxknife.domain.errors import KnifeError, ModelNotFound
+from mlxknife.domain.generation.values.answer import (
+    Accepted,
+    Delta,
+    FinishReason,
+    TextDelta,
+    TextKind,
+    TokenLogprob,
+    Usage,
+)
+from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelType, Traits
+from mlxknife.domain.models.values.snapshot import Location, SnapshotFacts
 from mlxknife.domain.models.values.verdict import Integrity
-from mlxknife.domain.serving.services.model_pool import Residents
-from mlxknife.domain.serving.services.servable_models import Serving
+from mlxknife.domain.serving.services.loaded_model import Lease
+from mlxknife.domain.serving.services.model_pool import ModelPool
+from mlxknife.domain.serving.services.servable_models import ServableModel, ServableModels
 from mlxknife.http.app import create_app
 from mlxknife.http.options import Options
+from tests.fakes.processes import FakeModel, FakeProcesses
+from tests.fakes.system import FakeSystem
 
 NAME = "org/model"
-MODEL = HostedModel(tokenizer="{}", vocabulary_size=100)
-Request = ChatRequest | TextRequest
-OnEvent = Callable[[int, Told | KnifeError], None]
 
 
-def answer(*words: str, reasoning: Sequence[str] = ()) -> tuple[Told, ...]:
-    """Return the deltas of an answer of these words, each a token, with its end."""
-    reasoned = [Told(pieces=(Piece(PieceKind.REASONING, word),)) for word in reasoning]
-    said = [
-        Told(
-            pieces=(Piece(PieceKind.ANSWER, word),),
-            likelihoods=(TokenLikelihood(word, word.encode(), -0.5, (TokenLikelihood("x", b"x", -1.5),)),),
+def answer(*tokens: str, reasoning: Sequence[str] = ()) -> tuple[Delta, ...]:
+    """Return the deltas of an answer of these tokens, and its end."""
+    reasoned = [Delta(texts=(TextDelta(TextKind.REASONING, token),)) for token in reasoning]
+    answered = [
+        Delta(
+            texts=(TextDelta(TextKind.ANSWER, token),),
+            logprobs=(TokenLogprob(token, token.encode(), -0.5, (TokenLogprob("x", b"x", -1.5),)),),
         )
-        for word in words
+        for token in tokens
     ]
-    usage = Usage(prompt_tokens=5, completion_tokens=len(reasoned) + len(said), cached_tokens=2)
-    return (*reasoned, *said, Told(ended=FinishReason.STOP, usage=usage))
+    usage = Usage(prompt_tokens=5, completion_tokens=len(reasoned) + len(answered), cached_tokens=2)
+    return (*reasoned, *answered, Delta(finish_reason=FinishReason.STOP, usage=usage))
 
 
 HELLO = answer("Hel", "lo", " wörld")
 
 
-class FakeState(Enum):
-    LOADING = "loading"
-    READY = "ready"
-
-
-@attrs.frozen
-class FakeServed:
-    info: ModelInfo
-    key: str = "key"
+@attrs.define
+class _Running:
+    count: int
+    """The number of answers."""
+    steps: int = 0
 
 
 @attrs.define
-class FakeServing:
-    """Stands for ``Serving``."""
+class FakeEngine:
+    """Fulfils ``ports.engines.engine.Engine``: each step gives the next delta of every running answer."""
+
+    answers: Sequence[Sequence[Delta]] = (HELLO,)
+    """The first answer to a request is the first of them, and so on; after the last one they repeat."""
+    prepare_error: KnifeError | None = None
+    """Refuses every request."""
+    failure: KnifeError | None = None
+    """Ends every request in the step ``fails_at``."""
+    fails_at: int = 0
+    notes: tuple[str, ...] = ()
+    requests: list[GenerationRequest] = attrs.field(factory=list)
+    _running: dict[int, _Running] = attrs.field(factory=dict)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._running
+
+    def render(self, request: GenerationRequest) -> GenerationRequest:
+        if self.prepare_error is not None:
+            raise self.prepare_error
+        return request
+
+    def tokenize(self, request: GenerationRequest, rendered: GenerationRequest) -> GenerationRequest:
+        assert request is rendered
+        return request
+
+    def submit(self, request_id: int, prepared: GenerationRequest) -> Accepted:
+        self.requests.append(prepared)
+        self._running[request_id] = _Running(prepared.answer_count)
+        return Accepted(5)
+
+    def cancel(self, request_id: int) -> None:
+        self._running.pop(request_id, None)
+
+    def step(self) -> list[tuple[int, Delta | KnifeError]]:
+        events: list[tuple[int, Delta | KnifeError]] = []
+        for request_id, running in list(self._running.items()):
+            if self.failure is not None and running.steps == self.fails_at:
+                events.append((request_id, self.failure))
+                del self._running[request_id]
+                continue
+            deltas = self._deltas(running)
+            events += [(request_id, delta) for delta in deltas]
+            running.steps += 1
+            if not deltas:
+                del self._running[request_id]
+        return events
+
+    def close(self) -> None:
+        self._running.clear()
+
+    def _deltas(self, running: _Running) -> list[Delta]:
+        return [
+            attrs.evolve(deltas[running.steps], index=index)
+            for index in range(running.count)
+            if running.steps < len(deltas := self.answers[index % len(self.answers)])
+        ]
+
+
+@attrs.define
+class FakeServableModels:
+    """Stands for ``ServableModels``, which reads the disk."""
 
     names: tuple[str, ...] = (NAME,)
     find_error: Exception | None = None
-    prepare_error: Exception | None = None
-    prepare_seconds: float = 0.0
-    listings: int = 0
-    found: dict[str, FakeServed] = attrs.field(factory=dict)
-    requests: list[Request] = attrs.field(factory=list)
+    _found: dict[str, ServableModel] = attrs.field(factory=dict)
 
     def models(self) -> tuple[ModelInfo, ...]:
-        self.listings += 1
-        return tuple(map(info, self.names))
+        return tuple(map(model_info, self.names))
 
-    def known(self, spec: str) -> FakeServed | None:
-        return self.found.get(spec) if self.find_error is None else None
+    def known(self, spec: str) -> ServableModel | None:
+        return self._found.get(spec) if self.find_error is None else None
 
-    def find(self, spec: str) -> FakeServed:
+    def find(self, spec: str) -> ServableModel:
         if self.find_error is not None:
             raise self.find_error
         if spec not in self.names:
             msg = f"No model '{spec}'"
             raise ModelNotFound(msg)
-        return self.found.setdefault(spec, FakeServed(info(spec)))
-
-    def prepare(self, served: FakeServed, model: HostedModel, request: Request) -> Request:
-        assert isinstance(served, FakeServed)
-        assert model is MODEL
-        self.requests.append(request)
-        time.sleep(self.prepare_seconds)
-        if self.prepare_error is not None:
-            raise self.prepare_error
-        return request
+        return self._found.setdefault(spec, servable(spec))
 
 
 @attrs.define(eq=False)
-class FakeLoadedModel:
-    name: str
-    state: FakeState = FakeState.READY
-    running: int = 0
+class FakeBackend:
+    """What is behind a server: one model, which every process loads."""
+
+    models: FakeServableModels = attrs.field(factory=FakeServableModels)
+    engine: FakeEngine = attrs.field(factory=FakeEngine)
+    options: Options = attrs.field(factory=Options)
+    processes: FakeProcesses = attrs.field(init=False)
+    pool: ModelPool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.processes = FakeProcesses(self._places())
+        self.pool = ModelPool(self.processes, FakeSystem())
+
+    @property
+    def leases(self) -> list[Lease]:
+        return [lease for loaded in self.pool.loaded() for lease in loaded.leases]
+
+    def fail_to_load(self, error: KnifeError) -> None:
+        """Let every load fail from now on."""
+        self.processes.models = self._places(error)
+
+    def app(self) -> Starlette:
+        """Return the server."""
+        return create_app(cast("ServableModels", self.models), self.pool, self.options)
+
+    def _places(self, failure: KnifeError | None = None) -> Mapping[str, FakeModel]:
+        return {NAME: FakeModel(lambda: self.engine, failure)}
 
 
-@attrs.define(eq=False)
-class FakeLease:
-    """Stands for ``Claim``: each step reports one delta of every answer."""
-
-    pool: FakePool
-    model: HostedModel = MODEL
-    answered: Request | None = None
-    is_cancelled: bool = False
-    is_released: bool = False
-    steps: int = 0
-    _on_event: OnEvent | None = None
-
-    def answer(self, prepared: Request, on_event: OnEvent) -> None:
-        self.answered, self._on_event = prepared, on_event
-        self._later()
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
-
-    def release(self) -> None:
-        self.cancel()
-        if not self.is_released:
-            self.pool.leases.remove(self)
-        self.is_released = True
-
-    def _later(self) -> None:
-        asyncio.get_running_loop().call_later(self.pool.step_seconds, self._step)
-
-    def _step(self) -> None:
-        if self.is_cancelled or self._on_event is None or self.answered is None:
-            return
-        deltas = self.pool.deltas
-        prompts = len(self.answered.prompts) if isinstance(self.answered, TextRequest) else 1
-        if self.steps == self.pool.fails_at:
-            self._on_event(0, self.pool.failure)
-            return
-        if self.steps < len(deltas):
-            for index in range(prompts * self.answered.wanted.count):
-                self._on_event(index, deltas[self.steps])
-            self.steps += 1
-            self._later()
+def servable(name: str, revision: str = "") -> ServableModel:
+    """Return a model that needs no memory; ``revision`` distinguishes models of the same name."""
+    place = f"{name}{revision}"
+    return ServableModel(RunnableModel(model_info(name), Location(place, (place,)), SnapshotFacts()))
 
 
-@attrs.define
-class FakePool:
-    """Stands for ``Residents``."""
-
-    deltas: Sequence[Told] = HELLO
-    step_seconds: float = 0.0
-    load_seconds: float | None = None
-    """None: every model is ready at once."""
-    lease_error: KnifeError | None = None
-    fails_at: int = -1
-    failure: KnifeError = attrs.field(factory=lambda: KnifeError("failed"))
-    leases: list[FakeLease] = attrs.field(factory=list)
-    cancelled_waits: int = 0
-    ticks: int = 0
-    is_closed: bool = False
-    granted: list[FakeLease] = attrs.field(factory=list)
-    on_event: Callable[[ResidentEvent], None] | None = None
-    keeps: bool = False
-
-    def claim(self, served: FakeServed, on_claim: Callable[[FakeLease | KnifeError], None]) -> Callable[[], None]:
-        assert isinstance(served, FakeServed)
-        if self.load_seconds is None:
-            self._grant(on_claim)
-            return self._forget
-        timer = asyncio.get_running_loop().call_later(self.load_seconds, self._grant, on_claim)
-
-        def forget() -> None:
-            timer.cancel()
-            self._forget()
-
-        return forget
-
-    def loaded(self) -> tuple[FakeLoadedModel, ...]:
-        return (FakeLoadedModel(NAME, FakeState.READY, len(self.leases)),)
-
-    def tick(self) -> None:
-        self.ticks += 1
-
-    def close(self) -> None:
-        self.is_closed = True
-
-    def _grant(self, on_claim: Callable[[FakeLease | KnifeError], None]) -> None:
-        if self.lease_error is not None:
-            on_claim(self.lease_error)
-            return
-        lease = FakeLease(self)
-        self.leases.append(lease)
-        self.granted.append(lease)
-        on_claim(lease)
-
-    def _forget(self) -> None:
-        self.cancelled_waits += 1
-
-
-def fake_app(serving: FakeServing, pool: FakePool, options: Options | None = None) -> Starlette:
-    """Return the server over fakes."""
-    return create_app(cast("Serving", serving), cast("Residents", pool), options)
-
-
-def info(name: str) -> ModelInfo:
+def model_info(name: str) -> ModelInfo:
     traits = Traits(Framework.MLX, ModelType.CHAT, (), None, 4096)
     return ModelInfo(name, "0" * 40, 1, 1_700_000_000.5, traits, Integrity.STRUCTURAL, True, None, True, None)  # noqa: FBT003

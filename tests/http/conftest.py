@@ -1,4 +1,4 @@
-"""The server in this process, over fakes."""
+"""The server in this process, over fake models."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 
 import attrs
 import pytest
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from mlxknife.http.options import Options
-from tests.fakes.serving import NAME, FakePool, FakeServing, fake_app
+from tests.fakes.serving import NAME, FakeBackend
 
 Json = dict[str, Any]
 BODY: Json = {"model": NAME, "messages": [{"role": "user", "content": "hi"}]}
@@ -19,12 +17,9 @@ TEXT: Json = {"model": NAME, "prompt": "hi"}
 
 
 @attrs.define(eq=False)
-class Backend:
-    """An application over fakes, and a client on the same event loop."""
+class Backend(FakeBackend):
+    """What is behind a server, and a client of it on the same event loop."""
 
-    serving: FakeServing = attrs.field(factory=FakeServing)
-    pool: FakePool = attrs.field(factory=FakePool)
-    options: Options = attrs.field(factory=Options)
     _client: TestClient | None = None
 
     @property
@@ -33,9 +28,6 @@ class Backend:
             self._client = TestClient(self.app(), base_url="http://localhost", raise_server_exceptions=True)
             self._client.__enter__()
         return self._client
-
-    def app(self) -> Starlette:
-        return fake_app(self.serving, self.pool, self.options)
 
     def chat(self, **more: object) -> Json:
         """Return the response document of the chat endpoint."""

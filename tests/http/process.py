@@ -1,6 +1,7 @@
-"""A real server over fakes, as a process: ``python -m tests.http.process OPTIONS FAKES`` prints its address.
+"""A real server over fake models, as a process: ``python -m tests.http.process OPTIONS FAKES`` prints its address.
 
-FAKES are fields of FakePool, ``words`` (the length of an answer) and ``open_files`` (a limit of the process).
+FAKES are fields of FakeProcesses, ``words`` (the length of an answer), ``fails_at`` (the step in which every answer
+fails) and ``open_files`` (a limit of the process).
 """
 
 from __future__ import annotations
@@ -9,12 +10,10 @@ import ast
 import resource
 import sys
 
-from starlette.applications import Starlette
-
 from mlxknife.domain.errors import KnifeError
 from mlxknife.http.options import Options
 from mlxknife.http.server import serve
-from tests.fakes.serving import FakePool, FakeServing, answer, fake_app
+from tests.fakes.serving import FakeBackend, FakeEngine, answer
 
 
 def main() -> int:
@@ -24,13 +23,15 @@ def main() -> int:
     open_files = fakes.pop("open_files", None)
     if open_files is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
-    pool = FakePool(deltas=answer(*["word "] * words), **fakes)
-
-    def create(options: Options) -> Starlette:
-        return fake_app(FakeServing(), pool, options)
+    engine = FakeEngine([answer(*["word "] * words)])
+    if "fails_at" in fakes:
+        engine.failure, engine.fails_at = KnifeError("failed"), fakes.pop("fails_at")
+    backend = FakeBackend(engine=engine, options=options)
+    for name, value in fakes.items():
+        setattr(backend.processes, name, value)
 
     try:
-        return serve(create, options, lambda url: print(url, flush=True))  # noqa: T201 - the test waits for it
+        return serve(lambda _: backend.app(), options, lambda url: print(url, flush=True))  # noqa: T201 - the test waits for it
     except KnifeError as exc:
         print(f"{type(exc).__name__}: {exc.message}", flush=True)  # noqa: T201
         return 99

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
@@ -52,6 +53,13 @@ class Process:
         found = re.search(rf"^{re.escape(name)} (\S+)$".encode(), page, re.MULTILINE)
         assert found is not None, page
         return float(found[1])
+
+    def wait_for(self, name: str, value: float) -> None:
+        """Wait until a metric has a value."""
+        end = time.monotonic() + _TIMEOUT
+        while self.metric(name) != value:
+            assert time.monotonic() < end, f"{name} did not become {value}"
+            time.sleep(0.01)
 
     def ask(self, data: bytes) -> bytes:
         """Send a request on a new connection; return all that is received, even where not all was sent."""

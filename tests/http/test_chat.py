@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
-from mlxknife.domain.generation.values.generation import Message
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
@@ -25,8 +25,10 @@ from mlxknife.domain.errors import (
     ValidationError,
     WorkerLost,
 )
+from mlxknife.domain.generation.values.request import Message
 from mlxknife.http.options import Options
-from tests.fakes.serving import NAME, answer
+from tests.fakes.serving import HELLO, NAME, answer
+from tests.fakes.system import FakeSystem
 from tests.http.conftest import BODY, Backend, error_of
 
 
@@ -87,7 +89,7 @@ def test_a_stream_has_no_usage_without_include_usage(backend: Backend) -> None:
 
 
 def test_reasoning_is_never_in_content(backend: Backend) -> None:
-    backend.pool.deltas = answer("four", reasoning=["2+", "2"])
+    backend.engine.answers = [answer("four", reasoning=["2+", "2"])]
     message = backend.chat()["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("four", "2+2")
     deltas = [chunk["choices"][0]["delta"] for chunk in events(backend)[:-1]]
@@ -117,7 +119,7 @@ def test_logprobs_have_the_shape_of_openai(backend: Backend) -> None:
 
 @pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\u0085", "\x1c", "\r", "\n", "\x0b", "\x0c"])
 def test_no_character_ends_the_line_of_an_event(backend: Backend, odd: str) -> None:
-    backend.pool.deltas = answer(f"a{odd}b")
+    backend.engine.answers = [answer(f"a{odd}b")]
     reply = backend.client.post("/v1/chat/completions", json={**BODY, "stream": True})
     assert all(line.startswith("data: ") for line in reply.text.splitlines() if line)
     assert events(backend)[1]["choices"][0]["delta"]["content"] == f"a{odd}b"
@@ -145,17 +147,16 @@ def test_every_field_reaches_the_domain(backend: Backend) -> None:
         logprobs=True,
         n=2,
     )
-    (request,) = backend.serving.requests
-    wanted = request.wanted
-    assert request.messages == (  # type: ignore[union-attr] # it is a chat request
+    (request,) = backend.engine.requests
+    options, sampling = request.options, request.options.sampling
+    assert request.messages == (
         Message("system", "be brief"),
         Message("user", "ab", name="me"),
         Message("assistant", "", reasoning_content="hm"),
         Message("tool", "4", tool_call_id="x"),
     )
-    assert (wanted.max_tokens, wanted.stops, wanted.count, wanted.top_logprobs) == (7, ("x", "y"), 2, 0)
-    assert (wanted.frequency_penalty, wanted.presence_penalty, wanted.logit_bias) == (1.0, -1.0, ((5, 2.5),))
-    sampling = wanted.sampling
+    assert (options.max_tokens, options.stop, options.n, options.top_logprobs) == (7, ("x", "y"), 2, 0)
+    assert (sampling.frequency_penalty, sampling.presence_penalty, sampling.logit_bias) == (1.0, -1.0, ((5, 2.5),))
     assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p) == (0.5, 0.9, 3, 0.1)
     assert (sampling.repetition_penalty, sampling.seed) == (1.1, 2**63 - 1)
 
@@ -163,9 +164,9 @@ def test_every_field_reaches_the_domain(backend: Backend) -> None:
 ERRORS: list[tuple[KnifeError, int, str | None]] = [
     (ValidationError("no", param="seed"), 400, "seed"),
     (AmbiguousMatch("many", matches=("a", "b")), 400, "model"),
-    (ContextLengthExceeded("long"), 400, "messages"),
+    (ContextLengthExceeded("long", param="messages"), 400, "messages"),
     (ModelNotRunnable("no"), 422, "model"),
-    (TemplateError("no"), 422, "messages"),
+    (TemplateError("no", param="messages"), 422, "messages"),
     (NotEnoughMemory("big"), 507, "model"),
     (EngineError("broken"), 500, None),
     (WorkerLost("gone"), 503, None),
@@ -177,42 +178,35 @@ ERRORS: list[tuple[KnifeError, int, str | None]] = [
 
 
 @pytest.mark.parametrize(("error", "status", "param"), ERRORS, ids=lambda value: type(value).__name__)
-@pytest.mark.parametrize("place", ["find", "acquire", "prepare", "generate"])
+@pytest.mark.parametrize("place", ["find", "load", "prepare", "generate"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_error_before_the_first_token_has_its_status(
     backend: Backend, error: KnifeError, status: int, param: str | None, place: str, *, stream: bool
 ) -> None:
     if place == "find":
-        backend.serving.find_error = error
+        backend.models.find_error = error
+    elif place == "load":
+        backend.fail_to_load(error)
     elif place == "prepare":
-        backend.serving.prepare_error = error
-    elif place == "acquire":
-        backend.pool.lease_error = error
+        backend.engine.prepare_error = error
     else:
-        backend.pool.failure, backend.pool.fails_at = error, 0
+        backend.engine.failure = error
     reply = backend.client.post("/v1/chat/completions", json={**BODY, "stream": stream})
     assert reply.status_code == status
     sent = error_of(reply.json(), reply.headers["x-request-id"])
-    assert sent["type"] == error.code
-    if place == "prepare" or param != "messages":  # only preparing depends on the messages
-        assert sent["param"] == param
+    assert (sent["type"], sent["param"]) == (error.code, param)
     assert ("retry-after" in reply.headers) == sent["retryable"] == (status in (429, 503))
-    assert backend.pool.leases == []
-
-
-def test_a_text_that_is_too_long_names_the_prompt(backend: Backend) -> None:
-    backend.serving.prepare_error = ContextLengthExceeded("long")
-    assert backend.refused({"model": NAME, "prompt": "x"}, path="/v1/completions")["param"] == "prompt"
+    assert backend.leases == []
 
 
 def test_retry_after_is_rounded_up_to_whole_seconds(backend: Backend) -> None:
     for error in (ServerBusy("full", retry_after=2.5), WorkerLost("crashed again", retry_after=2.5)):
-        backend.serving.find_error = error
+        backend.models.find_error = error
         assert backend.client.post("/v1/chat/completions", json=BODY).headers["retry-after"] == "3"
 
 
 def test_an_error_in_a_stream_is_its_last_event_and_there_is_no_done(backend: Backend) -> None:
-    backend.pool.fails_at, backend.pool.failure = 2, WorkerLost("gone")
+    backend.engine.fails_at, backend.engine.failure = 2, WorkerLost("gone")
     *chunks, last = events(backend)
     assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
         {"role": "assistant", "content": ""},
@@ -220,11 +214,53 @@ def test_an_error_in_a_stream_is_its_last_event_and_there_is_no_done(backend: Ba
         {"content": "lo"},
     ]
     assert error_of(last, last["request_id"])["type"] == "worker_lost"
-    assert backend.pool.leases == []
+    assert backend.leases == []
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_error_of_one_answer_ends_all_answers_of_the_request(backend: Backend, *, stream: bool) -> None:
+    backend.engine.answers = [answer("one"), HELLO]
+    backend.engine.fails_at, backend.engine.failure = 2, EngineError("broken")
+    if not stream:
+        assert backend.refused({**BODY, "n": 3}, 500)["type"] == "generation_failed"
+        return
+    *chunks, last = events(backend, n=3)
+    reasons = [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"] if choice["index"] == 0]
+    assert reasons[-1] == "stop", "the first answer ended before the error"
+    assert error_of(last, last["request_id"])["type"] == "generation_failed"
+    assert backend.leases == []
+    assert [loaded.running for loaded in backend.pool.loaded()] == [0]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_crash_of_the_model_process_ends_the_request_and_the_next_one_works(
+    backend: Backend, *, stream: bool
+) -> None:
+    backend.processes.step_seconds = 0.05
+    portal = backend.client.portal
+    assert portal is not None
+
+    async def crash() -> None:
+        while not (backend.processes.started and backend.processes.started[0].requests):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        backend.processes.started[0].crash()
+
+    crashed = portal.start_task_soon(crash)
+    if stream:
+        reply = backend.client.post("/v1/chat/completions", json={**BODY, "stream": True})
+        assert '"worker_lost"' in reply.text
+        assert "[DONE]" not in reply.text
+    else:
+        error = backend.refused(BODY, 503)
+        assert (error["type"], error["retryable"]) == ("worker_lost", True)
+    crashed.result()
+    assert backend.pool.loaded() == ()
+    assert backend.chat()["choices"][0]["message"]["content"] == "Hello wörld"
+    assert len(backend.processes.started) == 2
 
 
 def test_an_unexpected_exception_reveals_nothing(backend: Backend) -> None:
-    backend.serving.find_error = RuntimeError("hf_abcdefghijklmnop at /home/me/x")
+    backend.models.find_error = RuntimeError("hf_abcdefghijklmnop at /home/me/x")
     error = backend.refused(BODY, 500)
     assert "hf_" not in error["message"]
     assert "/home" not in error["message"]
@@ -232,7 +268,7 @@ def test_an_unexpected_exception_reveals_nothing(backend: Backend) -> None:
 
 
 def test_errors_reveal_no_tokens_and_no_home_folders(backend: Backend) -> None:
-    backend.serving.find_error = StorageError("no hf_abcdefghijklmnop in /home/me/x")
+    backend.models.find_error = StorageError("no hf_abcdefghijklmnop in /home/me/x")
     assert backend.refused(BODY, 500)["message"] == "no [REDACTED_TOKEN] in ~/x"
 
 
@@ -245,7 +281,7 @@ def test_a_well_formed_request_id_is_kept_and_another_is_replaced(backend: Backe
 
 def test_a_silent_stream_is_kept_alive(backend: Backend) -> None:
     backend.options = Options(keep_alive_seconds=0.02)
-    backend.pool.step_seconds = 0.1
+    backend.processes.step_seconds = 0.1
     reply = backend.client.post("/v1/chat/completions", json={**BODY, "stream": True})
     assert ": keep-alive\n\n" in reply.text
     assert reply.text.endswith("data: [DONE]\n\n")
@@ -253,15 +289,20 @@ def test_a_silent_stream_is_kept_alive(backend: Backend) -> None:
 
 def test_it_works_mounted_without_start_up_events(backend: Backend) -> None:
     outer = Starlette(routes=[Mount("/llm", backend.app())])
+    backend.pool.idle_seconds = 10.0
     client = TestClient(outer, base_url="http://localhost/llm")
     assert client.post("/v1/chat/completions", json=BODY).json()["choices"][0]["finish_reason"] == "stop"
     assert client.get("/v1/models/org/model").json()["id"] == NAME
     assert client.get("/nothing").json()["error"]["type"] == "not_found"
-    assert backend.pool.ticks > 0
+    assert isinstance(backend.pool.system, FakeSystem)
+    backend.pool.system.time += 11.0
+    client.get("/v1/models")
+    assert backend.pool.loaded() == (), "the idle model is unloaded"
 
 
-def test_a_shutdown_event_closes_the_pool(backend: Backend) -> None:
+def test_a_shutdown_event_unloads_the_models(backend: Backend) -> None:
     with TestClient(backend.app(), base_url="http://localhost") as client:
-        client.get("/health")
-        assert not backend.pool.is_closed
-    assert backend.pool.is_closed
+        client.post("/v1/chat/completions", json=BODY)
+        (process,) = backend.processes.started
+        assert process.process_id is not None
+    assert process.process_id is None

@@ -20,12 +20,12 @@ from mlxknife.domain.errors import (
 )
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.version import __version__
-from tests.fakes.serving import NAME
+from tests.fakes.serving import NAME, servable
 from tests.http.conftest import BODY, TEXT, Backend, Json, error_of
 
 
 def test_models_are_listed_as_openai_lists_them(backend: Backend) -> None:
-    backend.serving.names = (NAME, "starter")
+    backend.models.names = (NAME, "starter")
     assert backend.client.get("/v1/models").json() == {
         "object": "list",
         "data": [
@@ -47,7 +47,7 @@ def test_an_unknown_model_is_not_found(backend: Backend) -> None:
 
 
 def test_an_ambiguous_name_is_refused_with_the_matching_names(backend: Backend) -> None:
-    backend.serving.find_error = AmbiguousMatch("Several models fit", matches=("a/x", "b/x"))
+    backend.models.find_error = AmbiguousMatch("Several models fit", matches=("a/x", "b/x"))
     assert backend.client.get("/v1/models/x").json()["error"]["message"] == "Several models fit (a/x, b/x)"
 
 
@@ -71,7 +71,7 @@ HINTS: list[tuple[KnifeError, str]] = [
         "Not allowed. GET /v1/models lists the names that a request may use",
     ),
     (ValidationError("Not so", hint=HintCode.ALLOW_SSH), "Not so"),
-    (WorkerLost("It fell", retry_after=1.0, hint=HintCode.VERIFY_FILES), "It fell"),
+    (WorkerLost("It crashed", retry_after=1.0, hint=HintCode.VERIFY_FILES), "It crashed"),
     (KnifeError("No cache", hint=HintCode.CACHE_SETTINGS), "No cache"),
     (KnifeError("No", hint=Hint(HintCode.OMIT, name="seed")), "No. Leave out seed"),
 ]
@@ -79,14 +79,28 @@ HINTS: list[tuple[KnifeError, str]] = [
 
 @pytest.mark.parametrize(("error", "message"), HINTS, ids=str)
 def test_no_hint_for_a_client_names_the_command_line(backend: Backend, error: KnifeError, message: str) -> None:
-    backend.serving.find_error = error
+    backend.models.find_error = error
     assert backend.client.get("/v1/models/x").json()["error"]["message"] == message
 
 
 def test_health_and_readiness_list_the_loaded_models(backend: Backend) -> None:
+    assert backend.client.get("/health").json()["models"] == []
+    assert backend.client.get("/ready").json() == {"status": "ready", "models": []}
+    backend.chat()
     model = {"name": NAME, "state": "ready", "running": 0}
     assert backend.client.get("/health").json()["models"] == [model]
     assert backend.client.get("/ready").json() == {"status": "ready", "models": [model]}
+
+
+def test_a_server_whose_only_model_is_loading_is_not_ready(backend: Backend) -> None:
+    backend.processes.load_seconds = 3600.0
+    portal = backend.client.portal
+    assert portal is not None
+    portal.call(backend.pool.keep, servable(NAME))
+    reply = backend.client.get("/ready")
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+    model = {"name": NAME, "state": "loading", "running": 0}
+    assert reply.json() == {"status": "loading", "models": [model]}
 
 
 def test_a_stopping_server_is_alive_but_not_ready(backend: Backend) -> None:

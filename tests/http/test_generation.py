@@ -4,52 +4,97 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind
-from mlxknife.domain.generation.values.requests import TokenLikelihood, Told
 from starlette.types import Message
 
-from mlxknife.domain.errors import KnifeError, NotEnoughMemory, WorkerLost
-from mlxknife.domain.serving.services.model_pool import Residents
-from mlxknife.domain.serving.services.servable_models import Served, Serving
+from mlxknife.domain.errors import KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
+from mlxknife.domain.generation.values.answer import Accepted, Delta, FinishReason, TextDelta, TextKind, TokenLogprob
+from mlxknife.domain.serving.services.loaded_model import Lease
+from mlxknife.domain.serving.services.model_pool import ModelPool
 from mlxknife.http.apis.openai.generation import Event, acquire, merged
-from mlxknife.http.core.errors import ClientDisconnected, GenerationCancelled, ServerStopping
+from mlxknife.http.core.errors import ClientDisconnected, ServerStopping
 from mlxknife.http.core.state import ServerState
-from mlxknife.http.options import Options
-from tests.fakes.serving import NAME, FakeLease, FakePool, FakeServed, FakeServing, info
+from tests.fakes.manual_processes import ManualProcesses
+from tests.fakes.serving import NAME, FakeBackend, servable
+from tests.fakes.system import FakeSystem
 
-SERVED = cast("Served", FakeServed(info(NAME)))
-
-
-async def lease_of(pool: FakePool) -> FakeLease:
-    return cast("FakeLease", await acquire(cast("Residents", pool), SERVED))
+MODEL = servable(NAME)
 
 
-def test_a_lease_that_is_granted_at_once_is_returned() -> None:
+def new_pool() -> tuple[ModelPool, ManualProcesses]:
+    processes = ManualProcesses()
+    return ModelPool(processes, FakeSystem()), processes
+
+
+def leases_of(pool: ModelPool) -> set[Lease]:
+    return {lease for loaded in pool.loaded() for lease in loaded.leases}
+
+
+async def load(pool: ModelPool, processes: ManualProcesses) -> Lease:
+    """Load the model, and return the lease that was waited for."""
+    waiting = asyncio.create_task(acquire(pool, MODEL))
+    await asyncio.sleep(0)
+    processes.started[-1].loaded()
+    return await waiting
+
+
+def test_a_lease_of_a_loaded_model_is_granted_at_once() -> None:
     async def run() -> None:
-        pool = FakePool()
-        assert pool.leases == [await lease_of(pool)]
+        pool, processes = new_pool()
+        first = await load(pool, processes)
+        second = await acquire(pool, MODEL)
+        assert leases_of(pool) == {first, second}
 
     asyncio.run(run())
 
 
-def test_a_lease_that_is_granted_later_is_waited_for() -> None:
+def test_a_lease_of_a_model_that_loads_is_waited_for() -> None:
     async def run() -> None:
-        pool = FakePool(load_seconds=0.01)
-        assert await lease_of(pool) is pool.leases[0]
-        assert pool.cancelled_waits == 0
+        pool, processes = new_pool()
+        waiting = [asyncio.create_task(acquire(pool, MODEL)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert pool.pending == 2
+        processes.started[0].loaded()
+        assert leases_of(pool) == {await one for one in waiting}
+        assert pool.pending == 0
 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("load_seconds", [None, 0.01])
-def test_an_error_of_the_pool_is_raised(load_seconds: float | None) -> None:
+def close(pool: ModelPool, processes: ManualProcesses) -> None:
+    del processes
+    pool.close()
+
+
+def fail_to_load(pool: ModelPool, processes: ManualProcesses) -> None:
+    del pool
+    processes.started[0].crash(NotEnoughMemory("big"))
+
+
+@pytest.mark.parametrize(("fail", "kind"), [(close, ServerBusy), (fail_to_load, NotEnoughMemory)])
+def test_an_error_of_the_pool_is_raised(
+    fail: Callable[[ModelPool, ManualProcesses], None], kind: type[KnifeError]
+) -> None:
     async def run() -> None:
-        pool = FakePool(load_seconds=load_seconds, lease_error=NotEnoughMemory("big"))
-        with pytest.raises(NotEnoughMemory):
-            await lease_of(pool)
+        pool, processes = new_pool()
+        waiting = asyncio.create_task(acquire(pool, MODEL))
+        await asyncio.sleep(0)
+        fail(pool, processes)
+        with pytest.raises(kind):
+            await waiting
+
+    asyncio.run(run())
+
+
+def test_an_error_of_a_pool_that_is_closed_already_is_raised() -> None:
+    async def run() -> None:
+        pool, _ = new_pool()
+        pool.close()
+        with pytest.raises(ServerBusy):
+            await acquire(pool, MODEL)
 
     asyncio.run(run())
 
@@ -57,52 +102,49 @@ def test_an_error_of_the_pool_is_raised(load_seconds: float | None) -> None:
 @pytest.mark.parametrize("is_granted_first", [True, False])
 def test_a_cancelled_wait_leaves_no_lease_behind(*, is_granted_first: bool) -> None:
     async def run() -> None:
-        pool = FakePool(load_seconds=0.0 if is_granted_first else 60.0)
-        waiting = asyncio.create_task(lease_of(pool))
+        pool, processes = new_pool()
+        waiting = asyncio.create_task(acquire(pool, MODEL))
         await asyncio.sleep(0)
-        if is_granted_first:
-            while not pool.granted:  # noqa: ASYNC110 - it must be granted and not yet read
-                await asyncio.sleep(0)
+        if is_granted_first:  # and not yet received
+            processes.started[0].loaded()
+            assert len(leases_of(pool)) == 1
         waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        if not waiting.cancelled():
-            waiting.result().release()
-        assert pool.leases == []
-        assert pool.cancelled_waits == 1
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert leases_of(pool) == set()
+        assert pool.pending == 0
+        processes.started[0].loaded()
+        assert leases_of(pool) == set()
 
     asyncio.run(run())
 
 
-def delta(text: str, kind: PieceKind = PieceKind.ANSWER, ended: FinishReason | None = None) -> Told:
-    return Told((Piece(kind, text),), (TokenLikelihood(text, text.encode(), -1.0),), ended)
+def delta(index: int, text: str, kind: TextKind = TextKind.ANSWER, reason: FinishReason | None = None) -> Delta:
+    return Delta(index, (TextDelta(kind, text),), (TokenLogprob(text, text.encode(), -1.0),), reason)
 
 
 def test_the_deltas_of_one_answer_are_merged() -> None:
-    reasoning = PieceKind.REASONING
+    reasoning = TextKind.REASONING
     events: list[Event] = [
-        (0, delta("a", reasoning)),
-        (1, delta("x")),
-        (0, delta("b", reasoning)),
-        (0, delta("c")),
-        (0, delta("d", ended=FinishReason.STOP)),
+        Accepted(5),
+        delta(0, "a", reasoning),
+        delta(1, "x"),
+        delta(0, "b", reasoning),
+        delta(0, "c"),
+        delta(0, "d", reason=FinishReason.STOP),
     ]
     (zero, one), error = merged(events)
     assert error is None
-    assert one == (1, delta("x"))
-    assert zero[1].pieces == (Piece(reasoning, "ab"), Piece(PieceKind.ANSWER, "cd"))
-    assert [token.token for token in zero[1].likelihoods] == ["a", "b", "c", "d"]
-    assert zero[1].ended is FinishReason.STOP
+    assert one == delta(1, "x")
+    assert zero.index == 0
+    assert zero.texts == (TextDelta(reasoning, "ab"), TextDelta(TextKind.ANSWER, "cd"))
+    assert [token.token for token in zero.logprobs] == ["a", "b", "c", "d"]
+    assert zero.finish_reason is FinishReason.STOP
 
 
 def test_deltas_after_an_error_are_dropped() -> None:
     failure = KnifeError("x")
-    assert merged([(0, delta("a")), (1, failure), (0, delta("never"))]) == ([(0, delta("a"))], failure)
-
-
-def test_a_cancelled_answer_is_an_error() -> None:
-    deltas, error = merged([(0, delta("a")), (0, delta("b", ended=FinishReason.CANCELLED))])
-    assert deltas == [(0, delta("a"))]
-    assert isinstance(error, GenerationCancelled)
+    assert merged([delta(0, "a"), failure, delta(0, "never")]) == ([delta(0, "a")], failure)
 
 
 class Client:
@@ -117,7 +159,8 @@ class Client:
 
 
 def state_of_server() -> ServerState:
-    return ServerState(cast("Serving", FakeServing()), cast("Residents", FakePool()), Options())
+    state: ServerState = FakeBackend().app().state.server
+    return state
 
 
 def test_work_is_cancelled_when_its_client_disconnects() -> None:

@@ -115,7 +115,7 @@ def test_pages_of_other_origins_are_refused_unless_they_are_allowed(
     is_shared = status == 200 and bool(allowed)
     assert reply.headers.get("access-control-allow-origin") == (origin if is_shared else None)
     if status == 403:
-        assert backend.serving.requests == []
+        assert backend.engine.requests == []
 
 
 def test_a_preflight_request_needs_no_key(backend: Backend) -> None:
@@ -152,7 +152,7 @@ def test_no_route_answers_without_the_key(backend: Backend, method: str, path: s
 def test_the_key_is_shown_nowhere(backend: Backend) -> None:
     backend.options = Options(api_key=KEY)
     assert KEY not in repr(backend.options)
-    backend.serving.find_error = RuntimeError(KEY)
+    backend.models.find_error = RuntimeError(KEY)
     headers = {b"authorization": b"Bearer " + KEY.encode()}
     assert KEY not in backend.client.get("/v1/models/x", headers=headers).text
 

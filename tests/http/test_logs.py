@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import cast
 
 import pytest
-from mlxknife.domain.serving.values.processes import Began, Fallen, LeftOut, Ready, ResidentEvent, Unloaded
 
 from mlxknife.domain.errors import NotEnoughMemory, WorkerLost
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.serving.services.model_pool import Residents
-from mlxknife.domain.serving.services.servable_models import Serving
+from mlxknife.domain.serving.values import (
+    LoadingStarted,
+    ModelCrashed,
+    ModelNotLoaded,
+    ModelReady,
+    ModelUnloaded,
+    PoolEvent,
+)
 from mlxknife.http.core import logs
 from mlxknife.http.core.logs import LineFormatter
-from mlxknife.http.core.state import ServerState
-from mlxknife.http.options import Options
-from tests.fakes.serving import FakePool, FakeServing
+from tests.fakes.serving import FakeBackend
 from tests.http.servers import chat, request, serving
 
 SECRET = "hf_AbCdEfGhIjKlMnOpQrSt"
@@ -116,27 +118,32 @@ def _lost() -> WorkerLost:
     return error
 
 
-EVENTS: list[tuple[ResidentEvent, str, str, str | None]] = [
-    (Began("m"), "INFO", "loading m", None),
-    (Ready("m", 1.26), "INFO", "m is ready (1.3 s)", None),
-    (Unloaded("m"), "INFO", "m was unloaded", None),
-    (Fallen("m", _lost()), "WARNING", "m crashed", "It was killed. The next request starts a new process. its stderr"),
-    (LeftOut("m", NotEnoughMemory("Too large")), "WARNING", "m is not loaded", "Too large"),
+EVENTS: list[tuple[PoolEvent, str, str, str | None]] = [
+    (LoadingStarted("m"), "INFO", "loading m", None),
+    (ModelReady("m", 1.26), "INFO", "m is ready (1.3 s)", None),
+    (ModelUnloaded("m"), "INFO", "m was unloaded", None),
+    (
+        ModelCrashed("m", _lost()),
+        "WARNING",
+        "m crashed",
+        "It was killed. The next request starts a new process. its stderr",
+    ),
+    (ModelNotLoaded("m", NotEnoughMemory("Too large")), "WARNING", "m is not loaded", "Too large"),
 ]
 
 
 @pytest.mark.parametrize(("event", "level", "message", "detail"), EVENTS, ids=lambda value: str(value)[:40])
 def test_model_events_are_logged_with_the_name_and_crashes_are_counted(
-    event: ResidentEvent, level: str, message: str, detail: str | None, caplog: pytest.LogCaptureFixture
+    event: PoolEvent, level: str, message: str, detail: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    state = ServerState(cast("Serving", FakeServing()), cast("Residents", FakePool()), Options())
+    state = FakeBackend().app().state.server
     with caplog.at_level(logging.INFO, "mlxknife"):
         state.report(event)
     (made,) = caplog.records
     assert (made.levelname, made.getMessage(), vars(made)["model"]) == (level, message, "m")
     assert vars(made).get("detail") == detail
     is_counted = b'mlxknife_worker_crashes_total{model="m"} 1.0' in state.metrics.page((), 0)
-    assert is_counted == isinstance(event, Fallen)
+    assert is_counted == isinstance(event, ModelCrashed)
 
 
 @pytest.mark.parametrize(("is_printed", "level"), [(False, "INFO"), (True, "DEBUG")])

@@ -214,12 +214,12 @@ def test_a_prompt_is_a_text_or_token_ids_or_a_list_of_either(
 ) -> None:
     reply = backend.client.post("/v1/completions", json={**TEXT, "prompt": prompt, "echo": True, "n": 2})
     assert reply.status_code == 200
-    (request,) = backend.serving.requests
-    assert (request.prompts, request.echo) == (expected, True)  # type: ignore[union-attr] # it is a completion request
+    (request,) = backend.engine.requests
+    assert (request.prompts, request.echo) == (expected, True)
     document = reply.json()
     assert document["id"].startswith("cmpl-")
-    assert [choice["index"] for choice in document["choices"]] == list(range(2 * len(request.prompts)))  # type: ignore[union-attr]
-    assert document["usage"]["prompt_tokens"] == 5 * len(request.prompts)  # type: ignore[union-attr]
+    assert [choice["index"] for choice in document["choices"]] == list(range(2 * len(request.prompts)))
+    assert document["usage"]["prompt_tokens"] == 5 * len(request.prompts)
 
 
 def test_completions_stream_as_openai_streams_them(backend: Backend) -> None:

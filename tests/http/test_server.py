@@ -30,14 +30,6 @@ def is_listening(process: Process) -> bool:
     return True
 
 
-def wait_for(process: Process, metric: str, value: float) -> None:
-    for _ in range(400):
-        if process.metric(metric) == value:
-            return
-        time.sleep(0.01)
-    pytest.fail(f"{metric} did not become {value}")
-
-
 def test_a_connection_is_kept_between_requests() -> None:
     with serving() as process, process.connect() as client:
         for _ in range(3):
@@ -80,7 +72,7 @@ def test_requests_without_a_response_get_503_at_the_end_of_the_grace_period() ->
     for fakes in (SLOW, {"load_seconds": 100.0}):
         with serving({"grace_seconds": 0.1}, fakes) as process, process.connect() as client:
             client.sendall(chat(stream=False))
-            wait_for(process, "mlxknife_requests_in_flight", 1)
+            process.wait_for("mlxknife_requests_in_flight", 1)
             assert process.end() == 0
             reply = rest(client)
             assert reply.startswith(b"HTTP/1.1 503")
@@ -104,11 +96,11 @@ def test_a_disconnect_cancels_the_generation(*, stream: bool) -> None:
     with serving(fakes=SLOW) as process:
         with process.connect() as client:
             client.sendall(chat(stream=stream))
-            wait_for(process, "mlxknife_requests_in_flight", 1)
+            process.wait_for("mlxknife_requests_in_flight", 1)
             if stream:
                 read_until(client, b"word")
-        wait_for(process, "mlxknife_requests_in_flight", 0)
-        wait_for(process, 'mlxknife_answers_running{model="org/model"}', 0)
+        process.wait_for("mlxknife_requests_in_flight", 0)
+        process.wait_for('mlxknife_requests_running{model="org/model"}', 0)
         assert (b'status="499"} 1.0' in process.ask(request("GET", "/metrics"))) == (not stream)
 
 
@@ -117,15 +109,15 @@ def test_a_disconnect_with_a_pipelined_request_cancels_the_generation() -> None:
         with process.connect() as client:
             client.sendall(chat(close=False) + chat(close=False))
             read_until(client, b"word")
-        wait_for(process, "mlxknife_requests_in_flight", 0)
+        process.wait_for("mlxknife_requests_in_flight", 0)
 
 
 def test_a_disconnect_while_the_model_loads_ends_the_request() -> None:
     with serving(fakes={"load_seconds": 100.0}) as process:
         with process.connect() as client:
             client.sendall(chat())
-            wait_for(process, "mlxknife_requests_in_flight", 1)
-        wait_for(process, "mlxknife_requests_in_flight", 0)
+            process.wait_for("mlxknife_requests_in_flight", 1)
+        process.wait_for("mlxknife_requests_in_flight", 0)
 
 
 def test_a_head_must_arrive_in_time_and_others_are_served_meanwhile() -> None:
@@ -249,7 +241,7 @@ def test_a_pipelined_head_is_limited_while_a_response_runs() -> None:
         with suppress(ConnectionError):
             client.sendall(b"GET /health HTTP/1.1\r\nX: " + b"a" * 2_000_000)
         rest(client)
-        wait_for(process, "mlxknife_requests_in_flight", 0)
+        process.wait_for("mlxknife_requests_in_flight", 0)
 
 
 def test_a_client_that_does_not_read_is_disconnected() -> None:
@@ -258,8 +250,8 @@ def test_a_client_that_does_not_read_is_disconnected() -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", process.port))
         client.sendall(chat())
-        wait_for(process, "mlxknife_requests_in_flight", 1)
-        wait_for(process, "mlxknife_requests_in_flight", 0)
+        process.wait_for("mlxknife_requests_in_flight", 1)
+        process.wait_for("mlxknife_requests_in_flight", 0)
         client.close()
 
 

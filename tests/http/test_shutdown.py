@@ -12,7 +12,7 @@ import pytest
 from mlxknife.http.options import Options
 from mlxknife.http.server.server import Server
 from mlxknife.http.server.sockets import listen
-from tests.fakes.serving import FakePool, FakeServing, fake_app
+from tests.fakes.serving import FakeBackend
 from tests.http.servers import chat, request, rest
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -26,7 +26,7 @@ def responses_during_shutdown(caplog: pytest.LogCaptureFixture, *requests: bytes
     async def run() -> list[bytes]:
         options = Options(port=0)
         sockets = listen(options.host, options.port)
-        server = Server(fake_app(FakeServing(), FakePool(), options), "", None)
+        server = Server(FakeBackend(options=options).app(), "", None)
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         await server.startup(sockets)
