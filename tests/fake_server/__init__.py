@@ -1,4 +1,4 @@
-"""The real server over a slow fake engine, as a process of its own.
+"""The real server over a slow fake model, as a process of its own.
 
 ::
 

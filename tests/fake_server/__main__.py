@@ -1,6 +1,6 @@
-"""``python -m tests.fake_server FOLDER``: serves the folder of a model over a fake engine.
+"""``python -m tests.fake_server FOLDER``: serves the folder of a model whose process has a fake model.
 
-Everything else is real: sockets, limits, queue, templates, tokenizer, model pool.
+Everything else is real: sockets, limits, model pool, model process, templates, tokenizer and engine.
 """
 
 from __future__ import annotations
@@ -10,35 +10,33 @@ import json
 import os
 import sys
 
-import attrs
 from starlette.applications import Starlette
 
+from mlxknife.adapters.worker.parent.model_process import WorkerProcesses
 from mlxknife.http.app import create_app
 from mlxknife.http.options import Options
 from mlxknife.http.server import serve
 from mlxknife.wiring.app import open_app
-from tests.fake_server.engine import slow_hosts
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fake_server", description=__doc__)
     parser.add_argument("folder")
-    parser.add_argument("--step-seconds", type=float, default=0.0, help="the duration of a decode step")
-    parser.add_argument("--journal", default=os.devnull, help="the file that the engine writes its notes to")
+    parser.add_argument("--step-seconds", default="0", help="the duration of a decode step")
+    parser.add_argument("--journal", default=os.devnull, help="the file that the model writes its notes to")
     parser.add_argument("--options", type=json.loads, default={}, help="options of mlxknife.http, as JSON")
-    said = parser.parse_args()
-    with open(said.journal, "a", buffering=1, encoding="utf-8") as journal:
-        app = open_app()
-        serving = app.open_serving()
-        served = serving.start_with(said.folder)
-        hosts = slow_hosts(served.location.token, said.step_seconds, journal)
+    arguments = parser.parse_args()
+    command = (sys.executable, "-m", "tests.fake_server.worker", arguments.step_seconds, arguments.journal)
+    app = open_app()
+    models = app.servable_models()
+    model = models.pin(arguments.folder)
 
-        def create(options: Options) -> Starlette:
-            residents = attrs.evolve(app, open_hosts=lambda: hosts).open_residents()
-            residents.keep(served)
-            return create_app(serving, residents, options)
+    def create(options: Options) -> Starlette:
+        pool = app.model_pool(processes=WorkerProcesses(command))
+        pool.keep(model)
+        return create_app(models, pool, options)
 
-        return serve(create, Options(**{"port": 0, **said.options}), _print_url)
+    return serve(create, Options(**{"port": 0, **arguments.options}), _print_url)
 
 
 def _print_url(url: str) -> None:

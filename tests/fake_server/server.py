@@ -15,7 +15,7 @@ from typing import Self
 import attrs
 import msgspec
 
-from tests.fake_server.engine import Note
+from tests.fake_server.worker import Note
 
 _TIMEOUT = 30.0
 
@@ -31,7 +31,7 @@ class FakeServer:
     stderr: str = attrs.field(default="", init=False)
     """Its log, once it has ended."""
     _child: subprocess.Popen[str] = attrs.field(init=False)
-    _desk: tempfile.TemporaryDirectory[str] = attrs.field(factory=tempfile.TemporaryDirectory, init=False)
+    _files: tempfile.TemporaryDirectory[str] = attrs.field(factory=tempfile.TemporaryDirectory, init=False)
 
     @property
     def port(self) -> int:
@@ -43,19 +43,19 @@ class FakeServer:
 
     @property
     def journal(self) -> Path:
-        return Path(self._desk.name) / "journal"
+        return Path(self._files.name) / "journal"
 
-    def notes(self, what: str) -> list[Note]:
-        """Return the notes of one kind that the engine has written so far."""
-        lines = self.journal.read_bytes().splitlines() if self.journal.exists() else []
-        return [note for line in lines if (note := msgspec.json.decode(line, type=Note)).what == what]
+    def notes(self, kind: str) -> list[Note]:
+        """Return the notes of one kind that the model has written so far."""
+        lines = self.journal.read_bytes().split(b"\n")[:-1] if self.journal.exists() else []
+        return [note for line in lines if (note := msgspec.json.decode(line, type=Note)).kind == kind]
 
     def __enter__(self) -> Self:
-        words = ["--step-seconds", str(self.step_seconds), "--journal", str(self.journal)]
-        log = (Path(self._desk.name) / "log").open("w")
+        arguments = ["--step-seconds", str(self.step_seconds), "--journal", str(self.journal)]
+        log = (Path(self._files.name) / "log").open("w")
         with log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "tests.fake_server", str(self.folder), *words, "--options", self._options()],
+                [sys.executable, "-m", "tests.fake_server", str(self.folder), *arguments, "--options", self._options()],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -82,8 +82,8 @@ class FakeServer:
         finally:
             assert self._child.stdout is not None
             self._child.stdout.close()
-            self.stderr = (Path(self._desk.name) / "log").read_text(errors="replace")
-            self._desk.cleanup()
+            self.stderr = (Path(self._files.name) / "log").read_text(errors="replace")
+            self._files.cleanup()
 
     def _options(self) -> str:
         return json.dumps(self.options)
