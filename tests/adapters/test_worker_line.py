@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import cast
 
 import attrs
@@ -193,6 +193,7 @@ def test_a_frame_in_the_buffer_does_not_wait_for_another() -> None:
         theirs.sendall(packed(request) * 2)
         received = line.received(may_wait=True)
         assert next(received) == request
+        assert isinstance(received, Generator)
         received.close()
         assert list(line.received(may_wait=True)) == [request]
 

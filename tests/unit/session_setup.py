@@ -16,7 +16,7 @@ from tests.builder import Files, chat_files
 from tests.fakes.clients import FakeClients
 from tests.fakes.hasher import FakeHasher
 from tests.fakes.model_store import FakeStore
-from tests.fakes.proofs import FakeProofs
+from tests.fakes.hash_stamps import FakeHashStamps
 from tests.fakes.runtime_inventory import FakeInventory
 from tests.fakes.snapshot_reader import FakeReader
 from tests.fakes.system import FakeSystem
@@ -49,7 +49,7 @@ def make_catalog(
         Finder(store, workspaces),
         Inspector(FakeReader(disk)),
         FakeInventory(runtime),
-        Verifier(FakeHasher({}), FakeProofs()),
+        Verifier(FakeHasher({}), FakeHashStamps()),
     )
 
 
