@@ -87,7 +87,7 @@ def test_a_hostile_name_touches_nothing(around: Surroundings, word: str) -> None
     tried(around, word)
 
 
-def test_there_are_enough_names() -> None:
+def test_there_are_at_least_200_names() -> None:
     assert len(WORDS) >= 200
 
 
@@ -113,7 +113,7 @@ def means_the_good_one(word: str) -> bool:
     derandomize=True,
 )
 @given(data=st.data())
-def test_no_text_at_all_touches_anything(lasting: Surroundings, data: st.DataObject) -> None:
+def test_random_names_touch_nothing(lasting: Surroundings, data: st.DataObject) -> None:
     form = data.draw(st.sampled_from(("{}", "org/{}", "org/model@{}", "../{}", "./{}", "~/{}", "~{}")))
     word = form.replace("{}", data.draw(strange_text(30).filter(lambda text: not means_the_good_one(text))))
     if means_the_good_one(word) or word.strip("./~") == "":
@@ -126,7 +126,7 @@ def test_no_text_at_all_touches_anything(lasting: Surroundings, data: st.DataObj
     ["../outside", "..", "~", "org/model@../../x", "a\x1b[2Jb", "", "-rf", "models--..--..", "a" * 5000, "C:\\x"],
     ids=lambda word: ascii(word)[:20],
 )
-def test_a_real_process_is_no_more_gullible(around: Surroundings, word: str) -> None:
+def test_a_real_process_refuses_them_as_well(around: Surroundings, word: str) -> None:
     surroundings = around.machine.environment(HF_ENDPOINT=around.hub.endpoint, XDG_CONFIG_HOME=str(around.machine.root))
     with around.untouched(around.repo):
         for command in (("pull",), ("rm", "--force")):

@@ -28,7 +28,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 # --- readers that go away, full disks, terminals
 
 
-def test_a_reader_that_has_enough_ends_them_all_quietly(desk: Machine) -> None:
+def test_a_closed_pipe_ends_all_commands_without_an_error(desk: Machine) -> None:
     sleeper = spoken("echo $$ >sleeper; exec sleep 1000")
     speaker = spoken("until test -s sleeper; do sleep 0.01; done; exec yes")
     for place in ("", "2>&1"):
@@ -38,13 +38,13 @@ def test_a_reader_that_has_enough_ends_them_all_quietly(desk: Machine) -> None:
         assert not is_alive(wait_for(desk.root / "sleeper"))
 
 
-def test_a_full_stdout_is_told_once(desk: Machine) -> None:
+def test_a_full_stdout_is_reported_once(desk: Machine) -> None:
     outcome = desk.shell("echo x | mlx-tee cat 'sleep 1000' >/dev/full")
     assert (outcome.code, outcome.err) == (3, "error: cannot write the answers: No space left on device\n")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_hinder_nothing(desk: Machine, closed: str) -> None:
+def test_closed_streams_do_not_stop_the_commands(desk: Machine, closed: str) -> None:
     (desk.root / "kept").unlink(missing_ok=True)
     outcome = desk.shell(f"echo x | mlx-tee {spoken('cat >kept; echo out; echo err >&2; exit 3')} cat {closed}")
     assert outcome.code == 3
@@ -84,7 +84,7 @@ def shown(place: int) -> str:
     return data.decode().replace("\r\n", "\n")
 
 
-def test_nothing_that_a_command_writes_steers_a_terminal(desk: Machine) -> None:
+def test_control_characters_of_a_command_are_escaped_on_a_terminal(desk: Machine) -> None:
     evil = r"printf '\033[31mred\r\tb\342\200\256x\377\n\342\202'"
     with terminal(desk, evil, f"sh -c {shlex.quote(evil + ' >&2')}", "echo 'a\x1b[2J'") as (process, place):
         text = shown(place)
@@ -94,7 +94,7 @@ def test_nothing_that_a_command_writes_steers_a_terminal(desk: Machine) -> None:
     assert "==> echo 'a\\x1b[2J' <==" in text
 
 
-def test_a_terminal_is_read_until_it_ends_or_nobody_wants_more(desk: Machine) -> None:
+def test_a_terminal_is_read_until_its_end_or_until_no_command_reads(desk: Machine) -> None:
     with terminal(desk, "head -1", "wc -l") as (process, place):
         os.write(place, b"one\ntwo\n\x04")
         text = shown(place)
@@ -114,7 +114,7 @@ FAMILY = "echo $$ >{0}; ({1}while :; do sleep 0.05; done) & echo $! >{0}-child; 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("mode", ["--parallel", "--sequential"])
-def test_a_signal_ends_all_with_their_children(desk: Machine, number: signal.Signals, mode: str) -> None:
+def test_a_signal_ends_all_commands_and_their_children(desk: Machine, number: signal.Signals, mode: str) -> None:
     names = ["a", "b"] if mode == "--parallel" else ["a"]
     files = [desk.root / name for family in ("a", "b") for name in (family, f"{family}-child")]
     for file in files:

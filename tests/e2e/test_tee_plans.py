@@ -49,7 +49,7 @@ PAIR = "'bin/mlxk run giant -' './bin/mlxk run titan - --max-tokens 5'"
 
 
 @needs_meminfo
-def test_models_that_do_not_fit_together_run_one_after_the_other(giants: Machine) -> None:
+def test_models_that_do_not_fit_into_memory_together_run_one_after_the_other(giants: Machine) -> None:
     outcome = giants.shell(f"echo hello | mlx-tee --no-headers {PAIR}")
     assert (outcome.code, outcome.out) == (0, "hello\nhello\n")
     assert outcome.err.startswith("mlx-tee: The models need ")
@@ -71,13 +71,13 @@ def test_models_that_do_not_fit_together_run_one_after_the_other(giants: Machine
         "--ssh 'bin/mlxk run giant -' '@gpu:mlxk run titan -'",
     ],
 )
-def test_nothing_is_said_where_the_memory_does_not_matter(giants: Machine, words: str) -> None:
+def test_no_note_is_printed_if_memory_does_not_matter(giants: Machine, words: str) -> None:
     outcome = giants.shell(f"mlx-tee --dry-run {words}")
     assert (outcome.code, outcome.err) == (0, "")
 
 
 @needs_meminfo
-def test_a_program_hears_of_the_memory_on_stderr(giants: Machine) -> None:
+def test_the_memory_note_goes_to_stderr_with_jsonl(giants: Machine) -> None:
     outcome = giants.shell(f"echo hello | mlx-tee --jsonl {PAIR}")
     assert [answer["model"] for answer in records(outcome)] == ["giant", "titan"]
     assert "one command after the other" in outcome.err
@@ -96,7 +96,7 @@ def remote(desk: Machine) -> Machine:
     return desk
 
 
-def test_another_machine_gets_the_same_words_and_the_same_input(remote: Machine) -> None:
+def test_a_remote_command_gets_the_same_arguments_and_input(remote: Machine) -> None:
     words = """printf '%s|' "it's" 'a  b' '$HOME' '*' ';' '\\' ''"""
     script = (
         f"echo hello | PATH=$PWD/far:$PATH mlx-tee --ssh --jsonl {shlex.quote(f'@me@gpu-1:{words}')} '@gpu:wc -c' cat"
@@ -109,13 +109,13 @@ def test_another_machine_gets_the_same_words_and_the_same_input(remote: Machine)
     assert [(answer["command"], answer["host"]) for answer in answers[:2]] == [(words, "me@gpu-1"), ("wc -c", "gpu")]
 
 
-def test_the_host_stands_before_the_end_of_options(remote: Machine) -> None:
+def test_the_host_is_followed_by_two_dashes(remote: Machine) -> None:
     outcome = remote.shell("PATH=$PWD/far:$PATH mlx-tee --ssh '@gpu:echo far' </dev/null")
     assert outcome.out == "==> @gpu:echo far <==\nfar\n"
     assert (remote.root / "asked").read_text().splitlines() == ["3", "gpu", "--", "echo far"]
 
 
-def test_nothing_leaves_this_machine_without_permission(remote: Machine) -> None:
+def test_nothing_runs_on_another_machine_without_the_ssh_option(remote: Machine) -> None:
     (remote.root / "asked").unlink(missing_ok=True)
     for words in ("'@gpu:echo far'", "true '@gpu:echo far'", "--dry-run '@gpu:echo far'", "--ssh '@-oX:echo far'"):
         outcome = remote.shell(f"PATH=$PWD/far:$PATH mlx-tee {words}")

@@ -48,7 +48,7 @@ def test_several_models_of_one_revision_are_ambiguous(desk: Desk) -> None:
     assert (outcome.code, differences(example("health-ambiguous"), outcome.document())) == (1, [])
 
 
-def test_a_pattern_that_names_several_is_a_filter(desk: Desk) -> None:
+def test_a_pattern_that_matches_several_models_is_a_filter(desk: Desk) -> None:
     llamas(desk)
     answer: dict[str, Any] = desk.ask("health", "Llama")
     assert [entry["name"] for entry in answer["data"]["healthy"]] == list(LLAMAS)
@@ -84,5 +84,5 @@ def test_the_version(desk: Desk, words: tuple[str, ...]) -> None:
     assert answer["data"].keys() == example("version")["data"].keys()
 
 
-def test_the_version_for_people(desk: Desk) -> None:
+def test_the_version_as_text(desk: Desk) -> None:
     assert desk.machine.run("--version").out == f"mlxk {mlxknife.__version__}\n"

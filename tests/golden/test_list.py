@@ -36,7 +36,7 @@ def test_the_list_of_every_kind_of_model(desk: Desk) -> None:
     assert set(integrity.values()) == {"structural"}
 
 
-def test_the_fields_stand_in_the_order_of_the_seed(desk: Desk) -> None:
+def test_the_fields_are_in_the_order_of_the_seed(desk: Desk) -> None:
     desk.models_of_the_list()
     answer = desk.ask("list")
     expected = example("list")
@@ -57,7 +57,7 @@ def test_the_vision_model(desk: Desk) -> None:
     assert differences(expected, desk.ask("list")) == []
 
 
-def test_a_pattern_is_a_part_of_the_name_in_any_case(desk: Desk) -> None:
+def test_a_pattern_matches_a_part_of_the_name_in_any_case(desk: Desk) -> None:
     desk.models_of_the_list()
     assert models_of(desk.ask("list", "mlx-community")).keys() == {
         "mlx-community/Phi-3-mini-4k-instruct-4bit",
@@ -91,7 +91,7 @@ def opened_with_old_packages(desk: Desk) -> App:
     return attrs.evolve(app, open_inventory=lambda: InstalledPackages(folders=(str(desk.packages),)))
 
 
-def test_the_library_says_the_same_of_an_architecture_that_is_too_new(desk: Desk) -> None:
+def test_the_library_gives_the_same_reason_for_an_architecture_that_is_too_new(desk: Desk) -> None:
     desk.models_of_the_list()
     answered = models_of(desk.ask("list"))
     for info in opened_with_old_packages(desk).catalog.list():
@@ -118,6 +118,6 @@ def test_dates_are_iso_8601_in_utc(timestamp: float, text: str) -> None:
 
 
 @pytest.mark.parametrize("timestamp", [2.0**40, 2.0**60, -(2.0**40), -(2.0**60)])
-def test_a_date_beyond_every_calendar_is_no_crash(timestamp: float) -> None:
+def test_a_date_outside_the_supported_years_is_no_crash(timestamp: float) -> None:
     """A file on tmpfs or btrfs can have such a date: ``touch -d @1152921504606846976``."""
     assert utc(timestamp).endswith("Z")

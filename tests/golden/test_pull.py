@@ -72,7 +72,7 @@ def test_the_model_that_exists_already(counter: Counter) -> None:
     assert (answer["data"]["bytes_to_fetch"], {file["action"] for file in answer["data"]["files"]}) == (0, {"keep"})
 
 
-def test_the_corrupted_model_is_no_longer_refused(counter: Counter) -> None:
+def test_a_corrupted_model_is_repaired_instead_of_refused(counter: Counter) -> None:
     assert example("pull-corruption")["data"]["download_status"] == "already_exists"
     commit = counter.hub.repo(PHI).branches["main"]
     counter.desk.cache.model(PHI, phi3_files(), commit=commit).blob("config.json").unlink()
@@ -118,7 +118,7 @@ def test_the_name_of_several_models(counter: Counter) -> None:
     ],
     ids=str,
 )
-def test_every_failure_has_the_form_of_the_failed_download(
+def test_every_failure_has_the_data_of_the_failed_download(
     counter: Counter, variables: dict[str, str], kind: str
 ) -> None:
     counter.hub.repo(PHI).gated = True

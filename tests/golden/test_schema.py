@@ -19,11 +19,11 @@ PHI = "mlx-community/Phi-3-mini-4k-instruct-4bit"
 Answer = dict[str, Any]
 
 
-def test_every_command_has_an_answer() -> None:
+def test_every_command_has_a_data_type() -> None:
     assert set(DATA_TYPES) == set(map(json_name, COMMANDS))
 
 
-def test_the_file_is_what_the_code_says() -> None:
+def test_the_file_equals_the_generated_schema() -> None:
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json_schema(), "run: make schema"
     assert SCHEMA.read_text(encoding="utf-8") == json.dumps(json_schema(), indent=2) + "\n", "run: make schema"
 
@@ -45,7 +45,7 @@ QUESTIONS = (
 
 
 @pytest.mark.parametrize("words", QUESTIONS, ids=" ".join)
-def test_every_answer_fits(desk: Desk, words: tuple[str, ...]) -> None:
+def test_every_document_is_valid(desk: Desk, words: tuple[str, ...]) -> None:
     desk.cache.model(PHI, phi3_files())
     desk.cache.model("mlx-community/other")
     desk.machine.workspace("mine")
@@ -92,7 +92,7 @@ ERROR: Answer = {
 
 
 @pytest.mark.parametrize("answer", [LIST, HEALTH, ERROR], ids=["list", "health", "error"])
-def test_the_right_answers_that_are_spoilt_below_fit(answer: Answer) -> None:
+def test_the_unchanged_documents_are_valid(answer: Answer) -> None:
     assert validator().is_valid(answer)
 
 
@@ -146,7 +146,7 @@ def changed(value: object, *path: str | int) -> Callable[[Answer], None]:
         (ERROR, changed("org/model", "error", "matches")),
     ],
 )
-def test_wrong_answers_do_not_fit(answer: Answer, spoil: Callable[[Answer], None]) -> None:
+def test_changed_documents_are_invalid(answer: Answer, spoil: Callable[[Answer], None]) -> None:
     spoilt = copy.deepcopy(answer)
     spoil(spoilt)
     assert not validator().is_valid(spoilt)

@@ -82,12 +82,12 @@ def test_the_workspace_by_its_path(desk: Desk) -> None:
     assert differences(expected, desk.ask("show", "./my-workspace")) == []
 
 
-def test_nothing_of_that_name(desk: Desk) -> None:
+def test_a_name_without_a_model(desk: Desk) -> None:
     outcome = desk.asked("show", "nonexistent-model")
     assert (outcome.code, differences(example("show-not-found"), outcome.document())) == (1, [])
 
 
-def test_several_of_that_name(desk: Desk) -> None:
+def test_a_name_of_several_models(desk: Desk) -> None:
     for name in LLAMAS:
         desk.cache.model(name)
     outcome = desk.asked("show", "Llama")
