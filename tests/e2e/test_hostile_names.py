@@ -1,4 +1,4 @@
-"""Names that nobody means well with, as words for every command: they are refused, and nothing is touched."""
+"""Hostile model names as arguments of every command: they are refused, and no file changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UPWARDS = (
     "..", "../..", "../outside", "../../../outside", "..\\..", "%2e%2e", "..;", "...", "....//", "\uff0e\uff0e",
     "\u2025",
 )  # fmt: skip
-STEERING = "\0\x01\x07\x08\t\n\v\r\x1b\x7f\x80\x85\x9b\u200b\u200e\u202a\u202e\u2028\u2029\u2066\ufeff\ud800\udcff"
+CONTROLS = "\0\x01\x07\x08\t\n\v\r\x1b\x7f\x80\x85\x9b\u200b\u200e\u202a\u202e\u2028\u2029\u2066\ufeff\ud800\udcff"
 FORMS = ("{}", "{}/model", "org/{}", "org/model/{}", "org/{}/model", "org/model@{}", "{}@main")
 ENDS = (
     "", " ", "  ", ".", "@", "@@", "a@", "@a", "org/", "/org", "org//model", "org/model/", "org/model@", "-", "--",
@@ -46,7 +46,7 @@ WORDS = tuple(
     dict.fromkeys(
         (
             *(form.format(up) for form in FORMS for up in UPWARDS),
-            *(form.format(f"a{char}b") for form in ("{}", "org/{}", "org/model@{}") for char in STEERING),
+            *(form.format(f"a{char}b") for form in ("{}", "org/{}", "org/model@{}") for char in CONTROLS),
             *ENDS,
             *PATHS,
         )
@@ -68,13 +68,13 @@ def around(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield made
 
 
-def tried(around: Surroundings, word: str) -> None:
-    """Say a word to every command, in both forms of its answer; nothing changes anywhere."""
+def check(around: Surroundings, word: str) -> None:
+    """Pass a name to every command, with and without ``--json``; no file changes."""
     word = word.format(around.machine.root) if word in PATHS else word
     with around.untouched(around.repo):
         for command in COMMANDS:
             assert kept_the_contract(around.run(*command, "--", word)), (command, word)
-            outcome = around.run(*command, "--json", word)  # where it may be an option as well
+            outcome = around.run(*command, "--json", word)  # before a --, where it can be an option
             assert outcome.code in (0, 1, 2, 3), (command, word, outcome)
             assert word in ("--help", "-h") or json.loads(outcome.out)["status"] in ("success", "error")
             assert '"InternalError"' not in outcome.out, (command, word, outcome)
@@ -84,7 +84,7 @@ def tried(around: Surroundings, word: str) -> None:
 
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: ascii(word)[:40])
 def test_a_hostile_name_touches_nothing(around: Surroundings, word: str) -> None:
-    tried(around, word)
+    check(around, word)
 
 
 def test_there_are_at_least_200_names() -> None:
@@ -92,17 +92,17 @@ def test_there_are_at_least_200_names() -> None:
 
 
 @pytest.fixture(scope="module")
-def lasting(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
-    """Make surroundings for many examples."""
+def shared(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
+    """Make a sandbox for many examples."""
     with (
         pytest.MonkeyPatch.context() as patched,
-        settled(tmp_path_factory.mktemp("lasting"), hub, patched) as made,
+        settled(tmp_path_factory.mktemp("shared"), hub, patched) as made,
     ):
         yield made
 
 
-def means_the_good_one(word: str) -> bool:
-    """Tell whether somebody who says that to ``rm`` may mean the good model: a part of its name, or a pattern."""
+def matches_good_model(word: str) -> bool:
+    """Tell whether ``rm`` may take a name for the good model: a part of its name, or a pattern."""
     return "*" in word or word.partition("@")[0].casefold() in GOOD
 
 
@@ -113,12 +113,12 @@ def means_the_good_one(word: str) -> bool:
     derandomize=True,
 )
 @given(data=st.data())
-def test_random_names_touch_nothing(lasting: Surroundings, data: st.DataObject) -> None:
+def test_random_names_touch_nothing(shared: Surroundings, data: st.DataObject) -> None:
     form = data.draw(st.sampled_from(("{}", "org/{}", "org/model@{}", "../{}", "./{}", "~/{}", "~{}")))
-    word = form.replace("{}", data.draw(strange_text(30).filter(lambda text: not means_the_good_one(text))))
-    if means_the_good_one(word) or word.strip("./~") == "":
+    word = form.replace("{}", data.draw(strange_text(30).filter(lambda text: not matches_good_model(text))))
+    if matches_good_model(word) or word.strip("./~") == "":
         return
-    tried(lasting, word)
+    check(shared, word)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def test_the_config_file_can_set_the_cache_and_the_environment_wins(machine: Mac
         (b"\xff\xfe\n", ["utf-8"]),
     ],
 )
-def test_a_wrong_config_file_is_refused_with_the_name_of_the_key(machine: Machine, text: str | bytes, words: list[str]) -> None:
+def test_a_wrong_config_file_is_refused_with_the_name_of_the_key(
+    machine: Machine, text: str | bytes, words: list[str]
+) -> None:
     environment = configured(machine, text)
     outcome = machine.run("list", "--json", environment=environment)
     error = outcome.error()

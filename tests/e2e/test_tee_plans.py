@@ -1,4 +1,4 @@
-"""``mlx-tee`` and what it decides before anything runs: what fits into the memory, what another machine is asked."""
+"""``mlx-tee`` before anything runs: whether the models fit into memory, and commands for other machines."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ import pytest
 
 from tests.builder import chat_files, json_bytes, raw_safetensors, write_workspace
 from tests.e2e.processes import Machine
-from tests.e2e.teeing import desk_at, records
+from tests.e2e.tee_machine import machine_with_starter, records
 
 pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    return desk_at(tmp_path_factory.mktemp("desk"))
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return machine_with_starter(tmp_path_factory.mktemp("starter"))
 
 
 # --- the memory
 
 
 @pytest.fixture
-def giants(desk: Machine) -> Iterator[Machine]:
-    """Make two models of more than half the memory each, mostly holes, and an ``mlxk`` that does not mind."""
+def giants(starter: Machine) -> Iterator[Machine]:
+    """Make two models of more than half of the memory each, as sparse files, and an ``mlxk`` that loads nothing."""
     with open("/proc/meminfo", encoding="ascii") as file:
         free = next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
     count = int(free * 0.6 / 1.1) // 4
     header = json_bytes({"w": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}})
     for name in ("giant", "titan"):
-        folder = write_workspace(desk.home / name, chat_files(quantized=False))
+        folder = write_workspace(starter.home / name, chat_files(quantized=False))
         with (folder / "model.safetensors").open("wb") as file:
             file.write(raw_safetensors(header, b""))
             file.truncate(file.tell() + 4 * count)
-    (desk.root / "bin").mkdir(exist_ok=True)
-    (desk.root / "bin" / "mlxk").write_text("#!/bin/sh\necho $2 began >>trace\ncat\necho $2 ended >>trace\n")
-    (desk.root / "bin" / "mlxk").chmod(0o755)
-    yield desk
+    (starter.root / "bin").mkdir(exist_ok=True)
+    (starter.root / "bin" / "mlxk").write_text("#!/bin/sh\necho $2 began >>trace\ncat\necho $2 ended >>trace\n")
+    (starter.root / "bin" / "mlxk").chmod(0o755)
+    yield starter
     for name in ("giant", "titan"):
-        (desk.home / name / "model.safetensors").unlink()
-    (desk.root / "trace").unlink(missing_ok=True)
+        (starter.home / name / "model.safetensors").unlink()
+    (starter.root / "trace").unlink(missing_ok=True)
 
 
-needs_meminfo = pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="only Linux tells what memory is free")
+needs_meminfo = pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="only Linux reports the free memory")
 PAIR = "'bin/mlxk run giant -' './bin/mlxk run titan - --max-tokens 5'"
 
 
@@ -83,17 +83,17 @@ def test_the_memory_note_goes_to_stderr_with_jsonl(giants: Machine) -> None:
     assert "one command after the other" in outcome.err
 
 
-# --- another machine
+# --- other machines
 
 
 @pytest.fixture
-def remote(desk: Machine) -> Machine:
-    """Make an ``ssh`` that notes what it is asked for, and lets a shell run it as the far side would."""
-    (desk.root / "far").mkdir(exist_ok=True)
+def remote(starter: Machine) -> Machine:
+    """Make an ``ssh`` that records its arguments and runs the command in a local shell."""
+    (starter.root / "far").mkdir(exist_ok=True)
     script = '#!/bin/sh\nprintf "%s\\n" "$#" "$@" >asked\nshift 2\nexec sh -c "$*"\n'
-    (desk.root / "far" / "ssh").write_text(script)
-    (desk.root / "far" / "ssh").chmod(0o755)
-    return desk
+    (starter.root / "far" / "ssh").write_text(script)
+    (starter.root / "far" / "ssh").chmod(0o755)
+    return starter
 
 
 def test_a_remote_command_gets_the_same_arguments_and_input(remote: Machine) -> None:
@@ -135,8 +135,8 @@ def test_a_dry_run_prints_what_would_run_and_runs_nothing(remote: Machine) -> No
         ["ssh", "gpu", "--", "echo 'a b'"],
         ["mlxk", "run", "starter", "-"],
     ]
-    told = records(remote.shell(f"mlx-tee --ssh --dry-run --jsonl {words}"))
-    assert [answer["argv"] for answer in told] == [shlex.split(line) for line in lines]
-    assert [(answer["model"], answer["host"]) for answer in told] == [(None, None), (None, "gpu"), ("starter", None)]
+    documents = records(remote.shell(f"mlx-tee --ssh --dry-run --jsonl {words}"))
+    assert [answer["argv"] for answer in documents] == [shlex.split(line) for line in lines]
+    assert [(answer["model"], answer["host"]) for answer in documents] == [(None, None), (None, "gpu"), ("starter", None)]
     assert not (remote.root / "was-here").exists()
     assert not (remote.root / "asked").exists()

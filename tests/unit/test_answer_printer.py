@@ -66,9 +66,7 @@ def test_calling_end_twice_prints_one_line_feed() -> None:
 
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
 @pytest.mark.parametrize("pieces", [(), ((_ANSWER, ""),), ((_REASONING, ""), (_ANSWER, ""))])
-def test_an_empty_answer_prints_nothing(
-    stream: type[io.StringIO], pieces: tuple[tuple[PieceKind, str], ...]
-) -> None:
+def test_an_empty_answer_prints_nothing(stream: type[io.StringIO], pieces: tuple[tuple[PieceKind, str], ...]) -> None:
     assert _shown(stream(), *pieces) == ""
 
 
