@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from tests.builder import chat_files, git_sha1, sha256
-from tests.e2e.trees import NAME, Answer, Surroundings, is_plain, kept_the_contract, settled, tree
+from tests.e2e.sandbox import NAME, Answer, Sandbox, follows_contract, is_plain, sandbox_at, tree
 from tests.fake_hub import (
     HOSTILE_HASHES,
     HOSTILE_NAMES,
@@ -207,66 +207,66 @@ def liar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
 
 
 @pytest.fixture
-def around(liar: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Surroundings]:
-    with settled(tmp_path, liar, monkeypatch) as made:
+def sandbox(liar: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with sandbox_at(tmp_path, liar, monkeypatch) as made:
         yield made
 
 
-def told(around: Surroundings, lie: Lie) -> None:
+def told(sandbox: Sandbox, lie: Lie) -> None:
     """Let the Hub lie."""
-    around.hub.add(NAME, FILES | lie.files)
-    around.hub.repo(NAME).xet = lie.xet
+    sandbox.hub.add(NAME, FILES | lie.files)
+    sandbox.hub.repo(NAME).xet = lie.xet
     if lie.partial:
-        blobs = around.repo / "blobs"
+        blobs = sandbox.repo / "blobs"
         blobs.mkdir(parents=True)
         (blobs / f"{sha256(FILES[LARGE])}.incomplete").write_bytes(FILES[LARGE][:10])
     for path, fault in lie.faults:
-        around.hub.fail(fault.at(around.outside) if isinstance(fault, Answer) else fault, path)
+        sandbox.hub.fail(fault.at(sandbox.outside) if isinstance(fault, Answer) else fault, path)
 
 
-def refused(around: Surroundings) -> None:
+def refused(sandbox: Sandbox) -> None:
     """See that a pull ends with an error of the contract, and that its token went to nobody else."""
-    outcome = around.run("pull", NAME)
-    assert kept_the_contract(outcome), outcome
+    outcome = sandbox.run("pull", NAME)
+    assert follows_contract(outcome), outcome
     assert outcome.code in (2, 3), outcome
     assert outcome.out == ""
     assert outcome.err.startswith("error: "), outcome
-    assert not [seen for seen in around.hub.requests() if seen.site == "cdn" and seen.authorized]
+    assert not [seen for seen in sandbox.hub.requests() if seen.site == "cdn" and seen.authorized]
 
 
 @pytest.mark.parametrize("lie", LISTINGS, ids=lambda lie: lie.label)
-def test_a_listing_that_lies_changes_nothing(around: Surroundings, lie: Lie) -> None:
-    told(around, lie)
-    before = tree(around.machine.hub)
-    with around.untouched():
-        refused(around)
-    assert tree(around.machine.hub) == before
+def test_a_listing_that_lies_changes_nothing(sandbox: Sandbox, lie: Lie) -> None:
+    told(sandbox, lie)
+    before = tree(sandbox.machine.hub)
+    with sandbox.unchanged():
+        refused(sandbox)
+    assert tree(sandbox.machine.hub) == before
 
 
 @pytest.mark.parametrize("lie", CONTENTS, ids=lambda lie: lie.label)
-def test_a_file_that_lies_does_not_become_a_model(around: Surroundings, lie: Lie) -> None:
-    told(around, lie)
-    with around.untouched(around.repo):
-        refused(around)
-    assert not list(around.repo.glob("snapshots/*"))
-    for blob in around.repo.glob("blobs/*"):
+def test_a_file_that_lies_does_not_become_a_model(sandbox: Sandbox, lie: Lie) -> None:
+    told(sandbox, lie)
+    with sandbox.unchanged(sandbox.repo):
+        refused(sandbox)
+    assert not list(sandbox.repo.glob("snapshots/*"))
+    for blob in sandbox.repo.glob("blobs/*"):
         assert blob.suffix == ".incomplete" or blob.name in (sha256(blob.read_bytes()), git_sha1(blob.read_bytes()))
-    assert around.good_is_verified()
+    assert sandbox.good_is_verified()
 
 
 @pytest.mark.parametrize("lie", HARMLESS, ids=lambda lie: lie.label)
-def test_a_lie_about_nothing_keeps_nobody_from_the_right_bytes(around: Surroundings, lie: Lie) -> None:
-    told(around, lie)
-    with around.untouched(around.repo):
-        outcome = around.run("pull", NAME)
+def test_a_lie_about_nothing_keeps_nobody_from_the_right_bytes(sandbox: Sandbox, lie: Lie) -> None:
+    told(sandbox, lie)
+    with sandbox.unchanged(sandbox.repo):
+        outcome = sandbox.run("pull", NAME)
     assert outcome.code == 0, outcome
-    assert kept_the_contract(outcome)
-    (snapshot,) = around.repo.glob("snapshots/*")
+    assert follows_contract(outcome)
+    (snapshot,) = sandbox.repo.glob("snapshots/*")
     assert {name: (snapshot / name).read_bytes() for name in FILES | lie.files} == FILES | lie.files
-    assert bool(around.hub.requests(path_part="xet-read-token")) is lie.xet
-    with around.untouched(around.repo):
-        assert around.run("rm", NAME, "--force").code == 0
-    assert not around.repo.exists()
+    assert bool(sandbox.hub.requests(path_part="xet-read-token")) is lie.xet
+    with sandbox.unchanged(sandbox.repo):
+        assert sandbox.run("rm", NAME, "--force").code == 0
+    assert not sandbox.repo.exists()
 
 
 SAMPLE = [
@@ -278,18 +278,18 @@ SAMPLE = [
 
 
 @pytest.mark.parametrize("lie", SAMPLE, ids=lambda lie: lie.label)
-def test_a_real_process_says_it_in_the_words_of_the_contract(around: Surroundings, lie: Lie) -> None:
-    told(around, lie)
-    places = {"HF_ENDPOINT": around.hub.endpoint, "XDG_CONFIG_HOME": str(around.machine.root / "config")}
-    with around.untouched(around.repo):
-        outcome = around.machine.run("pull", NAME, "--json", environment=around.machine.environment(**places))
+def test_a_real_process_says_it_in_the_words_of_the_contract(sandbox: Sandbox, lie: Lie) -> None:
+    told(sandbox, lie)
+    places = {"HF_ENDPOINT": sandbox.hub.endpoint, "XDG_CONFIG_HOME": str(sandbox.machine.root / "config")}
+    with sandbox.unchanged(sandbox.repo):
+        outcome = sandbox.machine.run("pull", NAME, "--json", environment=sandbox.machine.environment(**places))
     document = outcome.document()
     assert isinstance(document["error"], dict)
     assert (outcome.code, document["status"]) == (2, "error")
     assert document["error"]["type"] in ("download_failed", "access_denied")
     assert outcome.out.isascii()
     assert is_plain(outcome.out + outcome.err)
-    assert not list(around.repo.glob("snapshots/*"))
+    assert not list(sandbox.repo.glob("snapshots/*"))
 
 
 def test_there_are_enough_lies() -> None:

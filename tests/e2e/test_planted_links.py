@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from tests.builder import chat_files, json_bytes, safetensors, sha256
-from tests.e2e.trees import NAME, Surroundings, kept_the_contract, settled
+from tests.e2e.sandbox import NAME, Sandbox, follows_contract, sandbox_at
 from tests.fake_hub import FakeHub
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -30,18 +30,18 @@ REPO = f"models--{NAME.replace('/', '--')}"
 class Site:
     """A repo with two revisions, things that are left over, and a place that is none of its business."""
 
-    around: Surroundings
+    sandbox: Sandbox
     commits: dict[str, str]
     place: Path
     """Where planted links lead to."""
 
     @property
     def repo(self) -> Path:
-        return self.around.repo
+        return self.sandbox.repo
 
     @property
     def hub(self) -> Path:
-        return self.around.machine.hub
+        return self.sandbox.machine.hub
 
     @property
     def locks(self) -> Path:
@@ -182,11 +182,11 @@ def hub() -> Iterator[FakeHub]:
 def brought(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a cache with two revisions of a model, to be copied."""
     root = tmp_path_factory.mktemp("brought")
-    with pytest.MonkeyPatch.context() as patched, settled(root, hub, patched) as around:
+    with pytest.MonkeyPatch.context() as patched, sandbox_at(root, hub, patched) as sandbox:
         listed(hub)
         for revision in ("v1", "main"):
-            assert around.run("pull", f"{NAME}@{revision}").code == 0
-        return around.machine.hub.rename(tmp_path_factory.mktemp("kept") / "hub")
+            assert sandbox.run("pull", f"{NAME}@{revision}").code == 0
+        return sandbox.machine.hub.rename(tmp_path_factory.mktemp("kept") / "hub")
 
 
 def listed(hub: FakeHub) -> dict[str, str]:
@@ -202,20 +202,20 @@ OUTSIDE, OTHER_REPO = "outside", "hub/models--good--model"
 def site(
     hub: FakeHub, brought: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Site]:
-    with settled(tmp_path, hub, monkeypatch) as around:
-        shutil.copytree(brought / REPO, around.repo, symlinks=True)
-        (around.repo / "blobs" / ORPHAN).write_bytes(b"left over")
+    with sandbox_at(tmp_path, hub, monkeypatch) as sandbox:
+        shutil.copytree(brought / REPO, sandbox.repo, symlinks=True)
+        (sandbox.repo / "blobs" / ORPHAN).write_bytes(b"left over")
         place = tmp_path / request.param / "planted"
         place.mkdir()
-        yield Site(around, listed(hub), place)
+        yield Site(sandbox, listed(hub), place)
 
 
 def used(site: Site, *commands: tuple[str, ...]) -> None:
     """Give commands one after the other; each ends well or with an error of the contract, and touches only its repo."""
     for command in commands:
-        with site.around.untouched(site.repo, site.hub / ".mlxk-trash"):
-            outcome = site.around.run(*command)
-        assert kept_the_contract(outcome), (command, outcome)
+        with site.sandbox.unchanged(site.repo, site.hub / ".mlxk-trash"):
+            outcome = site.sandbox.run(*command)
+        assert follows_contract(outcome), (command, outcome)
         assert SECRET.decode() not in outcome.out + outcome.err, command
 
 
@@ -237,18 +237,18 @@ def test_planted_links_lead_no_command_outside(site: Site, plant: str, command: 
 
 def test_without_planted_links_it_all_works(site: Site) -> None:
     for command in DAYS["bringing"]:
-        assert site.around.run(*command).code == 0, command
+        assert site.sandbox.run(*command).code == 0, command
     assert not site.repo.exists()
 
 
 def test_a_link_in_the_workspace_home_goes_alone(site: Site) -> None:
-    home = site.around.machine.home
-    (home / "linked").symlink_to(site.around.outside)
+    home = site.sandbox.machine.home
+    (home / "linked").symlink_to(site.sandbox.outside)
     (home / "mine").mkdir()
     (home / "mine/config.json").write_bytes(b"{}")
-    (home / "mine/outside").symlink_to(site.around.outside)
-    os.link(site.around.outside / "config.json", home / "mine/tokenizer.json")
-    with site.around.untouched(home):
+    (home / "mine/outside").symlink_to(site.sandbox.outside)
+    os.link(site.sandbox.outside / "config.json", home / "mine/tokenizer.json")
+    with site.sandbox.unchanged(home):
         for name in ("linked", "mine"):
-            assert site.around.run("rm", name, "--force").code == 0
+            assert site.sandbox.run("rm", name, "--force").code == 0
     assert os.listdir(home) == []

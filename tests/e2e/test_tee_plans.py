@@ -137,6 +137,10 @@ def test_a_dry_run_prints_what_would_run_and_runs_nothing(remote: Machine) -> No
     ]
     documents = records(remote.shell(f"mlx-tee --ssh --dry-run --jsonl {words}"))
     assert [answer["argv"] for answer in documents] == [shlex.split(line) for line in lines]
-    assert [(answer["model"], answer["host"]) for answer in documents] == [(None, None), (None, "gpu"), ("starter", None)]
+    assert [(answer["model"], answer["host"]) for answer in documents] == [
+        (None, None),
+        (None, "gpu"),
+        ("starter", None),
+    ]
     assert not (remote.root / "was-here").exists()
     assert not (remote.root / "asked").exists()
