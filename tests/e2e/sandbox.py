@@ -161,12 +161,12 @@ def sandbox_at(root: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether a text has no control characters but the allowed ones."""
+    """Return whether a text has no control characters but the allowed ones."""
     controls = ("Cc", "Cf", "Cs", "Zl", "Zp")
     return all(char in ALLOWED or unicodedata.category(char) not in controls for char in text)
 
 
 def follows_contract(outcome: Outcome) -> bool:
-    """Tell whether the exit code and the output follow the contract: no defect, no control characters."""
+    """Return whether the exit code and the output follow the contract: no defect, no control characters."""
     is_known = outcome.code in (0, 1, 2, 3) and DEFECT not in outcome.out + outcome.err
     return is_known and is_plain(outcome.out) and is_plain(outcome.err)

@@ -41,6 +41,6 @@ def wait_for(path: Path) -> str:
 
 
 def is_alive(pid: str) -> bool:
-    """Tell whether a process runs, and is no zombie."""
+    """Return whether a process runs, and is no zombie."""
     found = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, check=False, text=True)
     return bool(found.stdout.strip()) and not found.stdout.strip().startswith("Z")

@@ -102,7 +102,7 @@ def shared(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 def matches_good_model(word: str) -> bool:
-    """Tell whether ``rm`` may take a name for the good model: a part of its name, or a pattern."""
+    """Return whether ``rm`` may take a name for the good model: a part of its name, or a pattern."""
     return "*" in word or word.partition("@")[0].casefold() in GOOD
 
 
