@@ -61,8 +61,8 @@ def is_made_good(found: Scene, ran: Ran, refusal: Refusal) -> bool:
 def check_failure(ran: Ran, kind: str) -> None:
     document = ran.outcome.document()
     assert isinstance(document["error"], dict), ran
-    said = (ran.outcome.code, ran.outcome.err, document["status"], document["error"]["type"])
-    assert said == (3, "", "error", kind), ran
+    end = (ran.outcome.code, ran.outcome.err, document["status"], document["error"]["type"])
+    assert end == (3, "", "error", kind), ran
 
 
 def refusals(stride: int) -> Iterator[tuple[Refusal, ...]]:

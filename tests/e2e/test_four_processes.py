@@ -48,9 +48,9 @@ for line in sys.stdin:
     if os.fork():
         continue
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    said = os.open(f"{folder}/{number}.txt", os.O_CREAT | os.O_WRONLY)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
+    output = os.open(f"{folder}/{number}.txt", os.O_CREAT | os.O_WRONLY)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     os.environ["HF_HUB_CACHE"] = f"{folder}/hub"
     code = 99
     try:
@@ -180,16 +180,16 @@ class SharedCache:
         self.whole = (self.whole | brought) - removed
         self.check(self._said(ended))
 
-    def check(self, said: str = "") -> None:
+    def check(self, output: str = "") -> None:
         """Check that every required revision is complete, and that every link leads to the right bytes."""
         for revision, files in REVISIONS.items():
             snapshot = self.repo / "snapshots" / self.hub.repo(NAME).branches[revision]
             if revision in self.whole:
                 missing = [name for name in files if not (snapshot / name).is_symlink()]
-                assert not missing, f"{revision}: {missing} {said}"
+                assert not missing, f"{revision}: {missing} {output}"
             for path in snapshot.glob("*"):
-                assert path.exists(), f"{revision}: {path.name} leads nowhere {said}"
-                assert path.read_bytes() == files[path.name], f"{revision}: {path.name} {said}"
+                assert path.exists(), f"{revision}: {path.name} leads nowhere {output}"
+                assert path.read_bytes() == files[path.name], f"{revision}: {path.name} {output}"
 
     def sweep(self) -> None:
         """Remove the orphans while no program runs, and check that none is left."""
@@ -203,12 +203,12 @@ class SharedCache:
         self.join()
 
     def _check_end(self, one: Started, code: int, ended: list[tuple[Started, int]]) -> None:
-        said = (self.folder / f"{one.number}.txt").read_text()
+        output = (self.folder / f"{one.number}.txt").read_text()
         expected = ENDS[one.kind]
         if one.kind == "hf" and any(other.kind == "rm" for other, _ in ended):
             expected = (0, FAILED)  # hf ignores our locks
         assert code in expected, f"{one.kind} {one.revision}: {self._said(ended)}"
-        assert "This is a defect" not in said, said
+        assert "This is a defect" not in output, output
 
     def _said(self, ended: list[tuple[Started, int]]) -> str:
         return "\n".join(

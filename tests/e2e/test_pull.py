@@ -185,7 +185,7 @@ def test_two_revisions_share_equal_files(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "wanted"),
+    ("words", "expected"),
     [
         (("--include", "config.json", "--include", "extra/"), {"config.json", "extra/notes.txt"}),
         (("--include", "*.json", "*.md", "--exclude", "tok*"), {"README.md", "config.json", "special_tokens_map.json"}),
@@ -193,15 +193,15 @@ def test_two_revisions_share_equal_files(site: Site) -> None:
     ],
 )
 def test_patterns_select_files_and_a_later_pull_adds_the_others(
-    site: Site, words: tuple[str, ...], wanted: set[str]
+    site: Site, words: tuple[str, ...], expected: set[str]
 ) -> None:
     commit = site.hub.add(NAME, FILES)
     site.pull(NAME, *words)
-    assert site.fetched() == sizes(*wanted)
-    assert content(site.built(commit).snapshot).keys() == wanted
+    assert site.fetched() == sizes(*expected)
+    assert content(site.built(commit).snapshot).keys() == expected
     site.hub.reset()
     site.pull(NAME)
-    assert site.fetched() == sizes(*(FILES.keys() - wanted))
+    assert site.fetched() == sizes(*(FILES.keys() - expected))
     assert content(site.built(commit).snapshot) == FILES
 
 

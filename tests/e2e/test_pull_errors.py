@@ -129,11 +129,11 @@ def test_plain_http_is_used_if_the_chunk_store_fails(site: Site, place: str | No
     assert len(site.hub.requests(path_part="/xet-read-token/")) == 1
 
 
-# --- the Hub says no
+# --- refusals of the Hub
 
 
 @pytest.mark.parametrize(
-    ("words", "token", "kind", "said"),
+    ("words", "token", "kind", "text"),
     [
         ("org/gated", None, "access_denied", "HF_TOKEN"),
         ("org/gated", STRANGER, "access_denied", "Ask for access"),
@@ -146,7 +146,7 @@ def test_plain_http_is_used_if_the_chunk_store_fails(site: Site, place: str | No
     ],
 )
 def test_each_refusal_of_the_hub_has_its_error_type(
-    site: Site, words: str, token: str | None, kind: str, said: str
+    site: Site, words: str, token: str | None, kind: str, text: str
 ) -> None:
     site.hub.add(NAME, FILES)
     for name in ("org/gated", "org/private", "org/disabled"):
@@ -155,7 +155,7 @@ def test_each_refusal_of_the_hub_has_its_error_type(
     error = refused(site, 2, words, **({"HF_TOKEN": token} if token else {}))
     assert error["type"] == kind
     assert words in error["message"]
-    assert said in error["message"] + error.get("hint", "")
+    assert text in error["message"] + error.get("hint", "")
     assert sum(site.fetched().values()) == 0
 
 

@@ -41,8 +41,8 @@ def test_a_file_without_a_recorded_hash_is_not_verified(machine: Machine) -> Non
     assert machine.run("health", "mine", "--verify").out == (
         "healthy    mine (nothing recorded to compare with)\n1 model, 1 healthy, 0 unhealthy\n"
     )
-    told = "Health:        healthy (structural: nothing recorded to compare with)\n"
-    assert told in machine.run("show", "mine", "--verify").out
+    line = "Health:        healthy (structural: nothing recorded to compare with)\n"
+    assert line in machine.run("show", "mine", "--verify").out
     assert "recorded" not in machine.run("health", "mine").out + machine.run("show", "mine").out
     half = machine.cache.model("org/half")
     (half.snapshot / "notes.txt").write_text("mine")
