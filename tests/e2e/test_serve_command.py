@@ -158,7 +158,7 @@ def test_on_a_terminal_the_address_is_told_once(machine: Machine, *, tells_twice
         os.close(its)
         try:
             told = b""
-            while b"Ctrl-C ends it" not in told:
+            while b"Ctrl-C stops it" not in told:
                 told += os.read(ours, 4096)
             process.terminate()
             assert process.wait(PATIENCE) == 0
