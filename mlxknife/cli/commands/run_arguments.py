@@ -49,8 +49,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--cpu-profile",
         choices=memory.PROFILES,
-        help="conversion of the weights on a machine without a GPU: fast (all to float32), compact (only half precision "
-        "to float32), as-is (none); default: by the free memory",
+        help="conversion of the weights on a machine without a GPU: fast (all to float32), compact (only half "
+        "precision to float32), as-is (none); default: by the free memory",
     )
     parser.add_argument(
         "--draft-model",
