@@ -16,7 +16,7 @@ _HOSTILE = "\x1b]0;title\x07\x1b[2J\r\x08\x9b\u202e\u2028\x7f"
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal, and remembers what was flushed."""
+    """A stream that says it is a terminal, and keeps the flushed text."""
 
     flushed = ""
 
@@ -51,11 +51,11 @@ def test_an_answer_ends_its_line() -> None:
 
 
 @pytest.mark.parametrize("texts", [["Hello\n"], ["Hello", "\n"], ["Hello", "\n", ""]])
-def test_a_line_that_has_ended_is_not_ended_again(texts: list[str]) -> None:
+def test_a_complete_last_line_gets_no_second_line_feed(texts: list[str]) -> None:
     assert _shown(Terminal(), *((_ANSWER, text) for text in texts)) == "Hello\n"
 
 
-def test_the_line_is_ended_once() -> None:
+def test_calling_end_twice_prints_one_line_feed() -> None:
     stream = Terminal()
     printer = AnswerPrinter(stream, _BOTH)
     printer.write(Piece(_ANSWER, "Hello"))
@@ -66,23 +66,21 @@ def test_the_line_is_ended_once() -> None:
 
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
 @pytest.mark.parametrize("pieces", [(), ((_ANSWER, ""),), ((_REASONING, ""), (_ANSWER, ""))])
-def test_where_nothing_was_said_nothing_is_shown(
-    stream: type[io.StringIO], pieces: tuple[tuple[PieceKind, str], ...]
-) -> None:
+def test_an_empty_answer_prints_nothing(stream: type[io.StringIO], pieces: tuple[tuple[PieceKind, str], ...]) -> None:
     assert _shown(stream(), *pieces) == ""
 
 
-def test_reasoning_is_faint_and_apart() -> None:
-    told = _shown(Terminal(), (_REASONING, "hm"), (_REASONING, "m"), (_ANSWER, "Yes"), (_ANSWER, "."))
-    assert told == f"{_faint('hm')}{_faint('m')}\n\nYes.\n"
+def test_reasoning_is_faint_and_followed_by_an_empty_line() -> None:
+    shown = _shown(Terminal(), (_REASONING, "hm"), (_REASONING, "m"), (_ANSWER, "Yes"), (_ANSWER, "."))
+    assert shown == f"{_faint('hm')}{_faint('m')}\n\nYes.\n"
 
 
-def test_an_empty_piece_of_another_kind_parts_nothing() -> None:
+def test_an_empty_piece_of_another_kind_adds_no_empty_line() -> None:
     assert _shown(Terminal(), (_ANSWER, "a"), (_REASONING, ""), (_ANSWER, "b")) == "ab\n"
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("CI", "1"), ("TERM", "dumb")])
-def test_a_terminal_without_colours_shows_reasoning_plainly(
+def test_a_terminal_without_colours_shows_plain_reasoning(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -92,37 +90,37 @@ def test_a_terminal_without_colours_shows_reasoning_plainly(
 @pytest.mark.parametrize(
     ("kind", "shown"), [(_REASONING, "hm\n"), (_ANSWER, "Yes\n")], ids=["only reasoning", "only the answer"]
 )
-def test_kinds_that_are_not_wanted_are_not_shown(kind: PieceKind, shown: str) -> None:
+def test_only_the_selected_kinds_are_printed(kind: PieceKind, shown: str) -> None:
     assert _shown(io.StringIO(), (_REASONING, "hm"), (_ANSWER, "Yes"), kinds=(kind,)) == shown
 
 
-def test_what_steers_a_terminal_is_written_out_in_every_kind() -> None:
+def test_control_characters_are_escaped_in_answer_and_reasoning() -> None:
     written = "\\x1b]0;title\\x07\\x1b[2J\\r\\x08\\x9b\\u202e\\u2028\\x7f"
     assert _shown(Terminal(), (_ANSWER, _HOSTILE)) == f"{written}\n"
     assert _shown(Terminal(), (_REASONING, _HOSTILE)) == f"{_faint(written)}\n"
 
 
-def test_an_escape_in_pieces_is_written_out_as_well() -> None:
-    told = _shown(Terminal(), *((_ANSWER, char) for char in "\x1b[31m"))
-    assert told == "\\x1b[31m\n"
+def test_an_escape_sequence_split_into_pieces_is_escaped_as_well() -> None:
+    shown = _shown(Terminal(), *((_ANSWER, char) for char in "\x1b[31m"))
+    assert shown == "\\x1b[31m\n"
 
 
-def test_layout_and_letters_of_every_script_are_shown_as_they_are() -> None:
+def test_line_feeds_tabs_and_letters_of_every_script_are_not_escaped() -> None:
     text = "\tif x:\n\t\tgrüße 世界 \U0001f468\u200d\U0001f469 \u0645"
     assert _shown(Terminal(), (_ANSWER, text)) == f"{text}\n"
     assert terminal_safe(text) == text
 
 
-def test_a_pipe_gets_every_character_untouched() -> None:
+def test_a_pipe_gets_every_character_unchanged() -> None:
     text = f"{_HOSTILE}\n\n  x \ud800"
     assert _shown(io.StringIO(), (_ANSWER, text)) == f"{text}\n"
 
 
-def test_a_pipe_gets_reasoning_apart_and_without_colours() -> None:
+def test_a_pipe_gets_reasoning_without_colours_and_an_empty_line() -> None:
     assert _shown(io.StringIO(), (_REASONING, "hm"), (_ANSWER, "Yes")) == "hm\n\nYes\n"
 
 
-def test_every_piece_is_to_be_seen_at_once() -> None:
+def test_each_piece_is_flushed_at_once() -> None:
     stream = Terminal()
     printer = AnswerPrinter(stream, _BOTH)
     for number in range(3):
@@ -132,7 +130,7 @@ def test_every_piece_is_to_be_seen_at_once() -> None:
     assert stream.flushed == "012\n"
 
 
-def test_what_is_not_wanted_at_once_is_shown_at_the_end() -> None:
+def test_without_streaming_the_answer_is_printed_at_the_end() -> None:
     stream = Terminal()
     printer = AnswerPrinter(stream, _BOTH, is_streaming=False)
     printer.write(Piece(_REASONING, "hm"))
@@ -144,22 +142,22 @@ def test_what_is_not_wanted_at_once_is_shown_at_the_end() -> None:
 
 
 class Full(io.StringIO):
-    """A stream that takes nothing."""
+    """A stream on a full disk."""
 
     def flush(self) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _say(printer: AnswerPrinter, text: str) -> None:
+def _print(printer: AnswerPrinter, text: str) -> None:
     printer.write(Piece(_ANSWER, text))
     printer.end()
 
 
 @pytest.mark.parametrize("is_streaming", [True, False])
-def test_a_stream_that_takes_no_more_is_no_error_of_the_answer(*, is_streaming: bool) -> None:
+def test_a_failed_write_raises_stdout_error(*, is_streaming: bool) -> None:
     printer = AnswerPrinter(Full(), _BOTH, is_streaming=is_streaming)
     with pytest.raises(StdoutError, match="No space left") as caught:
-        _say(printer, "Yes")
+        _print(printer, "Yes")
     assert caught.value.error.errno == errno.ENOSPC
 
 
@@ -167,17 +165,17 @@ def _outcome(tokens: int, first: float, total: float) -> Outcome:
     return Outcome("x", "", FinishReason.LENGTH, Usage(7, tokens), Timings(load=1.25, first_token=first, total=total))
 
 
-def test_statistics_count_what_came_after_the_first_token() -> None:
-    told = statistics(_outcome(11, 0.5, 2.5))
-    assert told == "7 prompt tokens, 11 generated (length); loaded in 1.2s, first token after 0.50s, then 5.0 tokens/s"
+def test_the_rate_counts_the_tokens_after_the_first() -> None:
+    shown = statistics(_outcome(11, 0.5, 2.5))
+    assert shown == "7 prompt tokens, 11 generated (length); loaded in 1.2s, first token after 0.50s, then 5.0 tokens/s"
 
 
-def test_statistics_tell_what_had_not_to_be_read_again() -> None:
+def test_statistics_show_the_cached_prompt_tokens() -> None:
     usage = Usage(prompt_tokens=70, completion_tokens=1, cached_tokens=60)
-    told = statistics(Outcome("x", "", FinishReason.STOP, usage, Timings(0.0, 0.0, 0.0)))
-    assert told.startswith("70 prompt tokens (60 cached), 1 generated (stop); ")
+    shown = statistics(Outcome("x", "", FinishReason.STOP, usage, Timings(0.0, 0.0, 0.0)))
+    assert shown.startswith("70 prompt tokens (60 cached), 1 generated (stop); ")
 
 
 @pytest.mark.parametrize(("tokens", "first", "total"), [(0, 0.0, 0.0), (1, 0.5, 0.5), (5, 0.5, 0.5), (0, 1.0, 2.0)])
-def test_statistics_of_next_to_nothing_name_no_speed(tokens: int, first: float, total: float) -> None:
+def test_the_rate_of_an_answer_without_decoding_time_is_zero(tokens: int, first: float, total: float) -> None:
     assert statistics(_outcome(tokens, first, total)).endswith("then 0.0 tokens/s")

@@ -37,17 +37,17 @@ def _options(*words: str) -> RunOptions:
         ("M one --seed=3 two -c three", ("one", "two", "three")),
     ],
 )
-def test_options_may_stand_anywhere(words: str, prompt: tuple[str, ...]) -> None:
+def test_options_and_prompt_can_be_in_any_order(words: str, prompt: tuple[str, ...]) -> None:
     options = _options(*words.split())
     assert (options.model, options.prompt) == ("M", prompt)
     assert options.seed in (None, 3)
 
 
-def test_a_sentence_that_begins_with_a_dash_is_a_word() -> None:
+def test_a_sentence_that_begins_with_a_dash_is_part_of_the_prompt() -> None:
     assert _options("M", "--seed", "3", "- what is this?").prompt == ("- what is this?",)
 
 
-def test_what_takes_several_values_may_be_said_several_times() -> None:
+def test_options_with_several_values_can_be_repeated() -> None:
     options = _options("M", "--stop", "a", "b", "--stop", "-1", "--in", "x", "y", "--in", "z", "--temperature", "-1")
     assert options.wish().stops == ("a", "b", "-1")
     assert options.files == ("x", "y", "z")
@@ -71,7 +71,7 @@ def test_what_takes_several_values_may_be_said_several_times() -> None:
         ("M --temp 3", "unrecognized arguments: --temp", "Did you mean"),
     ],
 )
-def test_what_cannot_be_understood_is_named(words: str, message: str, hint: str) -> None:
+def test_a_wrong_argument_is_named_with_a_hint(words: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         _options(*words.split())
     assert caught.value.message.startswith(message)
