@@ -55,7 +55,7 @@ def report_interrupt(exc: KeyboardInterrupt, *, command: str | None) -> int:
 
 
 def is_debug_enabled() -> bool:
-    """Tell whether ``MLXK_DEBUG`` is set. Errors in the settings are reported too, so no settings are read here."""
+    """Return whether ``MLXK_DEBUG`` is set. Errors in the settings are reported too, so no settings are read here."""
     value = os.environ.get("MLXK_DEBUG") or os.environ.get("MLXK2_DEBUG") or ""
     return value.lower() not in _FALSE
 

@@ -20,12 +20,12 @@ from mlxknife.domain.generation.values.answer import FinishReason, TextKind
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest, SamplingParameters
 from mlxknife.ports.engines.processes import ModelProcess, ModelProcesses
-from tests.parrot_rows import END_TOKEN
 from tests.contracts.process_listener import Listener, asking, endless, gone, load_request
 from tests.fakes.processes import FakeModel, FakeProcess, FakeProcesses
 from tests.fakes.scripted_engine import COMMAND, STEP_SECONDS
 from tests.parrot import ANSWERS, parrot_folder
 from tests.parrot.answers import CAPITAL, ECHO, GREETING, LONG, REASONING
+from tests.parrot_rows import END_TOKEN
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -1,7 +1,7 @@
-"""Running ``mlxk`` so that it can be stopped before any change of the disk, or told that the disk refuses one.
+"""Runs ``mlxk`` so that it is killed before a change of the disk, or that a disk call fails.
 
-``python -m tests.e2e.sabotage`` imports the product once and forks for every order that comes on its stdin: each run is
-a process of its own, and costs a tenth of a start.
+``python -m tests.e2e.sabotage`` imports the product once and forks for every command on its stdin. Each run is a
+process of its own, and costs a tenth of a start.
 """
 
 from __future__ import annotations
@@ -45,48 +45,48 @@ _NEEDED = (
     ),
     *"httpx2 shutil concurrent.futures.thread encodings.idna traceback".split(),
 )
-"""What commands import late: somebody without rights may not read where it is installed."""
+"""Modules that commands import late. An unprivileged user may not be able to read the installation."""
 
 _CHANGES = frozenset(f"os.{name}" for name in "rename remove mkdir rmdir symlink link truncate chmod".split())
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-_TAKES_ROOM = frozenset("open write fsync mkdir symlink link rename replace".split())
-_GIVES_ROOM = frozenset("unlink remove rmdir chmod ftruncate".split())
+_USES_SPACE = frozenset("open write fsync mkdir symlink link rename replace".split())
+_FREES_SPACE = frozenset("unlink remove rmdir chmod ftruncate".split())
 _LOOKS = frozenset("open read readv listdir scandir".split())
 
 
 @attrs.frozen
 class Refusal:
-    """What the disk says from some call on, counted from 0."""
+    """An error of the disk from some call on, counted from 0."""
 
     errno: int
     at: int
     once: bool = False
     """Whether only that call fails."""
     reads: bool = False
-    """Whether looking fails, instead of changing."""
+    """Whether reads fail instead of writes."""
 
-    def concerns(self, call: str) -> bool:
+    def affects(self, call: str) -> bool:
         if self.reads:
             return call in _LOOKS
-        return call in _TAKES_ROOM or (call in _GIVES_ROOM and self.errno not in (errno.ENOSPC, errno.EDQUOT))
+        return call in _USES_SPACE or (call in _FREES_SPACE and self.errno not in (errno.ENOSPC, errno.EDQUOT))
 
 
 @attrs.frozen
-class Order:
-    """One command line, and what happens to it."""
+class Disturbed:
+    """One command line, and how it is disturbed."""
 
     words: tuple[str, ...]
     killed_before: int | None = None
-    """Which change of the disk does not happen any more, counted from 0."""
+    """The first change of the disk that does not happen, counted from 0."""
     refusal: Refusal | None = None
     nobody: bool = False
-    """Whether root becomes a user without rights."""
+    """Whether root drops its privileges."""
     largest_file: int | None = None
 
 
 @attrs.frozen
 class Ran:
-    """How a command ended, and which calls the disk refused, or made before the kill."""
+    """The outcome of a command, and the calls that failed, or that were made before the kill."""
 
     outcome: Outcome
     calls: tuple[str, ...] = ()
@@ -97,10 +97,10 @@ class Ran:
 
 
 class Stage:
-    """Where commands of one machine run; ``with Stage(environment, folder) as stage``."""
+    """A fork server for commands of one machine; ``with Stage(environment, folder) as stage``."""
 
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
-        """Take what every process is told, and a folder for what they say."""
+        """Take the environment of all processes, and a folder for their output."""
         self._folder = folder
         folder.mkdir()
         folder.chmod(0o755)
@@ -117,13 +117,13 @@ class Stage:
     ) -> None:
         self._process.communicate()
 
-    def run(self, *words: str, **how: Any) -> Ran:  # noqa: ANN401 - as Order takes them
-        """Run a command to its end; the keywords are those of an Order."""
-        return self.end(self.begin(Order(words, **how)))
+    def run(self, *words: str, **how: Any) -> Ran:  # noqa: ANN401 - as Disturbed takes them
+        """Run a command to its end; the keywords are those of ``Disturbed``."""
+        return self.end(self.begin(Disturbed(words, **how)))
 
-    def begin(self, order: Order) -> int:
-        """Start a command and return its process id, which is nobody else's until ``end``."""
-        return int(self._ask(json.dumps(attrs.asdict(order))))
+    def begin(self, command_line: Disturbed) -> int:
+        """Start a command and return its process id, which is not reused before ``end``."""
+        return int(self._ask(json.dumps(attrs.asdict(command_line))))
 
     def end(self, _process_id: int) -> Ran:
         """Wait for the command."""
@@ -140,14 +140,14 @@ class Stage:
 
 
 def give_away(folder: Path) -> None:
-    """Give a cache to somebody without rights, where we are root."""
+    """Give a cache to an unprivileged user, if we are root."""
     for path in (folder, *folder.rglob("*")) if IS_ROOT else ():
         os.chown(path, _NOBODY, _NOBODY, follow_symlinks=False)
 
 
 @contextmanager
 def only(rights: int, *places: Path) -> Iterator[None]:
-    """Give these places other rights while the block runs."""
+    """Change the permissions of these paths while the block runs."""
     before = [(place, place.stat().st_mode) for place in places]
     for place in places:
         place.chmod(rights)
@@ -160,7 +160,7 @@ def only(rights: int, *places: Path) -> Iterator[None]:
 
 
 def mount(*words: str) -> str | None:
-    """Mount something; return what is in the way."""
+    """Run ``mount``; return its error, or None."""
     try:
         done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
     except OSError as exc:
@@ -169,12 +169,12 @@ def mount(*words: str) -> str | None:
 
 
 @contextmanager
-def filled(disk: Path, room: int) -> Iterator[None]:
-    """Take the room of a disk but so many bytes."""
+def filled(disk: Path, left: int) -> Iterator[None]:
+    """Fill a disk except for so many bytes."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file, suppress(OSError):
-        while (free := shutil.disk_usage(disk).free) > room:
-            file.write(bytes(min(1 << 20, free - room)))
+        while (free := shutil.disk_usage(disk).free) > left:
+            file.write(bytes(min(1 << 20, free - left)))
     try:
         yield
     finally:
@@ -182,7 +182,7 @@ def filled(disk: Path, room: int) -> Iterator[None]:
 
 
 def serve(folder: str) -> None:
-    """Fork for every order; a child is waited for only when the test asks, so that its id stays its own."""
+    """Fork for every command. A child is waited for only on request, so that its process id is not reused."""
     for module in _NEEDED:
         importlib.import_module(module)
     while line := sys.stdin.readline():
@@ -197,24 +197,24 @@ def serve(folder: str) -> None:
 
 
 def _play(given: dict[str, Any], folder: str) -> None:
-    """Be the process of one order; this does not return."""
+    """Run one command in this child process; does not return."""
     refusal = Refusal(**given.pop("refusal")) if given["refusal"] else given.pop("refusal")
-    order = Order(**given, refusal=refusal)
+    command_line = Disturbed(**given, refusal=refusal)
     for number, name in ((0, os.devnull), (1, f"{folder}/out"), (2, f"{folder}/err")):
         os.dup2(os.open(name, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
     with open(f"{folder}/calls", "w", buffering=1, encoding="utf-8") as report:
         cache = os.path.realpath(os.environ["HF_HUB_CACHE"])
-        if order.nobody:
+        if command_line.nobody:
             os.setgroups([])
             os.setgid(_NOBODY)
             os.setuid(_NOBODY)
-        if order.largest_file is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (order.largest_file, order.largest_file))
-        if order.killed_before is not None:
-            _watch(order.killed_before, cache, report.write)
-        if order.refusal is not None:
-            _Saboteur(order.refusal, cache, report.write).take_over()
-        sys.argv[1:] = order.words
+        if command_line.largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (command_line.largest_file, command_line.largest_file))
+        if command_line.killed_before is not None:
+            _watch(command_line.killed_before, cache, report.write)
+        if command_line.refusal is not None:
+            _Saboteur(command_line.refusal, cache, report.write).install()
+        sys.argv[1:] = command_line.words
         code = 1
         try:
             code = importlib.import_module("mlxknife.__main__").main()
@@ -225,7 +225,7 @@ def _play(given: dict[str, Any], folder: str) -> None:
 
 
 def _watch(killed_before: int, cache: str, tell: Callable[[str], object]) -> None:
-    """Be killed just before a change of the cache, having told of those that were made."""
+    """Kill this process before a change of the cache, and report the changes made until then."""
     count = itertools.count()
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -243,7 +243,7 @@ def _watch(killed_before: int, cache: str, tell: Callable[[str], object]) -> Non
 
 
 class _Saboteur:
-    """Stands between the product and the disk."""
+    """Replaces functions of ``os`` by ones that fail."""
 
     def __init__(self, refusal: Refusal, cache: str, tell: Callable[[str], object]) -> None:
         self._refusal = refusal
@@ -253,9 +253,9 @@ class _Saboteur:
         self._lock = threading.Lock()
         self._names: dict[int, str] = {}
 
-    def take_over(self) -> None:
-        for call in sorted(_TAKES_ROOM | _GIVES_ROOM | _LOOKS):
-            if self._refusal.concerns(call):
+    def install(self) -> None:
+        for call in sorted(_USES_SPACE | _FREES_SPACE | _LOOKS):
+            if self._refusal.affects(call):
                 setattr(os, call, self._wrapped(call, getattr(os, call)))
         builtins.open = self._wrapped("open", builtins.open)
 
@@ -273,14 +273,14 @@ class _Saboteur:
         return wrapped
 
     def _place(self, call: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> str | None:
-        """Return what a call is about, if it can be refused."""
+        """Return the path of a call, if it is one that can fail."""
         about = str(arguments[1 if call in ("symlink", "link") else 0])
         if isinstance(arguments[0], int):
             about = self._names.get(arguments[0], "")
         if named.get("dir_fd") is None and not about.startswith(self._cache):
             return None
         if call == "mkdir" and os.path.lexists(about):
-            return None  # that it is there comes first, whatever else is wrong
+            return None  # the error for an existing file comes first
         if call == "open":
             how = arguments[1] if len(arguments) > 1 else named.get("mode", "r")
             writes = bool(how & _WRITING) if isinstance(how, int) else not set(how).isdisjoint("wxa+")

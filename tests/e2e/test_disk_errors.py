@@ -1,4 +1,4 @@
-"""A disk that refuses: exit code 3 and one JSON error, what was there is still there, and reading goes on.
+"""A disk that fails: exit code 3 and one JSON error, no file is lost, and reading still works.
 
 Every call that changes the cache is refused in turn; ``make stress`` does so with every error at every call.
 """
@@ -19,7 +19,7 @@ import pytest
 from mlxknife.domain.removal.values import Leftovers
 from tests.contracts.permissions import shared_folder
 from tests.e2e.processes import Machine
-from tests.e2e.sabotage import IS_ROOT, Order, Ran, Refusal, filled, give_away, mount, only
+from tests.e2e.sabotage import IS_ROOT, Disturbed, Ran, Refusal, filled, give_away, mount, only
 from tests.e2e.test_pull_killed import CASES, MODEL, PULL, Scene, check_truth, large, scene, show, small, tree
 from tests.fake_hub import Slow
 
@@ -35,25 +35,25 @@ READS = (("list", "--json"), ("show", "org/other", "--json"), ("health", "--veri
 HARMLESS_TO_PULL = re.compile(rf"E[A-Z]+ ((unlink|rmdir) \.locks(/.*)?|rmdir {REPO}(/blobs)?)")  # clutter
 HARMLESS = re.compile(
     HARMLESS_TO_PULL.pattern
-    + r"|E[A-Z]+ rmdir \.mlxk-trash"  # an empty trash is clutter, too
-    + rf"|E[A-Z]+ unlink {REPO}/trees/[0-9a-f]+\.json"  # a listing of what is no more is clutter as well
-    + rf"|E[A-Z]+ open \.locks/{REPO}/[0-9a-f]+\.lock"  # a blob that cannot be held stays: an orphan that is reported
-    + r"|ENOSPC open \.mlxk-trash/[0-9a-f]+/note.json"  # a removal is what makes room
+    + r"|E[A-Z]+ rmdir \.mlxk-trash"  # an empty trash folder is clutter, too
+    + rf"|E[A-Z]+ unlink {REPO}/trees/[0-9a-f]+\.json"  # a tree listing of a removed snapshot is clutter, too
+    + rf"|E[A-Z]+ open \.locks/{REPO}/[0-9a-f]+\.lock"  # a blob that cannot be locked stays as a reported orphan
+    + r"|ENOSPC open \.mlxk-trash/[0-9a-f]+/note.json"  # a removal frees space
 )
 
 
-def check_error(ran: Ran, said: int, harmless: re.Pattern[str]) -> None:
-    """Look at how a command ended for which the disk said something."""
-    is_harmless = all(harmless.fullmatch(f"{errno.errorcode[said]} {call}") for call in ran.calls)
+def check_error(ran: Ran, error: int, harmless: re.Pattern[str]) -> None:
+    """Check the end of a command whose disk calls failed."""
+    is_harmless = all(harmless.fullmatch(f"{errno.errorcode[error]} {call}") for call in ran.calls)
     if is_harmless:
         assert ran.outcome.code == 0, ran
         ran.outcome.data()
         return
-    check_failure(ran, "PermissionError" if said == errno.EACCES else "FilesystemError")
+    check_failure(ran, "PermissionError" if error == errno.EACCES else "FilesystemError")
 
 
 def is_made_good(found: Scene, ran: Ran, refusal: Refusal) -> bool:
-    """Whether what failed once in the trash was not needed, or done again, so that nothing is left."""
+    """Return whether a call in the trash that failed once was unnecessary or retried, so that nothing is left."""
     in_trash = all(call.partition(" ")[2].startswith(".mlxk-trash/") for call in ran.calls)
     return refusal.once and in_trash and ran.outcome.code == 0 and found.leftovers() == Leftovers((), ())
 
@@ -61,12 +61,12 @@ def is_made_good(found: Scene, ran: Ran, refusal: Refusal) -> bool:
 def check_failure(ran: Ran, kind: str) -> None:
     document = ran.outcome.document()
     assert isinstance(document["error"], dict), ran
-    said = (ran.outcome.code, ran.outcome.err, document["status"], document["error"]["type"])
-    assert said == (3, "", "error", kind), ran
+    end = (ran.outcome.code, ran.outcome.err, document["status"], document["error"]["type"])
+    assert end == (3, "", "error", kind), ran
 
 
 def refusals(stride: int) -> Iterator[tuple[Refusal, ...]]:
-    """Yield what to try at every call: each error in turn, or all of them where nothing is left out."""
+    """Yield the errors for each call: one of them in turn, or all of them with a stride of 1."""
     for at in range(MOST_CALLS):
         errors = ERRORS if stride == 1 else ERRORS[at // stride % len(ERRORS) :][:1]
         if at % stride == 0:
@@ -75,10 +75,12 @@ def refusals(stride: int) -> Iterator[tuple[Refusal, ...]]:
 
 
 def refuse(found: Scene, words: tuple[str, ...], stride: int, finish: Callable[[], None]) -> int:
-    """Refuse the calls of a command, each time from the same beginning; return how often."""
+    """Let each call of a command fail in a fresh cache; return the number of runs."""
     count, harmless = 0, HARMLESS_TO_PULL if words == PULL else HARMLESS
     for errors in refusals(stride):
-        was_refused = errors == (attrs.evolve(FULL, at=errors[0].at),)  # removing goes on there: later calls may fail
+        was_refused = errors == (
+            attrs.evolve(FULL, at=errors[0].at),
+        )  # a removal continues on a full disk, so later calls may fail
         for refusal in errors:
             found.set_up()
             ran = found.stage.run(*words, refusal=refusal)
@@ -103,7 +105,7 @@ def two_revisions(machine: Machine) -> Iterator[Scene]:
 
 
 def finish_removal(found: Scene, spec: str) -> None:
-    """Repeat a removal, or where nothing answers to the name any more free what is reported of it."""
+    """Repeat a removal, or remove the reported orphans if the name no longer resolves."""
     commit = spec.partition("@")[2]
     repo = found.machine.hub / REPO
     is_there = (repo / "snapshots" / commit).is_dir()
@@ -120,7 +122,7 @@ def finish_removal(found: Scene, spec: str) -> None:
 
 
 def refuse_reads(found: Scene, stride: int) -> int:
-    """Let looking at the cache fail in turn, once and for ever; return how often."""
+    """Let each read of the cache fail, once and permanently; return the number of runs."""
     count = 0
     for at in range(0, MOST_CALLS, stride):
         for once in (True, False):
@@ -134,7 +136,7 @@ def refuse_reads(found: Scene, stride: int) -> int:
 
 
 def check_verdicts(ran: Ran) -> None:
-    """What could not be read is not called verified, and everybody gets an answer."""
+    """Check that an unreadable file is not verified, and that every model is reported."""
     if ran.outcome.code == 3:
         check_failure(ran, "FilesystemError")
         assert ran.calls[0] == "listdir "  # the cache itself
@@ -185,7 +187,7 @@ def test_reading_is_refused(machine: Machine, capsys: pytest.CaptureFixture[str]
 
 @pytest.fixture
 def user() -> Iterator[Machine]:
-    """Make a machine whose owner has no special rights."""
+    """Make a machine of an unprivileged user."""
     with shared_folder() as place:
         yield Machine(place)
 
@@ -197,7 +199,7 @@ def check_reads(found: Scene, *, nobody: bool = False) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_cache_that_may_only_be_read(case: str, user: Machine) -> None:
+def test_a_read_only_cache(case: str, user: Machine) -> None:
     with scene(case, small, user) as found:
         found.set_up()
         give_away(user.hub)
@@ -212,19 +214,21 @@ def test_a_cache_that_may_only_be_read(case: str, user: Machine) -> None:
         check_truth(attrs.evolve(found, kept=(*found.kept, MODEL)))
 
 
-def test_files_that_may_only_be_read_are_replaced(user: Machine) -> None:
+def test_read_only_files_are_replaced(user: Machine) -> None:
     with scene("repair", small, user) as found:
         found.set_up()
         give_away(user.hub)
         with only(0o444, *(path for path in user.hub.rglob("*") if path.is_file() and not path.is_symlink())):
-            check_failure(found.stage.run(*PULL, nobody=IS_ROOT), "PermissionError")  # the locks are such files, too
+            check_failure(
+                found.stage.run(*PULL, nobody=IS_ROOT), "PermissionError"
+            )  # the lock files are read-only, too
             check_reads(found, nobody=IS_ROOT)
             shutil.rmtree(user.hub / ".locks")
             assert found.stage.run(*PULL, nobody=IS_ROOT).outcome.code == 0
             check_truth(attrs.evolve(found, kept=(*found.kept, MODEL)))
 
 
-def test_a_folder_that_nobody_may_enter(user: Machine) -> None:
+def test_a_folder_without_permissions(user: Machine) -> None:
     with scene("second revision", small, user) as found:
         found.set_up()
         give_away(user.hub)
@@ -239,7 +243,7 @@ def test_a_folder_that_nobody_may_enter(user: Machine) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_file_that_may_not_grow(case: str, machine: Machine) -> None:
+def test_a_file_size_limit(case: str, machine: Machine) -> None:
     with scene(case, small, machine) as found:
         found.set_up()
         ran = found.stage.run(*PULL, largest_file=3000)
@@ -250,7 +254,7 @@ def test_a_file_that_may_not_grow(case: str, machine: Machine) -> None:
 
 @pytest.fixture
 def disk(machine: Machine) -> Iterator[Path]:
-    """Put the cache of a machine on a small disk of its own."""
+    """Mount a small disk as the cache of a machine."""
     machine.hub.mkdir()
     trouble = mount("-t", "tmpfs", "-o", "size=64m", "tmpfs", str(machine.hub))
     if trouble is not None:
@@ -271,11 +275,11 @@ def test_a_disk_that_is_too_small(disk: Path, machine: Machine) -> None:
         found.finish()
 
 
-def test_a_disk_that_others_fill(disk: Path, machine: Machine) -> None:
+def test_a_disk_that_is_filled_during_the_pull(disk: Path, machine: Machine) -> None:
     with scene("second revision", large, machine) as found:
         found.set_up()
         found.hub.fail(Slow(8 << 20), "*.safetensors")
-        process = found.stage.begin(Order(PULL))
+        process = found.stage.begin(Disturbed(PULL))
         found.hub.wait_until(lambda: found.sent > 2 << 20)
         with filled(disk, 0):
             check_failure(found.stage.end(process), "FilesystemError")
@@ -286,7 +290,7 @@ def test_a_disk_that_others_fill(disk: Path, machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_disk_that_may_only_be_read(case: str, disk: Path, machine: Machine) -> None:
+def test_a_read_only_disk(case: str, disk: Path, machine: Machine) -> None:
     with scene(case, small, machine) as found:
         found.set_up()
         assert mount("-o", "remount,ro", str(disk)) is None
@@ -298,7 +302,7 @@ def test_a_disk_that_may_only_be_read(case: str, disk: Path, machine: Machine) -
 
 
 @pytest.mark.parametrize("which", ["whole", "one revision"])
-def test_rm_makes_room_on_a_full_disk(which: str, disk: Path, machine: Machine) -> None:
+def test_rm_frees_space_on_a_full_disk(which: str, disk: Path, machine: Machine) -> None:
     with two_revisions(machine) as found, filled(disk, 0):
         spec = MODEL if which == "whole" else f"{MODEL}@{next(iter(found.hub.repo(MODEL).commits))}"
         assert found.stage.run("rm", spec, "--json").outcome.code == 0

@@ -1,4 +1,4 @@
-"""How processes end: exit codes, quiet pipes, interruption, and no traceback for people."""
+"""Exit codes, closed pipes, interrupts, and no traceback without --debug."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from tests.e2e.processes import BIN, MUST_END, Machine
 
 MANY = 900
-"""So many models that their listing fills every buffer between two processes."""
+"""More models than the buffers between two processes can hold as a listing."""
 
 
 @pytest.fixture
-def crowded(machine: Machine) -> Machine:
+def many_models(machine: Machine) -> Machine:
     for number in range(MANY):
         (machine.hub / f"models--org--a-model-with-a-name-that-is-{'very-' * 8}long-{number:04d}").mkdir(parents=True)
     return machine
@@ -44,9 +44,9 @@ def crowded(machine: Machine) -> Machine:
 def test_exit_codes(machine: Machine, words: list[str], code: int) -> None:
     outcome = machine.run(*words)
     assert outcome.code == code
-    said, silent = (outcome.err, outcome.out) if code else (outcome.out, outcome.err)
-    assert said
-    assert not silent
+    used, empty = (outcome.err, outcome.out) if code else (outcome.out, outcome.err)
+    assert used
+    assert not empty
 
 
 def test_damage_is_not_an_error_unless_strict(machine: Machine) -> None:
@@ -60,7 +60,7 @@ def test_damage_is_not_an_error_unless_strict(machine: Machine) -> None:
     assert (strict.code, strict.document()["status"]) == (1, "success")
 
 
-def test_a_cache_that_is_a_file_ends_with_3(machine: Machine) -> None:
+def test_a_cache_path_that_is_a_file_exits_with_3(machine: Machine) -> None:
     machine.hub.write_text("no folder")
     outcome = machine.run("list")
     assert (outcome.code, outcome.out) == (3, "")
@@ -75,7 +75,7 @@ def test_usage_errors_name_the_help(machine: Machine) -> None:
     assert "hint: Did you mean mlxk show?" in machine.run("shwo").err
 
 
-def test_a_word_too_many_is_told_without_a_mark_that_nobody_typed(machine: Machine) -> None:
+def test_a_surplus_argument_is_named_without_an_internal_separator(machine: Machine) -> None:
     assert machine.run("serve", "starter").err == (
         "error: unrecognized arguments: starter\nhint: Did you mean --model starter?\n"
     )
@@ -83,7 +83,7 @@ def test_a_word_too_many_is_told_without_a_mark_that_nobody_typed(machine: Machi
     assert machine.run("version", "now").err == "error: unrecognized arguments: now\nhint: See mlxk version --help\n"
 
 
-def test_choices_are_listed_on_stderr(machine: Machine) -> None:
+def test_ambiguous_names_are_listed_on_stderr(machine: Machine) -> None:
     for name in ("one/twin", "two/twin"):
         machine.cache.model(name)
     outcome = machine.run("show", "twin")
@@ -92,31 +92,31 @@ def test_choices_are_listed_on_stderr(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("command", ["list --all", "list --json", "health", "health --json"])
-def test_a_reader_that_goes_away_ends_it_quietly(crowded: Machine, command: str) -> None:
-    outcome = crowded.shell(f"mlxk {command} | head -1; echo ${{PIPESTATUS[0]}}")
+def test_a_closed_pipe_exits_with_141_and_prints_no_error(many_models: Machine, command: str) -> None:
+    outcome = many_models.shell(f"mlxk {command} | head -1; echo ${{PIPESTATUS[0]}}")
     assert outcome.err == ""
     assert outcome.out.splitlines()[-1] == "141"
-    assert crowded.shell(f"set -o pipefail; mlxk {command} | head -1").code == 141
+    assert many_models.shell(f"set -o pipefail; mlxk {command} | head -1").code == 141
 
 
-def test_interruption_ends_with_130(crowded: Machine) -> None:
+def test_ctrl_c_while_printing_exits_with_130(many_models: Machine) -> None:
     process = subprocess.Popen(
         [str(BIN / "mlxk"), "list", "--json"],
-        env=crowded.environment(),
+        env=many_models.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
     )
     with process:
         assert process.stdout is not None
-        assert process.stdout.read(1) == b"{"  # it is writing now, and cannot finish before somebody reads on
+        assert process.stdout.read(1) == b"{"  # it is printing now, and blocks until the pipe is read
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=MUST_END)
     assert (process.returncode, err) == (130, b"")
 
 
 @pytest.mark.parametrize("words", [["list"], ["list", "--json"]], ids=" ".join)
-def test_interruption_during_the_work_ends_with_130(machine: Machine, words: list[str]) -> None:
+def test_ctrl_c_during_the_work_exits_with_130(machine: Machine, words: list[str]) -> None:
     script = (
         "import os, signal, sys, time\n"
         "from mlxknife.cli.main import run_command_line\n"
@@ -127,11 +127,11 @@ def test_interruption_during_the_work_ends_with_130(machine: Machine, words: lis
     )
     done = subprocess.run([sys.executable, "-c", script], env=machine.environment(), capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (130, b"")
-    told = [json.loads(done.stdout)["error"]["type"]] if done.stdout else []
-    assert told == (["interrupted"] if "--json" in words else [])
+    types = [json.loads(done.stdout)["error"]["type"]] if done.stdout else []
+    assert types == (["interrupted"] if "--json" in words else [])
 
 
-def test_a_closed_stdout_is_no_traceback(machine: Machine) -> None:
+def test_a_closed_stdout_prints_no_traceback(machine: Machine) -> None:
     machine.cache.model("org/model")
     outcome = machine.shell("mlxk list >&-")
     assert "Traceback" not in outcome.err
@@ -140,7 +140,7 @@ def test_a_closed_stdout_is_no_traceback(machine: Machine) -> None:
 if Path("/dev/full").exists():  # Linux has a device that is always full
 
     @pytest.mark.parametrize("command", ["list", "list --json", "version", "--version"])
-    def test_a_full_disk_ends_with_3_and_a_sentence(machine: Machine, command: str) -> None:
+    def test_a_full_disk_exits_with_3_and_a_message(machine: Machine, command: str) -> None:
         machine.cache.model("org/model")
         outcome = machine.shell(f"mlxk {command} >/dev/full")
         assert "Traceback" not in outcome.err
@@ -149,7 +149,7 @@ if Path("/dev/full").exists():  # Linux has a device that is always full
         assert outcome.code == 3
 
 
-def test_a_current_folder_that_is_gone_is_no_defect(machine: Machine) -> None:
+def test_a_deleted_current_folder_is_no_internal_error(machine: Machine) -> None:
     machine.cache.model("org/model")
     inside = "mkdir gone; cd gone; rmdir ../gone;"
     assert machine.shell(f"{inside} mlxk list --json").names() == ["org/model"]
@@ -158,12 +158,12 @@ def test_a_current_folder_that_is_gone_is_no_defect(machine: Machine) -> None:
     assert outcome.error()["type"] in ("model_not_found", "FilesystemError")
 
 
-def test_a_defect_is_told_without_a_traceback_unless_asked(machine: Machine) -> None:
+def test_an_internal_error_prints_its_traceback_only_in_debug_mode(machine: Machine) -> None:
     script = (
         "import sys\n"
         "from mlxknife.cli.main import run_command_line\n"
         "def open_app():\n"
-        "    raise RuntimeError('the floor is gone')\n"
+        "    raise RuntimeError('a defect')\n"
         "sys.exit(run_command_line(sys.argv[1:], open_app))\n"
     )
 
@@ -174,20 +174,20 @@ def test_a_defect_is_told_without_a_traceback_unless_asked(machine: Machine) -> 
 
     plain = run("list")
     assert (plain.returncode, plain.stdout) == (1, "")
-    assert plain.stderr.startswith("error: RuntimeError: the floor is gone\nhint: ")
+    assert plain.stderr.startswith("error: RuntimeError: a defect\nhint: ")
     answer = run("list", "--json")
     assert (answer.returncode, answer.stderr) == (1, "")
     assert json.loads(answer.stdout)["error"]["type"] == "InternalError"
-    for outspoken in (run("list", "--debug"), run("list", MLXK_DEBUG="1"), run("list", MLXK2_DEBUG="1")):
-        assert "Traceback" in outspoken.stderr
+    for debugged in (run("list", "--debug"), run("list", MLXK_DEBUG="1"), run("list", MLXK2_DEBUG="1")):
+        assert "Traceback" in debugged.stderr
     assert "Traceback" not in run("list", MLXK_DEBUG="0").stderr
-    debugged = run("list", "--debug", "--json")
-    assert json.loads(debugged.stdout)["error"]["type"] == "InternalError"
-    assert "Traceback" in debugged.stderr
+    document = run("list", "--debug", "--json")
+    assert json.loads(document.stdout)["error"]["type"] == "InternalError"
+    assert "Traceback" in document.stderr
 
 
 @pytest.mark.parametrize("program", ["mlxk2", "mlxk-json"])
-def test_the_old_names_start_the_same_program(machine: Machine, program: str) -> None:
+def test_the_aliases_start_the_same_program(machine: Machine, program: str) -> None:
     machine.cache.model("org/model")
     for words in (["list", "--all"], ["show", "org/model", "--json"], ["--version"], ["nonsense"], ["health", "none"]):
         assert machine.run(*words, program=program) == machine.run(*words)

@@ -1,4 +1,4 @@
-"""Four processes on one repo: whoever comes in whoever's way, no snapshot that nobody removed loses a byte.
+"""Four concurrent processes on one repo: no snapshot that was not removed loses a byte.
 
 The programs are real processes with their own locks, forked from one that has everything imported.
 """
@@ -35,7 +35,7 @@ REVISIONS = {
     for revision in ("main", "side")
 }  # fmt: skip
 
-_NURSERY = """
+_FORK_SERVER = """
 import json, os, signal, sys, traceback
 from huggingface_hub import snapshot_download
 from mlxknife.__main__ import main
@@ -48,9 +48,9 @@ for line in sys.stdin:
     if os.fork():
         continue
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    said = os.open(f"{folder}/{number}.txt", os.O_CREAT | os.O_WRONLY)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
+    output = os.open(f"{folder}/{number}.txt", os.O_CREAT | os.O_WRONLY)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     os.environ["HF_HUB_CACHE"] = f"{folder}/hub"
     code = 99
     try:
@@ -70,8 +70,8 @@ FAILED = 99
 
 
 @attrs.define
-class Nursery:
-    """A process that forks a program for everything that is asked of it."""
+class ForkServer:
+    """A fork server for programs."""
 
     process: subprocess.Popen[bytes]
     codes: dict[int, int] = attrs.field(factory=dict)
@@ -86,7 +86,7 @@ class Nursery:
         return number
 
     def code(self, number: int) -> int:
-        """Wait for a program and return how it ended."""
+        """Wait for a program and return its exit code."""
         assert self.process.stdout is not None
         while number not in self.codes:
             assert select.select([self.process.stdout], [], [], MUST_END)[0], "a process hangs"
@@ -104,20 +104,20 @@ def hub() -> Iterator[FakeHub]:
 
 
 @pytest.fixture(scope="module")
-def nursery(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+def fork_server(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     settings_of_hf = dict.fromkeys(
         ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"), "1"
     )
-    machine = Machine(tmp_path_factory.mktemp("nursery"))
+    machine = Machine(tmp_path_factory.mktemp("fork_server"))
     surroundings = machine.environment(HF_ENDPOINT=hub.endpoint, HF_HUB_DISABLE_UPDATE_CHECK="1", **settings_of_hf)
-    command = [str(BIN / "python"), "-c", _NURSERY]
+    command = [str(BIN / "python"), "-c", _FORK_SERVER]
     with subprocess.Popen(command, env=surroundings, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        yield Nursery(process)
+        yield ForkServer(process)
 
 
 @attrs.frozen
 class Started:
-    """A program that runs."""
+    """A running program."""
 
     number: int
     kind: str
@@ -138,22 +138,22 @@ def words(kind: str, revision: str) -> tuple[str, ...]:
 DOWNLOADS = ("pull", "force", "hf")
 
 ENDS = {"pull": (0,), "force": (0,), "hf": (0,), "rm": (0, 1), "orphans": (0,), "verify": (0, 1)}
-"""How a program may end, whatever the others do: a removal may find nothing to remove, or somebody at work on it."""
+"""The exit codes that concurrent programs allow: a removal may find no model, or a lock."""
 KINDS = tuple(ENDS)
 
 
 @attrs.define
-class Table:
-    """One cache, what was done to it, and what must be in it therefore."""
+class SharedCache:
+    """One cache, and the revisions that must be in it after the programs that ended."""
 
     folder: Path
     hub: FakeHub
-    nursery: Nursery
+    fork_server: ForkServer
     running: list[Started] = attrs.field(factory=list)
     whole: set[str] = attrs.field(factory=set)
-    """The revisions that must be there: somebody brought them, and nobody removed them since."""
+    """The revisions that were pulled and not removed since."""
     seen: dict[str, int] = attrs.field(factory=dict)
-    """How often which program ended how."""
+    """The number of runs by program and exit code."""
 
     @property
     def cache(self) -> Path:
@@ -164,12 +164,12 @@ class Table:
         return self.cache / f"models--{NAME.replace('/', '--')}"
 
     def start(self, kind: str, revision: str) -> None:
-        number = self.nursery.start(self.folder, words(kind, revision))
+        number = self.fork_server.start(self.folder, words(kind, revision))
         self.running.append(Started(number, kind, revision))
 
     def join(self) -> None:
-        """Wait for everybody, and see that nothing is lost."""
-        ended = [(one, self.nursery.code(one.number)) for one in self.running]
+        """Wait for all programs, and check that nothing is lost."""
+        ended = [(one, self.fork_server.code(one.number)) for one in self.running]
         self.running = []
         for one, code in ended:
             key = f"{one.kind} {code}"
@@ -180,19 +180,19 @@ class Table:
         self.whole = (self.whole | brought) - removed
         self.check(self._said(ended))
 
-    def check(self, said: str = "") -> None:
-        """See that what must be there is there, and that no link of any snapshot leads to other bytes."""
+    def check(self, output: str = "") -> None:
+        """Check that every required revision is complete, and that every link leads to the right bytes."""
         for revision, files in REVISIONS.items():
             snapshot = self.repo / "snapshots" / self.hub.repo(NAME).branches[revision]
             if revision in self.whole:
                 missing = [name for name in files if not (snapshot / name).is_symlink()]
-                assert not missing, f"{revision}: {missing} {said}"
+                assert not missing, f"{revision}: {missing} {output}"
             for path in snapshot.glob("*"):
-                assert path.exists(), f"{revision}: {path.name} leads nowhere {said}"
-                assert path.read_bytes() == files[path.name], f"{revision}: {path.name} {said}"
+                assert path.exists(), f"{revision}: {path.name} leads nowhere {output}"
+                assert path.read_bytes() == files[path.name], f"{revision}: {path.name} {output}"
 
     def sweep(self) -> None:
-        """Free what is left over while nobody works, and see that nothing is."""
+        """Remove the orphans while no program runs, and check that none is left."""
         assert not self.running
         self.start("orphans", "main")
         self.join()
@@ -203,12 +203,12 @@ class Table:
         self.join()
 
     def _check_end(self, one: Started, code: int, ended: list[tuple[Started, int]]) -> None:
-        said = (self.folder / f"{one.number}.txt").read_text()
+        output = (self.folder / f"{one.number}.txt").read_text()
         expected = ENDS[one.kind]
         if one.kind == "hf" and any(other.kind == "rm" for other, _ in ended):
-            expected = (0, FAILED)  # it knows nothing of our locks
+            expected = (0, FAILED)  # hf ignores our locks
         assert code in expected, f"{one.kind} {one.revision}: {self._said(ended)}"
-        assert "This is a defect" not in said, said
+        assert "This is a defect" not in output, output
 
     def _said(self, ended: list[tuple[Started, int]]) -> str:
         return "\n".join(
@@ -218,20 +218,22 @@ class Table:
 
 
 def paced(hub: FakeHub, chance: random.Random) -> None:
-    """Let files come at another pace, so that the programs meet elsewhere."""
+    """Change the speed of the Hub, so that the programs interleave differently."""
     hub.heal()
     hub.fail(Slow(chance.choice((100_000, 300_000, 1_000_000, 5_000_000))), "*.safetensors")
 
 
 @pytest.mark.parametrize("rounds", [5, pytest.param(60, marks=pytest.mark.stress)])
-def test_four_at_once_lose_nothing(hub: FakeHub, nursery: Nursery, tmp_path: Path, rounds: int) -> None:
+def test_four_concurrent_processes_lose_no_file(
+    hub: FakeHub, fork_server: ForkServer, tmp_path: Path, rounds: int
+) -> None:
     seed = int(os.environ.get("MLXK_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
     chance = random.Random(seed)
     seen: dict[str, int] = {}
     try:
         for number in range(rounds):
             (tmp_path / str(number)).mkdir()
-            table = Table(tmp_path / str(number), hub, nursery, seen=seen)
+            table = SharedCache(tmp_path / str(number), hub, fork_server, seen=seen)
             for kinds in (("pull", "hf"), ("pull", "rm", "hf", "verify"), ("rm", "verify"), ("pull", "hf"), ("rm",)):
                 paced(hub, chance)
                 for kind in (*kinds, *chance.choices(KINDS, k=4 - len(kinds))):
@@ -243,17 +245,17 @@ def test_four_at_once_lose_nothing(hub: FakeHub, nursery: Nursery, tmp_path: Pat
 
 
 class Races(RuleBasedStateMachine):
-    """Programs that start and end in any order."""
+    """Programs that start and end in random order."""
 
     hub: FakeHub
-    nursery: Nursery
+    fork_server: ForkServer
     folders: Iterator[Path]
 
     def __init__(self) -> None:
         super().__init__()
         folder = next(self.folders)
         folder.mkdir()
-        self.table = Table(folder, self.hub, self.nursery)
+        self.table = SharedCache(folder, self.hub, self.fork_server)
 
     @precondition(lambda self: len(self.table.running) < 4)
     @rule(kind=st.sampled_from(KINDS), revision=st.sampled_from(sorted(REVISIONS)))
@@ -273,13 +275,13 @@ class Races(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("examples", [6, pytest.param(40, marks=pytest.mark.stress)])
-def test_no_order_of_starts_and_ends_loses_anything(
-    hub: FakeHub, nursery: Nursery, tmp_path: Path, examples: int
+def test_no_order_of_starts_and_ends_loses_a_file(
+    hub: FakeHub, fork_server: ForkServer, tmp_path: Path, examples: int
 ) -> None:
     class Here(Races):
         pass
 
-    Here.hub, Here.nursery, Here.folders = hub, nursery, (tmp_path / str(number) for number in count())
+    Here.hub, Here.fork_server, Here.folders = hub, fork_server, (tmp_path / str(number) for number in count())
     run_state_machine_as_test(
         Here,
         settings=settings(

@@ -1,4 +1,4 @@
-"""Pipes and devices in the place of files: nothing waits for them."""
+"""Named pipes and devices in place of files: no command blocks on them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
-def test_a_pipe_in_place_of_a_file_is_never_waited_for(machine: Machine, place: Callable[[BuiltModel], Path]) -> None:
+def test_a_pipe_in_place_of_a_file_does_not_block(machine: Machine, place: Callable[[BuiltModel], Path]) -> None:
     machine.cache.model("org/good")
     model = machine.cache.model("org/odd", sharded_files() | {"README.md": chat_files(card=True)["README.md"]})
     path = place(model)
@@ -52,7 +52,7 @@ def test_a_pipe_in_place_of_a_file_is_never_waited_for(machine: Machine, place: 
 
 
 @pytest.mark.parametrize("name", [".mlxk_workspace.json", "config.json", "README.md"])
-def test_a_pipe_in_a_workspace_is_never_waited_for(machine: Machine, name: str) -> None:
+def test_a_pipe_in_a_workspace_does_not_block(machine: Machine, name: str) -> None:
     folder = machine.workspace("mine")
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)

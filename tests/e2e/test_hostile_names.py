@@ -1,4 +1,4 @@
-"""Names that nobody means well with, as words for every command: they are refused, and nothing is touched."""
+"""Hostile model names as arguments of every command: they are refused, and no file changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.builder import chat_files
-from tests.e2e.trees import GOOD, NAME, Surroundings, is_plain, kept_the_contract, settled
+from tests.e2e.sandbox import GOOD, NAME, Sandbox, follows_contract, is_plain, sandbox_at
 from tests.fake_hub import FakeHub
 from tests.property.strategies import strange_text
 
@@ -21,7 +21,7 @@ UPWARDS = (
     "..", "../..", "../outside", "../../../outside", "..\\..", "%2e%2e", "..;", "...", "....//", "\uff0e\uff0e",
     "\u2025",
 )  # fmt: skip
-STEERING = "\0\x01\x07\x08\t\n\v\r\x1b\x7f\x80\x85\x9b\u200b\u200e\u202a\u202e\u2028\u2029\u2066\ufeff\ud800\udcff"
+CONTROLS = "\0\x01\x07\x08\t\n\v\r\x1b\x7f\x80\x85\x9b\u200b\u200e\u202a\u202e\u2028\u2029\u2066\ufeff\ud800\udcff"
 FORMS = ("{}", "{}/model", "org/{}", "org/model/{}", "org/{}/model", "org/model@{}", "{}@main")
 ENDS = (
     "", " ", "  ", ".", "@", "@@", "a@", "@a", "org/", "/org", "org//model", "org/model/", "org/model@", "-", "--",
@@ -46,7 +46,7 @@ WORDS = tuple(
     dict.fromkeys(
         (
             *(form.format(up) for form in FORMS for up in UPWARDS),
-            *(form.format(f"a{char}b") for form in ("{}", "org/{}", "org/model@{}") for char in STEERING),
+            *(form.format(f"a{char}b") for form in ("{}", "org/{}", "org/model@{}") for char in CONTROLS),
             *ENDS,
             *PATHS,
         )
@@ -62,47 +62,47 @@ def hub() -> Iterator[FakeHub]:
 
 
 @pytest.fixture
-def around(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Surroundings]:
-    with settled(tmp_path, hub, monkeypatch) as made:
+def sandbox(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with sandbox_at(tmp_path, hub, monkeypatch) as made:
         hub.add(NAME, chat_files())
         yield made
 
 
-def tried(around: Surroundings, word: str) -> None:
-    """Say a word to every command, in both forms of its answer; nothing changes anywhere."""
-    word = word.format(around.machine.root) if word in PATHS else word
-    with around.untouched(around.repo):
+def check(sandbox: Sandbox, word: str) -> None:
+    """Pass a name to every command, with and without ``--json``; no file changes."""
+    word = word.format(sandbox.machine.root) if word in PATHS else word
+    with sandbox.unchanged(sandbox.repo):
         for command in COMMANDS:
-            assert kept_the_contract(around.run(*command, "--", word)), (command, word)
-            outcome = around.run(*command, "--json", word)  # where it may be an option as well
+            assert follows_contract(sandbox.run(*command, "--", word)), (command, word)
+            outcome = sandbox.run(*command, "--json", word)  # before a --, where it can be an option
             assert outcome.code in (0, 1, 2, 3), (command, word, outcome)
             assert word in ("--help", "-h") or json.loads(outcome.out)["status"] in ("success", "error")
             assert '"InternalError"' not in outcome.out, (command, word, outcome)
             assert is_plain(outcome.out + outcome.err)
-    assert around.good_is_verified()
+    assert sandbox.good_is_verified()
 
 
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: ascii(word)[:40])
-def test_a_hostile_name_touches_nothing(around: Surroundings, word: str) -> None:
-    tried(around, word)
+def test_a_hostile_name_touches_nothing(sandbox: Sandbox, word: str) -> None:
+    check(sandbox, word)
 
 
-def test_there_are_enough_names() -> None:
+def test_there_are_at_least_200_names() -> None:
     assert len(WORDS) >= 200
 
 
 @pytest.fixture(scope="module")
-def lasting(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
-    """Make surroundings for many examples."""
+def shared(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Make a sandbox for many examples."""
     with (
         pytest.MonkeyPatch.context() as patched,
-        settled(tmp_path_factory.mktemp("lasting"), hub, patched) as made,
+        sandbox_at(tmp_path_factory.mktemp("shared"), hub, patched) as made,
     ):
         yield made
 
 
-def means_the_good_one(word: str) -> bool:
-    """Tell whether somebody who says that to ``rm`` may mean the good model: a part of its name, or a pattern."""
+def matches_good_model(word: str) -> bool:
+    """Return whether ``rm`` may take a name for the good model: a part of its name, or a pattern."""
     return "*" in word or word.partition("@")[0].casefold() in GOOD
 
 
@@ -113,12 +113,12 @@ def means_the_good_one(word: str) -> bool:
     derandomize=True,
 )
 @given(data=st.data())
-def test_no_text_at_all_touches_anything(lasting: Surroundings, data: st.DataObject) -> None:
+def test_random_names_touch_nothing(shared: Sandbox, data: st.DataObject) -> None:
     form = data.draw(st.sampled_from(("{}", "org/{}", "org/model@{}", "../{}", "./{}", "~/{}", "~{}")))
-    word = form.replace("{}", data.draw(strange_text(30).filter(lambda text: not means_the_good_one(text))))
-    if means_the_good_one(word) or word.strip("./~") == "":
+    word = form.replace("{}", data.draw(strange_text(30).filter(lambda text: not matches_good_model(text))))
+    if matches_good_model(word) or word.strip("./~") == "":
         return
-    tried(lasting, word)
+    check(shared, word)
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,12 @@ def test_no_text_at_all_touches_anything(lasting: Surroundings, data: st.DataObj
     ["../outside", "..", "~", "org/model@../../x", "a\x1b[2Jb", "", "-rf", "models--..--..", "a" * 5000, "C:\\x"],
     ids=lambda word: ascii(word)[:20],
 )
-def test_a_real_process_is_no_more_gullible(around: Surroundings, word: str) -> None:
-    surroundings = around.machine.environment(HF_ENDPOINT=around.hub.endpoint, XDG_CONFIG_HOME=str(around.machine.root))
-    with around.untouched(around.repo):
+def test_a_real_process_refuses_them_as_well(sandbox: Sandbox, word: str) -> None:
+    surroundings = sandbox.machine.environment(
+        HF_ENDPOINT=sandbox.hub.endpoint, XDG_CONFIG_HOME=str(sandbox.machine.root)
+    )
+    with sandbox.unchanged(sandbox.repo):
         for command in (("pull",), ("rm", "--force")):
-            outcome = around.machine.run(*command, "--", word, environment=surroundings, cwd=around.here)
+            outcome = sandbox.machine.run(*command, "--", word, environment=surroundings, cwd=sandbox.here)
             assert outcome.code in (1, 2), outcome
-            assert kept_the_contract(outcome), outcome
+            assert follows_contract(outcome), outcome

@@ -1,4 +1,4 @@
-"""``--json``: exactly one JSON document on stdout, whatever happens, and nothing else."""
+"""``--json``: exactly one JSON document on stdout, for every result and every error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENVELOPE = ["status", "command", "data", "error"]
 
 
 @pytest.fixture
-def furnished(machine: Machine) -> Machine:
+def filled(machine: Machine) -> Machine:
     machine.cache.model("org/model")
     machine.cache.model("org/other-model", commit="abc1" + commit_of("1")[4:])
     machine.cache.model("org/other-model", commit="abc2" + commit_of("2")[4:])
@@ -21,7 +21,7 @@ def furnished(machine: Machine) -> Machine:
     return machine
 
 
-SUCCEED = (
+SUCCESSES = (
     ["list", "--json"],
     ["--json", "list"],
     ["--json", "list", "--json"],
@@ -43,9 +43,9 @@ SUCCEED = (
 )
 
 
-@pytest.mark.parametrize("words", SUCCEED, ids=" ".join)
-def test_a_command_that_works_gives_one_document(furnished: Machine, words: list[str]) -> None:
-    outcome = furnished.run(*words)
+@pytest.mark.parametrize("words", SUCCESSES, ids=" ".join)
+def test_a_command_that_works_gives_one_document(filled: Machine, words: list[str]) -> None:
+    outcome = filled.run(*words)
     document = outcome.document()
     assert (outcome.code, outcome.err) == (0, "")
     assert list(document) == ENVELOPE
@@ -54,7 +54,7 @@ def test_a_command_that_works_gives_one_document(furnished: Machine, words: list
     assert document["command"] == named
 
 
-FAIL = (
+FAILURES = (
     (["--json"], None, "ValidationError"),
     (["--json", "--no-such-option"], None, "ValidationError"),
     (["--no-such-option", "--json"], None, "ValidationError"),
@@ -83,11 +83,11 @@ FAIL = (
 )
 
 
-@pytest.mark.parametrize(("words", "command", "error_type"), FAIL, ids=lambda value: ascii(value)[:60])
+@pytest.mark.parametrize(("words", "command", "error_type"), FAILURES, ids=lambda value: ascii(value)[:60])
 def test_a_command_that_fails_gives_one_document(
-    furnished: Machine, words: list[str], command: str | None, error_type: str
+    filled: Machine, words: list[str], command: str | None, error_type: str
 ) -> None:
-    outcome = furnished.run(*words)
+    outcome = filled.run(*words)
     error = outcome.error()
     assert (outcome.code, outcome.err) == (1, "")
     assert list(outcome.document()) == ENVELOPE
@@ -95,28 +95,28 @@ def test_a_command_that_fails_gives_one_document(
     assert error["message"]
 
 
-def test_a_word_behind_two_dashes_is_a_word(furnished: Machine) -> None:
-    outcome = furnished.run("list", "--", "--json")
+def test_json_after_two_dashes_is_an_argument(filled: Machine) -> None:
+    outcome = filled.run("list", "--", "--json")
     assert (outcome.code, outcome.out) == (0, "No models found.\n")
 
 
-def test_errors_carry_what_helps(furnished: Machine) -> None:
-    assert furnished.run("show", "org", "--json").error()["matches"] == ["org/model", "org/other-model"]
-    revisions = furnished.run("show", "org/other-model@abc", "--json").error()["available_hashes"]
+def test_errors_carry_matches_hashes_suggestions_and_hints(filled: Machine) -> None:
+    assert filled.run("show", "org", "--json").error()["matches"] == ["org/model", "org/other-model"]
+    revisions = filled.run("show", "org/other-model@abc", "--json").error()["available_hashes"]
     assert revisions == ["abc1" + commit_of("1")[4:], "abc2" + commit_of("2")[4:]]
-    suggestions = furnished.run("show", "org/modle", "--json").error()["suggestions"]
+    suggestions = filled.run("show", "org/modle", "--json").error()["suggestions"]
     assert isinstance(suggestions, list)
     assert suggestions[0] == "org/model"
-    assert furnished.run("lsit", "--json").error()["hint"] == "Did you mean mlxk list?"
+    assert filled.run("lsit", "--json").error()["hint"] == "Did you mean mlxk list?"
 
 
-def test_without_a_cache_everything_still_answers(machine: Machine) -> None:
+def test_a_missing_cache_is_an_empty_cache(machine: Machine) -> None:
     assert machine.run("list", "--json").data() == {"models": [], "count": 0}
     summary = machine.run("health", "--json").data()["summary"]
     assert summary == {"total": 0, "healthy_count": 0, "unhealthy_count": 0}
 
 
-def test_a_config_of_numbers_that_are_no_json_still_gives_json(machine: Machine) -> None:
+def test_a_config_with_nan_and_infinity_still_gives_json(machine: Machine) -> None:
     config = chat_files()["config.json"][:-1] + b', "scale": NaN, "high": Infinity, "low": -Infinity}'
     machine.cache.model("org/model", chat_files() | {"config.json": config})
     config_shown = machine.run("show", "org/model", "--config", "--json").data()["config"]
@@ -124,7 +124,7 @@ def test_a_config_of_numbers_that_are_no_json_still_gives_json(machine: Machine)
     assert config_shown["model_type"] == "llama"
 
 
-def test_names_that_are_no_text_still_give_json(machine: Machine) -> None:
+def test_a_file_name_that_is_not_utf8_still_gives_json(machine: Machine) -> None:
     built = machine.cache.model("org/model")
     (built.snapshot / "caf\udce9 \x1b[31m.txt").write_bytes(b"x")
     outcome = machine.run("show", "org/model", "--files", "--json")
@@ -133,7 +133,7 @@ def test_names_that_are_no_text_still_give_json(machine: Machine) -> None:
     assert len(outcome.data()["files"]) == len(chat_files()) + 1  # type: ignore[arg-type]
 
 
-def test_a_wrong_setting_is_one_document_too(machine: Machine, tmp_path: Path) -> None:
+def test_a_wrong_setting_gives_one_document(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     for command in ("list", "health"):
         outcome = machine.run(command, "--json", environment=machine.environment(HF_HUB_CACHE=str(tmp_path / "file")))

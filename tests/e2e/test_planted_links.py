@@ -1,4 +1,4 @@
-"""Links that somebody planted in a repo: no command writes, reads for a secret, or removes anything behind them."""
+"""Planted links in a repo: no command follows them to write, to read a secret, or to remove."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from tests.builder import chat_files, json_bytes, safetensors, sha256
-from tests.e2e.trees import NAME, Surroundings, kept_the_contract, settled
+from tests.e2e.sandbox import NAME, Sandbox, follows_contract, sandbox_at
 from tests.fake_hub import FakeHub
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -28,20 +28,20 @@ REPO = f"models--{NAME.replace('/', '--')}"
 
 @attrs.frozen
 class Site:
-    """A repo with two revisions, things that are left over, and a place that is none of its business."""
+    """A repo with two revisions and orphans, and a folder outside of the cache."""
 
-    around: Surroundings
+    sandbox: Sandbox
     commits: dict[str, str]
     place: Path
-    """Where planted links lead to."""
+    """The target of planted links."""
 
     @property
     def repo(self) -> Path:
-        return self.around.repo
+        return self.sandbox.repo
 
     @property
     def hub(self) -> Path:
-        return self.around.machine.hub
+        return self.sandbox.machine.hub
 
     @property
     def locks(self) -> Path:
@@ -51,8 +51,8 @@ class Site:
     def snapshot(self) -> Path:
         return self.repo / "snapshots" / self.commits["main"]
 
-    def led_away(self, path: Path) -> None:
-        """Move something out of the repo, and leave a link in its place."""
+    def moved_out(self, path: Path) -> None:
+        """Move a path out of the repo, and leave a link in its place."""
         path.parent.mkdir(parents=True, exist_ok=True)
         away = self.place / path.name
         if path.exists():
@@ -62,14 +62,14 @@ class Site:
         path.symlink_to(away)
 
     def linked(self, path: Path, data: bytes = SECRET) -> None:
-        """Put a symbolic link to a file outside in a place."""
+        """Replace a path by a symbolic link to a file outside."""
         (self.place / "file").write_bytes(data)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.symlink_to(self.place / "file")
 
     def hard_linked(self, path: Path, data: bytes = SECRET) -> None:
-        """Let a file outside have a second name in a place."""
+        """Replace a path by a hard link to a file outside."""
         (self.place / "file").write_bytes(data)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -79,7 +79,7 @@ class Site:
         return self.snapshot / (self.snapshot / name).readlink()
 
     def trash(self, part: str) -> None:
-        """Leave a removal behind that was not finished, one part of which leads away."""
+        """Leave an unfinished removal in the trash, one part of which is a link to the outside."""
         item = self.hub / ".mlxk-trash/0123456789abcdef"
         (item / "content").mkdir(parents=True)
         (item / "note.json").write_bytes(json_bytes({"label": NAME, "folder": self.repo.name, "commit": "c" * 40}))
@@ -88,9 +88,9 @@ class Site:
             (self.place / ORPHAN).write_bytes(SECRET)
             (item / part).symlink_to(self.place)
         else:
-            self.led_away(item / part)
+            self.moved_out(item / part)
 
-    def ways_up_and_round(self) -> None:
+    def circular_links(self) -> None:
         for number, target in enumerate(("..", ".", "loop", "../../..", str(self.place))):
             (self.repo / "blobs" / f"{number}").symlink_to(target)
             (self.snapshot / f"{number}").symlink_to(target)
@@ -101,7 +101,7 @@ Spot = Callable[[Site], Path]
 
 
 def away(spot: Spot) -> Plant:
-    return lambda site: site.led_away(spot(site))
+    return lambda site: site.moved_out(spot(site))
 
 
 def link(spot: Spot, data: bytes = SECRET) -> Plant:
@@ -154,7 +154,7 @@ RIGHT = {
 }  # fmt: skip
 PLANTS: dict[str, Plant] = {
     "nothing": lambda _: None,
-    "ways up and round": lambda site: site.ways_up_and_round(),
+    "ways up and round": lambda site: site.circular_links(),
     "content of trash": lambda site: site.trash("content"),
     "note of trash": lambda site: site.trash("note.json"),
     "blobs of trash": lambda site: site.trash("blobs"),
@@ -180,17 +180,17 @@ def hub() -> Iterator[FakeHub]:
 
 @pytest.fixture(scope="module")
 def brought(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a cache with two revisions of a model, to be copied."""
+    """Make a cache with two revisions of a model, as a template."""
     root = tmp_path_factory.mktemp("brought")
-    with pytest.MonkeyPatch.context() as patched, settled(root, hub, patched) as around:
+    with pytest.MonkeyPatch.context() as patched, sandbox_at(root, hub, patched) as sandbox:
         listed(hub)
         for revision in ("v1", "main"):
-            assert around.run("pull", f"{NAME}@{revision}").code == 0
-        return around.machine.hub.rename(tmp_path_factory.mktemp("kept") / "hub")
+            assert sandbox.run("pull", f"{NAME}@{revision}").code == 0
+        return sandbox.machine.hub.rename(tmp_path_factory.mktemp("kept") / "hub")
 
 
 def listed(hub: FakeHub) -> dict[str, str]:
-    """Let the Hub hold three revisions, and return their commits."""
+    """Add three revisions to the Hub, and return their commits."""
     files = {"v1": OLD, "main": MAIN, "new": NEW}
     return {revision: hub.add(NAME, held, revision=revision) for revision, held in files.items()}
 
@@ -202,26 +202,26 @@ OUTSIDE, OTHER_REPO = "outside", "hub/models--good--model"
 def site(
     hub: FakeHub, brought: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Site]:
-    with settled(tmp_path, hub, monkeypatch) as around:
-        shutil.copytree(brought / REPO, around.repo, symlinks=True)
-        (around.repo / "blobs" / ORPHAN).write_bytes(b"left over")
+    with sandbox_at(tmp_path, hub, monkeypatch) as sandbox:
+        shutil.copytree(brought / REPO, sandbox.repo, symlinks=True)
+        (sandbox.repo / "blobs" / ORPHAN).write_bytes(b"left over")
         place = tmp_path / request.param / "planted"
         place.mkdir()
-        yield Site(around, listed(hub), place)
+        yield Site(sandbox, listed(hub), place)
 
 
 def used(site: Site, *commands: tuple[str, ...]) -> None:
-    """Give commands one after the other; each ends well or with an error of the contract, and touches only its repo."""
+    """Run commands; each succeeds or ends with an error of the contract, and changes only its repo."""
     for command in commands:
-        with site.around.untouched(site.repo, site.hub / ".mlxk-trash"):
-            outcome = site.around.run(*command)
-        assert kept_the_contract(outcome), (command, outcome)
+        with site.sandbox.unchanged(site.repo, site.hub / ".mlxk-trash"):
+            outcome = site.sandbox.run(*command)
+        assert follows_contract(outcome), (command, outcome)
         assert SECRET.decode() not in outcome.out + outcome.err, command
 
 
 @pytest.mark.parametrize(("site", "day"), [(OUTSIDE, "bringing"), (OTHER_REPO, "removing")], indirect=["site"])
 @pytest.mark.parametrize("plant", PLANTS)
-def test_planted_links_lead_nobody_outside(site: Site, plant: str, day: str) -> None:
+def test_no_sequence_of_commands_follows_planted_links(site: Site, plant: str, day: str) -> None:
     PLANTS[plant](site)
     used(site, *DAYS[day])
 
@@ -230,25 +230,25 @@ def test_planted_links_lead_nobody_outside(site: Site, plant: str, day: str) -> 
 @pytest.mark.parametrize("site", [OUTSIDE], indirect=True)
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("plant", PLANTS)
-def test_planted_links_lead_no_command_outside(site: Site, plant: str, command: tuple[str, ...]) -> None:
+def test_no_command_follows_planted_links(site: Site, plant: str, command: tuple[str, ...]) -> None:
     PLANTS[plant](site)
     used(site, command)
 
 
-def test_without_planted_links_it_all_works(site: Site) -> None:
+def test_without_planted_links_all_commands_work(site: Site) -> None:
     for command in DAYS["bringing"]:
-        assert site.around.run(*command).code == 0, command
+        assert site.sandbox.run(*command).code == 0, command
     assert not site.repo.exists()
 
 
-def test_a_link_in_the_workspace_home_goes_alone(site: Site) -> None:
-    home = site.around.machine.home
-    (home / "linked").symlink_to(site.around.outside)
+def test_removing_a_link_in_the_workspace_home_keeps_its_target(site: Site) -> None:
+    home = site.sandbox.machine.home
+    (home / "linked").symlink_to(site.sandbox.outside)
     (home / "mine").mkdir()
     (home / "mine/config.json").write_bytes(b"{}")
-    (home / "mine/outside").symlink_to(site.around.outside)
-    os.link(site.around.outside / "config.json", home / "mine/tokenizer.json")
-    with site.around.untouched(home):
+    (home / "mine/outside").symlink_to(site.sandbox.outside)
+    os.link(site.sandbox.outside / "config.json", home / "mine/tokenizer.json")
+    with site.sandbox.unchanged(home):
         for name in ("linked", "mine"):
-            assert site.around.run("rm", name, "--force").code == 0
+            assert site.sandbox.run("rm", name, "--force").code == 0
     assert os.listdir(home) == []

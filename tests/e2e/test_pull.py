@@ -1,4 +1,4 @@
-"""``pull`` against a Hub on loopback: what comes, what is kept, what is repaired, and who else can use it then."""
+"""``pull`` from a Hub on loopback: what it fetches, keeps and repairs, and that huggingface_hub can use the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CONTENT = re.compile(r"/.+/[0-9a-f]{40}/(?P<file>.+)")
 
 @attrs.frozen
 class Site:
-    """A machine, and the Hub that it pulls from."""
+    """A machine, and the Hub it pulls from."""
 
     machine: Machine
     hub: FakeHub
@@ -39,18 +39,18 @@ class Site:
         return self.machine.run("pull", *words, environment=self.environment(**variables))
 
     def pull(self, *words: str, **variables: str) -> dict[str, Any]:
-        """Return the data of a pull that goes well, and says nothing else."""
+        """Return the data of a successful pull, and check that stderr is empty."""
         outcome = self.run(*words, "--json", **variables)
         assert (outcome.code, outcome.err) == (0, ""), outcome
         return outcome.data()
 
     def built(self, commit: str, name: str = NAME) -> BuiltModel:
-        """Return the handles of a model as it should lie in the cache."""
+        """Return the paths that a pulled model should have in the cache."""
         repo = self.machine.hub / f"models--{name.replace('/', '--')}"
         return BuiltModel(name, repo, repo / "snapshots" / commit, commit)
 
     def fetched(self) -> dict[str, int]:
-        """Return the files that the Hub was asked for since its last reset, and how many bytes of each it sent."""
+        """Return the files requested since the last reset of the Hub, with the bytes sent of each."""
         found: dict[str, int] = {}
         for seen in self.hub.requests():
             content = _CONTENT.fullmatch(seen.path)
@@ -60,7 +60,7 @@ class Site:
         return found
 
     def verified(self) -> dict[str, str]:
-        """Return how whole every model is that is there, every byte hashed."""
+        """Return the verified integrity of every model in the cache."""
         app = mlxknife.open_app(hub_cache=self.machine.hub, environment={})
         return {entry.name: entry.integrity.value for entry in app.health.check(verify=True).entries}
 
@@ -69,7 +69,7 @@ class Site:
         return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
     def client(self, program: str) -> str:
-        """Run a program of huggingface_hub on the same cache."""
+        """Run a Python program that uses huggingface_hub on the same cache."""
         quiet = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         script = f"from huggingface_hub import *\n{program}"
         outcome = self.machine.run("-c", script, program="python", environment=self.environment(**quiet))
@@ -84,7 +84,7 @@ def site(machine: Machine) -> Iterator[Site]:
 
 
 def failure(outcome: Outcome) -> dict[str, Any]:
-    """Return the error of a pull that failed, and says nothing else."""
+    """Return the error of a failed pull, and check that stderr is empty."""
     document = outcome.document()
     assert (document["status"], document["command"], outcome.err) == ("error", "pull", "")
     error = document["error"]
@@ -101,7 +101,7 @@ def content(snapshot: Path) -> dict[str, bytes]:
 
 
 def picture(folder: Path) -> dict[str, tuple[int, object]]:
-    """Return everything below a folder: when it changed, and what it is."""
+    """Return every path below a folder with its modification time and content."""
 
     def what(path: Path) -> object:
         return os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
@@ -109,7 +109,7 @@ def picture(folder: Path) -> dict[str, tuple[int, object]]:
     return {str(path.relative_to(folder)): (path.lstat().st_mtime_ns, what(path)) for path in folder.rglob("*")}
 
 
-def test_a_pulled_model_is_listed_and_verified_and_comes_only_once(site: Site) -> None:
+def test_a_pulled_model_is_listed_and_verified_and_not_pulled_again(site: Site) -> None:
     commit = site.hub.add(NAME, FILES)
     first = site.run(NAME)
     assert (first.code, first.err) == (0, "")
@@ -140,11 +140,11 @@ def test_a_pulled_model_is_listed_and_verified_and_comes_only_once(site: Site) -
         *(("{name} --revision {revision}", revision) for revision in ("v1", "commit")),
     ],
 )
-def test_branches_and_tags_are_remembered_and_commits_are_not(site: Site, revision: str, form: str) -> None:
+def test_branches_and_tags_get_a_ref_and_commits_do_not(site: Site, revision: str, form: str) -> None:
     commits = {"try/this": site.hub.add(NAME, FILES | {"a.txt": b"side"}, revision="try/this")}
     old = site.hub.add(NAME, FILES)
     site.hub.tag(NAME, "v1")
-    site.hub.tag(NAME, old[:7])  # for a Hub that knows commits by their beginnings
+    site.hub.tag(NAME, old[:7])  # a Hub that resolves abbreviated commits
     commits |= {"main": site.hub.add(NAME, FILES | {"a.txt": b"new"}), "v1": old, "commit": old, "short": old}
     word = {"commit": old, "short": old[:7]}.get(revision, revision)
     data = site.pull(*form.format(name=NAME, revision=word).split())
@@ -155,13 +155,13 @@ def test_branches_and_tags_are_remembered_and_commits_are_not(site: Site, revisi
     assert site.verified() == {NAME: "verified"}
 
 
-def test_the_beginning_of_a_cached_commit_is_that_commit(site: Site) -> None:
+def test_the_first_characters_of_a_cached_commit_select_it(site: Site) -> None:
     commit = site.hub.add(NAME, FILES)
     site.pull(NAME)
     assert site.pull(f"{NAME}@{commit[:7]}")["download_status"] == "already_exists"
 
 
-def test_two_revisions_share_what_is_the_same_in_both(site: Site) -> None:
+def test_two_revisions_share_equal_files(site: Site) -> None:
     old = site.hub.add(NAME, FILES)
     site.hub.tag(NAME, "v1")
     site.pull(NAME)
@@ -185,27 +185,27 @@ def test_two_revisions_share_what_is_the_same_in_both(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "wanted"),
+    ("words", "expected"),
     [
         (("--include", "config.json", "--include", "extra/"), {"config.json", "extra/notes.txt"}),
         (("--include", "*.json", "*.md", "--exclude", "tok*"), {"README.md", "config.json", "special_tokens_map.json"}),
         (("--exclude", "*.safetensors", "extra/*"), FILES.keys() - {WEIGHTS, "extra/notes.txt"}),
     ],
 )
-def test_patterns_choose_the_files_and_the_rest_can_come_later(
-    site: Site, words: tuple[str, ...], wanted: set[str]
+def test_patterns_select_files_and_a_later_pull_adds_the_others(
+    site: Site, words: tuple[str, ...], expected: set[str]
 ) -> None:
     commit = site.hub.add(NAME, FILES)
     site.pull(NAME, *words)
-    assert site.fetched() == sizes(*wanted)
-    assert content(site.built(commit).snapshot).keys() == wanted
+    assert site.fetched() == sizes(*expected)
+    assert content(site.built(commit).snapshot).keys() == expected
     site.hub.reset()
     site.pull(NAME)
-    assert site.fetched() == sizes(*(FILES.keys() - wanted))
+    assert site.fetched() == sizes(*(FILES.keys() - expected))
     assert content(site.built(commit).snapshot) == FILES
 
 
-def test_a_dry_run_says_what_would_be_fetched_and_changes_nothing(site: Site) -> None:
+def test_a_dry_run_prints_the_files_and_changes_nothing(site: Site) -> None:
     commit = site.hub.add(NAME, FILES)
     everything = site.pull(NAME, "--dry-run")
     assert everything["download_status"] == "would_download"
@@ -239,7 +239,7 @@ def test_force_fetches_everything_again(site: Site) -> None:
 # --- what others made, and what others make of ours
 
 
-def test_a_cache_of_huggingface_hub_is_taken_as_it_is_and_it_takes_ours(site: Site) -> None:
+def test_the_cache_is_compatible_with_huggingface_hub_in_both_directions(site: Site) -> None:
     commit = site.hub.add(NAME, FILES)
     folder = site.client(f"print(snapshot_download({NAME!r}))").strip()
     site.hub.reset()
@@ -258,7 +258,7 @@ print(snapshot_download({NAME!r}))""").splitlines()
 
 
 @pytest.mark.parametrize("layout", list(Layout))
-def test_every_layout_of_the_cache_is_taken_as_it_is_and_repaired(site: Site, layout: Layout) -> None:
+def test_every_layout_of_the_cache_is_accepted_and_repaired(site: Site, layout: Layout) -> None:
     commit = site.hub.add(NAME, FILES)
     built = site.machine.cache.model(NAME, FILES, layout=layout, commit=commit)
     assert site.pull(NAME)["download_status"] == "already_exists"
@@ -269,7 +269,7 @@ def test_every_layout_of_the_cache_is_taken_as_it_is_and_repaired(site: Site, la
     assert content(built.snapshot) == FILES
 
 
-def test_the_old_name_of_a_repo_still_brings_it(site: Site) -> None:
+def test_a_renamed_repo_can_be_pulled_by_its_old_name(site: Site) -> None:
     commit = site.hub.add("org/old", FILES)
     site.hub.rename("org/old", NAME)
     assert site.pull("org/old")["revision"] == commit

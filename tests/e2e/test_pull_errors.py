@@ -1,4 +1,4 @@
-"""``pull`` where something is wrong: in the cache, at the Hub, on the way from it, or on the disk."""
+"""``pull`` with damage in the cache, errors of the Hub, of the network, or of the disk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 LARGE = FILES | {WEIGHTS: b"".join(generated_safetensors(300_000).chunks(0, 300_000))}
 AT_ONCE = {"Retry-After": "3600"}
-"""Asks for more patience than anybody has, so that a pull gives up at once."""
+"""A Retry-After so long that a pull fails at once."""
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def site(machine: Machine) -> Iterator[Site]:
 
 
 def refused(site: Site, code: int, *words: str, **variables: str) -> dict[str, Any]:
-    """Return the error of a pull that ends with a code."""
+    """Return the error of a pull, and check its exit code."""
     outcome = site.run(*words, "--json", **variables)
     assert outcome.code == code, outcome
     return failure(outcome)
@@ -52,24 +52,24 @@ def refused(site: Site, code: int, *words: str, **variables: str) -> dict[str, A
 
 
 def over(data: bytes, *, keeps_time: bool = False) -> Callable[[BuiltModel, str], None]:
-    """Write over a blob."""
+    """Overwrite a blob."""
 
-    def harm(model: BuiltModel, file: str) -> None:
+    def damage(model: BuiltModel, file: str) -> None:
         blob = model.blob(file)
         before = blob.stat()
         blob.write_bytes(data)
         if keeps_time:
             os.utime(blob, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    return harm
+    return damage
 
 
-def led_to(target: str) -> Callable[[BuiltModel, str], None]:
-    def harm(model: BuiltModel, file: str) -> None:
+def linked_to(target: str) -> Callable[[BuiltModel, str], None]:
+    def damage(model: BuiltModel, file: str) -> None:
         (model.snapshot / file).unlink()
         (model.snapshot / file).symlink_to(target)
 
-    return harm
+    return damage
 
 
 def _nothing_left(model: BuiltModel, file: str) -> None:
@@ -87,13 +87,13 @@ LOST: dict[str, Callable[[BuiltModel, str], None]] = {
 }
 ASTRAY: dict[str, Callable[[BuiltModel, str], None]] = {
     "astray/deleted.txt": lambda model, file: (model.snapshot / file).unlink(),
-    "astray/elsewhere.txt": led_to(f"../../../blobs/{git_sha1(FILES['README.md'])}"),
-    "astray/outside.txt": led_to("../../../../../precious"),
+    "astray/elsewhere.txt": linked_to(f"../../../blobs/{git_sha1(FILES['README.md'])}"),
+    "astray/outside.txt": linked_to("../../../../../precious"),
 }
-"""Only the link is wrong, and the blob is there."""
+"""Only the link is damaged; the blob is intact."""
 
 
-def test_only_what_is_damaged_is_fetched(site: Site) -> None:
+def test_only_damaged_files_are_fetched(site: Site) -> None:
     files = {name: f"the content of {name}".encode() for name in (*LOST, *ASTRAY)} | FILES
     precious = site.machine.root / "precious"
     precious.write_bytes(files["astray/outside.txt"])
@@ -114,7 +114,7 @@ def test_only_what_is_damaged_is_fetched(site: Site) -> None:
 
 
 @pytest.mark.parametrize("place", [None, "folder"])
-def test_plain_http_brings_what_the_chunk_store_cannot(site: Site, place: str | None) -> None:
+def test_plain_http_is_used_if_the_chunk_store_fails(site: Site, place: str | None) -> None:
     commit = site.hub.add(NAME, FILES)
     site.hub.repo(NAME).xet = True
     if place:
@@ -129,11 +129,11 @@ def test_plain_http_brings_what_the_chunk_store_cannot(site: Site, place: str | 
     assert len(site.hub.requests(path_part="/xet-read-token/")) == 1
 
 
-# --- the Hub says no
+# --- refusals of the Hub
 
 
 @pytest.mark.parametrize(
-    ("words", "token", "kind", "said"),
+    ("words", "token", "kind", "text"),
     [
         ("org/gated", None, "access_denied", "HF_TOKEN"),
         ("org/gated", STRANGER, "access_denied", "Request access"),
@@ -145,7 +145,9 @@ def test_plain_http_brings_what_the_chunk_store_cannot(site: Site, place: str | 
         (NAME, "hf_expired", "auth_error", "HF_TOKEN"),
     ],
 )
-def test_a_refusal_is_told_apart(site: Site, words: str, token: str | None, kind: str, said: str) -> None:
+def test_each_refusal_of_the_hub_has_its_error_type(
+    site: Site, words: str, token: str | None, kind: str, text: str
+) -> None:
     site.hub.add(NAME, FILES)
     for name in ("org/gated", "org/private", "org/disabled"):
         site.hub.add(name, FILES, gated=name == "org/gated", private=name == "org/private")
@@ -153,18 +155,18 @@ def test_a_refusal_is_told_apart(site: Site, words: str, token: str | None, kind
     error = refused(site, 2, words, **({"HF_TOKEN": token} if token else {}))
     assert error["type"] == kind
     assert words in error["message"]
-    assert said in error["message"] + error.get("hint", "")
+    assert text in error["message"] + error.get("hint", "")
     assert sum(site.fetched().values()) == 0
 
 
-def test_a_model_that_one_may_not_have_is_not_listed(site: Site) -> None:
+def test_a_gated_model_is_not_listed_after_a_refused_pull(site: Site) -> None:
     site.hub.add(NAME, FILES, gated=True)
     refused(site, 2, NAME)
     assert site.machine.run("list", "--json").names() == []
 
 
 @pytest.mark.parametrize("fault", [web_page(), Body(b'{"sha": "../../x"}'), Status(418)])
-def test_nonsense_is_no_listing(site: Site, fault: Fault) -> None:
+def test_a_malformed_listing_is_refused(site: Site, fault: Fault) -> None:
     site.hub.add(NAME, FILES)
     site.hub.fail(fault, "/api/*")
     assert refused(site, 2, NAME)["type"] == "download_failed"
@@ -174,7 +176,7 @@ def test_nonsense_is_no_listing(site: Site, fault: Fault) -> None:
 # --- on the way
 
 
-def test_a_hub_that_is_not_there_is_a_network_error(site: Site) -> None:
+def test_an_unreachable_hub_is_a_network_error(site: Site) -> None:
     site.hub.close()
     error = refused(site, 2, NAME)
     assert error["type"] == "NetworkError"
@@ -182,7 +184,7 @@ def test_a_hub_that_is_not_there_is_a_network_error(site: Site) -> None:
     assert not site.machine.hub.exists()
 
 
-def test_what_goes_wrong_once_is_repaired(site: Site) -> None:
+def test_a_single_failure_is_retried(site: Site) -> None:
     commit = site.hub.add(NAME, LARGE)
     faults: list[tuple[Fault, str]] = [
         (rate_limited(retry_after=0), "/api/*"),
@@ -191,7 +193,7 @@ def test_what_goes_wrong_once_is_repaired(site: Site) -> None:
         (Cut(after=10), "*/README.md"),
         (Cut(after=0, reset=True), "*/notes.txt"),
         (Flip(at=-1), "*/tokenizer_config.json"),
-        (Status(403), "/cdn/*"),  # a link that ran out
+        (Status(403), "/cdn/*"),  # an expired link
         (Cut(after=100_000), "/cdn/*"),
     ]
     rules = [site.hub.fail(fault, path, times=1) for fault, path in faults]
@@ -202,7 +204,7 @@ def test_what_goes_wrong_once_is_repaired(site: Site) -> None:
     assert sent == [(200, None, 100_000), (206, "bytes=100000-", 200_000)]
 
 
-def test_a_file_that_never_comes_ends_the_pull_and_the_next_one_fetches_only_the_rest(site: Site) -> None:
+def test_a_file_that_always_fails_ends_the_pull_and_the_next_pull_fetches_only_the_rest(site: Site) -> None:
     commit = site.hub.add(NAME, LARGE)
     site.hub.fail(Cut(after=100_000), "/cdn/*", times=1)
     site.hub.fail(Status(503, AT_ONCE), "/cdn/*", skip=1)
@@ -222,7 +224,7 @@ def test_a_file_that_never_comes_ends_the_pull_and_the_next_one_fetches_only_the
     assert site.verified() == {NAME: "verified"}
 
 
-def test_a_hub_that_cannot_send_parts_sends_the_whole_again(site: Site) -> None:
+def test_a_hub_without_ranges_sends_the_whole_file_again(site: Site) -> None:
     commit = site.hub.add(NAME, LARGE)
     site.hub.fail(Cut(after=100_000), "/cdn/*", times=1)
     whole = site.hub.fail(IgnoreRange(), "/cdn/*")
@@ -249,7 +251,7 @@ def test_wrong_bytes_are_never_published(site: Site) -> None:
 # --- the disk
 
 
-def test_too_little_room_is_found_before_anything_is_fetched(site: Site) -> None:
+def test_a_full_disk_is_detected_before_anything_is_fetched(site: Site) -> None:
     site.hub.add(NAME, FILES)
     site.hub.fail(resized(WEIGHTS, 10**15))
     error = refused(site, 3, NAME)
@@ -259,7 +261,7 @@ def test_too_little_room_is_found_before_anything_is_fetched(site: Site) -> None
 
 
 @pytest.mark.parametrize("place", ["hub", f"hub/models--{NAME.replace('/', '--')}"])
-def test_a_file_in_the_place_of_a_folder_ends_with_3_and_stays(site: Site, place: str) -> None:
+def test_a_file_in_place_of_a_folder_exits_with_3_and_is_kept(site: Site, place: str) -> None:
     site.hub.add(NAME, FILES)
     file = site.machine.root / place
     file.parent.mkdir(exist_ok=True)
@@ -271,7 +273,7 @@ def test_a_file_in_the_place_of_a_folder_ends_with_3_and_stays(site: Site, place
 # --- offline
 
 
-def test_offline_a_whole_model_is_there_and_nobody_is_asked(site: Site) -> None:
+def test_offline_a_complete_model_needs_no_request(site: Site) -> None:
     site.hub.add(NAME, FILES)
     site.pull(NAME)
     site.hub.reset()

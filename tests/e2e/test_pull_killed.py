@@ -1,4 +1,4 @@
-"""``pull`` killed anywhere: what is listed is true, and the next pull fetches the rest and leaves nothing else.
+"""``pull`` killed at any moment: listings stay correct, and the next pull completes the model and cleans up.
 
 The seeds and counts are printed; ``make stress`` runs the full numbers.
 """
@@ -22,7 +22,7 @@ import mlxknife
 from mlxknife.domain.removal.values import Leftovers
 from tests.builder import chat_files, json_bytes, raw_safetensors, sharded_files
 from tests.e2e.processes import Machine
-from tests.e2e.sabotage import Order, Stage
+from tests.e2e.sabotage import Disturbed, Stage
 from tests.fake_hub import FakeHub, Slow
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -42,7 +42,7 @@ def shard(name: str, size: int, seed: str) -> bytes:
 
 
 def large(salt: str) -> dict[str, bytes]:
-    """Return 17 MiB in eight files; the salt changes all but the third shard."""
+    """Return eight files of 17 MiB; the salt changes all of them except the third shard."""
     files = sharded_files() | {"config.json": chat_files(salt=salt)["config.json"], "extra/notes.txt": b"n" * 300_000}
     shards = [name for name in sorted(files) if name.endswith(".safetensors")]
     for number, (name, size) in enumerate(zip(shards, (7 * MIB, 6 * MIB, 4 * MIB), strict=True)):
@@ -59,7 +59,7 @@ def small(salt: str) -> dict[str, bytes]:
 
 @attrs.frozen
 class Scene:
-    """A pull that has something to do, and can be set up again and again."""
+    """A pull with work to do, which can be reset and repeated."""
 
     machine: Machine
     hub: FakeHub
@@ -67,27 +67,27 @@ class Scene:
     before: Path
     """The cache before the pull."""
     done: dict[str, str]
-    """The cache after a pull that nobody disturbed."""
+    """The cache after an undisturbed pull."""
     needed: int
-    """The bytes of files that such a pull fetches."""
+    """The bytes that an undisturbed pull fetches."""
     kept: tuple[str, ...]
-    """What was healthy before, and has to be so at every moment."""
+    """The models that must be healthy at every moment."""
 
     def set_up(self) -> None:
-        for path in self.machine.hub.iterdir():  # the cache itself may be a disk of its own
+        for path in self.machine.hub.iterdir():  # the cache itself may be a mount point
             shutil.rmtree(path)
         shutil.copytree(self.before, self.machine.hub, symlinks=True, dirs_exist_ok=True)
         self.hub.heal()
         self.hub.reset()
 
     def complete(self) -> None:
-        """Pull again: now the model is all there, and all right."""
+        """Pull again, and check that the model is complete and verified."""
         ran = self.stage.run(*PULL)
         assert ran.outcome.code == 0, ran
         check_truth(attrs.evolve(self, kept=(*self.kept, MODEL)))
 
     def finish(self) -> None:
-        """Pull again, and compare all that there is with what there should be."""
+        """Pull again, and compare the cache with that of an undisturbed pull."""
         self.complete()
         assert tree(self.machine.hub) == self.done
         assert self.leftovers() == Leftovers((), ())
@@ -128,7 +128,7 @@ def environment(machine: Machine, hub: FakeHub) -> dict[str, str]:
 
 
 def damage(snapshot: Path) -> None:
-    """Cut one file short, make a byte of another wrong, take one away and put a file in the place of a link."""
+    """Truncate one file, flip a byte of another, remove a third, and replace a link by a file."""
     weights = sorted(snapshot.glob("*.safetensors"))
     data = bytearray(weights[0].read_bytes())
     data[len(data) // 2] ^= 1
@@ -140,7 +140,7 @@ def damage(snapshot: Path) -> None:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Return every place of a cache with what is there; locks may come and go, and stamps know times."""
+    """Return every path of a cache with its content, without locks, and without the times in stamps."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -159,7 +159,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 def content_bytes(hub: FakeHub) -> int:
-    """Return how much of files was sent: no listings, no redirects."""
+    """Return the bytes of file content that the Hub sent."""
     seen = hub.requests("GET", f"/{MODEL}/")
     return sum(one.bytes_sent for one in seen if one.status in (200, 206) and not one.path.startswith("/api/"))
 
@@ -170,7 +170,7 @@ def opened(machine: Machine) -> mlxknife.App:
 
 
 def check_truth(scene: Scene) -> None:
-    """Compare what the product says of every revision with the bytes that are there."""
+    """Compare the integrity of every revision with its real bytes."""
     app = opened(scene.machine)
     for name in scene.kept:
         (verdict,) = app.health.check(name, verify=True).entries
@@ -195,9 +195,9 @@ def digest(path: Path) -> str | None:
 
 
 def kill_at_random(found: Scene, rng: random.Random, most: int) -> bool:
-    """Kill a pull when the Hub has sent a random number of bytes; say whether it was still at work."""
+    """Kill a pull after the Hub sent a random number of bytes; return whether it was still running."""
     found.hub.fail(Slow(rng.uniform(8, 24) * MIB), "*.safetensors")
-    process = found.stage.begin(Order(PULL))
+    process = found.stage.begin(Disturbed(PULL))
     moment = found.sent + rng.randrange(most)
     found.hub.wait_until(lambda: found.sent > moment)
     os.kill(process, signal.SIGKILL)
@@ -208,7 +208,7 @@ def kill_at_random(found: Scene, rng: random.Random, most: int) -> bool:
 
 
 def kill_many(case: str, count: int, machine: Machine) -> tuple[int, float]:
-    """Kill that many pulls; return how many were still at work, and the largest share of bytes that came twice."""
+    """Kill that many pulls; return how many were still running, and the largest share of bytes fetched twice."""
     killed, worst = 0, 0.0
     with scene(case, large, machine) as found:
         for number in range(count):
@@ -224,7 +224,7 @@ def kill_many(case: str, count: int, machine: Machine) -> tuple[int, float]:
 
 
 def kill_before_every_step(case: str, machine: Machine, *, only_published: bool) -> int:
-    """Kill pulls before each of their changes of the disk, or those with which they publish; return how many."""
+    """Kill pulls before each of their changes of the disk, or of the published ones; return how many."""
     with scene(case, small, machine) as found:
         found.set_up()
         changes = found.stage.run(*PULL, killed_before=MAX_STEPS).calls
@@ -279,13 +279,13 @@ def test_killed_again_and_again(machine: Machine, capsys: pytest.CaptureFixture[
     assert kills == 5
 
 
-def test_killed_while_it_fetches_what_is_there(machine: Machine) -> None:
-    """An intact model has partials beside its blobs then, which by the contract are unfinished; a pull takes them."""
+def test_killed_during_a_forced_pull(machine: Machine) -> None:
+    """During a forced pull a complete model has partial files. By the contract it is incomplete until the next pull."""
     with scene("repair", large, machine) as found:
         found.finish()
         found.hub.fail(Slow(8 * MIB), "*.safetensors")
         moment = found.sent + 2 * MIB
-        process = found.stage.begin(Order((*PULL, "--force")))
+        process = found.stage.begin(Disturbed((*PULL, "--force")))
         found.hub.wait_until(lambda: found.sent > moment)
         os.kill(process, signal.SIGKILL)
         assert found.stage.end(process).was_killed

@@ -1,4 +1,4 @@
-"""``pull`` over what is there and not as it should be: rot, leftovers, a folder that is a link."""
+"""``pull`` over a damaged cache: bit rot, partial files, a folder that is a link."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def snapshot(site: Site) -> Path:
 
 
 def rot(repo: Path, blob: Path) -> None:
-    """Change a byte as a failing disk does: nothing about the file looks different, so the stamp still fits."""
+    """Flip a byte as a failing disk does: size and times do not change, so the stamp stays valid."""
     data = bytearray(blob.read_bytes())
     data[-1] ^= 1
     blob.write_bytes(data)
@@ -42,9 +42,9 @@ def rot(repo: Path, blob: Path) -> None:
     (repo / ".mlxk/stamps.json").write_text(json.dumps(stamps))
 
 
-def test_what_health_proves_wrong_is_fetched_by_the_next_pull(site: Site, snapshot: Path) -> None:
+def test_the_next_pull_fetches_a_file_that_health_verify_found_corrupt(site: Site, snapshot: Path) -> None:
     rot(snapshot.parents[1], (snapshot / WEIGHTS).resolve())
-    assert site.pull(NAME)["download_status"] == "already_exists"  # it is believed, and health only looks
+    assert site.pull(NAME)["download_status"] == "already_exists"  # the stamp is trusted, and health only reports
     assert site.machine.run("health", NAME).code == 0
     assert site.pull(NAME)["download_status"] == "already_exists"
     assert f"hash mismatch: {WEIGHTS}" in site.machine.run("health", "--verify").out
@@ -67,7 +67,7 @@ def test_a_partial_beside_its_blob_makes_a_model_unfinished_until_the_next_pull(
     assert not list(blob.parent.glob("*.incomplete"))
 
 
-def test_a_model_on_another_disk_is_there_and_nothing_is_written_through_the_link(
+def test_a_repo_that_is_a_link_is_listed_and_nothing_is_written_through_it(
     site: Site, snapshot: Path, tmp_path: Path
 ) -> None:
     repo, elsewhere = snapshot.parents[1], tmp_path / "elsewhere"
@@ -88,7 +88,7 @@ def test_a_model_on_another_disk_is_there_and_nothing_is_written_through_the_lin
     assert {path: path.lstat().st_mtime_ns for path in elsewhere.rglob("*")} == before
 
 
-def test_a_file_that_the_store_has_lost_is_told_as_that(site: Site) -> None:
+def test_a_file_that_the_hub_has_lost_is_named(site: Site) -> None:
     site.hub.add(NAME, FILES)
     site.hub.fail(Status(404), f"/cdn/*/{WEIGHTS}")
     error = failure(site.run(NAME, "--json"))

@@ -1,4 +1,4 @@
-"""``pull starter`` with options that are for models of the Hub: each is named, with what can be done instead."""
+"""``pull starter`` with options for Hub models: the error names them, with an alternative."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _HUB = "For a model of the Hub write ORG/starter"
         (("--revision", "main", "--force"), "--revision, --force do", _HUB),
     ],
 )
-def test_an_option_for_the_hub_is_named(machine: Machine, words: tuple[str, ...], named: str, hint: str) -> None:
+def test_an_option_for_hub_models_is_named(machine: Machine, words: tuple[str, ...], named: str, hint: str) -> None:
     outcome = machine.run("pull", "starter", *words)
     assert (outcome.code, outcome.out) == (1, "")
-    told = f"{named} not go with 'starter', which comes from the package index, whole"
-    assert outcome.err.splitlines() == [f"error: {told}", f"hint: {hint}"]
+    message = f"{named} not apply to 'starter', which comes as a whole from the package index"
+    assert outcome.err.splitlines() == [f"error: {message}", f"hint: {hint}"]
     document = machine.run("pull", "starter", *words, "--json").document()
-    assert document["error"] == {"type": "ValidationError", "message": told, "hint": hint}
+    assert document["error"] == {"type": "ValidationError", "message": message, "hint": hint}

@@ -1,4 +1,4 @@
-"""``pull`` as somebody sees it: names and errors said, progress drawn, Ctrl-C, and one document for a program."""
+"""The output of ``pull``: expanded names, errors, progress bars, Ctrl-C, tokens, and its JSON document."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def site(machine: Machine) -> Iterator[Site]:
 
 
 def screens(shown: str, columns: int) -> list[str]:
-    """Return what a terminal shows before each erasure and in the end."""
+    """Return the content of the terminal before each erasure and at the end."""
     rows, row, column, seen = [""], 0, 0, []
 
-    def go_on() -> None:
+    def next_row() -> None:
         nonlocal row, column
         row, column = row + 1, 0
         rows.extend([""] * (row + 1 - len(rows)))
@@ -56,11 +56,11 @@ def screens(shown: str, columns: int) -> list[str]:
         elif step[0] in "\r\n":
             column = 0 if step[0] == "\r" else column
             if step[0] == "\n":
-                go_on()
+                next_row()
         elif not step[2]:
             cells = step[0] + "\0" * (unicodedata.east_asian_width(step[0]) in "WF")
             if column + len(cells) > columns:
-                go_on()
+                next_row()
             rows[row] = rows[row].ljust(column)[:column] + cells + rows[row][column + len(cells) :]
             column += len(cells)
     return [*seen, "\n".join(rows).replace("\0", "")]
@@ -69,7 +69,7 @@ def screens(shown: str, columns: int) -> list[str]:
 def watched(
     site: Site, *words: str, columns: int = 80, then: Callable[[subprocess.Popen[bytes]], None] | None = None
 ) -> tuple[int, list[str]]:
-    """Pull on a terminal of a width; return the exit code and what was on it."""
+    """Pull on a terminal of a width; return the exit code and the screens."""
     mine, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [str(BIN / "mlxk"), "pull", *words]
@@ -88,14 +88,14 @@ def watched(
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # how Linux says that the other side is gone
+    except OSError:  # Linux reports the closed terminal as EIO
         return b""
 
 
 # --- names
 
 
-def test_a_bare_name_is_one_of_mlx_community_and_that_is_said(site: Site) -> None:
+def test_a_bare_name_is_expanded_to_mlx_community_and_the_expansion_is_printed(site: Site) -> None:
     commit = site.hub.add("mlx-community/tiny", FILES)
     site.hub.tag("mlx-community/tiny", "v1")
     said = site.run("tiny", "--dry-run")
@@ -106,7 +106,7 @@ def test_a_bare_name_is_one_of_mlx_community_and_that_is_said(site: Site) -> Non
     assert site.pull("mlx-community/tiny@v1")["expanded_name"] is None
 
 
-def test_a_bare_name_is_the_one_cached_model_that_it_names_exactly(site: Site) -> None:
+def test_a_bare_name_resolves_to_the_only_cached_model_of_that_name(site: Site) -> None:
     for name in (NAME, "mlx-community/tiny-chat", "mlx-community/tiny"):
         site.hub.add(name, FILES)
     site.pull(NAME)
@@ -115,7 +115,7 @@ def test_a_bare_name_is_the_one_cached_model_that_it_names_exactly(site: Site) -
     assert site.pull("tiny", "--dry-run")["model"] == "mlx-community/tiny"
 
 
-def test_a_bare_name_of_several_cached_models_is_ambiguous_unless_one_is_of_mlx_community(site: Site) -> None:
+def test_a_bare_name_of_several_cached_models_is_ambiguous_unless_one_is_from_mlx_community(site: Site) -> None:
     site.hub.add("mlx-community/twin", FILES)
     for owner in ("one", "two"):
         site.machine.cache.model(f"{owner}/twin")
@@ -130,7 +130,7 @@ def test_a_bare_name_of_several_cached_models_is_ambiguous_unless_one_is_of_mlx_
 # --- what a stranger may write
 
 
-def test_a_listing_that_cannot_be_stored_is_refused_before_anything_is(site: Site) -> None:
+def test_a_listing_that_cannot_be_stored_is_refused_before_any_write(site: Site) -> None:
     for name in ("../../escaped", "line\nbreak", "\x1b[2Jescape", "\u202egnp.exe", "c1\x9bcsi", "config.json/child"):
         site.hub.add(NAME, FILES | {name: b"x"})
         shown = site.run(NAME)
@@ -140,7 +140,7 @@ def test_a_listing_that_cannot_be_stored_is_refused_before_anything_is(site: Sit
     assert not site.machine.hub.exists()
 
 
-def test_what_the_hub_says_never_steers_the_terminal(site: Site) -> None:
+def test_control_characters_from_the_hub_are_escaped(site: Site) -> None:
     site.hub.fail(Status(403, message="evil \x9b2J \x1b[31m \x07"), "/api/*")
     for words in ((NAME,), (NAME, "--json")):
         outcome = site.run(*words)
@@ -152,7 +152,7 @@ def test_what_the_hub_says_never_steers_the_terminal(site: Site) -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_a_terminal_sees_files_and_the_whole_and_nothing_of_it_stays(site: Site, columns: int) -> None:
+def test_a_terminal_shows_bars_for_files_and_total_and_clears_them(site: Site, columns: int) -> None:
     site.hub.add(NAME, LARGE)
     site.hub.fail(Slow(1_000_000), "/cdn/*")
     code, seen = watched(site, NAME, columns=columns)
@@ -170,7 +170,7 @@ def test_a_terminal_sees_files_and_the_whole_and_nothing_of_it_stays(site: Site,
         assert re.fullmatch(rf"  {WEIGHTS} +\[[#.]{{24}}\] +\d+% of 600KB", line)
 
 
-def test_a_file_name_of_wide_letters_leaves_nothing_behind(site: Site) -> None:
+def test_the_bar_of_a_file_name_with_wide_letters_is_cleared(site: Site) -> None:
     site.hub.add(NAME, chat_files() | {"\u6a21" * 40 + ".safetensors": LARGE[WEIGHTS]})
     site.hub.fail(Slow(1_000_000), "/cdn/*")
     code, seen = watched(site, NAME)
@@ -179,7 +179,7 @@ def test_a_file_name_of_wide_letters_leaves_nothing_behind(site: Site) -> None:
 
 
 @pytest.mark.parametrize("variables", [{"CI": "true"}, {"TERM": "dumb"}, {"NO_COLOR": "1"}], ids=str)
-def test_a_terminal_can_be_asked_for_no_progress_or_no_colour(site: Site, variables: dict[str, str]) -> None:
+def test_variables_turn_progress_and_colour_off(site: Site, variables: dict[str, str]) -> None:
     site.hub.add(NAME, LARGE)
     site.hub.fail(Slow(2_000_000), "/cdn/*")
     shown = site.machine.on_terminal("pull", NAME, HF_ENDPOINT=site.hub.endpoint, **variables).out
@@ -192,7 +192,7 @@ def test_a_terminal_can_be_asked_for_no_progress_or_no_colour(site: Site, variab
 
 
 @pytest.mark.parametrize("place", ["terminal", "json"])
-def test_ctrl_c_keeps_what_came_and_the_next_pull_goes_on_there(site: Site, place: str) -> None:
+def test_ctrl_c_keeps_partial_files_and_the_next_pull_resumes_them(site: Site, place: str) -> None:
     commit = site.hub.add(NAME, LARGE)
     blob = site.built(commit).repo / "blobs" / sha256(LARGE[WEIGHTS])
     partial = blob.with_name(f"{blob.name}.incomplete")
@@ -241,7 +241,7 @@ def test_ctrl_c_keeps_what_came_and_the_next_pull_goes_on_there(site: Site, plac
     ],
     ids=" ".join,
 )
-def test_a_wrong_use_is_told_before_anybody_is_asked(site: Site, words: tuple[str, ...]) -> None:
+def test_a_wrong_command_line_is_refused_before_any_request(site: Site, words: tuple[str, ...]) -> None:
     site.hub.add(NAME, FILES)
     outcome = site.run(*words, "--json")
     assert (outcome.code, failure(outcome)["type"]) == (1, "ValidationError")
@@ -249,7 +249,7 @@ def test_a_wrong_use_is_told_before_anybody_is_asked(site: Site, words: tuple[st
     assert not site.machine.hub.exists()
 
 
-def test_patterns_that_fit_nothing_are_told(site: Site) -> None:
+def test_patterns_that_match_nothing_are_an_error(site: Site) -> None:
     site.hub.add(NAME, FILES)
     outcome = site.run(NAME, "--include", "*.gguf")
     assert (outcome.code, outcome.out) == (1, "")
@@ -266,7 +266,7 @@ def test_the_help_names_every_option(site: Site) -> None:
 
 
 @pytest.mark.parametrize("variable", ["HF_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HF_TOKEN_PATH"])
-def test_a_token_opens_what_is_private_and_goes_to_the_hub_alone(site: Site, variable: str) -> None:
+def test_a_token_gives_access_to_private_models_and_is_sent_to_the_hub_only(site: Site, variable: str) -> None:
     site.hub.add(NAME, FILES, private=True)
     path = site.machine.root / "token"
     path.write_text(f"{READER}\n")
@@ -278,7 +278,7 @@ def test_a_token_opens_what_is_private_and_goes_to_the_hub_alone(site: Site, var
 
 
 @pytest.mark.parametrize(("token", "code"), [(READER, 0), (STRANGER, 2), ("hf_expired", 2)])
-def test_a_token_is_never_shown(site: Site, token: str, code: int) -> None:
+def test_a_token_is_never_printed(site: Site, token: str, code: int) -> None:
     site.hub.add(NAME, FILES, gated=True)
     outcome = site.run(NAME, "--debug", HF_TOKEN=token)
     assert (outcome.code, token in outcome.out + outcome.err) == (code, False)
@@ -286,14 +286,14 @@ def test_a_token_is_never_shown(site: Site, token: str, code: int) -> None:
 
 
 @pytest.mark.parametrize("token", ["hf_two\nlines", "hf_\u00fcmlaut"], ids=ascii)
-def test_a_token_that_can_be_none_is_refused_unshown(site: Site, token: str) -> None:
+def test_a_malformed_token_is_refused_and_not_printed(site: Site, token: str) -> None:
     site.hub.add(NAME, FILES)
     outcome = site.run(NAME, "--json", HF_TOKEN=token)
     assert "hf_two" not in outcome.out
     assert failure(outcome)["type"] != "InternalError"
 
 
-def test_an_endpoint_that_is_none_is_no_defect_of_ours(site: Site) -> None:
+def test_a_malformed_endpoint_is_no_internal_error(site: Site) -> None:
     environment = site.environment() | {"HF_ENDPOINT": "http://127.0.0.1:port"}
     outcome = site.machine.run("pull", NAME, "--json", environment=environment)
     assert failure(outcome)["type"] != "InternalError"

@@ -1,4 +1,4 @@
-"""Looking changes nothing: not in a good cache, not in a damaged one, not in the home of the user."""
+"""Commands that read change nothing: neither in an intact or damaged cache nor in the home directory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMMANDS = (
 
 
 def tree(root: Path) -> dict[str, tuple[object, ...]]:
-    """Return everything about everything below a folder, but for the times of reading."""
+    """Return the metadata and content of every path below a folder, without access times."""
     found: dict[str, tuple[object, ...]] = {}
     for folder, folders, files in os.walk(root):
         for name in (".", *folders, *files):
@@ -45,7 +45,7 @@ def tree(root: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def furnish(machine: Machine) -> None:
+def build_cache(machine: Machine) -> None:
     for layout in Layout:
         machine.cache.model(f"org/{layout.name.lower()}", sharded_files(), layout=layout)
     machine.cache.model("org/gguf", gguf_files())
@@ -57,16 +57,16 @@ def furnish(machine: Machine) -> None:
 
 
 def test_no_command_changes_anything_on_the_disk(machine: Machine) -> None:
-    furnish(machine)
-    machine.environment()  # makes the home of the user
+    build_cache(machine)
+    machine.environment()  # creates the home directory
     before = tree(machine.root)
     outcomes = [machine.run(*words) for words in COMMANDS]
     assert tree(machine.root) == before
     assert [outcome.code for outcome in outcomes] == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1]
 
 
-def test_a_cache_without_the_right_to_write_is_no_hindrance(machine: Machine) -> None:
-    furnish(machine)
+def test_a_read_only_cache_can_be_listed(machine: Machine) -> None:
+    build_cache(machine)
     folders = [
         machine.root / "hub",
         *(path for path in machine.hub.rglob("*") if path.is_dir() and not path.is_symlink()),
@@ -99,10 +99,10 @@ def test_every_damage_at_once_is_listed_by_the_program(machine: Machine) -> None
     assert {entry["name"]: entry["integrity"] for entry in unhealthy} == {
         f"sick/model-{number:02d}": damage.integrity.value for number, damage in enumerate(DAMAGES)
     }
-    check_for_people(machine.run("list", "--all", "--health"), expected)
+    check_text(machine.run("list", "--all", "--health"), expected)
 
 
-def check_for_people(outcome: Outcome, names: set[str]) -> None:
+def check_text(outcome: Outcome, names: set[str]) -> None:
     rows = [line.split(" | ") for line in outcome.out.splitlines() if " | " in line][1:]
     assert (outcome.code, outcome.err) == (0, "")
     assert {row[0].strip() for row in rows} == names

@@ -1,4 +1,4 @@
-"""``rm``: what goes, what stays, who is asked."""
+"""``rm``: what it removes, what it keeps, and when it asks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def tree(folder: Path) -> set[str]:
 
 
 def hold(path: Path) -> int:
-    """Take a lock as huggingface_hub does while it downloads."""
+    """Hold a lock as huggingface_hub does during a download."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_EX)
@@ -27,7 +27,7 @@ def hold(path: Path) -> int:
 
 
 @pytest.mark.parametrize("layout", list(Layout))
-def test_an_exact_name_goes_and_nothing_of_it_is_left(machine: Machine, layout: Layout) -> None:
+def test_an_exact_name_is_removed_completely(machine: Machine, layout: Layout) -> None:
     machine.cache.model("org/stays", layout=layout)
     before = tree(machine.hub)
     gone = machine.cache.model("org/goes", chat_files(salt=1), layout=layout)
@@ -43,14 +43,16 @@ def test_an_exact_name_goes_and_nothing_of_it_is_left(machine: Machine, layout: 
 
 
 @pytest.mark.parametrize("word", ["goes", "org/goes"])
-def test_a_name_or_its_last_part_is_not_asked_about(machine: Machine, word: str) -> None:
+def test_an_exact_name_or_last_part_needs_no_confirmation(machine: Machine, word: str) -> None:
     machine.cache.model("org/goes")
     assert machine.run("rm", word).code == 0
     assert machine.run("list", "--json").names() == []
 
 
 @pytest.mark.parametrize("words", [("oe",), ("org/*",), ("*",)])
-def test_a_doubtful_name_needs_a_yes_where_nobody_can_be_asked(machine: Machine, words: tuple[str, ...]) -> None:
+def test_a_partial_name_needs_confirmation_or_force_without_a_terminal(
+    machine: Machine, words: tuple[str, ...]
+) -> None:
     machine.cache.model("org/goes")
     before = tree(machine.hub)
     outcome = machine.run("rm", *words, "--json")
@@ -61,7 +63,7 @@ def test_a_doubtful_name_needs_a_yes_where_nobody_can_be_asked(machine: Machine,
     assert machine.run("list", "--json").names() == []
 
 
-def test_several_that_fit_a_part_are_ambiguous_even_with_force(machine: Machine) -> None:
+def test_a_part_of_several_names_is_ambiguous_even_with_force(machine: Machine) -> None:
     machine.cache.model("org/llama-1")
     machine.cache.model("org/llama-2")
     outcome = machine.run("rm", "llama", "--force", "--json")
@@ -71,7 +73,7 @@ def test_several_that_fit_a_part_are_ambiguous_even_with_force(machine: Machine)
     assert len(machine.run("list", "--json").names()) == 2
 
 
-def test_a_dry_run_touches_nothing(machine: Machine) -> None:
+def test_a_dry_run_changes_nothing(machine: Machine) -> None:
     machine.cache.model("org/model")
     before = tree(machine.hub)
     data = machine.run("rm", "org/model", "--dry-run", "--json").data()
@@ -88,7 +90,7 @@ def two_revisions(machine: Machine) -> tuple[BuiltModel, BuiltModel]:
     return old, new
 
 
-def test_a_revision_takes_only_the_blobs_that_nothing_else_uses(machine: Machine) -> None:
+def test_removing_a_revision_removes_only_its_own_blobs(machine: Machine) -> None:
     old, new = two_revisions(machine)
     only_old = old.blob("config.json").resolve()
     assert machine.run("rm", "org/model@v1").code == 0
@@ -102,7 +104,7 @@ def test_a_revision_takes_only_the_blobs_that_nothing_else_uses(machine: Machine
     assert new.ref().read_text() == new.commit
 
 
-def test_the_last_revision_takes_its_repo_along(machine: Machine) -> None:
+def test_removing_the_last_revision_removes_the_repo(machine: Machine) -> None:
     built = machine.cache.model("org/model")
     assert machine.run("rm", f"org/model@{built.commit[:6]}").code == 0
     assert not built.repo.exists()
@@ -141,7 +143,7 @@ def test_workspaces_need_force_and_must_be_ours(machine: Machine) -> None:
     assert not elsewhere.exists()
 
 
-def test_orphans_and_stale_partials_are_freed_and_live_ones_are_not(machine: Machine) -> None:
+def test_orphans_and_stale_partials_are_removed_and_live_ones_are_kept(machine: Machine) -> None:
     built = machine.cache.model("org/model")
     blobs = built.repo / "blobs"
     before = tree(built.repo)
@@ -165,7 +167,7 @@ def test_orphans_and_stale_partials_are_freed_and_live_ones_are_not(machine: Mac
 
 
 @pytest.mark.parametrize("part", ["snapshots", "blobs", "refs"])
-def test_planted_links_never_lead_a_removal_outside(machine: Machine, part: str) -> None:
+def test_a_removal_never_follows_planted_links(machine: Machine, part: str) -> None:
     old, _ = two_revisions(machine)
     outside = machine.root / "precious"
     (old.repo / part).rename(outside)
@@ -178,7 +180,7 @@ def test_planted_links_never_lead_a_removal_outside(machine: Machine, part: str)
     assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
 
 
-def test_a_repo_that_is_a_link_goes_as_a_link(machine: Machine) -> None:
+def test_removing_a_repo_that_is_a_link_removes_only_the_link(machine: Machine) -> None:
     built = machine.cache.model("org/model")
     outside = machine.root / "other-disk"
     built.repo.rename(outside)
@@ -200,7 +202,7 @@ def test_a_trash_that_is_a_link_is_refused(machine: Machine) -> None:
     assert list(outside.iterdir()) == []
 
 
-def test_a_model_with_folders_that_may_not_be_written_goes_all_the_same(machine: Machine) -> None:
+def test_a_model_with_read_only_folders_is_removed(machine: Machine) -> None:
     built = machine.cache.model("org/model", sharded_files())
     for folder in (built.snapshot, built.repo / "blobs"):
         folder.chmod(0o500)
@@ -211,7 +213,7 @@ def test_a_model_with_folders_that_may_not_be_written_goes_all_the_same(machine:
 @pytest.mark.parametrize(
     "words", [(), ("org/model", "--orphans"), ("org/../model",), ("org/none",), ("org/model@zzz",)]
 )
-def test_what_cannot_be_removed_is_refused(machine: Machine, words: tuple[str, ...]) -> None:
+def test_wrong_names_and_arguments_are_refused(machine: Machine, words: tuple[str, ...]) -> None:
     machine.cache.model("org/model")
     before = tree(machine.hub)
     outcome = machine.run("rm", *words, "--json")
@@ -220,7 +222,7 @@ def test_what_cannot_be_removed_is_refused(machine: Machine, words: tuple[str, .
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"y\n", 0, 0), (b"n\n", 1, 1), (b"\n", 1, 1)])
-def test_on_a_terminal_it_asks(machine: Machine, answer: bytes, code: int, left: int) -> None:
+def test_a_terminal_is_asked_for_confirmation(machine: Machine, answer: bytes, code: int, left: int) -> None:
     machine.cache.model("org/model")
     mine, theirs = pty.openpty()
     with subprocess.Popen(

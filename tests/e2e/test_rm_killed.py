@@ -1,4 +1,4 @@
-"""``rm`` killed before each change of the disk: what is left is listed or reported, and the next command finishes."""
+"""``rm`` killed before each change of the disk: the rest is listed or reported, and the next command finishes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def stage(machine: Machine) -> Iterator[Stage]:
 
 
 def killed_before(stage: Stage, step: int, *words: str) -> bool:
-    """Run ``rm`` until just before a change of the disk; say whether it was killed there."""
+    """Run ``rm`` and kill it before a change of the disk; return whether it was killed."""
     ran = stage.run("rm", *words, killed_before=step)
     assert ran.was_killed or ran.outcome.code == 0, ran
     return ran.was_killed
@@ -38,8 +38,8 @@ def opened(machine: Machine) -> mlxknife.App:
     return mlxknife.open_app(hub_cache=machine.hub, workspace_home=machine.home, environment=surroundings)
 
 
-def told(machine: Machine) -> tuple[list[str], list[str]]:
-    """Return what is listed and what is reported as trash."""
+def listed_and_trash(machine: Machine) -> tuple[list[str], list[str]]:
+    """Return the listed models and the reported trash."""
     app = opened(machine)
     return [model.name for model in app.catalog.list()], [item.label for item in app.removal_store.trash()]
 
@@ -48,7 +48,7 @@ def test_a_whole_repo(machine: Machine, stage: Stage) -> None:
     for steps in range(_MOST_STEPS):
         machine.cache.model("org/model", sharded_files())
         was_killed = killed_before(stage, steps, "org/model")
-        listed, trash = told(machine)
+        listed, trash = listed_and_trash(machine)
         if bytes_of_blobs(machine):
             assert listed == ["org/model"] or trash == ["org/model"], steps
         if not was_killed:
@@ -56,7 +56,7 @@ def test_a_whole_repo(machine: Machine, stage: Stage) -> None:
             break
         again = stage.run("rm", *(("org/model",) if listed else ("--orphans", "--force")))
         assert again.outcome.code == 0, (steps, again)
-        assert told(machine) == ([], [])
+        assert listed_and_trash(machine) == ([], [])
         assert bytes_of_blobs(machine) == 0, steps
         assert not (machine.hub / ".mlxk-trash").exists()
     else:
@@ -70,7 +70,7 @@ def test_one_of_two_revisions(machine: Machine, stage: Stage) -> None:
         machine.cache.model("org/model", sharded_files(), commit=commit_of("old"), ref="v1")
         new = machine.cache.model("org/model", new_files, commit=commit_of("new"))
         was_killed = killed_before(stage, steps, f"org/model@{commit_of('old')}")
-        listed, trash = told(machine)
+        listed, trash = listed_and_trash(machine)
         assert listed == ["org/model"]
         assert trash in ([], [f"org/model@{commit_of('old')[:12]}"]), steps
         (verdict,) = opened(machine).health.check("org/model", verify=True).entries
@@ -80,7 +80,7 @@ def test_one_of_two_revisions(machine: Machine, stage: Stage) -> None:
         still_there = (new.repo / "snapshots" / commit_of("old")).exists()
         again = (f"org/model@{commit_of('old')}",) if still_there else ("--orphans", "--force")
         assert stage.run("rm", *again).outcome.code == 0, steps
-        assert told(machine) == (["org/model"], [])
+        assert listed_and_trash(machine) == (["org/model"], [])
         leftovers = opened(machine).remover.leftovers()
         assert (leftovers.orphans, leftovers.trash) == ((), ()), steps
         assert bytes_of_blobs(machine) == sum(map(len, new_files.values()))

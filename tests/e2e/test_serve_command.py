@@ -158,7 +158,7 @@ def test_on_a_terminal_the_address_is_shown_once(machine: Machine, *, is_log_els
         os.close(its_end)
         try:
             shown = b""
-            while b"Ctrl-C ends it" not in shown:
+            while b"Ctrl-C stops it" not in shown:
                 shown += os.read(terminal, 4096)
             process.terminate()
             assert process.wait(PATIENCE) == 0

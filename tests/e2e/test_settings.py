@@ -1,4 +1,4 @@
-"""Settings: flag, environment, config file, default; and Hugging Face's own variables as huggingface_hub reads them."""
+"""The sources of settings and their order, and the variables of huggingface_hub."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.e2e.processes import Machine
 
 
 def workspace_in(machine: Machine, home: str) -> Path:
-    """Make a workspace home with one workspace named after it."""
+    """Make a workspace home with one workspace of its name."""
     write_workspace(machine.root / home / f"from-{home}")
     return machine.root / home
 
 
 def configured(machine: Machine, text: str | bytes) -> dict[str, str]:
-    """Write the config file, and return an environment that leads to it on every platform."""
+    """Write the config file for every platform, and return an environment that uses it."""
     base = machine.root / "user" / "settings"
     for folder in (base / "mlxk", machine.root / "user" / "Library" / "Application Support" / "mlxk"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def configured(machine: Machine, text: str | bytes) -> dict[str, str]:
     return machine.bare_environment() | {"XDG_CONFIG_HOME": str(base)}
 
 
-def test_the_own_variable_wins_over_the_old_one_and_both_over_the_file(machine: Machine) -> None:
+def test_the_new_variable_wins_over_the_old_one_and_both_over_the_config_file(machine: Machine) -> None:
     new, old, file = (str(workspace_in(machine, name)) for name in ("new", "old", "file"))
     environment = configured(machine, f'workspace_home = "{file}"\n')
     assert machine.run("list", "--json", environment=environment).names() == ["from-file"]
@@ -40,20 +40,20 @@ def test_the_own_variable_wins_over_the_old_one_and_both_over_the_file(machine: 
     assert machine.run("list", "--json", environment=environment).names() == ["from-old"]
 
 
-def test_without_any_setting_the_data_folder_has_the_workspaces(machine: Machine) -> None:
+def test_the_default_workspace_home_is_in_the_data_folder(machine: Machine) -> None:
     user = machine.root / "user"
     for base in (user / ".local" / "share", user / "Library" / "Application Support"):
         write_workspace(base / "mlxk" / "workspaces" / "at-home")
     assert machine.run("list", "--json", environment=machine.bare_environment()).names() == ["at-home"]
 
 
-def test_a_tilde_in_the_config_file_is_the_home(machine: Machine) -> None:
+def test_a_tilde_in_the_config_file_is_the_home_directory(machine: Machine) -> None:
     write_workspace(machine.root / "user" / "mine" / "from-tilde")
     environment = configured(machine, 'workspace_home = "~/mine"\n')
     assert machine.run("list", "--json", environment=environment).names() == ["from-tilde"]
 
 
-def test_the_config_file_may_name_the_cache_and_the_environment_wins(machine: Machine) -> None:
+def test_the_config_file_can_set_the_cache_and_the_environment_wins(machine: Machine) -> None:
     CacheBuilder(machine.root / "in-file").model("org/from-file")
     CacheBuilder(machine.root / "in-variable").model("org/from-variable")
     environment = configured(machine, f'hub_cache = "{machine.root}/in-file"\n')
@@ -73,7 +73,9 @@ def test_the_config_file_may_name_the_cache_and_the_environment_wins(machine: Ma
         (b"\xff\xfe\n", ["utf-8"]),
     ],
 )
-def test_a_wrong_config_file_is_refused_by_name(machine: Machine, text: str | bytes, words: list[str]) -> None:
+def test_a_wrong_config_file_is_refused_with_the_name_of_the_key(
+    machine: Machine, text: str | bytes, words: list[str]
+) -> None:
     environment = configured(machine, text)
     outcome = machine.run("list", "--json", environment=environment)
     error = outcome.error()
@@ -101,7 +103,7 @@ def test_version_and_help_need_no_settings(machine: Machine) -> None:
     assert machine.run("--help", environment=environment).code == 0
 
 
-SURROUNDINGS: dict[str, dict[str, str]] = {
+ENVIRONMENTS: dict[str, dict[str, str]] = {
     "nothing": {},
     "HF_HOME": {"HF_HOME": "{root}/hf"},
     "HF_HUB_CACHE": {"HF_HUB_CACHE": "{root}/cache"},
@@ -124,7 +126,7 @@ SURROUNDINGS: dict[str, dict[str, str]] = {
     "empty XDG": {"XDG_CACHE_HOME": ""},
     "empty old": {"HUGGINGFACE_HUB_CACHE": ""},
 }
-ASK_BOTH = """
+PRINT_BOTH_PATHS = """
 import os
 from huggingface_hub.constants import HF_HUB_CACHE
 from mlxknife import open_app
@@ -133,11 +135,11 @@ print(open_app().settings.hub_cache)
 """
 
 
-@pytest.mark.parametrize("variables", SURROUNDINGS.values(), ids=SURROUNDINGS.keys())
-def test_the_cache_is_where_huggingface_hub_has_it(machine: Machine, variables: dict[str, str]) -> None:
+@pytest.mark.parametrize("variables", ENVIRONMENTS.values(), ids=ENVIRONMENTS.keys())
+def test_the_cache_path_equals_that_of_huggingface_hub(machine: Machine, variables: dict[str, str]) -> None:
     named = {name: value.replace("{root}", str(machine.root)) for name, value in variables.items()}
     done = subprocess.run(
-        [sys.executable, "-c", ASK_BOTH],
+        [sys.executable, "-c", PRINT_BOTH_PATHS],
         env=machine.bare_environment() | named,
         cwd=machine.root,
         capture_output=True,
@@ -149,7 +151,7 @@ def test_the_cache_is_where_huggingface_hub_has_it(machine: Machine, variables: 
 
 
 @pytest.mark.parametrize("name", ["HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HOME"])
-def test_the_program_finds_the_models_there(machine: Machine, name: str) -> None:
+def test_the_program_lists_the_models_of_that_cache(machine: Machine, name: str) -> None:
     below = {"HF_HOME": "hub", "XDG_CACHE_HOME": "huggingface/hub", "HOME": ".cache/huggingface/hub"}
     folder = machine.root / "place"
     CacheBuilder(folder / below.get(name, "")).model("org/found")
@@ -157,7 +159,7 @@ def test_the_program_finds_the_models_there(machine: Machine, name: str) -> None
     assert machine.run("list", "--json", environment=environment).names() == ["org/found"]
 
 
-def test_the_old_switch_for_debugging(machine: Machine) -> None:
+def test_the_debug_variables_and_their_values(machine: Machine) -> None:
     (machine.root / "hub").write_text("no folder")
     for variables in ({"MLXK_DEBUG": "1"}, {"MLXK2_DEBUG": "true"}):
         assert "Traceback" in machine.run("list", environment=machine.environment(**variables)).err

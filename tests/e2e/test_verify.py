@@ -1,4 +1,4 @@
-"""``--verify`` as a user and as a program see it."""
+"""``--verify`` as text and as JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_flipped_byte_is_found_only_by_hashing(machine: Machine) -> None:
     assert outcome.err == ""
 
 
-def test_the_answer_for_programs_tells_the_integrity(machine: Machine) -> None:
+def test_json_contains_the_integrity(machine: Machine) -> None:
     machine.cache.model("org/model")
     data = machine.run("health", "--verify", "--json").data()
     assert data["healthy"] == [
@@ -36,13 +36,13 @@ def test_the_answer_for_programs_tells_the_integrity(machine: Machine) -> None:
     ]
 
 
-def test_what_nobody_recorded_is_not_called_proven(machine: Machine) -> None:
+def test_a_file_without_a_recorded_hash_is_not_verified(machine: Machine) -> None:
     machine.workspace("mine")
     assert machine.run("health", "mine", "--verify").out == (
         "healthy    mine (nothing recorded to compare with)\n1 model, 1 healthy, 0 unhealthy\n"
     )
-    told = "Health:        healthy (structural: nothing recorded to compare with)\n"
-    assert told in machine.run("show", "mine", "--verify").out
+    line = "Health:        healthy (structural: nothing recorded to compare with)\n"
+    assert line in machine.run("show", "mine", "--verify").out
     assert "recorded" not in machine.run("health", "mine").out + machine.run("show", "mine").out
     half = machine.cache.model("org/half")
     (half.snapshot / "notes.txt").write_text("mine")
@@ -51,7 +51,7 @@ def test_what_nobody_recorded_is_not_called_proven(machine: Machine) -> None:
     assert document == [{"name": "mine", "status": "healthy", "reason": "Model is healthy", "integrity": "structural"}]
 
 
-def test_show_tells_the_integrity_of_every_file(machine: Machine) -> None:
+def test_show_prints_the_integrity_of_every_file(machine: Machine) -> None:
     built = machine.cache.model("org/model")
     blob = built.blob("tokenizer.json")
     blob.write_bytes(b" " + blob.read_bytes())
@@ -100,7 +100,7 @@ def test_memory_does_not_grow_with_the_size_of_a_file(machine: Machine) -> None:
     assert int(grown) * unit < 64 * MIB
 
 
-def test_a_terminal_sees_a_bar_that_is_gone_in_the_end(machine: Machine) -> None:
+def test_a_terminal_shows_a_bar_and_clears_it(machine: Machine) -> None:
     weights = safetensors({"w": ("U8", (400 * MIB,))})
     machine.cache.model("org/large", chat_files() | {"model.safetensors": weights})
     shown = machine.on_terminal("health", "--verify").out

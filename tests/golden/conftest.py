@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import Machine
-from tests.golden.stage import Desk, fake_packages
+from tests.golden.machine import GoldenMachine, fake_packages
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(Machine(tmp_path / "machine"), fake_packages(tmp_path / "packages"))
+def golden(tmp_path: Path) -> GoldenMachine:
+    return GoldenMachine(Machine(tmp_path / "machine"), fake_packages(tmp_path / "packages"))

@@ -1,4 +1,4 @@
-"""The examples of seed 2, word for word in ``seed2/``, and what an answer of ours may have beyond them."""
+"""The examples of seed 2, copied into ``seed2/``, and the fields that our documents add to them."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ ADDITIVE = frozenset(
 
 
 def example(name: str) -> dict[str, Any]:
-    """Return an example as the seed has it."""
+    """Return an example of the seed."""
     value = json.loads((HERE / "seed2" / f"{name}.json").read_text(encoding="utf-8"))
     assert isinstance(value, dict)
     return value
 
 
 def validator() -> Draft202012Validator:
-    """Return the schema as it lies in docs/."""
+    """Return a validator of the schema in docs/."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
 
 def differences(expected: object, answer: object, place: str = "$") -> list[str]:
-    """Return where an answer is not the example plus additive fields."""
+    """Return the places where a document is not the example plus additive fields."""
     if isinstance(expected, dict) and isinstance(answer, dict):
         missing = [f"{place}.{key} is missing" for key in expected if key not in answer]
-        alien = [f"{place}.{key} is new" for key in answer if key not in expected and key not in ADDITIVE]
+        added = [f"{place}.{key} is new" for key in answer if key not in expected and key not in ADDITIVE]
         shared = [key for key in expected if key in answer]
         inside = [found for key in shared for found in differences(expected[key], answer[key], f"{place}.{key}")]
-        return missing + alien + inside
+        return missing + added + inside
     if isinstance(expected, list) and isinstance(answer, list) and len(expected) == len(answer):
         pairs = zip(_in_order(expected), _in_order(answer), strict=True)
         return [
@@ -55,5 +55,5 @@ def differences(expected: object, answer: object, place: str = "$") -> list[str]
 
 
 def _in_order(items: list[Any]) -> list[Any]:
-    """Sort named objects: the seed does not promise an order of models and files."""
+    """Sort named objects, because the seed promises no order of models and files."""
     return sorted(items, key=lambda item: item["name"] if isinstance(item, dict) else "")

@@ -1,4 +1,4 @@
-"""The examples of seed 2 for ``pull``, asked of a Hub on loopback."""
+"""The examples of seed 2 for ``pull``, with a Hub on loopback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.processes import Outcome
 from tests.fake_hub import READER, FakeHub
 from tests.golden.examples import differences, example, validator
-from tests.golden.stage import Desk, phi3_files
+from tests.golden.machine import GoldenMachine, phi3_files
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -21,16 +21,16 @@ ADDITIVE = {"revision", "total_bytes", "bytes_to_fetch", "files"}
 
 
 @attrs.frozen
-class Counter:
-    """A desk that a Hub brings models to."""
+class GoldenHub:
+    """A golden machine with a Hub to pull from."""
 
-    desk: Desk
+    golden: GoldenMachine
     hub: FakeHub
 
     def asked(self, *words: str, **variables: str) -> Outcome:
-        """Return the answer of ``mlxk pull``, which the schema accepts, and which is all that it says."""
-        environment = self.desk.environment() | {"HF_ENDPOINT": self.hub.endpoint} | variables
-        outcome = self.desk.machine.run("pull", *words, "--json", environment=environment)
+        """Return the outcome of ``mlxk pull``, after validating its document; stderr is empty."""
+        environment = self.golden.environment() | {"HF_ENDPOINT": self.hub.endpoint} | variables
+        outcome = self.golden.machine.run("pull", *words, "--json", environment=environment)
         assert [error.message for error in validator().iter_errors(outcome.document())] == []
         assert outcome.err == ""
         return outcome
@@ -40,52 +40,52 @@ class Counter:
 
 
 @pytest.fixture
-def counter(desk: Desk) -> Iterator[Counter]:
+def golden_hub(golden: GoldenMachine) -> Iterator[GoldenHub]:
     with FakeHub() as hub:
         hub.add(PHI, phi3_files())
-        yield Counter(desk, hub)
+        yield GoldenHub(golden, hub)
 
 
 def beyond(expected: dict[str, Any], answer: dict[str, Any]) -> list[str]:
-    """Return where an answer is not the example plus what is known to come beside it."""
+    """Return the places where a document is not the example plus the additive fields of ``pull``."""
     data = {key: value for key, value in answer["data"].items() if key not in ADDITIVE}
     return differences(expected, answer | {"data": data})
 
 
-def test_the_download_of_a_short_name(counter: Counter) -> None:
-    answer = counter.ask(BARE)
+def test_the_download_of_a_short_name(golden_hub: GoldenHub) -> None:
+    answer = golden_hub.ask(BARE)
     assert beyond(example("pull"), answer) == []
     assert answer["data"].keys() - example("pull")["data"].keys() == ADDITIVE
     assert {file["name"]: file["action"] for file in answer["data"]["files"]} == dict.fromkeys(phi3_files(), "fetch")
 
 
-def test_the_download_of_a_full_name_expands_nothing(counter: Counter) -> None:
+def test_the_download_of_a_full_name_expands_nothing(golden_hub: GoldenHub) -> None:
     expected = example("pull")
     expected["data"]["expanded_name"] = None
-    assert beyond(expected, counter.ask(PHI)) == []
+    assert beyond(expected, golden_hub.ask(PHI)) == []
 
 
-def test_the_model_that_exists_already(counter: Counter) -> None:
-    counter.ask(PHI)
-    answer = counter.ask(PHI)
+def test_the_model_that_exists_already(golden_hub: GoldenHub) -> None:
+    golden_hub.ask(PHI)
+    answer = golden_hub.ask(PHI)
     assert beyond(example("pull-already-exists"), answer) == []
     assert (answer["data"]["bytes_to_fetch"], {file["action"] for file in answer["data"]["files"]}) == (0, {"keep"})
 
 
-def test_the_corrupted_model_is_no_longer_refused(counter: Counter) -> None:
+def test_a_corrupted_model_is_repaired_instead_of_refused(golden_hub: GoldenHub) -> None:
     assert example("pull-corruption")["data"]["download_status"] == "already_exists"
-    commit = counter.hub.repo(PHI).branches["main"]
-    counter.desk.cache.model(PHI, phi3_files(), commit=commit).blob("config.json").unlink()
-    assert counter.ask(PHI)["data"]["download_status"] == "success"
+    commit = golden_hub.hub.repo(PHI).branches["main"]
+    golden_hub.golden.cache.model(PHI, phi3_files(), commit=commit).blob("config.json").unlink()
+    assert golden_hub.ask(PHI)["data"]["download_status"] == "success"
 
 
-def test_the_dry_run_fits_the_schema(counter: Counter) -> None:
-    assert counter.ask(PHI, "--dry-run")["data"]["download_status"] == "would_download"
+def test_the_dry_run_fits_the_schema(golden_hub: GoldenHub) -> None:
+    assert golden_hub.ask(PHI, "--dry-run")["data"]["download_status"] == "would_download"
 
 
-def test_the_download_that_fails(counter: Counter) -> None:
+def test_the_download_that_fails(golden_hub: GoldenHub) -> None:
     expected = example("pull-failed")
-    outcome = counter.asked("nonexistent/model")
+    outcome = golden_hub.asked("nonexistent/model")
     answer: dict[str, Any] = outcome.document()
     seed = expected["error"].pop("message")
     ours = answer["error"].pop("message")
@@ -94,18 +94,18 @@ def test_the_download_that_fails(counter: Counter) -> None:
     assert (outcome.code, differences(expected, answer)) == (2, [])
 
 
-def test_the_name_that_is_too_long(counter: Counter) -> None:
-    outcome = counter.asked("a" * 105)
+def test_the_name_that_is_too_long(golden_hub: GoldenHub) -> None:
+    outcome = golden_hub.asked("a" * 105)
     assert (outcome.code, differences(example("pull-validation"), outcome.document())) == (1, [])
 
 
-def test_the_name_of_several_models(counter: Counter) -> None:
+def test_the_name_of_several_models(golden_hub: GoldenHub) -> None:
     expected = example("pull-ambiguous")
     names = ["one/Llama", "two/Llama"]
     for name in names:
-        counter.desk.cache.model(name)
+        golden_hub.golden.cache.model(name)
     expected["error"]["matches"] = names  # the seed's would be found by a part of the name, which pull does not do
-    outcome = counter.asked("Llama")
+    outcome = golden_hub.asked("Llama")
     assert (outcome.code, differences(expected, outcome.document())) == (1, [])
 
 
@@ -118,10 +118,10 @@ def test_the_name_of_several_models(counter: Counter) -> None:
     ],
     ids=str,
 )
-def test_every_failure_has_the_form_of_the_failed_download(
-    counter: Counter, variables: dict[str, str], kind: str
+def test_every_failure_has_the_data_of_the_failed_download(
+    golden_hub: GoldenHub, variables: dict[str, str], kind: str
 ) -> None:
-    counter.hub.repo(PHI).gated = True
-    answer: dict[str, Any] = counter.asked(PHI, **variables).document()
+    golden_hub.hub.repo(PHI).gated = True
+    answer: dict[str, Any] = golden_hub.asked(PHI, **variables).document()
     assert answer["data"] == example("pull-failed")["data"] | {"model": PHI}
     assert answer["error"]["type"] == kind

@@ -1,4 +1,4 @@
-"""The schema in docs/ is the code's own, accepts the right answers, and refuses wrong ones."""
+"""The schema in docs/ equals the generated one, accepts right documents and refuses wrong ones."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import pytest
 from mlxknife.cli.arguments import COMMANDS, json_name
 from mlxknife.cli.schema import DATA_TYPES, json_schema
 from tests.golden.examples import SCHEMA, validator
-from tests.golden.stage import Desk, phi3_files
+from tests.golden.machine import GoldenMachine, phi3_files
 
 PHI = "mlx-community/Phi-3-mini-4k-instruct-4bit"
 
 Answer = dict[str, Any]
 
 
-def test_every_command_has_an_answer() -> None:
+def test_every_command_has_a_data_type() -> None:
     assert set(DATA_TYPES) == set(map(json_name, COMMANDS))
 
 
-def test_the_file_is_what_the_code_says() -> None:
+def test_the_file_equals_the_generated_schema() -> None:
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json_schema(), "run: make schema"
     assert SCHEMA.read_text(encoding="utf-8") == json.dumps(json_schema(), indent=2) + "\n", "run: make schema"
 
 
-QUESTIONS = (
+COMMAND_LINES = (
     ("list",),
     ("show", PHI),
     ("show", PHI, "--files"),
@@ -44,12 +44,12 @@ QUESTIONS = (
 )
 
 
-@pytest.mark.parametrize("words", QUESTIONS, ids=" ".join)
-def test_every_answer_fits(desk: Desk, words: tuple[str, ...]) -> None:
-    desk.cache.model(PHI, phi3_files())
-    desk.cache.model("mlx-community/other")
-    desk.machine.workspace("mine")
-    answer = desk.machine.run(*words, "--json").document()
+@pytest.mark.parametrize("words", COMMAND_LINES, ids=" ".join)
+def test_every_document_is_valid(golden: GoldenMachine, words: tuple[str, ...]) -> None:
+    golden.cache.model(PHI, phi3_files())
+    golden.cache.model("mlx-community/other")
+    golden.machine.workspace("mine")
+    answer = golden.machine.run(*words, "--json").document()
     assert [error.message for error in validator().iter_errors(answer)] == []
 
 
@@ -92,30 +92,30 @@ ERROR: Answer = {
 
 
 @pytest.mark.parametrize("answer", [LIST, HEALTH, ERROR], ids=["list", "health", "error"])
-def test_the_right_answers_that_are_spoilt_below_fit(answer: Answer) -> None:
+def test_the_unchanged_documents_are_valid(answer: Answer) -> None:
     assert validator().is_valid(answer)
 
 
 def without(*path: str | int) -> Callable[[Answer], None]:
-    def spoil(answer: Any) -> None:  # noqa: ANN401 - JSON
+    def change(answer: Any) -> None:  # noqa: ANN401 - JSON
         for step in path[:-1]:
             answer = answer[step]
         del answer[path[-1]]
 
-    return spoil
+    return change
 
 
 def changed(value: object, *path: str | int) -> Callable[[Answer], None]:
-    def spoil(answer: Any) -> None:  # noqa: ANN401 - JSON
+    def change(answer: Any) -> None:  # noqa: ANN401 - JSON
         for step in path[:-1]:
             answer = answer[step]
         answer[path[-1]] = value
 
-    return spoil
+    return change
 
 
 @pytest.mark.parametrize(
-    ("answer", "spoil"),
+    ("answer", "change"),
     [
         *((LIST, without("data", "models", 0, field)) for field in MODEL),
         *((LIST, without(field)) for field in LIST),
@@ -146,7 +146,7 @@ def changed(value: object, *path: str | int) -> Callable[[Answer], None]:
         (ERROR, changed("org/model", "error", "matches")),
     ],
 )
-def test_wrong_answers_do_not_fit(answer: Answer, spoil: Callable[[Answer], None]) -> None:
-    spoilt = copy.deepcopy(answer)
-    spoil(spoilt)
-    assert not validator().is_valid(spoilt)
+def test_changed_documents_are_invalid(answer: Answer, change: Callable[[Answer], None]) -> None:
+    changed_answer = copy.deepcopy(answer)
+    change(changed_answer)
+    assert not validator().is_valid(changed_answer)

@@ -8,28 +8,28 @@ import pytest
 
 from tests.builder import chat_files, write_workspace
 from tests.golden.examples import differences, example
-from tests.golden.stage import Desk, padded, phi3_files, sparse_weights
+from tests.golden.machine import GoldenMachine, padded, phi3_files, sparse_weights
 
 PHI = "mlx-community/Phi-3-mini-4k-instruct-4bit"
 LLAMAS = ("mlx-community/Llama-3.2-1B-Instruct-4bit", "mlx-community/Llama-3.2-3B-Instruct-4bit")
 
 
 @pytest.mark.parametrize("spec", [PHI, "Phi-3-mini-4k-instruct-4bit", "Phi-3-mini", "phi-3", "Phi-3-mini@a53"])
-def test_the_basic_information(desk: Desk, spec: str) -> None:
+def test_the_basic_information(golden: GoldenMachine, spec: str) -> None:
     expected = example("show")
-    desk.build(expected["data"]["model"], phi3_files())
-    answer = desk.ask("show", spec)
+    golden.build(expected["data"]["model"], phi3_files())
+    answer = golden.ask("show", spec)
     assert differences(expected, answer) == []
     assert "files" not in answer["data"]
     assert "config" not in answer["data"]
 
 
-def test_the_files(desk: Desk) -> None:
+def test_the_files(golden: GoldenMachine) -> None:
     expected = example("show-files")
-    built = desk.build(expected["data"]["model"], files_of_the_example())
+    built = golden.build(expected["data"]["model"], files_of_the_example())
     for name, size in WEIGHTS.items():
         sparse_weights(built.blob(name), size)
-    answer = desk.ask("show", PHI, "--files")
+    answer = golden.ask("show", PHI, "--files")
     expected["data"]["model"]["size_bytes"] = sum(file["size_bytes"] for file in answer["data"]["files"])
     assert differences(expected, answer) == []
     assert answer["data"]["metadata"] is None
@@ -52,43 +52,43 @@ def files_of_the_example() -> dict[str, bytes]:
     }
 
 
-def test_the_config(desk: Desk) -> None:
+def test_the_config(golden: GoldenMachine) -> None:
     expected = example("show-config")
-    desk.build(expected["data"]["model"], phi3_files())
-    answer = desk.ask("show", PHI, "--config")
+    golden.build(expected["data"]["model"], phi3_files())
+    answer = golden.ask("show", PHI, "--config")
     assert differences(expected, answer) == []
     assert answer["data"]["config"] == expected["data"]["config"]
 
 
-def test_the_files_and_the_config_together(desk: Desk) -> None:
-    desk.build(example("show")["data"]["model"], phi3_files())
-    data = desk.ask("show", PHI, "--files", "--config")["data"]
+def test_the_files_and_the_config_together(golden: GoldenMachine) -> None:
+    golden.build(example("show")["data"]["model"], phi3_files())
+    data = golden.ask("show", PHI, "--files", "--config")["data"]
     assert data["config"] == example("show-config")["data"]["config"]
     assert {file["name"] for file in data["files"]} == phi3_files().keys()
     assert data["metadata"] is None
 
 
-def workspace_of(desk: Desk, expected: dict[str, Any]) -> str:
-    folder = write_workspace(desk.machine.root / "my-workspace", chat_files())
-    desk.fit(folder, expected["data"]["model"], folder / "model.safetensors")
+def workspace_of(golden: GoldenMachine, expected: dict[str, Any]) -> str:
+    folder = write_workspace(golden.machine.root / "my-workspace", chat_files())
+    golden.fit(folder, expected["data"]["model"], folder / "model.safetensors")
     expected["data"]["model"]["name"] = str(folder)
     return str(folder)
 
 
-def test_the_workspace_by_its_path(desk: Desk) -> None:
+def test_the_workspace_by_its_path(golden: GoldenMachine) -> None:
     expected = example("show-workspace")
-    path = workspace_of(desk, expected)
-    assert differences(expected, desk.ask("show", path)) == []
-    assert differences(expected, desk.ask("show", "./my-workspace")) == []
+    path = workspace_of(golden, expected)
+    assert differences(expected, golden.ask("show", path)) == []
+    assert differences(expected, golden.ask("show", "./my-workspace")) == []
 
 
-def test_nothing_of_that_name(desk: Desk) -> None:
-    outcome = desk.asked("show", "nonexistent-model")
+def test_a_name_without_a_model(golden: GoldenMachine) -> None:
+    outcome = golden.asked("show", "nonexistent-model")
     assert (outcome.code, differences(example("show-not-found"), outcome.document())) == (1, [])
 
 
-def test_several_of_that_name(desk: Desk) -> None:
+def test_a_name_of_several_models(golden: GoldenMachine) -> None:
     for name in LLAMAS:
-        desk.cache.model(name)
-    outcome = desk.asked("show", "Llama")
+        golden.cache.model(name)
+    outcome = golden.asked("show", "Llama")
     assert (outcome.code, differences(example("show-ambiguous"), outcome.document())) == (1, [])

@@ -14,9 +14,9 @@ from mlxknife.domain.names.services import Finder
 from mlxknife.ports.engines.processes import ModelClients
 from tests.builder import Files, chat_files
 from tests.fakes.clients import FakeClients
+from tests.fakes.hash_stamps import FakeHashStamps
 from tests.fakes.hasher import FakeHasher
 from tests.fakes.model_store import FakeStore
-from tests.fakes.hash_stamps import FakeHashStamps
 from tests.fakes.runtime_inventory import FakeInventory
 from tests.fakes.snapshot_reader import FakeReader
 from tests.fakes.system import FakeSystem

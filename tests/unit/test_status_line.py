@@ -1,4 +1,4 @@
-"""The line about what takes long."""
+"""The status line of long work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlxknife.cli.render.progress import StatusLine
 
 
 class _Terminal(io.StringIO):
-    """A terminal that tells when something is written to it."""
+    """A terminal that sets an event when text is written to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class _Terminal(io.StringIO):
         self.is_written.set()
 
 
-def test_a_line_comes_when_patience_ends_and_goes_with_the_work() -> None:
+def test_the_line_appears_after_the_delay_and_is_cleared_at_the_end() -> None:
     terminal = _Terminal()
     with StatusLine(terminal, "loading a\x1b[31m", delay=0.0):
         assert terminal.is_written.wait(60)
@@ -32,14 +32,14 @@ def test_a_line_comes_when_patience_ends_and_goes_with_the_work() -> None:
     assert terminal.getvalue() == "loading a\\x1b[31m ...\r\x1b[K"
 
 
-def test_quick_work_is_not_talked_about() -> None:
+def test_quick_work_shows_no_line() -> None:
     terminal = _Terminal()
     with StatusLine(terminal, "loading", delay=3600.0):
         pass
     assert terminal.getvalue() == ""
 
 
-def test_the_line_goes_when_the_work_fails_or_is_stopped() -> None:
+def test_the_line_is_cleared_if_the_work_is_interrupted() -> None:
     terminal = _Terminal()
 
     def work() -> None:
@@ -51,7 +51,7 @@ def test_the_line_goes_when_the_work_fails_or_is_stopped() -> None:
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
-def test_a_long_name_does_not_make_a_second_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_text_is_cut_to_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     terminal = _Terminal()
     with StatusLine(terminal, "loading " + "x" * 90, delay=0.0):

@@ -49,7 +49,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--cpu-profile",
         choices=memory.PROFILES,
-        help="how weights are converted on a machine without a GPU (default: the free memory decides)",
+        help="conversion of the weights on a machine without a GPU: fast (all to float32), compact (only half "
+        "precision to float32), as-is (none); default: by the free memory",
     )
     parser.add_argument(
         "--draft-model",
@@ -65,7 +66,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def _add_generation(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
         "generation options",
-        "Unset options come from the model's generation_config.json, then from the defaults of mlxk.",
+        "Unset options come from the model's generation_config.json, then from mlxk's defaults.",
     )
     group.add_argument(
         "--max-tokens", type=int, metavar="N", help=f"the maximum length of the answer (default: {wishes.MAX_TOKENS})"

@@ -81,7 +81,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--cpu-profile",
         dest="profile",
         choices=memory.PROFILES,
-        help="how weights are converted on a machine without a GPU (see mlxk run --help)",
+        help="conversion of the weights on a machine without a GPU (see mlxk run --help)",
     )
     parser.add_argument(
         "--log-level", choices=server_settings.LOG_LEVELS, help="the level of the log on stderr (default: info)"

@@ -28,7 +28,7 @@ class ListView:
     pattern: str = ""
 
     def includes(self, model: ModelInfo) -> bool:
-        """Tell whether a model passes the filters."""
+        """Return whether a model passes the filters."""
         is_mlx = model.traits.framework is Framework.MLX
         return self.show_all or (is_mlx and (self.verbose or model.traits.model_type is ModelType.CHAT))
 

@@ -24,7 +24,7 @@ class TeeOutput(Protocol):
         """Start with a command."""
         ...
 
-    def write(self, said: Said) -> None:
+    def write(self, chunk: Said) -> None:
         """Take a piece of its output."""
         ...
 
@@ -54,13 +54,13 @@ class HeadedOutput:
         if self._with_headers:
             self._out.header(job.title)
 
-    def write(self, said: Said) -> None:
+    def write(self, chunk: Said) -> None:
         """See ``TeeOutput.write``. stderr gets a header of its own, unless it is the same file as stdout."""
-        if said.is_error and not self._has_errors:
+        if chunk.is_error and not self._has_errors:
             self._has_errors = True
             if self._with_headers and self._job is not None and not self._is_same_file:
                 self._err.header(self._job.title)
-        (self._err if said.is_error else self._out).write(said.data)
+        (self._err if chunk.is_error else self._out).write(chunk.data)
 
     def end(self, ended: Ended) -> None:
         """See ``TeeOutput.end``. Prints the exit status of a command that failed and wrote nothing to stderr."""
@@ -84,9 +84,9 @@ class JsonLinesOutput:
         self._job = job
         self._written = {False: [], True: []}
 
-    def write(self, said: Said) -> None:
+    def write(self, chunk: Said) -> None:
         """See ``TeeOutput.write``."""
-        self._written[said.is_error].append(said.data)
+        self._written[chunk.is_error].append(chunk.data)
 
     def end(self, ended: Ended) -> None:
         """See ``TeeOutput.end``."""

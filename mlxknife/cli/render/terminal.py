@@ -23,11 +23,11 @@ def line_width(stream: TextIO) -> int | None:
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal and ``NO_COLOR``, ``CI`` and ``TERM=dumb`` are not set."""
+    """Return whether a stream is a terminal and ``NO_COLOR``, ``CI`` and ``TERM=dumb`` are not set."""
     is_plain = os.environ.get("NO_COLOR") or os.environ.get("CI") or os.environ.get("TERM") == "dumb"
     return stream.isatty() and not is_plain
 
 
 def can_redraw(stream: TextIO) -> bool:
-    """Tell whether a stream is a terminal that can move its cursor: no ``CI``, no ``TERM=dumb``."""
+    """Return whether a stream is a terminal that can move its cursor: no ``CI``, no ``TERM=dumb``."""
     return stream.isatty() and not (os.environ.get("CI") or os.environ.get("TERM") == "dumb")

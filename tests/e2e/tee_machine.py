@@ -1,4 +1,4 @@
-"""A machine for tests of ``mlx-tee``, and how its answers are read."""
+"""A machine for the tests of ``mlx-tee``, with a small model, and functions for its output."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.parrot import parrot_folder
 LATE = 60
 
 
-def desk_at(root: Path) -> Machine:
-    """Make a machine with a parrot for a starter model."""
+def machine_with_starter(root: Path) -> Machine:
+    """Make a machine with a tiny trained model as its starter."""
     machine = Machine(root)
     machine.home.mkdir()
     (machine.home / "starter").symlink_to(parrot_folder())
@@ -26,13 +26,13 @@ def records(outcome: Outcome) -> list[dict[str, object]]:
     return [json.loads(line) for line in outcome.out.splitlines()]
 
 
-def spoken(script: str) -> str:
-    """Return a command that a shell runs, quoted for a line of bash."""
+def sh(script: str) -> str:
+    """Return a ``sh -c`` command, quoted as one argument for bash."""
     return shlex.quote(f"sh -c {shlex.quote(script)}")
 
 
 def wait_for(path: Path) -> str:
-    """Return what stands in a file as soon as a whole line is there."""
+    """Wait until a file has a whole line, and return its text."""
     deadline = time.monotonic() + LATE
     while not (path.exists() and path.read_text().endswith("\n")):
         assert time.monotonic() < deadline, path
@@ -41,6 +41,6 @@ def wait_for(path: Path) -> str:
 
 
 def is_alive(pid: str) -> bool:
-    """Tell whether a process does anything still: a dead one may wait for its parent."""
+    """Return whether a process runs, and is no zombie."""
     found = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, check=False, text=True)
     return bool(found.stdout.strip()) and not found.stdout.strip().startswith("Z")

@@ -1,4 +1,4 @@
-"""Everything that lies around a cache, and whether it is as it was."""
+"""A machine with files outside of its cache, and checks that commands change nothing they should not."""
 
 from __future__ import annotations
 
@@ -31,13 +31,15 @@ from tests.fake_hub.messages import Reply, Request
 GOOD = "good/model"
 NAME = "org/model"
 DEFECT = "This is a defect"
-"""What every InternalError says."""
+"""The hint of every InternalError."""
+ALLOWED = "\n\u00ad\u200c\u200d"
+"""Line feeds, and the format characters that control nothing: the soft hyphen and the joiners of many scripts."""
 
 Tree = dict[str, tuple[str, int, int, str]]
 
 
 def tree(folder: Path, *, without: tuple[Path, ...] = ()) -> Tree:
-    """Return everything below a folder: kind, mode, time of the last change, and the content."""
+    """Return every path below a folder with its kind, mode, modification time and content."""
     found: Tree = {".": _described(folder)}
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if Path(place, name) not in without]
@@ -59,7 +61,7 @@ def _described(path: Path) -> tuple[str, int, int, str]:
 
 @attrs.frozen
 class Answer:
-    """Any reply at all, in the place of every right one."""
+    """A fault that replaces every right reply of the Hub by a given one."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(factory=dict)
@@ -69,20 +71,20 @@ class Answer:
         return None if reply.replaced else Reply(self.status, self.headers, self.content, replaced=True)
 
     def at(self, place: Path) -> Answer:
-        """Name a place in the headers that leave room for one."""
+        """Fill a path into the headers that have a ``{}``."""
         return attrs.evolve(self, headers={name: text.format(place) for name, text in self.headers.items()})
 
 
 @attrs.frozen
-class Surroundings:
-    """A machine with a good model in its cache, and with things outside that are nobody's business."""
+class Sandbox:
+    """A machine with a good model in its cache, and with files outside of the cache."""
 
     machine: Machine
     hub: FakeHub
 
     @classmethod
-    def built(cls, root: Path, hub: FakeHub) -> Surroundings:
-        """Put a model into the cache, and files into the user's home and into a folder outside."""
+    def built(cls, root: Path, hub: FakeHub) -> Sandbox:
+        """Put a model into the cache, and files into the home directory and other folders."""
         made = cls(Machine(root), hub)
         made.machine.cache.model(GOOD, chat_files(card=True))
         for folder in (made.outside, made.user, made.here):
@@ -101,7 +103,7 @@ class Surroundings:
 
     @property
     def here(self) -> Path:
-        """Return a folder to work in, so deep that no few steps upwards leave the machine."""
+        """Return a working folder, so deep that a few ``..`` do not leave the sandbox."""
         return self.machine.root / "here/1/2/3/4/5/6/7/8"
 
     @property
@@ -109,7 +111,7 @@ class Surroundings:
         return self.machine.hub / f"models--{NAME.replace('/', '--')}"
 
     def app(self) -> App:
-        """Open the product with a Hub that is not waited for."""
+        """Open the application with short timeouts for the Hub."""
         hub = HuggingFaceHub(self.hub.endpoint, READER, retry=RetryPolicy(2, 0.001, 0.01, 0.05))
         settings = {"XDG_CONFIG_HOME": str(self.machine.root / "config")}
         app = mlxknife.open_app(hub_cache=self.machine.hub, workspace_home=self.machine.home, environment=settings)
@@ -126,16 +128,16 @@ class Surroundings:
         return Outcome(code, out.getvalue(), err.getvalue())
 
     @contextmanager
-    def untouched(self, *touchable: Path) -> Iterator[None]:
-        """See that nothing changes but some folders of the cache."""
+    def unchanged(self, *touchable: Path) -> Iterator[None]:
+        """Check that the block changes nothing except some folders of the cache."""
         without = (*touchable, self.machine.hub)
-        around, cached = tree(self.machine.root, without=without), self._cached(touchable)
+        outside, cached = tree(self.machine.root, without=without), self._cached(touchable)
         yield
-        assert tree(self.machine.root, without=without) == around
+        assert tree(self.machine.root, without=without) == outside
         assert self._cached(touchable) == cached
 
     def _cached(self, touchable: tuple[Path, ...]) -> Tree:
-        """Describe the cache, where folders may come and go beside what is touchable."""
+        """Describe the cache without the folders that may change."""
         found = tree(self.machine.hub, without=(*touchable, self.machine.hub / ".locks"))
         return {name: entry for name, entry in found.items() if name not in (".", "CACHEDIR.TAG")}
 
@@ -145,9 +147,9 @@ class Surroundings:
 
 
 @contextmanager
-def settled(root: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Surroundings]:
-    """Let this process live in surroundings of its own, and a Hub forget what it was told for them."""
-    made = Surroundings.built(root, hub)
+def sandbox_at(root: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """Make a sandbox for this process, and reset the Hub at the end."""
+    made = Sandbox.built(root, hub)
     monkeypatch.setenv("HOME", str(made.user))
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     monkeypatch.chdir(made.here)
@@ -159,11 +161,12 @@ def settled(root: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether a text can steer nothing that shows it."""
-    return all(char == "\n" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in text)
+    """Return whether a text has no control characters but the allowed ones."""
+    controls = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return all(char in ALLOWED or unicodedata.category(char) not in controls for char in text)
 
 
-def kept_the_contract(outcome: Outcome) -> bool:
-    """Tell whether a command ended as commands may end."""
+def follows_contract(outcome: Outcome) -> bool:
+    """Return whether the exit code and the output follow the contract: no defect, no control characters."""
     is_known = outcome.code in (0, 1, 2, 3) and DEFECT not in outcome.out + outcome.err
     return is_known and is_plain(outcome.out) and is_plain(outcome.err)

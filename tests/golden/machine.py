@@ -1,4 +1,4 @@
-"""Models of the sizes, dates and hashes that the examples of seed 2 name. Their weights are holes in sparse files."""
+"""Models with the sizes, dates and hashes of the examples of seed 2. Their weights are sparse files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WEIGHTS = "model.safetensors"
 
 
 def sparse_weights(path: Path, size: int) -> None:
-    """Write a safetensors file of exactly so many bytes, hardly any of them on the disk."""
+    """Write a sparse safetensors file of exactly that size."""
     data = size - 8 - _HEADER
     tensor = {"dtype": "U8", "shape": [data], "data_offsets": [0, data]}
     header = json_bytes({"__metadata__": {"format": "mlx"}, "w": tensor}).ljust(_HEADER)
@@ -30,7 +30,7 @@ def sparse_weights(path: Path, size: int) -> None:
 
 
 def phi3_files() -> Files:
-    """Return the model of most examples: its config is the one that the seed prints."""
+    """Return the model of most examples, with the config that the seed prints."""
     config = example("show-config")["data"]["config"]
     return chat_files() | {"config.json": json_bytes(config)}
 
@@ -40,8 +40,8 @@ def without(files: Files, *names: str) -> Files:
 
 
 @attrs.frozen
-class Desk:
-    """Builds the cache of an example and asks the real program about it."""
+class GoldenMachine:
+    """Builds the cache of an example and runs the real program on it."""
 
     machine: Machine
     packages: Path
@@ -51,7 +51,7 @@ class Desk:
         return self.machine.cache
 
     def ask(self, *words: str) -> dict[str, Any]:
-        """Return the answer of ``mlxk``, which the schema accepts."""
+        """Return the document that ``mlxk`` prints, after validating it."""
         return self.asked(*words).document()
 
     def asked(self, *words: str) -> Outcome:
@@ -93,7 +93,7 @@ class Desk:
 
 
 def fake_packages(folder: Path) -> Path:
-    """Write the packages that the seed's author had installed, as far as anybody looks at them."""
+    """Write stubs of the packages that the seed's author had installed."""
     contents = {
         "mlx/__init__.py": "",
         "mlx/lib/libmlx.so": "",

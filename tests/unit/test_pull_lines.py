@@ -1,0 +1,57 @@
+"""``pull`` as text: the counts of files to fetch, to repair and to keep."""
+
+from __future__ import annotations
+
+import attrs
+
+from mlxknife.cli.render.pull import pull_lines, starter_lines
+from mlxknife.cli.render.text import paint
+from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.transfer.values import Held, Holding, PullPlan, RemoteCommit, RemoteFile
+
+
+def _holding(name: str, held: Held, *, size: int = 1000, partial: int = 0) -> Holding:
+    digest = RecordedHash(HashForm.SHA256, name.encode().hex().ljust(64, "0"))
+    return Holding(RemoteFile(name, size, digest, "0" * 40), held, partial_bytes=partial)
+
+
+_MISSING = _holding("a.safetensors", Held.MISSING, size=2_000_000, partial=500_000)
+_DAMAGED = _holding("b.safetensors", Held.DAMAGED)
+_RIGHT = _holding("config.json", Held.TRUSTED)
+
+
+def _plan(*holdings: Holding, is_in_place: bool = False) -> PullPlan:
+    commit = RemoteCommit("org/name", "a" * 40, tuple(holding.file for holding in holdings))
+    return PullPlan("org/name", "models--org--name", False, commit, holdings, is_in_place=is_in_place)  # noqa: FBT003
+
+
+def _text(plan: PullPlan, *, is_dry_run: bool = False) -> list[str]:
+    return [paint(line, colour=False) for line in pull_lines(plan, "Message", is_dry_run=is_dry_run)]
+
+
+def test_a_pull_counts_fetched_repaired_and_kept_files() -> None:
+    assert _text(_plan(_MISSING, _DAMAGED, _RIGHT)) == ["Message org/name (2 files, 1.5MB; 1 repaired; 1 kept)"]
+    assert _text(_plan(_MISSING)) == ["Message org/name (1 file, 1.5MB)"]
+
+
+def test_a_dry_run_lists_the_files_with_the_bytes_left_to_fetch() -> None:
+    assert _text(_plan(_MISSING, _DAMAGED), is_dry_run=True) == [
+        "Message org/name (2 files, 1.5MB; 1 to repair)",
+        "  a.safetensors (1.5MB)",
+        "  b.safetensors (1KB)",
+    ]
+
+
+def test_a_pull_of_links_alone() -> None:
+    assert _text(_plan(_RIGHT)) == ["Message org/name (links and refs only; 1 kept)"]
+
+
+def test_a_complete_model_prints_the_message_alone() -> None:
+    plan = _plan(_RIGHT, is_in_place=True)
+    assert _text(plan) == _text(attrs.evolve(plan, is_offline=True), is_dry_run=True) == ["Message"]
+
+
+def test_a_starter_model_is_followed_by_a_command_to_try() -> None:
+    lines = [paint(line, colour=False) for line in starter_lines("starter", "Created", is_dry_run=False)]
+    assert lines == ["Created", "Try it: mlxk run starter 'What is the capital of France?'"]
+    assert len(list(starter_lines("starter", "Would create", is_dry_run=True))) == 1
