@@ -44,7 +44,7 @@ _SCRIPT = (
     "<|return|>",
     "Text after the end of the turn.",
 )
-"""Each text follows the one before it. Markers that occur twice are part of a longer token: only the last token counts."""
+"""Each token follows the one before it. A marker that occurs twice is part of a longer token the second time."""
 
 
 @pytest.fixture(scope="module")

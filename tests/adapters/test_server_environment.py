@@ -30,9 +30,7 @@ def test_by_default_a_server_listens_on_this_machine_only() -> None:
         ("PORT", "", ServerSettings()),
     ],
 )
-def test_each_variable_sets_a_field_and_the_new_prefix_wins(
-    variable: str, value: str, settings: ServerSettings
-) -> None:
+def test_each_variable_sets_a_field_and_mlxk_wins(variable: str, value: str, settings: ServerSettings) -> None:
     assert server_settings({f"MLXK_{variable}": value}) == settings
     assert server_settings({f"MLXK2_{variable}": value}) == settings
     if value:

@@ -88,7 +88,7 @@ def test_the_second_model_of_a_process_reports_the_same_blas(parrot: MlxTextMode
 def test_a_file_that_is_no_tokenizer_raises_engine_error(tmp_path: Path, damage: bytes) -> None:
     folder = _copied(tmp_path / "parrot")
     (folder / "tokenizer.json").write_bytes(damage)
-    with pytest.raises(EngineError, match="^The model could not be loaded: "):
+    with pytest.raises(EngineError, match=r"^The model could not be loaded: "):
         MlxTextLoader().load(_request(folder))
 
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_tokenizer_raises_engine_error(tmp_path: Path, damage:
 def test_a_missing_file_raises_engine_error(tmp_path: Path, name: str) -> None:
     folder = _copied(tmp_path / "parrot")
     (folder / name).unlink()
-    with pytest.raises(EngineError, match="^The model could not be loaded: "):
+    with pytest.raises(EngineError, match=r"^The model could not be loaded: "):
         MlxTextLoader().load(_request(folder))
 
 
@@ -121,7 +121,7 @@ def test_a_draft_model_with_another_vocabulary_is_refused(tmp_path: Path) -> Non
     (other / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     assert Library.from_file(str(other / "tokenizer.json")).token_to_id("<more>") == 263
     for model, draft in ((parrot_folder(), other), (other, parrot_folder())):
-        with pytest.raises(ValidationError, match="^draft_model has another vocabulary than the model") as caught:
+        with pytest.raises(ValidationError, match=r"^draft_model has another vocabulary than the model") as caught:
             MlxTextLoader().load(_request(model, draft=draft))
         assert caught.value.hint == Hint(HintCode.SMALLER_DRAFT)
 
