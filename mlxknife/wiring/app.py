@@ -55,7 +55,7 @@ class AppWiring:
     """See ``Wiring``. Each feature has a file of its own, which is imported when its service is first used."""
 
     settings: Settings
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = attrs.field(repr=False)
 
     def finder(self) -> Finder:
         """See ``Wiring.finder``."""

@@ -18,6 +18,8 @@ def test_printing_the_app_shows_no_secret_of_the_environment(tmp_path: Path) -> 
     app = mlxknife.open_app(hub_cache=tmp_path, environment={"XDG_CONFIG_HOME": str(tmp_path), **_SECRETS})
     assert app.settings.hub_token == "hf_secret"
     assert app.server_settings().api_key == "key-secret"
-    shown = "".join(map(repr, (app, app.settings, app.server_settings(), app.catalog, app.health, app.remover)))
+    services = (app.catalog, app.finder, app.health, app.remover, app.sessions, app.tee)
+    server = (app.server_settings(), app.servable_models(), app.model_pool())
+    shown = "".join(map(repr, (app, app.settings, app.wiring, *services, *server)))
     assert "secret" not in shown
     assert str(tmp_path) in shown
