@@ -1,6 +1,6 @@
-"""Somebody else's application with ours mounted in it: ``python -m tests.e2e.mounted --port 0 --json``.
+"""An application of another project with ours mounted in it: ``python -m tests.e2e.mounted --port 0 --json``.
 
-It prints what ``mlxk serve`` prints, and its own uvicorn knows nothing of us.
+It prints what ``mlxk serve`` prints, and it runs under a plain uvicorn of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mlxknife.http import create_app
 
 def main() -> None:
     app = mlxknife.open_app()
-    llm = create_app(app.open_serving(), app.open_residents())
+    llm = create_app(app.servable_models(), app.model_pool())
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         @asynccontextmanager

@@ -27,6 +27,7 @@ from tests.e2e.processes import Machine, Outcome
 from tests.fake_hub import READER, FakeHub
 from tests.fake_hub.contents import Bytes, Content
 from tests.fake_hub.messages import Reply, Request
+from tests.fakes.wiring import with_services
 
 GOOD = "good/model"
 NAME = "org/model"
@@ -115,7 +116,7 @@ class Sandbox:
         hub = HuggingFaceHub(self.hub.endpoint, READER, retry=RetryPolicy(2, 0.001, 0.01, 0.05))
         settings = {"XDG_CONFIG_HOME": str(self.machine.root / "config")}
         app = mlxknife.open_app(hub_cache=self.machine.hub, workspace_home=self.machine.home, environment=settings)
-        return attrs.evolve(app, open_hub=lambda: hub)
+        return with_services(app, puller=lambda: attrs.evolve(app.puller, hub=hub))
 
     def run(self, *words: str) -> Outcome:
         """Run a command line in this process."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import mlxknife
-from mlxknife.domain.generation.values.generation import Sampling, Wish
+from mlxknife import GenerationOptions, SamplingParameters
 from mlxknife.domain.models.values.info import Framework, ModelType
 from tests.parrot import ANSWERS, STOP_STRING, TOOL_RESULT, answer_of, parrot_4bit_folder, parrot_folder
 from tests.parrot.answers import CAPITAL, LONG, REASONING, STOP, TOOL, UNICODE
@@ -164,9 +164,9 @@ def test_it_knows_its_template_in_any_of_three_homes(parrot: Path, tmp_path: Pat
         (folder / name).write_text(content, encoding="utf-8")
     app = mlxknife.open_app()
     assert app.catalog.show(str(folder)).chat_template_source == _HOMES[first]("")[0]
-    with app.chat.open(str(folder)) as session:
-        told = session.ask(CAPITAL, Wish(sampling=Sampling(temperature=0.0)))
-    assert told.answer == ANSWERS[CAPITAL]
+    with app.sessions.open(str(folder)) as session:
+        result = session.ask(CAPITAL, GenerationOptions(SamplingParameters(temperature=0.0)))
+    assert result.answer == ANSWERS[CAPITAL]
 
 
 def test_the_small_one_speaks(parrot: Path) -> None:

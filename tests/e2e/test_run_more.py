@@ -20,7 +20,8 @@ from tests.e2e.breeding import endless_parrot
 from tests.e2e.processes import BIN, Machine
 from tests.e2e.processes import Outcome as Ending
 from tests.e2e.test_run import STATISTICS, SUM, THOUGHT, Bird, rendered
-from tests.fakes.engine import FakeEngine, FakeModel
+from tests.fakes.clients import FakeClients, says
+from tests.fakes.wiring import with_services
 from tests.parrot import ANSWERS, parrot_4bit_folder, parrot_folder
 from tests.parrot.answers import CAPITAL, ECHO, GREETING, LONG, REASONING
 
@@ -95,13 +96,14 @@ def test_what_was_said_before_a_failure_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], *, no_stream: bool
 ) -> None:
     out = tmp_path / "out.txt"
-    model = FakeModel(("The bird ", "said"), failure=EngineError("out of memory"))
-    app = attrs.evolve(mlxknife.open_app(), open_engine=lambda: FakeEngine(model))
+    clients = FakeClients(says("The bird ", "said", error=EngineError("out of memory")))
+    real = mlxknife.open_app()
+    app = with_services(real, sessions=lambda: attrs.evolve(real.sessions, clients=clients))
     options = run.RunOptions(str(parrot_folder()), ("Who?",), out=str(out), no_stream=no_stream)
     with pytest.raises(EngineError, match="out of memory"):
         run.run(app, options, Console(as_json=False))
     assert (out.read_text(), capsys.readouterr().out) == ("The bird said", "The bird said\n")
-    assert model.is_closed
+    assert clients.client.is_closed
 
 
 # --- what is asked

@@ -37,10 +37,10 @@ def test_a_file_that_is_overwritten_in_place_makes_another_model(machine: Machin
     folder = machine.root / "bird"
     shutil.copytree(parrot_folder(), folder)
     app = open_app(hub_cache=machine.root / "hub", workspace_home=machine.root / "workspaces", environment={})
-    before = app.open_serving().start_with(str(folder)).key
-    assert app.open_serving().start_with(str(folder)).key == before
+    before = app.servable_models().pin(str(folder)).key
+    assert app.servable_models().pin(str(folder)).key == before
     weights = folder / "model.safetensors"
     data = weights.read_bytes()
     with weights.open("r+b") as file:
         file.write(data[:-1] + bytes([data[-1] ^ 1]))
-    assert app.open_serving().start_with(str(folder)).key != before
+    assert app.servable_models().pin(str(folder)).key != before

@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 import mlxknife
-from mlxknife import App
 from mlxknife.adapters.packages.inventory import InstalledPackages
 from mlxknife.cli.render.model_json import utc
+from mlxknife.domain.catalog.services.catalog import Catalog
 from tests.builder import chat_files, vision_files
 from tests.golden.examples import differences, example
 from tests.golden.machine import GoldenMachine
@@ -86,15 +86,15 @@ def test_the_scenarios_of_health_and_compatibility(golden: GoldenMachine, snippe
     assert found == example(snippet)
 
 
-def opened_with_old_packages(golden: GoldenMachine) -> App:
+def catalog_with_old_packages(golden: GoldenMachine) -> Catalog:
     app = mlxknife.open_app(hub_cache=golden.machine.hub, workspace_home=golden.machine.home, environment={})
-    return attrs.evolve(app, open_inventory=lambda: InstalledPackages(folders=(str(golden.packages),)))
+    return attrs.evolve(app.catalog, inventory=InstalledPackages(folders=(str(golden.packages),)))
 
 
 def test_the_library_gives_the_same_reason_for_an_architecture_that_is_too_new(golden: GoldenMachine) -> None:
     golden.models_of_the_list()
     answered = models_of(golden.ask("list"))
-    for info in opened_with_old_packages(golden).catalog.list():
+    for info in catalog_with_old_packages(golden).list():
         assert (info.runtime_compatible, info.reason) == (
             answered[info.name]["runtime_compatible"],
             answered[info.name]["reason"],
