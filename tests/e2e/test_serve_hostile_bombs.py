@@ -8,6 +8,7 @@ import socket
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -130,6 +131,18 @@ def test_bombs_leak_no_memory(server: FakeServer) -> None:
                 one.ask(post(path, body))
         grown.append(kilobytes(server.pid) // 1024)
     assert grown[-1] - grown[0] <= 24, grown
+
+
+def test_a_running_stream_does_not_keep_the_body_of_its_request() -> None:
+    large = b',"user":"%b","stream":true' % (b"a" * (7 * MB))
+    body = chat(HELLO, large).replace(b'"max_tokens":2', b'"max_tokens":1500,"temperature":1')
+    with FakeServer(parrot_folder(), 0.02) as server, ExitStack() as stack:
+        lines = [stack.enter_context(line(server.port)) for _ in range(20)]
+        lines[0].ask(post(CHAT, chat(HELLO)))
+        with bounded(server.pid):
+            for one in lines:
+                one.send(post(CHAT, body))
+                one.wait_for(b"data: ")
 
 
 def test_a_bomb_stops_no_other_request(server: FakeServer) -> None:

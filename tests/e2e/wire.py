@@ -77,6 +77,11 @@ class Line:
         msg = f"no answer to {data[:200]!r}"
         raise AssertionError(msg)
 
+    def wait_for(self, mark: bytes) -> None:
+        """Wait until a response has a mark."""
+        while mark not in self._data:
+            assert self._more(), self._data
+
     def replies(self) -> list[Reply]:
         """Return every answer until the server closes the connection."""
         found: list[Reply] = []

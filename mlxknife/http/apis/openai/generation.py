@@ -49,6 +49,7 @@ class GenerationEndpoint(Generic[Body]):
         response = StreamedResponse(send, stream.HEADERS, stream.KEEP_ALIVE, self.state.options.keep_alive_seconds)
         generation = Generation(self.state, context, body.model, request, writer, response)
         work = generation.send_stream() if body.stream else generation.send_document(send)
+        del body  # its undecoded fields refer to the bytes of the whole body
         try:
             await self.state.run_until_disconnect(work, receive)
         except KnifeError as exc:
