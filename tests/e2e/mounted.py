@@ -1,6 +1,6 @@
-"""An application of another project with ours mounted in it: ``python -m tests.e2e.mounted --port 0 --json``.
+"""Another application with ours mounted in it: ``python -m tests.e2e.mounted --port 0 --json``.
 
-It prints what ``mlxk serve`` prints, and it runs under a plain uvicorn of its own.
+It prints the document of ``mlxk serve``, and runs on a uvicorn without our options.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 async def _own(_: Request) -> PlainTextResponse:
-    return PlainTextResponse("ours")
+    return PlainTextResponse("own")
 
 
 if __name__ == "__main__":

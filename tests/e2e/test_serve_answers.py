@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.gathering import Desk
+from tests.e2e.gathering import Gathering
 from tests.e2e.processes import Machine
 from tests.e2e.serving import Server, parrot_in, serving
 from tests.e2e.talking import Answers, chat, gathered, whole
@@ -225,12 +225,12 @@ ROWS = 9
 
 def test_eight_mixed_requests_have_the_same_answers_in_one_batch_as_alone(machine: Machine) -> None:
     parrot_in(machine)
-    desk = Desk(machine.root)
+    gathering = Gathering(machine.root)
     words = (sys.executable, "-m", "tests.e2e.gathering")
-    with serving(machine, str(desk.folder), program=words, PYTHONPATH=str(Path(__file__).parents[2])) as server:
+    with serving(machine, str(gathering.folder), program=words, PYTHONPATH=str(Path(__file__).parents[2])) as server:
         alone = [whole_answer(server, path, body) for path, body in MIXED]
         running = server.chat_stream("parrot", answers.LONG, logit_bias=ENDS, max_tokens=1500).begun()
-        desk.gather(ROWS)
+        gathering.gather(ROWS)
         with ThreadPoolExecutor(len(MIXED)) as pool:
             for send in (whole_answer, streamed):
                 batched = list(pool.map(lambda one, send=send: send(server, *one), MIXED))
@@ -239,8 +239,8 @@ def test_eight_mixed_requests_have_the_same_answers_in_one_batch_as_alone(machin
                     assert counts(expected) == counts(said)
         rest = gathered(running)
         assert rest.choices[0].finish == "length"
-    noted = desk.noted()
-    begun = [set(rows) for what, rows in noted if what == "begun" and len(rows) == ROWS]
-    assert len(begun) == 2
-    for rows in begun:
-        assert any(what == "step" and rows <= set(step) for what, step in noted), "no step had all of them"
+    notes = gathering.notes()
+    started = [set(rows) for kind, rows in notes if kind == "start" and len(rows) == ROWS]
+    assert len(started) == 2
+    for rows in started:
+        assert any(kind == "step" and rows <= set(step) for kind, step in notes), "no step had all of them"

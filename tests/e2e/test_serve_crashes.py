@@ -58,7 +58,7 @@ def crash_once(server: Server, number: int) -> float:
         waiting = pool.submit(timed[0].whole, server)
         for stream in streams:
             stream.begun()
-        eventually(lambda: running(server) == 4)
+        eventually(lambda: running(server) == 3)
         worker = server.worker()
         began = time.monotonic()
         os.kill(worker, number)
@@ -78,10 +78,10 @@ def crash_once(server: Server, number: int) -> float:
 
 
 def running(server: Server) -> int:
-    """Return the number of running answers."""
+    """Return the number of running requests."""
     page = server.ask("/metrics").body.decode()
     return sum(
-        int(float(line.split()[-1])) for line in page.splitlines() if line.startswith("mlxknife_answers_running")
+        int(float(line.split()[-1])) for line in page.splitlines() if line.startswith("mlxknife_requests_running")
     )
 
 

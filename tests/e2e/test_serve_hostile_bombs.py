@@ -122,6 +122,16 @@ def test_a_bomb_is_refused_or_answered(server: FakeServer, path: str, body: byte
         assert json.loads(reply.body)["status"] == "error"
 
 
+@pytest.mark.parametrize(
+    ("name", "param"), [("a long text", "messages"), ("a long prompt", "prompt"), ("a long list of tokens", "prompt")]
+)
+def test_the_error_of_a_prompt_that_is_too_long_names_its_field(server: FakeServer, name: str, param: str) -> None:
+    path, body, _ = BOMBS[name]
+    with line(server.port) as one:
+        error = json.loads(one.ask(post(path, body)).body)["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", param)
+
+
 def test_bombs_leak_no_memory(server: FakeServer) -> None:
     """Memory that one round of them leaves is reused by the next."""
     grown = []

@@ -28,7 +28,7 @@ def server(machine: Machine) -> Iterator[Server]:
 
 
 def test_it_answers_below_its_path_only(server: Server) -> None:
-    assert server.ask("/own").body == b"ours"
+    assert server.ask("/own").body == b"own"
     assert server.ask("/v1/models").body == b"Not Found"
     assert [one["id"] for one in server.ask("/llm/v1/models").document()["data"]] == ["parrot"]
     assert server.ask(CHAT, chat("parrot", answers.CAPITAL)).text() == ANSWERS[answers.CAPITAL]
