@@ -20,7 +20,7 @@ _DRAFT_TOKENS = 3
 
 
 @attrs.define(eq=False)
-class _Running:
+class _CurrentRow:
     id: int
     start: RowStart
     tokens: list[int]
@@ -46,11 +46,11 @@ class SequentialRunner:
         self._draft = draft
         self._stop_tokens = frozenset(stop_tokens)
         self._prefill_chunk = prefill_chunk
-        self._row: _Running | None = None
+        self._row: _CurrentRow | None = None
 
     def start(self, row_id: int, row: RowStart) -> None:
         """See ``Runner.start``."""
-        self._row = _Running(row_id, row, list(row.prompt), row.cached)
+        self._row = _CurrentRow(row_id, row, list(row.prompt), row.cached)
 
     def drop(self, row_id: int) -> RowCache | None:
         """See ``Runner.drop``."""
@@ -92,7 +92,7 @@ class SequentialRunner:
         """See ``Runner.close``."""
         self._row = None
 
-    def _forward(self, row: _Running, count: int) -> Any:  # noqa: ANN401 - an array
+    def _forward(self, row: _CurrentRow, count: int) -> Any:  # noqa: ANN401 - an array
         import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
 
         chunk = mx.array([row.tokens[row.fed : row.fed + count]])
@@ -101,7 +101,7 @@ class SequentialRunner:
         kv_cache.quantize(row.start.layers, row.start.kv_cache)
         return logits
 
-    def _token(self, row: _Running, token: int, logprobs: Any) -> RowToken:  # noqa: ANN401 - an array
+    def _token(self, row: _CurrentRow, token: int, logprobs: Any) -> RowToken:  # noqa: ANN401 - an array
         import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
 
         mx.eval(logprobs)
@@ -113,7 +113,7 @@ class SequentialRunner:
             reason = FinishReason.LENGTH
         return RowToken(row.id, token, logprobs, reason, None if reason is None else self.drop(row.id))
 
-    def _speculative_step(self, row: _Running) -> list[RowToken]:
+    def _speculative_step(self, row: _CurrentRow) -> list[RowToken]:
         if row.proposals is None:
             row.proposals = self._speculative(row.start)
             row.fed = len(row.start.prompt)
@@ -139,7 +139,7 @@ class SequentialRunner:
         )
         return steps
 
-    def _speculative_cache(self, row: _Running) -> RowCache | None:
+    def _speculative_cache(self, row: _CurrentRow) -> RowCache | None:
         """Return the caches of both models, trimmed to the tokens that both hold."""
         count = len(self._model.layers)
         parts = (row.start.layers[:count], row.start.layers[count:])

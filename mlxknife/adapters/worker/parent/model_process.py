@@ -12,7 +12,7 @@ import attrs
 
 from mlxknife.adapters.worker.parent.channel import Channel
 from mlxknife.adapters.worker.parent.heartbeat import HeartbeatLimits, HeartbeatMonitor
-from mlxknife.adapters.worker.parent.process import ChildProcess, exit_description
+from mlxknife.adapters.worker.parent.process import SpawnedWorker, exit_description
 from mlxknife.adapters.worker.protocol import (
     Cancel,
     Deltas,
@@ -61,7 +61,7 @@ class WorkerProcesses:
             return _FailedProcess(exc, on_state)
         with theirs:
             try:
-                process = ChildProcess(self.command, theirs.fileno())
+                process = SpawnedWorker(self.command, theirs.fileno())
             except OSError as exc:
                 ours.close()
                 return _FailedProcess(exc, on_state)
@@ -79,7 +79,7 @@ class WorkerProcess:
     """See ``ModelProcess``. It is open until it is closed or has crashed; then it calls nothing any more."""
 
     def __init__(
-        self, process: ChildProcess, connection: socket.socket, limits: HeartbeatLimits, on_state: OnState
+        self, process: SpawnedWorker, connection: socket.socket, limits: HeartbeatLimits, on_state: OnState
     ) -> None:
         """Take a process that was just started, and the socket to it."""
         self._process = process

@@ -18,7 +18,7 @@ _MAX_WAIT = 0.5
 """Seconds after which the exit status is given up; the process may hang in a driver."""
 
 
-class ChildProcess:
+class SpawnedWorker:
     """A process in a session of its own: Ctrl-C does not reach it, and its whole group can be killed.
 
     It gets no token and no access to the Hub. Its output is logged.
