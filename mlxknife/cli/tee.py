@@ -18,7 +18,7 @@ from mlxknife.version import __version__
 
 if TYPE_CHECKING:
     from mlxknife.app import App
-    from mlxknife.domain.tee.values import Job, Plan
+    from mlxknife.domain.tee.values import TeeCommand, TeePlan
 
 PROGRAM = "mlx-tee"
 
@@ -62,9 +62,9 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
     if options.version:
         sys.stdout.write(f"{PROGRAM} {__version__}\n")
         return 0
-    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415 - --version and --help need none of it
+    from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415 - --version and --help need none of it
 
-    jobs = [_with_models(job) for job in commands.jobs(options.commands, may_ssh=options.ssh)]
+    jobs = [_with_models(job) for job in tee_rules.jobs(options.commands, may_ssh=options.ssh)]
     app = open_app()
     plan = app.tee.plan(jobs, side_by_side=options.side_by_side)
     if plan.note:
@@ -74,36 +74,36 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
     return _tell(app, plan, as_json=options.jsonl, with_headers=options.headers)
 
 
-def _tell(app: App, plan: Plan, *, as_json: bool, with_headers: bool) -> int:
+def _tell(app: App, plan: TeePlan, *, as_json: bool, with_headers: bool) -> int:
     """Run the commands and tell what they answer; return the worst of their exit codes."""
     from mlxknife.cli.render.turns import Pages, Records, Teller  # noqa: PLC0415
-    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415
-    from mlxknife.domain.tee.values import Said, Turn  # noqa: PLC0415
+    from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415
+    from mlxknife.domain.tee.values import OutputBegins, OutputChunk  # noqa: PLC0415
 
     teller: Teller = Records(sys.stdout) if as_json else Pages(sys.stdout, sys.stderr, with_headers=with_headers)
     statuses = []
     source = sys.stdin.buffer if sys.stdin is not None else None
     with closing(app.tee.run(plan, source)) as events:
         for event in events:
-            if isinstance(event, Turn):
+            if isinstance(event, OutputBegins):
                 teller.turn(plan.jobs[event.number])
-            elif isinstance(event, Said):
+            elif isinstance(event, OutputChunk):
                 teller.hear(event)
             else:
                 teller.end(event)
                 statuses.append(event.status)
-    return commands.worst(statuses)
+    return tee_rules.worst(statuses)
 
 
-def _show(plan: Plan, *, as_json: bool) -> int:
+def _show(plan: TeePlan, *, as_json: bool) -> int:
     """Print the command lines that would run."""
     from mlxknife.cli.render.speech import safe  # noqa: PLC0415
     from mlxknife.cli.render.turns import write_line  # noqa: PLC0415
     from mlxknife.cli.wire_tee import JobObject  # noqa: PLC0415
-    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415
+    from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415
 
     for job in plan.jobs:
-        argv = commands.arguments(job)
+        argv = tee_rules.arguments(job)
         if as_json:
             write_line(JobObject(job.command, job.models[0] if job.models else None, job.host, argv), sys.stdout)
         else:
@@ -112,13 +112,13 @@ def _show(plan: Plan, *, as_json: bool) -> int:
     return 0
 
 
-def _with_models(job: Job) -> Job:
+def _with_models(job: TeeCommand) -> TeeCommand:
     """Note the models that a command of our own loads; what it cannot understand, it says itself."""
     import attrs  # noqa: PLC0415
 
-    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415
+    from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415
 
-    own = commands.own_arguments(job.words)
+    own = tee_rules.own_arguments(job.words)
     _, command, words = split_command(list(own or ()))
     if command != "run":
         return job

@@ -13,8 +13,8 @@ import attrs
 from msgspec import UNSET, Struct, UnsetType
 
 if TYPE_CHECKING:
-    from mlxknife.domain.integrity.values import HealthEntry, HealthReport
-    from mlxknife.domain.models.values.info import Metadata, ModelInfo, Quantization
+    from mlxknife.domain.integrity.values import HealthReport, ModelHealth
+    from mlxknife.domain.models.values.info import ModelInfo, ModelMetadata, Quantization
 
 JSON_API_SPEC_VERSION = "1.0.0"
 
@@ -177,7 +177,7 @@ def model_object(info: ModelInfo) -> ModelObject:
     )
 
 
-def metadata_object(metadata: Metadata) -> MetadataObject:
+def metadata_object(metadata: ModelMetadata) -> MetadataObject:
     """Describe the shape of a model as the contract does."""
     return MetadataObject(**attrs.asdict(metadata))
 
@@ -206,7 +206,7 @@ def _quantization_object(found: Quantization | None) -> QuantizationObject | Non
     return None if found is None else QuantizationObject(bits=found.bits, group_size=found.group_size, mode=found.mode)
 
 
-def _health_object(entry: HealthEntry) -> HealthObject:
+def _health_object(entry: ModelHealth) -> HealthObject:
     return HealthObject(
         name=entry.name,
         status="healthy" if entry.integrity.healthy else "unhealthy",

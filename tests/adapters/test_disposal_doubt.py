@@ -20,12 +20,12 @@ from mlxknife.adapters.workspaces.folders import LocalWorkspaces
 from mlxknife.domain.errors import LocksPresent, StorageError
 from mlxknife.domain.names.services import Finder
 from mlxknife.domain.removal.services import Remover
-from mlxknife.domain.removal.values import Leftovers, Orphan, StoredBlob, Target
+from mlxknife.domain.removal.values import Leftovers, Orphan, RemovalTarget, StoredBlob
 from tests.builder import CacheBuilder, chat_files, commit_of
 
 _NAME, _FOLDER = "org/model", "models--org--model"
 _OLD, _NEW = commit_of("old"), commit_of("new")
-_ONE = Target(name=_NAME, size_bytes=0, folder=_FOLDER, commit=_OLD, refs=("v1", "v2"))
+_ONE = RemovalTarget(name=_NAME, size_bytes=0, folder=_FOLDER, commit=_OLD, refs=("v1", "v2"))
 
 
 @pytest.fixture
@@ -227,6 +227,6 @@ def test_a_download_that_began_afresh_meanwhile_is_told(hub: Path, monkeypatch: 
         monkeypatch.setattr(os, "rename", rename)
         disposal = CacheRemovalStore(str(hub))
         with disposal.guarded(_FOLDER), pytest.raises(LocksPresent):
-            disposal.discard(Target(name=_NAME, size_bytes=0, folder=_FOLDER))
+            disposal.discard(RemovalTarget(name=_NAME, size_bytes=0, folder=_FOLDER))
     assert (repo / "blobs").is_dir()
     assert [item.label for item in disposal.trash()] == [_NAME]

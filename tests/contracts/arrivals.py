@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
-from mlxknife.domain.transfer.values import Held, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFileState, RemoteCommit, RemoteFile
 from mlxknife.ports.store.download_store import SnapshotPublisher
-from mlxknife.ports.system.progress import Silence
+from mlxknife.ports.system.progress import NoProgress
 from tests.fakes.hub import RemoteShelf
 
 FOLDER = "models--org--name"
@@ -28,7 +28,7 @@ def never() -> bool:
 
 
 def bring(intake: CacheDownloadStore, file: RemoteFile = WEIGHTS, reception: SnapshotPublisher | None = None) -> None:
-    reception = reception or intake.reception(FOLDER, Silence(), afresh=False)
+    reception = reception or intake.reception(FOLDER, NoProgress(), afresh=False)
     with reception.open(file, never) as sink:
         if sink is not None:
             sink.write(FILES[file.name][sink.position :])
@@ -37,22 +37,22 @@ def bring(intake: CacheDownloadStore, file: RemoteFile = WEIGHTS, reception: Sna
 
 def take_in(intake: CacheDownloadStore, commit: RemoteCommit = COMMIT) -> None:
     with intake.guarded(FOLDER):
-        reception = intake.reception(FOLDER, Silence(), afresh=False)
+        reception = intake.reception(FOLDER, NoProgress(), afresh=False)
         for file in commit.files:
             bring(intake, file, reception)
-        reception.publish(commit, intake.holdings(FOLDER, commit.commit, commit.files), "main")
+        reception.publish(commit, intake.cached_files(FOLDER, commit.commit, commit.files), "main")
 
 
 def publish(intake: CacheDownloadStore) -> None:
     """Bring what is missing, and publish; who holds the lock of a blob that is there is in nobody's way."""
-    reception = intake.reception(FOLDER, Silence(), afresh=False)
+    reception = intake.reception(FOLDER, NoProgress(), afresh=False)
     for file in COMMIT.files[1:]:
         bring(intake, file, reception)
-    reception.publish(COMMIT, intake.holdings(FOLDER, COMMIT.commit, COMMIT.files), None)
+    reception.publish(COMMIT, intake.cached_files(FOLDER, COMMIT.commit, COMMIT.files), None)
 
 
-def held(intake: CacheDownloadStore) -> list[Held]:
-    return [holding.held for holding in intake.holdings(FOLDER, COMMIT.commit, COMMIT.files)]
+def held(intake: CacheDownloadStore) -> list[CachedFileState]:
+    return [cached.state for cached in intake.cached_files(FOLDER, COMMIT.commit, COMMIT.files)]
 
 
 def shown(repo: Path) -> dict[str, bytes]:

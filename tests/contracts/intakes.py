@@ -10,9 +10,9 @@ from pathlib import Path
 import attrs
 
 from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
-from mlxknife.domain.transfer.values import Held, Holding, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFile, CachedFileState, RemoteCommit, RemoteFile
 from mlxknife.ports.store.download_store import DownloadStore, SnapshotPublisher
-from mlxknife.ports.system.progress import Silence
+from mlxknife.ports.system.progress import NoProgress
 from tests.contracts.permissions import forbidden
 from tests.fakes.hub import RemoteShelf
 from tests.fakes.intake import FakeIntake, blobs_of
@@ -36,15 +36,15 @@ def never() -> bool:
 
 
 def receive(intake: DownloadStore, *, afresh: bool = False) -> SnapshotPublisher:
-    return intake.reception(FOLDER, Silence(), afresh=afresh)
+    return intake.reception(FOLDER, NoProgress(), afresh=afresh)
 
 
-def held(intake: DownloadStore, commit: RemoteCommit = COMMIT) -> dict[str, Held]:
-    return {holding.file.name: holding.held for holding in look(intake, commit)}
+def held(intake: DownloadStore, commit: RemoteCommit = COMMIT) -> dict[str, CachedFileState]:
+    return {cached.file.name: cached.state for cached in look(intake, commit)}
 
 
-def look(intake: DownloadStore, commit: RemoteCommit = COMMIT) -> tuple[Holding, ...]:
-    return intake.holdings(FOLDER, commit.commit, commit.files)
+def look(intake: DownloadStore, commit: RemoteCommit = COMMIT) -> tuple[CachedFile, ...]:
+    return intake.cached_files(FOLDER, commit.commit, commit.files)
 
 
 def bring(reception: SnapshotPublisher, file: RemoteFile, data: bytes) -> None:
@@ -58,17 +58,17 @@ def take_in(
     intake: DownloadStore, files: dict[str, bytes] = FILES, commit: RemoteCommit = COMMIT, ref: str | None = "main"
 ) -> None:
     reception = receive(intake)
-    holdings = look(intake, commit)
-    for holding in holdings:
-        with reception.open(holding.file, never) as sink:
+    cached_files = look(intake, commit)
+    for cached in cached_files:
+        with reception.open(cached.file, never) as sink:
             if sink is not None:
-                sink.write(files[holding.file.name][sink.position :])
+                sink.write(files[cached.file.name][sink.position :])
                 sink.finish()
-    reception.publish(commit, holdings, ref)
+    reception.publish(commit, cached_files, ref)
 
 
-def proven(holdings: Sequence[Holding]) -> list[Holding]:
-    return [attrs.evolve(holding, held=Held.TRUSTED) for holding in holdings]
+def proven(cached_files: Sequence[CachedFile]) -> list[CachedFile]:
+    return [attrs.evolve(cached, state=CachedFileState.VERIFIED) for cached in cached_files]
 
 
 class Scene(ABC):

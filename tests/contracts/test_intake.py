@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlxknife.domain.errors import AccessDenied, DownloadFailed
-from mlxknife.domain.transfer.values import Held, Holding
+from mlxknife.domain.transfer.values import CachedFile, CachedFileState
 from tests.contracts.intakes import (
     COMMIT,
     FILES,
@@ -33,15 +33,15 @@ class Contract(Scene):
 
     def test_an_empty_cache_holds_nothing_and_is_not_changed_by_a_look(self, place: Path) -> None:
         intake = self.opened(place)
-        assert look(intake) == tuple(Holding(file, Held.MISSING) for file in COMMIT.files)
+        assert look(intake) == tuple(CachedFile(file, CachedFileState.MISSING) for file in COMMIT.files)
         assert intake.free_bytes() > 0
         assert self.shown(intake, place, COMMIT.commit) == {}
 
     def test_what_came_and_was_published_is_trusted_and_linked(self, place: Path) -> None:
         intake = self.opened(place)
         take_in(intake)
-        assert held(intake) == dict.fromkeys(FILES, Held.TRUSTED)
-        assert all(holding.is_linked and holding.identity and not holding.partial_bytes for holding in look(intake))
+        assert held(intake) == dict.fromkeys(FILES, CachedFileState.VERIFIED)
+        assert all(cached.is_linked and cached.identity and not cached.partial_bytes for cached in look(intake))
         assert self.shown(intake, place, COMMIT.commit) == FILES
         assert self.refs(intake, place) == {"main": COMMIT.commit}
 
@@ -49,28 +49,32 @@ class Contract(Scene):
         intake = self.opened(place)
         take_in(intake)
         backwards = COMMIT.files[::-1]
-        assert [holding.file for holding in intake.holdings(FOLDER, COMMIT.commit, backwards)] == list(backwards)
+        assert [cached.file for cached in intake.cached_files(FOLDER, COMMIT.commit, backwards)] == list(backwards)
 
     def test_a_blob_without_a_snapshot_is_held_and_not_linked(self, place: Path) -> None:
         intake = self.opened(place)
         take_in(intake)
         (config, more) = look(intake, OTHER)
-        assert (config.held, config.is_linked, more.held) == (Held.TRUSTED, False, Held.MISSING)
+        assert (config.state, config.is_linked, more.state) == (
+            CachedFileState.VERIFIED,
+            False,
+            CachedFileState.MISSING,
+        )
 
     def test_a_blob_that_nobody_hashed_is_unproven(self, place: Path) -> None:
         intake = self.opened(place)
         for data in (FILES[A.name], WRONG):
             self.write(intake, place, A.hash.digest, data)
-            (holding,) = intake.holdings(FOLDER, COMMIT.commit, [A])
-            assert (holding.held, holding.is_linked) == (Held.UNPROVEN, False)
-            assert holding.location is not None
+            (cached,) = intake.cached_files(FOLDER, COMMIT.commit, [A])
+            assert (cached.state, cached.is_linked) == (CachedFileState.UNVERIFIED, False)
+            assert cached.location is not None
 
     @pytest.mark.parametrize("data", [b"", b"short", b"too many bytes"])
     def test_a_blob_of_another_size_is_damaged(self, place: Path, data: bytes) -> None:
         intake = self.opened(place)
         take_in(intake)
         self.write(intake, place, A.hash.digest, data)
-        assert held(intake) == dict.fromkeys(FILES, Held.TRUSTED) | {A.name: Held.DAMAGED}
+        assert held(intake) == dict.fromkeys(FILES, CachedFileState.VERIFIED) | {A.name: CachedFileState.DAMAGED}
 
     @pytest.mark.parametrize("data", [FILES[A.name], WRONG])
     def test_a_stamp_is_worth_nothing_after_a_write(self, place: Path, data: bytes) -> None:
@@ -78,7 +82,7 @@ class Contract(Scene):
         take_in(intake)
         before = look(intake)[0].identity
         self.write(intake, place, A.hash.digest, data)
-        assert held(intake)[A.name] is Held.UNPROVEN
+        assert held(intake)[A.name] is CachedFileState.UNVERIFIED
         assert look(intake)[0].identity != before
 
     def test_what_somebody_else_proved_is_remembered_by_publishing(self, place: Path) -> None:
@@ -86,7 +90,7 @@ class Contract(Scene):
         take_in(intake)
         self.write(intake, place, A.hash.digest, FILES[A.name])
         receive(intake).publish(COMMIT, proven(look(intake)), "main")
-        assert held(intake) == dict.fromkeys(FILES, Held.TRUSTED)
+        assert held(intake) == dict.fromkeys(FILES, CachedFileState.VERIFIED)
 
     # --- publishing
 
@@ -110,7 +114,7 @@ class Contract(Scene):
         reception, first = receive(intake), COMMIT.files[:2]
         for file in first:
             bring(reception, file, FILES[file.name])
-        reception.publish(COMMIT, intake.holdings(FOLDER, COMMIT.commit, first), None)
+        reception.publish(COMMIT, intake.cached_files(FOLDER, COMMIT.commit, first), None)
         assert set(self.shown(intake, place, COMMIT.commit)) == {file.name for file in first}
         take_in(intake)
         assert self.shown(intake, place, COMMIT.commit) == FILES
@@ -119,9 +123,9 @@ class Contract(Scene):
     def test_a_link_that_went_since_the_look_is_made_again(self, place: Path, lost: str | None) -> None:
         intake = self.opened(place)
         take_in(intake)
-        holdings = look(intake)
+        cached_files = look(intake)
         self.lose(intake, place, COMMIT.commit, lost)
-        receive(intake).publish(COMMIT, holdings, "main")
+        receive(intake).publish(COMMIT, cached_files, "main")
         assert self.shown(intake, place, COMMIT.commit) == FILES
 
     @pytest.mark.parametrize("ref", ["main", "v1", "feature/one", "refs/pr/1", None])
@@ -150,14 +154,14 @@ class Contract(Scene):
     def test_who_may_not_is_told_and_loses_nothing(self, place: Path) -> None:
         intake = self.opened(place)
         take_in(intake)
-        holdings = look(intake)
+        cached_files = look(intake)
         with self.denying(intake, place):
             with pytest.raises(AccessDenied), intake.guarded(FOLDER):
                 pytest.fail("it is not ours")
             with pytest.raises(AccessDenied), receive(intake, afresh=True).open(A, never):
                 pytest.fail("nothing can come")
             with pytest.raises(AccessDenied):
-                receive(intake).publish(COMMIT, holdings, "v2")
+                receive(intake).publish(COMMIT, cached_files, "v2")
         assert self.shown(intake, place, COMMIT.commit) == FILES
         assert self.refs(intake, place) == {"main": COMMIT.commit}
 

@@ -14,7 +14,7 @@ from huggingface_hub import _tree_cache, scan_cache_dir
 from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
 from mlxknife.domain.errors import DownloadFailed, StorageError
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.transfer.values import Held, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFileState, RemoteCommit, RemoteFile
 from tests.contracts.arrivals import COMMIT, FILES, FOLDER, WEIGHTS, bring, held, publish, shown, take_in
 from tests.fakes.hub import RemoteShelf
 
@@ -181,8 +181,8 @@ def test_a_link_that_leads_elsewhere_is_damage_and_is_put_right(
     link = repo / "snapshots" / COMMIT.commit / "config.json"
     link.unlink()
     link.symlink_to(target)
-    (holding,) = intake.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
-    assert (holding.held, holding.is_linked) == (Held.TRUSTED, False)  # the blob itself
+    (cached,) = intake.cached_files(FOLDER, COMMIT.commit, [COMMIT.files[1]])
+    assert (cached.state, cached.is_linked) == (CachedFileState.VERIFIED, False)  # the blob itself
     take_in(intake)
     assert (shown(repo), (tmp_path / "mine").read_bytes()) == (FILES, b"{}")
 
@@ -193,17 +193,21 @@ def test_a_plain_file_of_a_snapshot_is_held(intake: CacheDownloadStore, repo: Pa
     blob = link.resolve()
     link.unlink()
     blob.rename(link)
-    (holding,) = intake.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
-    assert (holding.held, holding.is_linked, holding.name) == (Held.UNPROVEN, True, "config.json")
+    (cached,) = intake.cached_files(FOLDER, COMMIT.commit, [COMMIT.files[1]])
+    assert (cached.state, cached.is_linked, cached.name) == (
+        CachedFileState.UNVERIFIED,
+        True,
+        "config.json",
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"x": 1}', "\ud800", "[" * 100_000])
 def test_stamps_of_nonsense_are_none(intake: CacheDownloadStore, repo: Path, text: str) -> None:
     take_in(intake)
     (repo / ".mlxk/stamps.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    assert held(intake) == [Held.UNPROVEN] * 3
+    assert held(intake) == [CachedFileState.UNVERIFIED] * 3
     take_in(intake)
-    assert held(intake) == [Held.TRUSTED] * 3
+    assert held(intake) == [CachedFileState.VERIFIED] * 3
 
 
 def test_what_is_in_the_way_of_a_file_gives_way(intake: CacheDownloadStore, repo: Path, tmp_path: Path) -> None:
@@ -236,8 +240,8 @@ def test_a_model_that_is_kept_on_another_disk_is_held_and_not_changed(
     take_in(intake)
     repo.rename(tmp_path / "elsewhere")
     repo.symlink_to(tmp_path / "elsewhere")
-    holdings = intake.holdings(FOLDER, COMMIT.commit, COMMIT.files)
-    assert [(holding.held, holding.is_linked) for holding in holdings] == [(Held.UNPROVEN, True)] * 3
+    cached_files = intake.cached_files(FOLDER, COMMIT.commit, COMMIT.files)
+    assert [(cached.state, cached.is_linked) for cached in cached_files] == [(CachedFileState.UNVERIFIED, True)] * 3
     before = sorted((tmp_path / "elsewhere").rglob("*"))
     with pytest.raises(StorageError, match=f"{FOLDER} is a link") as caught:
         take_in(intake)
@@ -261,7 +265,7 @@ def test_a_disk_without_links_gets_the_files_themselves(intake: CacheDownloadSto
     take_in(intake)
     assert shown(repo) == FILES
     assert not [path for path in (repo / "snapshots").rglob("*") if path.is_symlink()]
-    assert held(intake) == [Held.UNPROVEN] * 3  # what moves looks different afterwards
+    assert held(intake) == [CachedFileState.UNVERIFIED] * 3  # what moves looks different afterwards
     take_in(intake)
     assert shown(repo) == FILES
 
@@ -285,6 +289,6 @@ def test_who_is_stopped_there_loses_no_file(
         patch.setattr("os.rename", stopped)
         with pytest.raises(StorageError, match="stopped"):
             take_in(intake)
-    assert held(intake) == [Held.UNPROVEN] * 3  # all of them, and the next to come hashes them
+    assert held(intake) == [CachedFileState.UNVERIFIED] * 3  # all of them, and the next to come hashes them
     take_in(intake)
     assert shown(repo) == FILES

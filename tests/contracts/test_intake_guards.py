@@ -15,7 +15,7 @@ from mlxknife.adapters.hfcache.removal_store import CacheRemovalStore
 from mlxknife.domain.errors import LocksPresent, StorageError
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.removal.values import Orphan, StoredBlob
-from mlxknife.ports.system.progress import Silence
+from mlxknife.ports.system.progress import NoProgress
 from tests.contracts.arrivals import FILES, FOLDER, WEIGHTS, never, take_in
 
 
@@ -80,7 +80,7 @@ def test_who_waits_long_is_told_once(intake: CacheDownloadStore, hub: Path) -> N
     hub.mkdir()
     heard, told = threading.Event(), list[str]()
 
-    class Listener(Silence):
+    class Listener(NoProgress):
         def wait(self, reason: str) -> None:
             told.append(reason)
             heard.set()
@@ -142,7 +142,7 @@ def test_what_a_publisher_left_who_was_stopped_is_noticed_and_cleared_by_the_nex
 
 def test_a_pull_that_brought_nothing_leaves_no_model(intake: CacheDownloadStore, hub: Path) -> None:
     with intake.guarded(FOLDER):
-        reception = intake.reception(FOLDER, Silence(), afresh=False)
+        reception = intake.reception(FOLDER, NoProgress(), afresh=False)
         with reception.open(WEIGHTS, never) as sink:
             assert sink is not None
     assert [path.name for path in hub.iterdir() if path.name.startswith("models--")] == []

@@ -16,7 +16,7 @@ import pytest
 
 from mlxknife.adapters.process.programs import LocalPrograms
 from mlxknife.domain.errors import StorageError
-from mlxknife.domain.tee.values import Ended, Heard, Said
+from mlxknife.domain.tee.values import CommandEvent, CommandExited, OutputChunk
 from mlxknife.ports.system.programs import Programs
 from tests.fakes.programs import FakePrograms
 
@@ -60,14 +60,14 @@ def source(tmp_path: Path) -> Iterator[Source]:
         file.close()
 
 
-def told(heard: Iterable[Heard]) -> dict[int, tuple[bytes, bytes, int]]:
+def told(heard: Iterable[CommandEvent]) -> dict[int, tuple[bytes, bytes, int]]:
     """Return what every program wrote, and how it ended: that comes once, and last."""
     out: dict[int, bytes] = defaultdict(bytes)
     err: dict[int, bytes] = defaultdict(bytes)
     ends: dict[int, int] = {}
     for event in heard:
         assert event.number not in ends
-        if isinstance(event, Ended):
+        if isinstance(event, CommandExited):
             assert event.seconds >= 0
             ends[event.number] = event.status
         else:
@@ -126,7 +126,7 @@ def test_a_source_that_cannot_be_read(programs: Programs, tmp_path: Path) -> Non
 
 def test_whoever_has_heard_enough_closes_it(programs: Programs, source: Source) -> None:
     with closing(programs.run([CAT, CAT], source(b"abc" * 9), side_by_side=True)) as heard:
-        assert isinstance(next(heard), Said)
+        assert isinstance(next(heard), OutputChunk)
     assert list(heard) == []
 
 
@@ -176,7 +176,7 @@ def test_what_comes_is_passed_on_before_the_source_is_over() -> None:
         os.write(writing, b"first")
         assert sorted(next(heard).number for _ in range(2)) == [0, 1]
         os.write(writing, b"second")
-        assert {next(heard) for _ in range(2)} == {Said(0, b"second"), Said(1, b"second")}
+        assert {next(heard) for _ in range(2)} == {OutputChunk(0, b"second"), OutputChunk(1, b"second")}
         os.close(writing)
         assert told(heard) == {0: (b"", b"", 0), 1: (b"", b"", 0)}
 
@@ -206,13 +206,13 @@ def test_one_that_never_reads_does_not_keep_back_what_others_wait_for() -> None:
     source, writing = piped()
     with source, closing(LocalPrograms().run([("sleep", "1000"), ("head", "-c", "3")], source, side_by_side=True)) as h:
         os.write(writing, b"abc")
-        assert [type(next(h)), type(next(h))] == [Said, Ended]
+        assert [type(next(h)), type(next(h))] == [OutputChunk, CommandExited]
     os.close(writing)
 
 
 def test_what_was_killed_is_told_as_a_shell_tells_it() -> None:
     (ended,) = LocalPrograms().run([shell("kill -KILL $$")], None, side_by_side=True)
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, CommandExited)
     assert (ended.status, ended.signal) == (128 + signal.SIGKILL, signal.SIGKILL)
 
 
@@ -242,7 +242,7 @@ def test_closing_ends_them_with_their_children(tmp_path: Path, trap: str) -> Non
     LocalPrograms().run(programs, None, side_by_side=True).close()
     assert list(tmp_path.iterdir()) == []  # nothing is started before somebody listens
     with closing(LocalPrograms(grace=0.2).run(programs, None, side_by_side=True)) as heard:
-        assert next(heard) == Said(0, b"\n")
+        assert next(heard) == OutputChunk(0, b"\n")
         pids = [int(wait_for(tmp_path / name)) for name in ("parent", "child")]
         assert all(map(is_alive, pids))
     assert not any(map(is_alive, pids))

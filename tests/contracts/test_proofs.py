@@ -12,7 +12,7 @@ from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
 from mlxknife.adapters.hfcache.proofs import CacheProofs
 from mlxknife.domain.models.values.hashes import HashJob
 from mlxknife.domain.models.values.snapshot import Location
-from mlxknife.domain.transfer.values import Held
+from mlxknife.domain.transfer.values import CachedFileState
 from mlxknife.ports.store.proofs import Proofs
 from tests.contracts.arrivals import COMMIT, FOLDER, WEIGHTS, take_in
 from tests.contracts.permissions import forbidden, open_place
@@ -71,8 +71,8 @@ class TestCache(Base):
 
     def known(self, proofs: Proofs, place: Path) -> set[str]:
         del proofs
-        holdings = CacheDownloadStore(str(place / "hub")).holdings(FOLDER, COMMIT.commit, COMMIT.files)
-        return {holding.file.name for holding in holdings if holding.held is Held.TRUSTED}
+        cached_files = CacheDownloadStore(str(place / "hub")).cached_files(FOLDER, COMMIT.commit, COMMIT.files)
+        return {cached.file.name for cached in cached_files if cached.state is CachedFileState.VERIFIED}
 
     def test_who_may_not_write_changes_nothing(self) -> None:
         with open_place() as place:

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import WrongBytes
-from mlxknife.domain.transfer.values import Held
+from mlxknife.domain.transfer.values import CachedFileState
 from tests.contracts.intakes import (
     COMMIT,
     FILES,
@@ -37,15 +37,18 @@ class Contract(Scene):
             sink.write(b"fir")
             sink.write(b"st")
             assert sink.position == 5
-        assert [holding.partial_bytes for holding in look(intake)] == [5, 0, 0, 0]
-        assert held(intake)[A.name] is Held.MISSING
+        assert [cached.partial_bytes for cached in look(intake)] == [5, 0, 0, 0]
+        assert held(intake)[A.name] is CachedFileState.MISSING
         with receive(intake).open(A, never) as sink:
             assert sink is not None
             assert sink.position == 5
             sink.write(b" weights")
             sink.finish()
-        (holding,) = intake.holdings(FOLDER, COMMIT.commit, [A])
-        assert (holding.held, holding.partial_bytes) == (Held.UNPROVEN, 0)  # nobody published the proof
+        (cached,) = intake.cached_files(FOLDER, COMMIT.commit, [A])
+        assert (cached.state, cached.partial_bytes) == (
+            CachedFileState.UNVERIFIED,
+            0,
+        )  # nobody published the proof
 
     def test_an_error_on_the_way_keeps_the_bytes_and_frees_the_sink(self, place: Path) -> None:
         intake = self.opened(place)
@@ -70,7 +73,7 @@ class Contract(Scene):
                 with pytest.raises(WrongBytes):
                     sink.finish()
                 assert sink.position == 0
-        assert (look(intake)[0].held, look(intake)[0].partial_bytes) == (Held.MISSING, 0)
+        assert (look(intake)[0].state, look(intake)[0].partial_bytes) == (CachedFileState.MISSING, 0)
 
     def test_more_bytes_than_the_file_has_are_refused(self, place: Path) -> None:
         with receive(self.opened(place)).open(A, never) as sink:
@@ -95,12 +98,14 @@ class Contract(Scene):
         intake = self.opened(place)
         take_in(intake)
         self.write(intake, place, A.hash.digest, WRONG)
-        holdings = look(intake)
+        cached_files = look(intake)
         reception = receive(intake)
         bring(reception, A, FILES[A.name])
-        reception.publish(COMMIT, [attrs.evolve(holdings[0], held=Held.DAMAGED), *holdings[1:]], "main")
+        reception.publish(
+            COMMIT, [attrs.evolve(cached_files[0], state=CachedFileState.DAMAGED), *cached_files[1:]], "main"
+        )
         assert self.shown(intake, place, COMMIT.commit) == FILES
-        assert held(intake) == dict.fromkeys(FILES, Held.TRUSTED)
+        assert held(intake) == dict.fromkeys(FILES, CachedFileState.VERIFIED)
 
     def test_a_second_sink_of_a_blob_waits_and_is_none_when_the_first_brought_it(self, place: Path) -> None:
         intake = self.opened(place)

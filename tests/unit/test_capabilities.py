@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mlxknife.domain.catalog.rules import capabilities
-from mlxknife.domain.models.values.info import Capability, Card, Framework, ModelType, Quantization
+from mlxknife.domain.models.values.info import Capability, Framework, ModelCard, ModelType, Quantization
 from tests.builder import (
     Files,
     chat_files,
@@ -85,7 +85,7 @@ def test_a_chat_template_has_three_homes(files: Files, source: str | None) -> No
     facts = facts_of(_NO_TEMPLATE | files)
     assert capabilities.chat_template_source(facts) == source
     expected = ModelType.CHAT if source else ModelType.BASE
-    assert capabilities.detect("org/name", facts, Card()).model_type is expected
+    assert capabilities.detect("org/name", facts, ModelCard()).model_type is expected
 
 
 @pytest.mark.parametrize(

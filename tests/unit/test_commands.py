@@ -4,13 +4,13 @@ import pytest
 
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.tee.rules import commands
-from mlxknife.domain.tee.values import Job
+from mlxknife.domain.tee import rules as tee_rules
+from mlxknife.domain.tee.values import TeeCommand
 
 
 def refusal(*texts: str, may_ssh: bool = True) -> ValidationError:
     with pytest.raises(ValidationError) as caught:
-        commands.jobs(texts, may_ssh=may_ssh)
+        tee_rules.jobs(texts, may_ssh=may_ssh)
     return caught.value
 
 
@@ -30,7 +30,7 @@ def refusal(*texts: str, may_ssh: bool = True) -> ValidationError:
     ],
 )
 def test_a_command_line_is_taken_apart_as_a_shell_would(text: str, words: tuple[str, ...]) -> None:
-    assert commands.job(text, may_ssh=False) == Job(text.strip(), words)
+    assert tee_rules.job(text, may_ssh=False) == TeeCommand(text.strip(), words)
 
 
 @pytest.mark.parametrize(
@@ -67,20 +67,20 @@ def test_what_is_no_command_is_refused(text: str) -> None:
 def test_there_must_be_commands_and_not_too_many() -> None:
     assert "No command" in refusal().message
     assert "101 commands" in refusal(*["true"] * 101).message
-    assert len(commands.jobs(["true"] * 100, may_ssh=False)) == 100
+    assert len(tee_rules.jobs(["true"] * 100, may_ssh=False)) == 100
 
 
 @pytest.mark.parametrize("host", ["gpu", "gpu-box.example.org", "10.0.0.7", "me@gpu", "me.too@gpu_2", "G1"])
 def test_another_machine_is_named_in_front(host: str) -> None:
-    job = commands.job(f"@{host}: mlxk run 'a b' -", may_ssh=True)
-    assert job == Job("mlxk run 'a b' -", ("mlxk", "run", "a b", "-"), host)
+    job = tee_rules.job(f"@{host}: mlxk run 'a b' -", may_ssh=True)
+    assert job == TeeCommand("mlxk run 'a b' -", ("mlxk", "run", "a b", "-"), host)
     assert job.title == f"@{host}:mlxk run 'a b' -"
-    assert commands.arguments(job) == ("ssh", host, "--", "mlxk run 'a b' -")
+    assert tee_rules.arguments(job) == ("ssh", host, "--", "mlxk run 'a b' -")
 
 
 def test_a_command_of_this_machine_is_started_by_its_own_words() -> None:
-    job = commands.job("echo 'a b' user@host:x", may_ssh=False)
-    assert commands.arguments(job) == ("echo", "a b", "user@host:x")
+    job = tee_rules.job("echo 'a b' user@host:x", may_ssh=False)
+    assert tee_rules.arguments(job) == ("echo", "a b", "user@host:x")
     assert job.title == "echo 'a b' user@host:x"
 
 
@@ -135,9 +135,9 @@ def test_another_machine_needs_a_word_of_permission() -> None:
     ],
 )
 def test_our_own_programs_are_known_by_their_names(text: str, own: tuple[str, ...] | None) -> None:
-    assert commands.own_arguments(commands.job(text, may_ssh=False).words) == own
+    assert tee_rules.own_arguments(tee_rules.job(text, may_ssh=False).words) == own
 
 
 @pytest.mark.parametrize(("statuses", "status"), [((), 0), ((0, 0), 0), ((1, 3, 2), 3), ((0, 127, 137), 137)])
 def test_together_they_end_as_the_worst(statuses: tuple[int, ...], status: int) -> None:
-    assert commands.worst(statuses) == status
+    assert tee_rules.worst(statuses) == status

@@ -5,7 +5,7 @@ import pytest
 
 from mlxknife.domain.compatibility.rules import compatibility
 from mlxknife.domain.compatibility.rules.architecture_versions import first_encoder_version, first_version
-from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
+from mlxknife.domain.compatibility.values import Runtime, RuntimePackage
 from tests.builder import (
     Files,
     chat_files,

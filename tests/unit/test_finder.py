@@ -5,8 +5,8 @@ import pytest
 
 from mlxknife.domain.errors import AccessDenied, AmbiguousMatch, ModelNotFound, ValidationError
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.entries import Entry
 from mlxknife.domain.models.values.hashes import RecordedFile
+from mlxknife.domain.models.values.stored_models import ModelEntry
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.services import Finder
 from tests.fakes.model_store import FakeStore
@@ -24,7 +24,7 @@ def _finder(*cached: str, at_home: tuple[str, ...] = (), elsewhere: tuple[str, .
     return Finder(store=store, workspaces=FakeWorkspaces(folders=homes | dict.fromkeys(elsewhere, _MODEL)))
 
 
-def _entries(finder: Finder) -> tuple[Entry, ...]:
+def _entries(finder: Finder) -> tuple[ModelEntry, ...]:
     return tuple(map(finder.entry, finder.places()))
 
 
@@ -147,7 +147,7 @@ def test_what_can_be_no_name_is_refused_before_the_disk_is_asked(spec: str) -> N
 @pytest.mark.parametrize("spec", ["/elsewhere/one", "./one", "~/one", "..", "/home/models/mine", "one", "/none"])
 def test_who_comes_from_outside_names_no_path(spec: str) -> None:
     finder = _finder("org/cached", at_home=("mine",), elsewhere=("/elsewhere/one", "/current/one", "/home/one"))
-    outside = attrs.evolve(finder, knows_paths=False)
+    outside = attrs.evolve(finder, allows_paths=False)
     with pytest.raises(ModelNotFound):
         outside.find(spec)
     assert outside.find("mine").name == "mine"
@@ -157,7 +157,7 @@ def test_who_comes_from_outside_names_no_path(spec: str) -> None:
 def test_a_workspace_that_only_a_path_can_name_is_not_there_for_who_comes_from_outside() -> None:
     finder = _finder("mine", at_home=("mine", "other"))
     assert _names(finder) == ["/home/models/mine", "mine", "other"]
-    assert _names(attrs.evolve(finder, knows_paths=False)) == ["mine", "other"]
+    assert _names(attrs.evolve(finder, allows_paths=False)) == ["mine", "other"]
 
 
 def _revisions() -> Finder:

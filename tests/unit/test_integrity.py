@@ -33,7 +33,7 @@ def _first(
 ) -> tuple[Integrity, str] | None:
     found = integrity.findings(
         facts,
-        speaks_text=configs.speaks_text("org/name", facts),
+        needs_tokenizer=configs.needs_tokenizer("org/name", facts),
         needs_processor=configs.needs_image_processor(facts),
         unfinished=unfinished,
         manifest={name: RecordedFile(size) for name, size in (manifest or {}).items()},

@@ -6,7 +6,7 @@ import pytest
 
 from mlxknife.domain.integrity.rules import integrity
 from mlxknife.domain.models.rules import configs
-from mlxknife.domain.models.values.hashes import HashForm, RecordedFile, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedFile, RecordedHash
 from mlxknife.domain.models.values.verdict import Integrity
 from tests.builder import (
     Files,
@@ -35,7 +35,7 @@ def _first(
     facts = facts_of(files)
     found = integrity.findings(
         facts,
-        speaks_text=configs.speaks_text("org/name", facts),
+        needs_tokenizer=configs.needs_tokenizer("org/name", facts),
         needs_processor=configs.needs_image_processor(facts),
         unfinished=unfinished,
         manifest=manifest,
@@ -109,13 +109,13 @@ def test_weights_may_lie_where_something_leads_to_them(files: Files) -> None:
 def test_a_listed_file_that_was_begun_and_not_linked_is_missing_where_the_model_needs_it(
     name: str, *, told: bool
 ) -> None:
-    manifest = {name: RecordedFile(9, RecordedHash(HashForm.SHA256, "blob"))}
+    manifest = {name: RecordedFile(9, RecordedHash(HashAlgorithm.SHA256, "blob"))}
     files = without(embedding_files(), name)
     expected = (Integrity.INCOMPLETE, f"download not finished: {name}") if told else None
     assert _first(files, _BEGUN, manifest) == expected
 
 
-@pytest.mark.parametrize("recorded", [RecordedFile(9), RecordedFile(9, RecordedHash(HashForm.SHA256, "other"))])
+@pytest.mark.parametrize("recorded", [RecordedFile(9), RecordedFile(9, RecordedHash(HashAlgorithm.SHA256, "other"))])
 def test_a_listed_file_that_nobody_began_to_fetch_may_be_left_out(recorded: RecordedFile) -> None:
     assert _first(chat_files(), _BEGUN, {"model-00002-of-00002.safetensors": recorded}) is None
 

@@ -4,14 +4,14 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import DownloadFailed, ValidationError
-from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
 from mlxknife.domain.transfer import rules as listings
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from tests.fake_hub import HOSTILE_NAMES
 
 
 def _file(name: str, size: int = 1) -> RemoteFile:
-    return RemoteFile(name, size, RecordedHash(HashForm.GIT_SHA1, "0" * 40), "0" * 40)
+    return RemoteFile(name, size, RecordedHash(HashAlgorithm.GIT_SHA1, "0" * 40), "0" * 40)
 
 
 def _commit(*names: str) -> RemoteCommit:

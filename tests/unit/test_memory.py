@@ -6,7 +6,7 @@ from math import prod
 import pytest
 
 from mlxknife.domain.memory import rules as memory
-from mlxknife.domain.memory.rules import Need
+from mlxknife.domain.memory.rules import MemoryNeed
 from mlxknife.domain.models.values.snapshot import SnapshotFacts
 from tests.builder import chat_files, gguf_files, json_bytes, safetensors
 from tests.unit.facts import facts_of
@@ -103,7 +103,7 @@ _KEPT = 2 * 30 * 3 * 64
 def test_what_it_remembers_of_a_text_counts(window: int | None, tokens: int, *, nested: bool) -> None:
     config: dict[str, object] = {"text_config": _SHAPE} if nested else dict(_SHAPE)
     need = memory.needed(_facts(**config), window)
-    assert need == Need(2 * _KEPT * tokens, 4 * _KEPT * tokens, 4 * _KEPT * tokens)
+    assert need == MemoryNeed(2 * _KEPT * tokens, 4 * _KEPT * tokens, 4 * _KEPT * tokens)
 
 
 def test_heads_of_their_own_width_and_as_many_as_ask() -> None:
@@ -119,10 +119,10 @@ def test_odd_shapes_harm_nobody(key: str, odd: object) -> None:
 
 
 def test_headers_that_say_nothing_need_nothing() -> None:
-    assert memory.needed(SnapshotFacts()) == Need(0, 0, 0)
-    assert memory.needed(facts_of(gguf_files())) == Need(0, 0, 0)
+    assert memory.needed(SnapshotFacts()) == MemoryNeed(0, 0, 0)
+    assert memory.needed(facts_of(gguf_files())) == MemoryNeed(0, 0, 0)
     broken = chat_files(num_hidden_layers=0) | {"model.safetensors": b"\xff" * 64}
-    assert memory.needed(facts_of(broken)) == Need(0, 0, 0)
+    assert memory.needed(facts_of(broken)) == MemoryNeed(0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_headers_that_say_nothing_need_nothing() -> None:
     ],
 )
 def test_a_machine_is_used_as_its_memory_allows(free: int | None, profile: str) -> None:
-    assert memory.profile(Need(least=_GIB // 2, widened=_GIB, unpacked=2 * _GIB), free) == profile
+    assert memory.profile(MemoryNeed(least=_GIB // 2, widened=_GIB, unpacked=2 * _GIB), free) == profile
 
 
 def test_what_is_half_a_float32_is_twice_as_large_when_it_is_widened() -> None:
@@ -148,4 +148,4 @@ def test_what_is_half_a_float32_is_twice_as_large_when_it_is_widened() -> None:
 
 
 def test_what_needs_nothing_is_fast_everywhere() -> None:
-    assert memory.profile(Need(0, 0, 0), 0) == "fast"
+    assert memory.profile(MemoryNeed(0, 0, 0), 0) == "fast"

@@ -9,7 +9,7 @@ from mlxknife.domain.errors import (
     StorageError,
     ValidationError,
 )
-from mlxknife.domain.transfer.values import Action, PullPlan, PullRequest
+from mlxknife.domain.transfer.values import PullAction, PullPlan, PullRequest
 from tests.builder import sha256
 from tests.fakes.hub import Flaw
 from tests.unit.pulling import FILES, FOLDER, MORE, NAME, SIZE, Bench
@@ -29,14 +29,14 @@ def full(bench: Bench) -> Bench:
     return bench
 
 
-def _actions(plan: PullPlan) -> dict[str, Action]:
-    return {holding.file.name: plan.action(holding) for holding in plan.holdings}
+def _actions(plan: PullPlan) -> dict[str, PullAction]:
+    return {cached.file.name: plan.action(cached) for cached in plan.cached_files}
 
 
 def test_a_new_model_is_brought_whole(bench: Bench) -> None:
     plan = bench.puller.plan(NAME)
     assert (plan.name, plan.folder, plan.ref, plan.is_expanded) == (NAME, FOLDER, "main", False)
-    assert set(_actions(plan).values()) == {Action.FETCH}
+    assert set(_actions(plan).values()) == {PullAction.FETCH}
     assert (plan.total_bytes, plan.bytes_to_fetch, plan.is_done, plan.was_hashed) == (SIZE, SIZE, False, False)
     assert (bench.intake.disk, bench.intake.snapshots) == ({}, {})
     bench.puller.execute(plan)
@@ -68,7 +68,7 @@ def test_a_cache_that_cannot_be_written_to_is_hashed_each_time(full: Bench) -> N
 def test_damage_is_repaired_and_nothing_else_fetched(full: Bench, data: bytes) -> None:
     full.intake.write(FOLDER, sha256(FILES["a.safetensors"]), data)
     plan = full.pull()
-    assert _actions(plan) == dict.fromkeys(FILES, Action.KEEP) | {"a.safetensors": Action.REPAIR}
+    assert _actions(plan) == dict.fromkeys(FILES, PullAction.KEEP) | {"a.safetensors": PullAction.REPAIR}
     assert (set(full.hub.asked), full.shown(full.main)) == ({"a.safetensors"}, FILES)
     assert full.puller.plan(NAME).is_done
 
@@ -94,7 +94,7 @@ def test_a_missing_link_to_a_right_blob_needs_no_bytes(full: Bench) -> None:
 def test_another_revision_shares_blobs(full: Bench) -> None:
     old, new = full.main, full.hub.add(NAME, MORE)
     plan = full.pull()
-    assert {name for name, action in _actions(plan).items() if action is Action.FETCH} == {"config.json", "new.txt"}
+    assert {name for name, action in _actions(plan).items() if action is PullAction.FETCH} == {"config.json", "new.txt"}
     assert (full.shown(old), full.shown(new)) == (FILES, MORE)
     assert (set(full.hub.asked), full.intake.refs[FOLDER]) == ({"config.json", "new.txt"}, {"main": new})
 
@@ -176,7 +176,7 @@ def test_patterns_choose_files(bench: Bench) -> None:
 
 def test_force_fetches_all_of_it_again(full: Bench) -> None:
     plan = full.pull(request=PullRequest(force=True))
-    assert (set(_actions(plan).values()), plan.bytes_to_fetch, plan.is_done) == ({Action.FETCH}, SIZE, False)
+    assert (set(_actions(plan).values()), plan.bytes_to_fetch, plan.is_done) == ({PullAction.FETCH}, SIZE, False)
     assert set(full.hub.asked) == set(FILES)
 
 

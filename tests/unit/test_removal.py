@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from mlxknife.domain.removal import rules as removal
-from mlxknife.domain.removal.values import BlobUse, Leftovers, Orphan, RemovalPlan, StoredBlob, Target, TrashItem
+from mlxknife.domain.removal.values import BlobUse, Leftovers, Orphan, RemovalPlan, RemovalTarget, StoredBlob, TrashItem
 
 _USE = BlobUse(
     folder="models--org--name",
@@ -33,8 +33,8 @@ def test_orphans_are_what_nobody_needs() -> None:
 
 
 def test_labels_and_sums() -> None:
-    whole = Target(name="org/name", size_bytes=5, folder="models--org--name")
-    one = Target(name="org/name", size_bytes=7, folder="models--org--name", commit="0123456789abcdef")
+    whole = RemovalTarget(name="org/name", size_bytes=5, folder="models--org--name")
+    one = RemovalTarget(name="org/name", size_bytes=7, folder="models--org--name", commit="0123456789abcdef")
     assert (whole.label, one.label) == ("org/name", "org/name@0123456789ab")
     assert RemovalPlan((whole, one)).size_bytes == 12
     orphan = Orphan("org/name", "models--org--name", _USE.blobs[3])

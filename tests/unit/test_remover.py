@@ -44,14 +44,14 @@ def test_a_name_or_its_last_part_leaves_no_doubt(spec: str) -> None:
     plan = _remover("org/one")[0].plan(spec)
     (target,) = plan.targets
     assert (target.name, target.folder, target.commit, target.size_bytes) == ("org/one", "models--org--one", None, 8)
-    assert (plan.doubt, plan.needs_force, plan.size_bytes) == (None, False, 8)
+    assert (plan.confirmation_reason, plan.needs_force, plan.size_bytes) == (None, False, 8)
 
 
 @pytest.mark.parametrize("spec", ["on", "ONE", "Org/One", "g/one", "org/on", "one@main", "on@main"])
 def test_any_other_word_leaves_doubt(spec: str) -> None:
     plan = _remover("org/one")[0].plan(spec)
     assert [target.name for target in plan.targets] == ["org/one"]
-    assert (plan.doubt is None, plan.needs_force) == (spec == "one@main", False)
+    assert (plan.confirmation_reason is None, plan.needs_force) == (spec == "one@main", False)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_any_other_word_leaves_doubt(spec: str) -> None:
 def test_a_pattern_takes_all_that_fit_and_leaves_doubt(spec: str, names: list[str]) -> None:
     plan = _remover("a/one", "b/one")[0].plan(spec)
     assert [target.name for target in plan.targets] == names
-    assert plan.doubt
+    assert plan.confirmation_reason
 
 
 @pytest.mark.parametrize("spec", ["*three", "Three*", "a/*@main"])
@@ -89,7 +89,7 @@ def test_a_revision_takes_its_refs_and_only_what_it_frees(revision: str) -> None
     plan = remover.plan(f"org/two@{revision}")
     (target,) = plan.targets
     assert (target.commit, target.label, set(target.refs)) == (_OLD, "org/two@0abc00000000", {"v1", "dev"})
-    assert (target.size_bytes, plan.doubt) == (15, None)
+    assert (target.size_bytes, plan.confirmation_reason) == (15, None)
     remover.execute(plan)
     left = disposal.repos["models--org--two"]
     assert set(left.blobs) == {"both", "new", "orphan"}
@@ -137,7 +137,7 @@ def test_a_workspace_needs_force(spec: str) -> None:
     (target,) = plan.targets
     assert (target.name, target.workspace, target.folder) == ("mine", "/home/models/mine", None)
     assert (plan.needs_force, plan.size_bytes) == (True, 2)
-    assert plan.doubt
+    assert plan.confirmation_reason
     remover.execute(plan)
     assert remover.workspaces.at_home() == ()
 

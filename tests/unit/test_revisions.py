@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import revisions
 

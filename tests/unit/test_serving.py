@@ -41,7 +41,7 @@ def _serving(
     workspaces: FakeWorkspaces | None = None,
 ) -> Serving:
     catalog = chat(FakeEngine(FakeModel()), files, workspaces=workspaces).catalog
-    for_clients = attrs.evolve(catalog, finder=attrs.evolve(catalog.finder, knows_paths=False))
+    for_clients = attrs.evolve(catalog, finder=attrs.evolve(catalog.finder, allows_paths=False))
     return Serving(for_clients, catalog, FakeTemplates(), FakeTokenizers(), system or FakeSystem(), max_tokens)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.domain.names.rules import starters
+from mlxknife.domain.models.rules import starters
 
 
 def test_the_starter_is_pinned() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from mlxknife.domain.errors import ModelNotFound, NetworkError, ValidationError
 from mlxknife.domain.integrity.services.inspector import Inspector
+from mlxknife.domain.models.rules import starters
 from mlxknife.domain.models.values.starter import Starter
-from mlxknife.domain.names.rules import starters
-from mlxknife.domain.transfer.services.starter import StarterPuller
+from mlxknife.domain.transfer.services.starter_puller import StarterPuller
 from mlxknife.domain.workspaces.values import Origin
 from tests.builder import Files, chat_files
 from tests.fakes.importer import FakeImporter

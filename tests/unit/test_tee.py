@@ -5,9 +5,9 @@ from io import BytesIO
 import pytest
 
 from mlxknife.domain.memory import rules as memory
-from mlxknife.domain.memory.rules import Need
+from mlxknife.domain.memory.rules import MemoryNeed
 from mlxknife.domain.tee.services import Tee
-from mlxknife.domain.tee.values import Ended, Heard, Job, Plan, Said, Turn
+from mlxknife.domain.tee.values import CommandEvent, CommandExited, OutputBegins, OutputChunk, TeeCommand, TeePlan
 from tests.builder import Files, chat_files, safetensors
 from tests.fakes.engine import FakeEngine
 from tests.fakes.programs import FakePrograms
@@ -30,15 +30,15 @@ def tee(
     return Tee(catalog, programs or FakePrograms(), FakeSystem(available=available), lambda: has_gpu)
 
 
-def job(*models: str, host: str | None = None, profile: str | None = None) -> Job:
-    return Job("a command", ("a", "command"), host, models, profile)
+def job(*models: str, host: str | None = None, profile: str | None = None) -> TeeCommand:
+    return TeeCommand("a command", ("a", "command"), host, models, profile)
 
 
 ONE, TWO = job("one"), job("two")
 
 
 def test_models_that_fit_together_run_side_by_side() -> None:
-    assert tee(2 * _SIZE).plan([ONE, TWO]) == Plan((ONE, TWO), side_by_side=True)
+    assert tee(2 * _SIZE).plan([ONE, TWO]) == TeePlan((ONE, TWO), side_by_side=True)
 
 
 @pytest.mark.parametrize("available", [2 * _SIZE - 1, _SIZE])
@@ -62,7 +62,7 @@ def test_a_command_with_two_models_takes_both() -> None:
 
 @pytest.mark.parametrize("available", [_SIZE - 1, 0])
 def test_what_does_not_fit_alone_is_left_to_say_so(available: int) -> None:
-    assert tee(available).plan([ONE, TWO]) == Plan((ONE, TWO), side_by_side=True)
+    assert tee(available).plan([ONE, TWO]) == TeePlan((ONE, TWO), side_by_side=True)
 
 
 @pytest.mark.parametrize("spec", ["none", "o", "a//b", "@"])
@@ -90,7 +90,7 @@ def test_a_machine_that_does_not_tell_its_memory_is_not_spared() -> None:
 @pytest.mark.parametrize("available", [0, _SIZE, 2 * _SIZE])
 def test_whoever_says_how_is_obeyed_without_a_word(available: int, *, side_by_side: bool) -> None:
     plan = tee(available).plan([ONE, TWO], side_by_side=side_by_side)
-    assert plan == Plan((ONE, TWO), side_by_side)
+    assert plan == TeePlan((ONE, TWO), side_by_side)
 
 
 def test_without_a_gpu_a_model_takes_what_it_will_be_widened_to() -> None:
@@ -119,40 +119,44 @@ def test_without_a_gpu_a_model_takes_what_it_will_be_widened_to() -> None:
 def test_what_a_model_takes_is_what_its_command_will_make_of_it(
     free: int | None, wanted: str | None, size: int, *, has_gpu: bool
 ) -> None:
-    assert memory.taken(Need(10, 20, 40), free, wanted, has_gpu=has_gpu) == size
+    assert memory.taken(MemoryNeed(10, 20, 40), free, wanted, has_gpu=has_gpu) == size
 
 
 def test_answers_come_in_the_order_of_their_commands() -> None:
     programs = FakePrograms(
         {("slow",): lambda data: (data * 2, b"hm", 0), ("quick",): lambda _: (b"ok", b"", 1)}, piece=2
     )
-    jobs = (Job("slow", ("slow",)), Job("quick", ("quick",)))
-    plan = Plan(jobs, side_by_side=True)
+    jobs = (TeeCommand("slow", ("slow",)), TeeCommand("quick", ("quick",)))
+    plan = TeePlan(jobs, side_by_side=True)
     heard = list(tee(None, programs=programs).run(plan, BytesIO(b"ab")))
-    slow: list[Turn | Heard] = [
-        Turn(0),
-        Said(0, b"ab"),
-        Said(0, b"ab"),
-        Said(0, b"hm", is_error=True),
-        Ended(0, 0, 0.5),
+    slow: list[OutputBegins | CommandEvent] = [
+        OutputBegins(0),
+        OutputChunk(0, b"ab"),
+        OutputChunk(0, b"ab"),
+        OutputChunk(0, b"hm", is_error=True),
+        CommandExited(0, 0, 0.5),
     ]
-    quick: list[Turn | Heard] = [Turn(1), Said(1, b"ok"), Ended(1, 1, 0.5)]
+    quick: list[OutputBegins | CommandEvent] = [OutputBegins(1), OutputChunk(1, b"ok"), CommandExited(1, 1, 0.5)]
     assert heard == slow + quick
     assert programs.given == [(b"ab", True)]
 
 
 def test_a_command_of_another_machine_is_started_through_ssh() -> None:
     programs = FakePrograms({("ssh", "gpu", "--", "wc 'a b'"): lambda _: (b"x", b"", 0)})
-    plan = Plan((Job("wc 'a b'", ("wc", "a b"), "gpu"),), side_by_side=False)
-    assert list(tee(None, programs=programs).run(plan, None)) == [Turn(0), Said(0, b"x"), Ended(0, 0, 0.5)]
+    plan = TeePlan((TeeCommand("wc 'a b'", ("wc", "a b"), "gpu"),), side_by_side=False)
+    assert list(tee(None, programs=programs).run(plan, None)) == [
+        OutputBegins(0),
+        OutputChunk(0, b"x"),
+        CommandExited(0, 0, 0.5),
+    ]
     assert programs.given == [(b"", False)]
 
 
 def test_whoever_has_heard_enough_ends_them() -> None:
     programs = FakePrograms({("x",): lambda _: (b"long" * 9, b"", 0)})
-    plan = Plan((Job("x", ("x",)), Job("x", ("x",))), side_by_side=True)
+    plan = TeePlan((TeeCommand("x", ("x",)), TeeCommand("x", ("x",))), side_by_side=True)
     heard = tee(None, programs=programs).run(plan, None)
-    assert [next(heard), next(heard)] == [Turn(0), Said(0, b"lon")]
+    assert [next(heard), next(heard)] == [OutputBegins(0), OutputChunk(0, b"lon")]
     assert programs.running == {0, 1}
     heard.close()
     assert programs.running == set()

@@ -16,7 +16,7 @@ from mlxknife.domain.models.values.snapshot import (
     Location,
     ReadingList,
     SnapshotFacts,
-    WeightHead,
+    WeightHeader,
 )
 
 _MAX_DEPTH = 16
@@ -55,7 +55,7 @@ class _Pass:
         self._wanted = wanted
         self._links = LinkFollower(location)
         self._documents: dict[str, Document] = {}
-        self._weights: dict[str, WeightHead] = {}
+        self._weights: dict[str, WeightHeader] = {}
         self._problem: str | None = None
 
     def facts(self) -> SnapshotFacts:

@@ -17,7 +17,7 @@ from mlxknife.adapters.hfcache.publisher import STAGING, CachePublisher
 from mlxknife.adapters.hfcache.safe_files import our_errors
 from mlxknife.adapters.hfcache.stamps import OWN, Stamp
 from mlxknife.domain.models.values.snapshot import Location
-from mlxknife.domain.transfer.values import Held, Holding, RemoteFile
+from mlxknife.domain.transfer.values import CachedFile, CachedFileState, RemoteFile
 from mlxknife.ports.system.progress import Progress
 
 
@@ -46,8 +46,8 @@ class CacheDownloadStore:
             with suppress(OSError):
                 os.rmdir(f"{self._root}/{empty}")
 
-    def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
-        """See ``DownloadStore.holdings``."""
+    def cached_files(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[CachedFile, ...]:
+        """See ``DownloadStore.cached_files``."""
         repo = os.path.realpath(f"{self._root}/{folder}")  # people keep large models on another disk
         look = _Look(self._root, repo, stamps.load(repo))
         with our_errors("read"):
@@ -80,20 +80,20 @@ class _Look:
     repo: str
     stamps: Mapping[str, Stamp]
 
-    def at(self, commit: str, file: RemoteFile) -> Holding:
+    def at(self, commit: str, file: RemoteFile) -> CachedFile:
         """Return what there is of a file: what the snapshot leads to, else the blob, if either can be right."""
         blobs = f"{self.repo}/{BLOBS}"
         linked = self._file(file, f"{self.repo}/{SNAPSHOTS}/{commit}", file.name, is_linked=True)
         found = linked
-        if linked is None or linked.held is Held.DAMAGED:
+        if linked is None or linked.state is CachedFileState.DAMAGED:
             found = self._file(file, blobs, file.hash.digest, is_linked=False) or linked
         partial = 0
         with suppress(OSError):
             status = os.lstat(f"{blobs}/{file.hash.digest}{INCOMPLETE}")
             partial = min(status.st_size, file.size) if stat.S_ISREG(status.st_mode) else 0
-        return attrs.evolve(found or Holding(file, Held.MISSING), partial_bytes=partial)
+        return attrs.evolve(found or CachedFile(file, CachedFileState.MISSING), partial_bytes=partial)
 
-    def _file(self, file: RemoteFile, folder: str, name: str, *, is_linked: bool) -> Holding | None:
+    def _file(self, file: RemoteFile, folder: str, name: str, *, is_linked: bool) -> CachedFile | None:
         """Look at one place where the bytes may be; None where there is nothing that was meant to be them."""
         head, _, last = f"{folder}/{name}".rpartition("/")
         if os.path.realpath(head) != head or not os.path.lexists(f"{head}/{last}"):
@@ -102,16 +102,16 @@ class _Look:
         try:
             status = os.stat(real)
         except OSError:
-            return Holding(file, Held.DAMAGED)
+            return CachedFile(file, CachedFileState.DAMAGED)
         is_inside = real.startswith((f"{self.repo}/", f"{self.root}/{SHARED_STORE}/"))
         if not is_inside or not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
-            return Holding(file, Held.DAMAGED)
+            return CachedFile(file, CachedFileState.DAMAGED)
         seen = Stamp(file.hash.digest, stamps.identity(status))
         is_known = self.stamps.get(real.removeprefix(f"{self.root}/")) == seen
         place, _, last = real.rpartition("/")
-        return Holding(
+        return CachedFile(
             file=file,
-            held=Held.TRUSTED if is_known else Held.UNPROVEN,
+            state=CachedFileState.VERIFIED if is_known else CachedFileState.UNVERIFIED,
             location=Location(token=place, bounds=(place,)),
             name=last,
             identity=seen.identity,

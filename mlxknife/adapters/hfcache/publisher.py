@@ -16,7 +16,7 @@ from mlxknife.adapters.hfcache.safe_files import delete, our_errors
 from mlxknife.adapters.hfcache.stamps import OWN, STAMPS, Identity, Stamp
 from mlxknife.domain.errors import DownloadFailed, StorageError
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.transfer.values import Holding, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFile, RemoteCommit, RemoteFile
 from mlxknife.ports.system.progress import Progress
 
 _PUBLISHING = "mlxk-publish"
@@ -68,7 +68,7 @@ class CachePublisher:
                 if os.path.isdir(blobs):  # else somebody to whom nothing came has just cleared it away
                     raise
 
-    def publish(self, commit: RemoteCommit, holdings: Sequence[Holding], ref: str | None) -> None:
+    def publish(self, commit: RemoteCommit, cached_files: Sequence[CachedFile], ref: str | None) -> None:
         """See ``SnapshotPublisher.publish``."""
         with our_errors("published"), self._locks.waited_for(_PUBLISHING):
             with suppress(FileNotFoundError):
@@ -77,8 +77,8 @@ class CachePublisher:
             delete(f"{own}/{STAGING}")  # of somebody who was killed here
             staging = safe_files.make_folder(own, STAGING)
             self._put(staging, trees.encode(commit), TREES, f"{commit.commit}.json")
-            self._place(staging, commit.commit, holdings)
-            self._put(staging, stamps.encode(self._stamps(holdings)), OWN, STAMPS)
+            self._place(staging, commit.commit, cached_files)
+            self._put(staging, stamps.encode(self._stamps(cached_files)), OWN, STAMPS)
             if ref is not None:
                 self._put(staging, commit.commit.encode(), REFS, *ref.split("/"))
             delete(staging)
@@ -115,10 +115,10 @@ class CachePublisher:
     def _is_inside(self, real: str) -> bool:
         return real.startswith((f"{self._repo}/", f"{self._root}/{SHARED_STORE}/"))
 
-    def _place(self, staging: str, commit: str, holdings: Sequence[Holding]) -> None:
+    def _place(self, staging: str, commit: str, cached_files: Sequence[CachedFile]) -> None:
         """Let the snapshot lead to every file: a new one in one step, one that is there link by link."""
         snapshots = safe_files.make_folder(self._root, self._folder, SNAPSHOTS)
-        missing = [holding.file for holding in holdings if not self._is_in_place(holding, f"{snapshots}/{commit}")]
+        missing = [cached.file for cached in cached_files if not self._is_in_place(cached, f"{snapshots}/{commit}")]
         new = f"{staging}/{commit}"
         if not os.path.lexists(f"{snapshots}/{commit}"):
             safe_files.make_folder(staging if self._has_links(staging) else snapshots, commit)
@@ -142,9 +142,9 @@ class CachePublisher:
         os.unlink(f"{staging}/link")
         return True
 
-    def _is_in_place(self, holding: Holding, snapshot: str) -> bool:
-        is_kept = holding.is_linked and holding.is_right and holding.file.hash.digest not in self._proven
-        return is_kept and os.path.exists(f"{snapshot}/{holding.file.name}")
+    def _is_in_place(self, cached: CachedFile, snapshot: str) -> bool:
+        is_kept = cached.is_linked and cached.is_right and cached.file.hash.digest not in self._proven
+        return is_kept and os.path.exists(f"{snapshot}/{cached.file.name}")
 
     def _link(self, staging: str, snapshot: str, file: RemoteFile) -> None:
         """Put a link to a blob where a file belongs, in the place of whatever is there."""
@@ -180,13 +180,13 @@ class CachePublisher:
         safe_files.replace(new, f"{folder}/{name}")
         safe_files.sync(folder)
 
-    def _stamps(self, holdings: Sequence[Holding]) -> Mapping[str, Stamp]:
+    def _stamps(self, cached_files: Sequence[CachedFile]) -> Mapping[str, Stamp]:
         """Return what is known to be right: of before, of the plan, and of what came now, as far as it is there."""
         known = dict(stamps.load(self._repo))
-        for holding in holdings:
-            if holding.is_right and holding.location is not None:
-                path = f"{holding.location.token}/{holding.name}"
-                known[path.removeprefix(f"{self._root}/")] = Stamp(holding.file.hash.digest, holding.identity)
+        for cached in cached_files:
+            if cached.is_right and cached.location is not None:
+                path = f"{cached.location.token}/{cached.name}"
+                known[path.removeprefix(f"{self._root}/")] = Stamp(cached.file.hash.digest, cached.identity)
         for digest, identity in self._proven.items():
             real = os.path.realpath(f"{self._repo}/{BLOBS}/{digest}")
             known[real.removeprefix(f"{self._root}/")] = Stamp(digest, identity)

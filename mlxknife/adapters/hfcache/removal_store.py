@@ -20,7 +20,7 @@ from mlxknife.adapters.hfcache.locks import RepoLocks
 from mlxknife.adapters.hfcache.safe_files import NO_NAMES, our_errors
 from mlxknife.adapters.hfcache.trash import CONTENT, NOTE
 from mlxknife.domain.errors import KnifeError, LocksPresent, StorageError
-from mlxknife.domain.removal.values import BlobUse, Orphan, StoredBlob, Target, TrashItem
+from mlxknife.domain.removal.values import BlobUse, Orphan, RemovalTarget, StoredBlob, TrashItem
 
 TRASH = ".mlxk-trash"
 
@@ -69,7 +69,7 @@ class CacheRemovalStore:
             return trash.own_size(f"{path}/{SNAPSHOTS}/{commit}")
         return trash.own_size(f"{path}/{BLOBS}") + trash.own_size(f"{path}/{SNAPSHOTS}")
 
-    def discard(self, target: Target) -> None:
+    def discard(self, target: RemovalTarget) -> None:
         """See ``RemovalStore.discard``."""
         if target.folder is None:
             msg = "Only what is in the cache can be discarded from it"
@@ -83,7 +83,7 @@ class CacheRemovalStore:
 
     def discard_orphan(self, orphan: Orphan) -> bool:
         """See ``RemovalStore.discard_orphan``."""
-        target = Target(name=orphan.name, size_bytes=orphan.blob.size, folder=orphan.folder)
+        target = RemovalTarget(name=orphan.name, size_bytes=orphan.blob.size, folder=orphan.folder)
         try:
             with our_errors("removed"), RepoLocks(self._root, orphan.folder).held(), self._new_item(target) as item:
                 went = self._move_blob(orphan.folder, orphan.blob.name, item)
@@ -119,7 +119,7 @@ class CacheRemovalStore:
             raise trouble
 
     @contextlib.contextmanager
-    def _new_item(self, target: Target) -> Iterator[str]:
+    def _new_item(self, target: RemovalTarget) -> Iterator[str]:
         """Make an item and claim it until the work on it is over, so that no other removal takes it for a leftover."""
         with contextlib.ExitStack() as claim:
             item = self._claimed_item(claim)

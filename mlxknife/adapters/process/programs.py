@@ -11,7 +11,7 @@ from typing import IO
 
 from mlxknife.adapters.process.children import Child, undisturbed
 from mlxknife.adapters.process.feed import Feed
-from mlxknife.domain.tee.values import Ended, Heard, Said
+from mlxknife.domain.tee.values import CommandEvent, CommandExited, OutputChunk
 
 _GRACE = 3.0
 """Seconds that a program has to end when it is asked to."""
@@ -31,7 +31,7 @@ class LocalPrograms:
 
     def run(
         self, programs: Sequence[Sequence[str]], source: IO[bytes] | None, *, side_by_side: bool
-    ) -> Generator[Heard]:
+    ) -> Generator[CommandEvent]:
         """See ``Programs.run``."""
         waiting = deque(enumerate(programs))
         running: list[Child] = []
@@ -47,7 +47,7 @@ class LocalPrograms:
             _end(running, self._grace)
 
 
-def _started(number: int, words: Sequence[str], running: list[Child], feed: Feed) -> Iterator[Heard]:
+def _started(number: int, words: Sequence[str], running: list[Child], feed: Feed) -> Iterator[CommandEvent]:
     """Start a program, or tell why it cannot be."""
     try:
         with undisturbed():
@@ -56,11 +56,11 @@ def _started(number: int, words: Sequence[str], running: list[Child], feed: Feed
         is_missing = isinstance(exc, FileNotFoundError)
         reason = "command not found" if is_missing and os.sep not in words[0] else exc.strerror
         feed.skip(number)
-        yield Said(number, os.fsencode(f"{words[0]}: {reason}\n"), is_error=True)
-        yield Ended(number, _NOT_FOUND if is_missing else _NOT_STARTED, 0.0)
+        yield OutputChunk(number, os.fsencode(f"{words[0]}: {reason}\n"), is_error=True)
+        yield CommandExited(number, _NOT_FOUND if is_missing else _NOT_STARTED, 0.0)
 
 
-def _heard(running: Sequence[Child], feed: Feed) -> Iterator[Heard]:
+def _heard(running: Sequence[Child], feed: Feed) -> Iterator[CommandEvent]:
     """Wait until something can be read or written, and do that."""
     for child in running:
         feed.settle(child)
@@ -80,10 +80,10 @@ def _heard(running: Sequence[Child], feed: Feed) -> Iterator[Heard]:
         child = outputs[place]
         data = child.read(place)
         if data:
-            yield Said(child.number, data, is_error=child.is_error(place))
+            yield OutputChunk(child.number, data, is_error=child.is_error(place))
 
 
-def _ended(running: list[Child], feed: Feed) -> Iterator[Heard]:
+def _ended(running: list[Child], feed: Feed) -> Iterator[CommandEvent]:
     """Tell which programs are over: they closed their outputs, and ended."""
     for child in tuple(running):
         status = child.status() if not child.outputs else None
@@ -91,7 +91,7 @@ def _ended(running: list[Child], feed: Feed) -> Iterator[Heard]:
             feed.drop(child)
             running.remove(child)
             signal = -status if status < 0 else None
-            yield Ended(child.number, status if signal is None else _KILLED + signal, child.seconds(), signal)
+            yield CommandExited(child.number, status if signal is None else _KILLED + signal, child.seconds(), signal)
 
 
 def _end(running: Sequence[Child], grace: float) -> None:

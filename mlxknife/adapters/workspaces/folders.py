@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from mlxknife.domain.errors import AccessDenied, ModelNotFound, StorageError, ValidationError
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.models.values.entries import Workspace
 from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.models.values.stored_models import Workspace
 
 SENTINEL = ".mlxk_workspace.json"
 

@@ -15,9 +15,9 @@ from mlxknife.cli.console import Console
 from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.cli.wire_work import PullData, PulledFile
 from mlxknife.domain.errors import AmbiguousMatch, KnifeError, ValidationError
-from mlxknife.domain.names.rules import starters
+from mlxknife.domain.models.rules import starters
 from mlxknife.domain.text.rules import display
-from mlxknife.domain.transfer.values import Action, PullPlan, PullRequest
+from mlxknife.domain.transfer.values import PullAction, PullPlan, PullRequest
 
 Status = Literal["success", "already_exists", "would_download"]
 _FOR_THE_HUB = ("revision", "include", "exclude", "force")
@@ -136,8 +136,8 @@ def _answer(plan: PullPlan, status: Status) -> Answer:
             total_bytes=plan.total_bytes,
             bytes_to_fetch=plan.bytes_to_fetch,
             files=tuple(
-                PulledFile(holding.file.name, holding.file.size, plan.action(holding).value)
-                for holding in plan.holdings
+                PulledFile(cached.file.name, cached.file.size, plan.action(cached).value)
+                for cached in plan.cached_files
             ),
         ),
         lines=lambda _: _lines(plan, message, names_files=status == "would_download"),
@@ -157,16 +157,16 @@ def _lines(plan: PullPlan, message: str, *, names_files: bool) -> Iterator[Line]
         yield (message,)
         return
     fetched = plan.missing
-    damaged = sum(plan.action(holding) is Action.REPAIR for holding in fetched)
-    kept = len(plan.holdings) - len(fetched)
+    damaged = sum(plan.action(cached) is PullAction.REPAIR for cached in fetched)
+    kept = len(plan.cached_files) - len(fetched)
     files = "1 file" if len(fetched) == 1 else f"{len(fetched)} files"
     parts = [f"{files}, {display.size(plan.bytes_to_fetch)}"] if fetched else ["only links and refs"]
     parts += [f"{damaged} in the place of damaged ones"] if damaged else []
     parts += [f"{kept} kept"] if kept else []
     yield (f"{message} {plan.name} ({'; '.join(parts)})",)
     if names_files:
-        for holding in fetched:
-            yield (f"  {holding.file.name} ({display.size(holding.file.size - holding.partial_bytes)})",)
+        for cached in fetched:
+            yield (f"  {cached.file.name} ({display.size(cached.file.size - cached.partial_bytes)})",)
 
 
 def _error_data(name: str | None, error: KnifeError) -> PullData:

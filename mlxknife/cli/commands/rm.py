@@ -50,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(app: App, options: Options, console: Console) -> Answer:
-    """Remove, after asking where there is doubt."""
+    """Remove, after asking where the plan needs a confirmation."""
     if (options.model is None) is not options.orphans:
         msg = "A model and --orphans do not go together" if options.orphans else "Name a model, or say --orphans"
         raise UsageError(msg, hint="See mlxk rm --help")
@@ -69,23 +69,23 @@ def _remove(app: App, spec: str, options: Options, console: Console) -> Answer:
     told = ", ".join(target.label + (_ONLY_A_LINK if target.is_link else "") for target in plan.targets)
     if options.dry_run:
         return _answer(spec, "would_delete", f"Would delete {told}", removed)
-    if plan.doubt is not None and not options.force and not _is_confirmed(plan, labels, console):
+    if plan.confirmation_reason is not None and not options.force and not _is_confirmed(plan, labels, console):
         return _answer(spec, "kept", "Nothing deleted", ())
     app.remover.execute(plan)
     return _answer(spec, "deleted", f"Successfully deleted {told}", removed)
 
 
 def _is_confirmed(plan: RemovalPlan, labels: tuple[str, ...], console: Console) -> bool:
-    doubt = plan.doubt or ""
+    confirmation_reason = plan.confirmation_reason or ""
     if plan.needs_force:
-        msg = f"Nothing removed: {doubt}"
+        msg = f"Nothing removed: {confirmation_reason}"
         raise ConfirmationRequired(msg, matches=labels, hint=HintCode.FORCE)
     if not console.can_ask:
-        msg = f"Nothing removed, this needs a yes: {doubt}"
+        msg = f"Nothing removed, this needs a yes: {confirmation_reason}"
         raise ConfirmationRequired(msg, matches=labels, hint=HintCode.FORCE_OR_FULL_NAME)
     lines = ((f"  {target.label} ({display.size(target.size_bytes)})",) for target in plan.targets)
     models = "this model" if len(labels) == 1 else f"these {len(labels)} models"
-    return console.confirms(lines, f"Remove {models}? {doubt[:1].upper()}{doubt[1:]}.")
+    return console.confirms(lines, f"Remove {models}? {confirmation_reason[:1].upper()}{confirmation_reason[1:]}.")
 
 
 def _sweep(app: App, options: Options, console: Console) -> Answer:

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from mlxknife.cli.render import units
 from mlxknife.domain.text.rules import display
-from mlxknife.ports.system.progress import Silence
+from mlxknife.ports.system.progress import NoProgress
 
 _REDRAW_SECONDS = 0.1
 _WIDTH = 24
@@ -19,7 +19,7 @@ _TO_FIRST_COLUMN = "\r"
 _CLEAR_BELOW = "\x1b[J"
 
 
-class Remarks(Silence):
+class Remarks(NoProgress):
     """Tells, where nothing can be drawn, only what somebody wonders about."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -14,21 +14,21 @@ import msgspec
 from mlxknife.cli.render.speech import safe
 from mlxknife.cli.render.text import Span, Style, paint, wants_colour
 from mlxknife.cli.wire_tee import AnswerObject
-from mlxknife.domain.tee.values import Ended, Job, Said
+from mlxknife.domain.tee.values import CommandExited, OutputChunk, TeeCommand
 
 
 class Teller(Protocol):
     """Tells what commands answer, one command after the other."""
 
-    def turn(self, job: Job) -> None:
+    def turn(self, job: TeeCommand) -> None:
         """Begin with a command."""
         ...
 
-    def hear(self, said: Said) -> None:
+    def hear(self, said: OutputChunk) -> None:
         """Take what it wrote."""
         ...
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: CommandExited) -> None:
         """Have done with it."""
         ...
 
@@ -44,17 +44,17 @@ class Pages:
         self._err = _Sheet(err, place if is_one_place else _Place())
         self._is_one_place = is_one_place
         self._with_headers = with_headers
-        self._job: Job | None = None
+        self._job: TeeCommand | None = None
         self._complains = False
 
-    def turn(self, job: Job) -> None:
+    def turn(self, job: TeeCommand) -> None:
         """See ``Teller.turn``; the header stands there before the answer comes."""
         self._job = job
         self._complains = False
         if self._with_headers:
             self._out.head(job.title)
 
-    def hear(self, said: Said) -> None:
+    def hear(self, said: OutputChunk) -> None:
         """See ``Teller.hear``."""
         if said.is_error and not self._complains:
             self._complains = True
@@ -62,7 +62,7 @@ class Pages:
                 self._err.head(self._job.title)
         (self._err if said.is_error else self._out).write(said.data)
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: CommandExited) -> None:
         """See ``Teller.end``; what failed without a word is told."""
         self._out.finish()
         self._err.finish()
@@ -76,19 +76,19 @@ class Records:
     def __init__(self, out: TextIO) -> None:
         """Take the stream for the lines."""
         self._out = out
-        self._job: Job | None = None
+        self._job: TeeCommand | None = None
         self._written: dict[bool, list[bytes]] = {False: [], True: []}
 
-    def turn(self, job: Job) -> None:
+    def turn(self, job: TeeCommand) -> None:
         """See ``Teller.turn``."""
         self._job = job
         self._written = {False: [], True: []}
 
-    def hear(self, said: Said) -> None:
+    def hear(self, said: OutputChunk) -> None:
         """See ``Teller.hear``."""
         self._written[said.is_error].append(said.data)
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: CommandExited) -> None:
         """See ``Teller.end``."""
         if self._job is not None:
             answer = AnswerObject(
@@ -163,7 +163,7 @@ class _Place:
         return "" if self._ends_line else "\n"
 
 
-def _end_of(ended: Ended) -> str:
+def _end_of(ended: CommandExited) -> str:
     if ended.signal is None:
         return f"exit status {ended.status}"
     try:

@@ -8,13 +8,13 @@ from mlxknife.domain.models.values.verdict import Integrity
 
 
 @attrs.frozen
-class HealthEntry:
+class ModelHealth:
     """The verdict on the files of one model."""
 
     name: str
     integrity: Integrity
     reason: str | None
-    left_open: str | None = None
+    unverified_reason: str | None = None
     """What verifying could not prove, where nothing is wrong."""
 
 
@@ -22,12 +22,12 @@ class HealthEntry:
 class HealthReport:
     """The verdicts of one ``health`` run, in the order of the catalog."""
 
-    entries: tuple[HealthEntry, ...]
+    entries: tuple[ModelHealth, ...]
 
-    def healthy(self) -> tuple[HealthEntry, ...]:
+    def healthy(self) -> tuple[ModelHealth, ...]:
         """Return the entries whose files are whole."""
         return tuple(entry for entry in self.entries if entry.integrity.healthy)
 
-    def unhealthy(self) -> tuple[HealthEntry, ...]:
+    def unhealthy(self) -> tuple[ModelHealth, ...]:
         """Return the entries with something wrong."""
         return tuple(entry for entry in self.entries if not entry.integrity.healthy)

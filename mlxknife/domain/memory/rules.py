@@ -24,23 +24,23 @@ PROFILES = ("fast", "compact", "as-is")
 
 
 @attrs.frozen
-class Need:
+class MemoryNeed:
     """What a model takes: as it is on the disk, with its halves widened, and with every weight as a float32."""
 
     least: int
     widened: int
     unpacked: int
 
-    def __add__(self, other: Need) -> Need:
+    def __add__(self, other: MemoryNeed) -> MemoryNeed:
         """Return what both take together."""
-        return Need(self.least + other.least, self.widened + other.widened, self.unpacked + other.unpacked)
+        return MemoryNeed(self.least + other.least, self.widened + other.widened, self.unpacked + other.unpacked)
 
     def of(self, profile: str) -> int:
         """Return what it takes under a profile."""
         return {"fast": self.unpacked, "compact": self.widened}.get(profile, self.least)
 
 
-def needed(facts: SnapshotFacts, window: int | None = None) -> Need:
+def needed(facts: SnapshotFacts, window: int | None = None) -> MemoryNeed:
     """Return what a model takes that is to remember so many tokens; nothing where its files say nothing."""
     tensors = {name: tensor for head in facts.weights.values() for name, tensor in head.tensors.items()}
     stored = sum(head.data_size for head in facts.weights.values())
@@ -53,28 +53,28 @@ def needed(facts: SnapshotFacts, window: int | None = None) -> Need:
         is_packed = tensor.dtype == _PACKED and f"{name.rpartition('.')[0]}{_SCALES}" in tensors
         count += prod(tensor.shape) * 32 // (bits if is_packed else 32)
     numbers = _remembered(facts.json_object(filenames.CONFIG)) * (window or _TOKENS)
-    return Need(
+    return MemoryNeed(
         least=int(stored * _OVERHEAD) + 2 * numbers,
         widened=int((stored + halves) * _OVERHEAD) + 4 * numbers,
         unpacked=int(4 * count * _OVERHEAD) + 4 * numbers,
     )
 
 
-def profile(need: Need, free: int | None) -> str:
+def profile(need: MemoryNeed, free: int | None) -> str:
     """Return how to use a machine without GPU where nobody said: the fastest that fits, with room to spare."""
     if free is None or 2 * need.unpacked <= free:
         return "fast"
     return "compact" if need.widened <= free else "as-is"
 
 
-def taken(need: Need, free: int | None, wanted: str | None, *, has_gpu: bool) -> int:
+def taken(need: MemoryNeed, free: int | None, wanted: str | None, *, has_gpu: bool) -> int:
     """Return what a model will take where so much is free; ``wanted`` is the profile that somebody asked for."""
     if has_gpu:
         return need.least
     return need.of(wanted or profile(need, free))
 
 
-def together(sizes: Iterable[int], free: int) -> int:
+def total_size(sizes: Iterable[int], free: int) -> int:
     """Return what models take at the same time; what does not even fit alone will not be loaded, and takes nothing."""
     return sum(size for size in sizes if size <= free)
 

@@ -8,15 +8,16 @@ import attrs
 
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Entry, Workspace
+from mlxknife.domain.models.rules import starters
+from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, ModelEntry, Workspace
 from mlxknife.domain.models.values.verdict import Finding, Integrity
-from mlxknife.domain.names.rules import naming, revisions, starters
+from mlxknife.domain.names.rules import naming, revisions
 from mlxknife.ports.store.model_store import ModelStore
 from mlxknife.ports.workspaces.workspaces import Workspaces
 
 
 @attrs.frozen
-class Place:
+class ModelFolder:
     """Where a model stands: the name of its folder in the cache, or its workspace."""
 
     name: str
@@ -29,10 +30,10 @@ class Finder:
 
     store: ModelStore
     workspaces: Workspaces
-    knows_paths: bool = True
+    allows_paths: bool = True
     """Whether a spec may be a path; somebody from outside has no business with paths."""
 
-    def places(self, pattern: str = "") -> tuple[Place, ...]:
+    def places(self, pattern: str = "") -> tuple[ModelFolder, ...]:
         """Return the places of every model whose name contains a pattern, sorted by name.
 
         Raises StorageError or AccessDenied when the cache or the workspace home cannot be listed.
@@ -40,15 +41,17 @@ class Finder:
         folders = self._cached()
         places: dict[str, str | Workspace] = {**self._at_home(folders), **folders}
         wanted = naming.matching(pattern, places) if pattern else places
-        return tuple(Place(name, places[name]) for name in sorted(wanted, key=lambda name: (name.casefold(), name)))
+        return tuple(
+            ModelFolder(name, places[name]) for name in sorted(wanted, key=lambda name: (name.casefold(), name))
+        )
 
-    def entry(self, place: Place) -> Entry:
+    def entry(self, place: ModelFolder) -> ModelEntry:
         """Look at a model from outside. Raises nothing."""
         if isinstance(place.folder, Workspace):
             return workspace_entry(place.name, place.folder)
         return self.cached_entry(place.name, place.folder)
 
-    def find(self, text: str) -> Entry:
+    def find(self, text: str) -> ModelEntry:
         """Return the one model that a spec means.
 
         Raises ValidationError for what can be no name, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
@@ -58,27 +61,27 @@ class Finder:
             return workspace_entry(place.name, place.folder)
         return self.cached_entry(place.name, place.folder, revision)
 
-    def place(self, text: str) -> tuple[Place, str | None]:
+    def place(self, text: str) -> tuple[ModelFolder, str | None]:
         """Return the place of the one model that a spec means, and the revision that the spec names.
 
         Raises what ``find`` raises; the revision is not looked up.
         """
         spec = naming.parse_spec(text)
-        if spec.is_path and not self.knows_paths:
+        if spec.is_path and not self.allows_paths:
             msg = f"No model found matching '{text}'"
             raise ModelNotFound(msg, hint=HintCode.NAME_NOT_PATH)
-        if spec.is_path or (self.knows_paths and self.workspaces.holds_model(text)):
+        if spec.is_path or (self.allows_paths and self.workspaces.holds_model(text)):
             workspace = self.workspaces.at_path(text)
-            return Place(self._name_of(workspace), workspace), None
+            return ModelFolder(self._name_of(workspace), workspace), None
         folders = self._cached()
         homes = self._at_home(folders)
         name = _only_candidate(spec.name, folders, homes)
         if name in folders:
-            return Place(name, folders[name]), spec.revision
+            return ModelFolder(name, folders[name]), spec.revision
         if spec.revision is not None:
             msg = f"Workspace '{name}' has no revisions"
             raise ModelNotFound(msg, hint=Hint(HintCode.PLAIN_NAME, name=name))
-        return Place(name, homes[name]), None
+        return ModelFolder(name, homes[name]), None
 
     def _cached(self) -> dict[str, str]:
         return {naming.repo_name(folder): folder for folder in self.store.folders()}
@@ -89,21 +92,21 @@ class Finder:
         return {
             workspace.path if name in taken else name: workspace
             for name, workspace in named
-            if self.knows_paths or name not in taken
+            if self.allows_paths or name not in taken
         }
 
     def _name_of(self, workspace: Workspace) -> str:
         bare = naming.quoted_name(workspace.folder)
         return bare if workspace.at_home and bare in self._at_home(self._cached()) else workspace.path
 
-    def cached_entry(self, name: str, folder: str, revision: str | None = None) -> Entry:
+    def cached_entry(self, name: str, folder: str, revision: str | None = None) -> ModelEntry:
         """Look at a model of the cache, or one revision of it. Raises ModelNotFound, AmbiguousMatch for the latter."""
         repo = self.store.repo(folder)
         if revision is not None:
             return self._snapshot_entry(name, repo, revisions.only_snapshot(name, repo, revision), None)
         snapshot, finding = revisions.default_snapshot(repo)
         if snapshot is None:
-            return Entry(
+            return ModelEntry(
                 name=name,
                 cached=True,
                 location=None,
@@ -118,10 +121,10 @@ class Finder:
         repo: CachedRepo,
         snapshot: CachedSnapshot,
         finding: Finding | None,
-    ) -> Entry:
+    ) -> ModelEntry:
         if snapshot.problem is not None:
             finding = finding or Finding(Integrity.CORRUPT, snapshot.problem)
-        return Entry(
+        return ModelEntry(
             name=name,
             cached=True,
             location=snapshot.location if snapshot.problem is None else None,
@@ -151,9 +154,9 @@ def _after_a_miss(word: str, suggestions: Sequence[str]) -> Hint:
     return Hint(HintCode.DID_YOU_MEAN, name=suggestions[0]) if suggestions else Hint(HintCode.LIST_MODELS)
 
 
-def workspace_entry(name: str, workspace: Workspace) -> Entry:
+def workspace_entry(name: str, workspace: Workspace) -> ModelEntry:
     """Describe a workspace as an entry of the catalog."""
-    return Entry(
+    return ModelEntry(
         name=name,
         cached=False,
         location=workspace.location,

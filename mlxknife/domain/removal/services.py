@@ -9,11 +9,11 @@ import attrs
 
 from mlxknife.domain.errors import LocksPresent, ModelNotFound, StorageError, ValidationError
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.models.values.entries import CachedRepo, Workspace
+from mlxknife.domain.models.values.stored_models import CachedRepo, Workspace
 from mlxknife.domain.names.rules import naming, revisions
-from mlxknife.domain.names.services import Finder, Place
+from mlxknife.domain.names.services import Finder, ModelFolder
 from mlxknife.domain.removal import rules as removal
-from mlxknife.domain.removal.values import Leftovers, Orphan, RemovalPlan, Target
+from mlxknife.domain.removal.values import Leftovers, Orphan, RemovalPlan, RemovalTarget
 from mlxknife.ports.store.model_store import ModelStore
 from mlxknife.ports.store.removal_store import RemovalStore
 from mlxknife.ports.workspaces.workspaces import Workspaces
@@ -40,7 +40,7 @@ class Remover:
                 raise ModelNotFound(msg, suggestions=())
             return RemovalPlan(
                 targets=tuple(map(self._target, places)),
-                doubt="a pattern can name more than you think of",
+                confirmation_reason="a pattern can name more than you think of",
                 needs_force=any(isinstance(place.folder, Workspace) for place in places),
             )
         place, revision = self.finder.place(spec)
@@ -48,11 +48,13 @@ class Remover:
             if not (place.folder.at_home or place.folder.is_managed):
                 msg = f"Not a workspace of mlxk: {place.folder.path}"
                 raise ValidationError(msg, hint=HintCode.REMOVABLE_FOLDERS)
-            return RemovalPlan((self._target(place),), doubt="a workspace may be the only copy", needs_force=True)
+            return RemovalPlan(
+                (self._target(place),), confirmation_reason="a workspace may be the only copy", needs_force=True
+            )
         word = naming.parse_spec(spec).name
-        doubt = None if naming.is_exact(word, place.name) else f"'{word}' is only a part of the name"
+        confirmation_reason = None if naming.is_exact(word, place.name) else f"'{word}' is only a part of the name"
         target = self._target(place) if revision is None else self._snapshot(place.name, place.folder, revision)
-        return RemovalPlan((target,), doubt=doubt)
+        return RemovalPlan((target,), confirmation_reason=confirmation_reason)
 
     def execute(self, plan: RemovalPlan) -> None:
         """Remove what a plan names, after finishing what earlier removals left.
@@ -69,7 +71,7 @@ class Remover:
                     self._check(target)
                     self.removal_store.discard(target)
 
-    def _check(self, target: Target) -> None:
+    def _check(self, target: RemovalTarget) -> None:
         """Raise LocksPresent when the last revision of a repo, as which it was planned, is not the last any more."""
         if target.last_commit is not None:
             there = {snapshot.commit for snapshot in self.store.repo(target.folder or "").snapshots}
@@ -101,24 +103,24 @@ class Remover:
                 continue  # a damaged repo keeps nobody from sweeping the others; health tells what is wrong with it
             yield from (Orphan(name, folder, blob) for blob in removal.orphans(use))
 
-    def _target(self, place: Place) -> Target:
+    def _target(self, place: ModelFolder) -> RemovalTarget:
         if isinstance(place.folder, str):
             return self._repo(place.name, self.store.repo(place.folder))
         path = place.folder.path
-        return Target(name=place.name, size_bytes=self.workspaces.size_bytes(path), workspace=path)
+        return RemovalTarget(name=place.name, size_bytes=self.workspaces.size_bytes(path), workspace=path)
 
-    def _repo(self, name: str, repo: CachedRepo, last_commit: str | None = None) -> Target:
+    def _repo(self, name: str, repo: CachedRepo, last_commit: str | None = None) -> RemovalTarget:
         size = self.removal_store.size_bytes(repo.folder)
-        return Target(name, size, folder=repo.folder, last_commit=last_commit, is_link=repo.is_link)
+        return RemovalTarget(name, size, folder=repo.folder, last_commit=last_commit, is_link=repo.is_link)
 
-    def _snapshot(self, name: str, folder: str, revision: str) -> Target:
+    def _snapshot(self, name: str, folder: str, revision: str) -> RemovalTarget:
         """Plan the removal of one snapshot; the last one takes its repo along."""
         repo = self.store.repo(folder)
         commit = revisions.only_snapshot(name, repo, revision).commit
         if len(repo.snapshots) == 1:
             return self._repo(name, repo, commit)
         freed = sum(blob.size for blob in removal.freed_by(self.removal_store.blob_use(folder), commit))
-        return Target(
+        return RemovalTarget(
             name=name,
             size_bytes=freed + self.removal_store.size_bytes(folder, commit),
             folder=folder,

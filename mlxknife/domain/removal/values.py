@@ -36,7 +36,7 @@ class TrashItem:
 
 
 @attrs.frozen
-class Target:
+class RemovalTarget:
     """One thing that a removal is about: a repo, one snapshot of it, or a workspace."""
 
     name: str
@@ -63,10 +63,10 @@ class Target:
 
 @attrs.frozen
 class RemovalPlan:
-    """What a removal would do. ``doubt`` says why somebody should be asked first."""
+    """What a removal would do. ``confirmation_reason`` says why somebody should be asked first."""
 
-    targets: tuple[Target, ...]
-    doubt: str | None = None
+    targets: tuple[RemovalTarget, ...]
+    confirmation_reason: str | None = None
     needs_force: bool = False
     """Whether being asked is not enough."""
 

@@ -6,7 +6,7 @@ import attrs
 
 
 @attrs.frozen
-class Job:
+class TeeCommand:
     """One command line, understood."""
 
     command: str
@@ -26,24 +26,24 @@ class Job:
 
 
 @attrs.frozen
-class Plan:
+class TeePlan:
     """How several jobs are going to be run."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[TeeCommand, ...]
     side_by_side: bool
     note: str | None = None
     """Why it is not as one would expect."""
 
 
 @attrs.frozen
-class Turn:
+class OutputBegins:
     """From now on the job of this number is heard."""
 
     number: int
 
 
 @attrs.frozen
-class Said:
+class OutputChunk:
     """A job wrote something."""
 
     number: int
@@ -53,7 +53,7 @@ class Said:
 
 
 @attrs.frozen
-class Ended:
+class CommandExited:
     """A job is over."""
 
     number: int
@@ -64,4 +64,4 @@ class Ended:
     """What killed it."""
 
 
-Heard = Said | Ended
+CommandEvent = OutputChunk | CommandExited

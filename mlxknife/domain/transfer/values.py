@@ -8,6 +8,7 @@ import attrs
 
 from mlxknife.domain.models.values.hashes import RecordedHash
 from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.models.values.starter import Starter
 
 
 @attrs.frozen
@@ -32,12 +33,12 @@ class RemoteCommit:
     files: tuple[RemoteFile, ...]
 
 
-class Held(Enum):
+class CachedFileState(Enum):
     """How far the cache holds a file already."""
 
-    TRUSTED = "trusted"
+    VERIFIED = "trusted"
     """Its bytes were hashed, and nothing wrote to the file since."""
-    UNPROVEN = "unproven"
+    UNVERIFIED = "unproven"
     """A file of the right size that nobody hashed yet."""
     DAMAGED = "damaged"
     """Something else is in its place."""
@@ -45,11 +46,11 @@ class Held(Enum):
 
 
 @attrs.frozen
-class Holding:
+class CachedFile:
     """What the cache has for one file of the Hub."""
 
     file: RemoteFile
-    held: Held
+    state: CachedFileState
     location: Location | None = None
     """Where the bytes are, to be hashed, with ``name``."""
     name: str = ""
@@ -63,10 +64,10 @@ class Holding:
     @property
     def is_right(self) -> bool:
         """Whether the bytes are known to be those of the Hub."""
-        return self.held is Held.TRUSTED
+        return self.state is CachedFileState.VERIFIED
 
 
-class Action(Enum):
+class PullAction(Enum):
     """What a pull does about one file."""
 
     KEEP = "keep"
@@ -93,7 +94,7 @@ class PullPlan:
     is_expanded: bool
     """Whether the owner was added to the name that was asked for."""
     commit: RemoteCommit
-    holdings: tuple[Holding, ...] = ()
+    cached_files: tuple[CachedFile, ...] = ()
     """What there is already of every file that is wanted."""
     ref: str | None = None
     """The branch or tag that is to lead to the commit."""
@@ -105,16 +106,16 @@ class PullPlan:
     is_offline: bool = False
     """Whether only the cache was looked at."""
 
-    def action(self, holding: Holding) -> Action:
+    def action(self, cached: CachedFile) -> PullAction:
         """Return what is done about one file."""
-        if self.is_forced or not holding.is_right:
-            return Action.REPAIR if holding.held is Held.DAMAGED else Action.FETCH
-        return Action.KEEP
+        if self.is_forced or not cached.is_right:
+            return PullAction.REPAIR if cached.state is CachedFileState.DAMAGED else PullAction.FETCH
+        return PullAction.KEEP
 
     @property
-    def missing(self) -> tuple[Holding, ...]:
+    def missing(self) -> tuple[CachedFile, ...]:
         """The files to fetch."""
-        return tuple(holding for holding in self.holdings if self.action(holding) is not Action.KEEP)
+        return tuple(cached for cached in self.cached_files if self.action(cached) is not PullAction.KEEP)
 
     @property
     def is_done(self) -> bool:
@@ -124,10 +125,28 @@ class PullPlan:
     @property
     def total_bytes(self) -> int:
         """The bytes of all wanted files."""
-        return sum(holding.file.size for holding in self.holdings)
+        return sum(cached.file.size for cached in self.cached_files)
 
     @property
     def bytes_to_fetch(self) -> int:
         """The bytes that are not on the disk yet; what has several names comes once."""
-        blobs = {holding.file.hash: holding for holding in self.missing}.values()
-        return sum(holding.file.size - (0 if self.is_forced else holding.partial_bytes) for holding in blobs)
+        blobs = {cached.file.hash: cached for cached in self.missing}.values()
+        return sum(cached.file.size - (0 if self.is_forced else cached.partial_bytes) for cached in blobs)
+
+
+@attrs.frozen
+class StarterPlan:
+    """What bringing a starter would do."""
+
+    starter: Starter
+    is_in_place: bool = False
+    """Whether the workspace is there, and whole."""
+    replaces: str | None = None
+    """The folder of a workspace that an earlier run made, and that is damaged."""
+    reason: str | None = None
+    """What is wrong with it."""
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        """The bytes that may have to come."""
+        return 0 if self.is_in_place else self.starter.wheel_bytes

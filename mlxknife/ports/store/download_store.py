@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from mlxknife.domain.transfer.values import Holding, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFile, RemoteCommit, RemoteFile
 from mlxknife.ports.store.sinks import Sinks
 from mlxknife.ports.system.progress import Progress
 
@@ -14,7 +14,7 @@ from mlxknife.ports.system.progress import Progress
 class SnapshotPublisher(Sinks, Protocol):
     """Takes in one commit of one model: first blobs, by its sinks, that nobody sees yet; then all of them at once."""
 
-    def publish(self, commit: RemoteCommit, holdings: Sequence[Holding], ref: str | None) -> None:
+    def publish(self, commit: RemoteCommit, cached_files: Sequence[CachedFile], ref: str | None) -> None:
         """Let the snapshot lead to every file that is held or came, in one step where it is new; at last move the ref.
 
         Remembers the listing of the commit, and which files were proven. Raises DownloadFailed when a blob that is
@@ -39,7 +39,7 @@ class DownloadStore(Protocol):
         """
         ...
 
-    def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
+    def cached_files(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[CachedFile, ...]:
         """Return what the cache has of files of a commit, in their order. Changes nothing."""
         ...
 

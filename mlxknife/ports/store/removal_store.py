@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from mlxknife.domain.removal.values import BlobUse, Orphan, Target, TrashItem
+from mlxknife.domain.removal.values import BlobUse, Orphan, RemovalTarget, TrashItem
 
 
 class RemovalStore(Protocol):
@@ -34,7 +34,7 @@ class RemovalStore(Protocol):
         """Return the bytes of a repo, or of the plain files of one snapshot, each link as small as it is."""
         ...
 
-    def discard(self, target: Target) -> None:
+    def discard(self, target: RemovalTarget) -> None:
         """Remove a repo, or one snapshot with the blobs that only it needs: one rename into the trash, then the bytes.
 
         Raises LocksPresent when a download began meanwhile; then everything is as it was.

@@ -33,7 +33,7 @@ class Progress(Protocol):
         ...
 
 
-class Silence:
+class NoProgress:
     """Progress that nobody hears of."""
 
     def begin(self, label: str, total_bytes: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from mlxknife.domain.models.values.runtime import Runtime
+from mlxknife.domain.compatibility.values import Runtime
 
 
 class RuntimeInventory(Protocol):

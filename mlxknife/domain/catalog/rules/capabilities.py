@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from mlxknife.domain.models.rules import configs, filenames
 from mlxknife.domain.models.values.info import (
     Capability,
-    Card,
     Framework,
-    Metadata,
+    ModelCard,
+    ModelMetadata,
+    ModelTraits,
     ModelType,
     Quantization,
-    Traits,
 )
 from mlxknife.domain.models.values.snapshot import JsonObject, SnapshotFacts
 from mlxknife.domain.names.rules import naming
@@ -34,10 +34,10 @@ def needs_card(name: str, facts: SnapshotFacts) -> bool:
     return not _has_mlx_marker(name, facts)
 
 
-def detect(name: str, facts: SnapshotFacts, card: Card) -> Traits:
+def detect(name: str, facts: SnapshotFacts, card: ModelCard) -> ModelTraits:
     """Describe a model; whatever cannot be told is unknown."""
     model_type = _model_type(name, facts)
-    return Traits(
+    return ModelTraits(
         framework=_framework(name, facts, card),
         model_type=model_type,
         capabilities=tuple(_capabilities(model_type, facts)),
@@ -46,7 +46,7 @@ def detect(name: str, facts: SnapshotFacts, card: Card) -> Traits:
     )
 
 
-def _framework(name: str, facts: SnapshotFacts, card: Card) -> Framework:
+def _framework(name: str, facts: SnapshotFacts, card: ModelCard) -> Framework:
     if _has_mlx_marker(name, facts) or card.made_for == "mlx" or "mlx" in card.tags:
         return Framework.MLX
     names = facts.names()
@@ -105,7 +105,7 @@ def _model_type(name: str, facts: SnapshotFacts) -> ModelType:
     if not config:
         has_gguf = any(file.endswith(filenames.GGUF) for file in facts.names())
         return _type_by_name(name) if has_gguf else ModelType.UNKNOWN
-    if configs.only_sees(config):
+    if configs.is_vision_only(config):
         return ModelType.UNKNOWN
     if _is_embedding(name, kind, facts):
         return ModelType.EMBEDDING
@@ -141,16 +141,16 @@ def _capabilities(model_type: ModelType, facts: SnapshotFacts) -> Iterator[Capab
         yield Capability.TEXT_GENERATION
         if model_type is ModelType.CHAT:
             yield Capability.CHAT
-    if model_type is not ModelType.AUDIO and configs.sees_images(facts):
+    if model_type is not ModelType.AUDIO and configs.takes_images(facts):
         yield Capability.VISION
-    if model_type is ModelType.AUDIO or configs.hears_sound(facts.json_object(filenames.CONFIG)):
+    if model_type is ModelType.AUDIO or configs.takes_audio(facts.json_object(filenames.CONFIG)):
         yield Capability.AUDIO
 
 
-def metadata(config: JsonObject, traits: Traits) -> Metadata:
+def metadata(config: JsonObject, traits: ModelTraits) -> ModelMetadata:
     """Return the shape of a model under the names of the contract; older configs have other words for some of it."""
     quantized = traits.quantization
-    return Metadata(
+    return ModelMetadata(
         model_type=configs.architecture(config),
         quantization=f"{quantized.bits}bit" if quantized else None,
         context_length=traits.context_length,

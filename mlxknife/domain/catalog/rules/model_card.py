@@ -6,15 +6,15 @@ whole ``list`` takes, and only plain scalars and flat lists are of interest. Any
 
 from __future__ import annotations
 
-from mlxknife.domain.models.values.info import Card
+from mlxknife.domain.models.values.info import ModelCard
 
 _FENCE = "---"
 
 
-def parse(text: str) -> Card:
+def parse(text: str) -> ModelCard:
     """Read the front matter of a card; an absent or odd one gives an empty card."""
     fields = _fields(text.lstrip("\ufeff").splitlines())
-    return Card(
+    return ModelCard(
         made_for=_first(fields, "library_name"),
         tags=tuple(fields.get("tags", ())),
         license=_first(fields, "license_name") or _first(fields, "license"),

@@ -6,14 +6,15 @@ import attrs
 
 from mlxknife.domain.catalog.rules import capabilities, model_card
 from mlxknife.domain.compatibility.rules import compatibility
+from mlxknife.domain.compatibility.values import RuntimeVerdict
 from mlxknife.domain.integrity.services.inspector import Inspector
-from mlxknife.domain.integrity.services.verifier import Proof, Verifier, case
+from mlxknife.domain.integrity.services.verifier import VerificationResult, Verifier, case
 from mlxknife.domain.models.rules import filenames
-from mlxknife.domain.models.values.entries import Entry
-from mlxknife.domain.models.values.info import Card, ModelDetails, ModelFile, ModelInfo
+from mlxknife.domain.models.values.info import ModelCard, ModelDetails, ModelFile, ModelInfo
 from mlxknife.domain.models.values.snapshot import FileFact, FileState, ReadingList, SnapshotFacts
-from mlxknife.domain.models.values.verdict import Integrity, RuntimeVerdict
-from mlxknife.domain.names.services import Finder, Place
+from mlxknife.domain.models.values.stored_models import ModelEntry
+from mlxknife.domain.models.values.verdict import Integrity
+from mlxknife.domain.names.services import Finder, ModelFolder
 from mlxknife.ports.system.progress import Progress
 from mlxknife.ports.system.runtime_inventory import RuntimeInventory
 from mlxknife.ports.system.workers import Workers
@@ -22,12 +23,12 @@ _CARD_LIMIT = 256 * 1024
 
 
 @attrs.frozen
-class Examined:
+class ExaminedModel:
     """A model, what is in its folder, and what that makes of it."""
 
-    entry: Entry
+    entry: ModelEntry
     facts: SnapshotFacts
-    card: Card
+    card: ModelCard
     info: ModelInfo
 
 
@@ -69,24 +70,24 @@ class Catalog:
             ),
             card=card,
             chat_template_source=capabilities.chat_template_source(facts),
-            left_open=proof.left_open if proof is not None and info.integrity.healthy else None,
+            unverified_reason=proof.unverified_reason if proof is not None and info.integrity.healthy else None,
         )
 
-    def examine(self, spec: str, wanted: ReadingList = filenames.READING_LIST) -> Examined:
+    def examine(self, spec: str, wanted: ReadingList = filenames.READING_LIST) -> ExaminedModel:
         """Look at the one model that a spec means, for whoever wants to use it. Raises what ``show`` raises."""
         entry = self.finder.find(spec)
         facts = self.inspector.facts(entry, wanted)
         card = self._card(entry, facts)
-        return Examined(entry, facts, card, self._info(entry, facts, card))
+        return ExaminedModel(entry, facts, card, self._info(entry, facts, card))
 
-    def _look(self, place: Place) -> ModelInfo:
+    def _look(self, place: ModelFolder) -> ModelInfo:
         entry = self.finder.entry(place)
         return self._info(entry, self.inspector.facts(entry))
 
-    def _info(self, entry: Entry, facts: SnapshotFacts, card: Card | None = None) -> ModelInfo:
+    def _info(self, entry: ModelEntry, facts: SnapshotFacts, card: ModelCard | None = None) -> ModelInfo:
         known_as = entry.origin or entry.name
         if card is None:
-            card = self._card(entry, facts) if capabilities.needs_card(known_as, facts) else Card()
+            card = self._card(entry, facts) if capabilities.needs_card(known_as, facts) else ModelCard()
         traits = capabilities.detect(known_as, facts, card)
         finding = self.inspector.finding(entry, facts)
         runtime = RuntimeVerdict(compatible=False, reason=finding.reason if finding else None)
@@ -105,23 +106,23 @@ class Catalog:
             origin=entry.origin,
         )
 
-    def _proof(self, entry: Entry, facts: SnapshotFacts, progress: Progress | None) -> Proof:
+    def _proof(self, entry: ModelEntry, facts: SnapshotFacts, progress: Progress | None) -> VerificationResult:
         return self.verifier.prove((case(entry, facts),), progress)[entry.name]
 
-    def _card(self, entry: Entry, facts: SnapshotFacts) -> Card:
+    def _card(self, entry: ModelEntry, facts: SnapshotFacts) -> ModelCard:
         if entry.location is None or filenames.CARD not in facts.names():
-            return Card()
+            return ModelCard()
         return model_card.parse(self.inspector.reader.text(entry.location, filenames.CARD, _CARD_LIMIT) or "")
 
 
-def _proven(info: ModelInfo, proof: Proof) -> ModelInfo:
+def _proven(info: ModelInfo, proof: VerificationResult) -> ModelInfo:
     """Return a structurally healthy model as its hashes show it."""
     if proof.finding is None:
         return attrs.evolve(info, integrity=proof.integrity)
     return attrs.evolve(info, integrity=proof.integrity, reason=proof.finding.reason, runtime_compatible=False)
 
 
-def _integrity(file: FileFact, proof: Proof | None) -> Integrity | None:
+def _integrity(file: FileFact, proof: VerificationResult | None) -> Integrity | None:
     """Return what a proof tells of one file; one without a recorded hash is there, and that is all."""
     if proof is None:
         return None

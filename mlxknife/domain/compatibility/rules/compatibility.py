@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 
 from mlxknife.domain.compatibility.rules import architecture_versions
+from mlxknife.domain.compatibility.values import Runtime, RuntimePackage, RuntimeVerdict
 from mlxknife.domain.models.rules import configs, filenames
-from mlxknife.domain.models.values.info import Capability, Framework, ModelType, Traits
-from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
+from mlxknife.domain.models.values.info import Capability, Framework, ModelTraits, ModelType
 from mlxknife.domain.models.values.snapshot import JsonObject, SnapshotFacts
-from mlxknife.domain.models.values.verdict import RuntimeVerdict
 
 REMOTE_CODE_KEYS = ("auto_map", "model_file", "custom_pipelines", "custom_generate")
 
@@ -23,7 +22,7 @@ _CONSOLIDATED = "consolidated.safetensors"
 _COMPATIBLE = RuntimeVerdict(compatible=True)
 
 
-def judge(traits: Traits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bool = False) -> RuntimeVerdict:
+def judge(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bool = False) -> RuntimeVerdict:
     """Say whether a healthy model runs here, and if not, the first reason.
 
     ``trusted``: the user allowed this model to run code from its repo.
@@ -32,7 +31,7 @@ def judge(traits: Traits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bo
     return _COMPATIBLE if reason is None else RuntimeVerdict(compatible=False, reason=reason)
 
 
-def _reasons(traits: Traits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bool) -> Iterator[str]:
+def _reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bool) -> Iterator[str]:
     names = facts.names()
     has_safetensors = any(name.endswith(filenames.SAFETENSORS) for name in names)
     if traits.model_type is ModelType.EMBEDDING:
@@ -67,7 +66,7 @@ def remote_code_key(facts: SnapshotFacts) -> str | None:
     return None
 
 
-def _is_loadable(traits: Traits, names: frozenset[str], runtime: Runtime) -> bool:
+def _is_loadable(traits: ModelTraits, names: frozenset[str], runtime: Runtime) -> bool:
     """Tell whether weights stand where loaders look: at the top, for text models under a name that mlx-lm asks for."""
     top = {name for name in names if "/" not in name and name.endswith(filenames.SAFETENSORS)} - {_CONSOLIDATED}
     by_mlx_vlm = traits.model_type is ModelType.EMBEDDING or Capability.VISION in traits.capabilities
@@ -76,7 +75,7 @@ def _is_loadable(traits: Traits, names: frozenset[str], runtime: Runtime) -> boo
     return any(name.startswith("model") for name in top)
 
 
-def _architecture_reasons(traits: Traits, config: JsonObject, runtime: Runtime) -> Iterator[str]:
+def _architecture_reasons(traits: ModelTraits, config: JsonObject, runtime: Runtime) -> Iterator[str]:
     declared = configs.architecture(config)
     if declared is None:
         yield "config.json names no model_type"
@@ -86,7 +85,7 @@ def _architecture_reasons(traits: Traits, config: JsonObject, runtime: Runtime) 
         yield from _generator_reasons(traits, declared, configs.class_names(config), runtime)
 
 
-def _generator_reasons(traits: Traits, declared: str, classes: tuple[str, ...], runtime: Runtime) -> Iterator[str]:
+def _generator_reasons(traits: ModelTraits, declared: str, classes: tuple[str, ...], runtime: Runtime) -> Iterator[str]:
     if runtime.mlx_lm is not None and knows(runtime.mlx_lm, declared, classes):
         return
     if Capability.VISION in traits.capabilities:

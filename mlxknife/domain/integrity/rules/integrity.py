@@ -13,18 +13,18 @@ from mlxknife.domain.models.values.snapshot import (
     FileState,
     SnapshotFacts,
     WeightFormat,
-    WeightHead,
+    WeightHeader,
 )
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 
 _NAMED_AT_MOST = 3
-_NO_HEAD = WeightHead(WeightFormat.OTHER)
+_NO_HEAD = WeightHeader(WeightFormat.OTHER)
 
 
 def findings(
     facts: SnapshotFacts,
     *,
-    speaks_text: bool,
+    needs_tokenizer: bool,
     needs_processor: bool,
     unfinished: frozenset[str] = frozenset(),
     manifest: Mapping[str, RecordedFile] | None = None,
@@ -41,7 +41,7 @@ def findings(
     yield from _shards(facts)
     yield from _presence(facts, unfinished)
     yield from _weight_files(facts)
-    yield from _text_and_images(facts, speaks_text=speaks_text, needs_processor=needs_processor)
+    yield from _text_and_images(facts, needs_tokenizer=needs_tokenizer, needs_processor=needs_processor)
     yield from _sizes(facts, manifest or {})
 
 
@@ -214,11 +214,11 @@ def _weight_files(facts: SnapshotFacts) -> Iterator[Finding]:
                 yield _corrupt(f"{name}: {fault}")
 
 
-def _text_and_images(facts: SnapshotFacts, *, speaks_text: bool, needs_processor: bool) -> Iterator[Finding]:
+def _text_and_images(facts: SnapshotFacts, *, needs_tokenizer: bool, needs_processor: bool) -> Iterator[Finding]:
     if is_gguf_only(facts):
         return
     names = facts.names()
-    if speaks_text and not filenames.has_tokenizer(names):
+    if needs_tokenizer and not filenames.has_tokenizer(names):
         yield _incomplete("tokenizer missing")
     for file in facts.files:
         if file.state is FileState.OK and not file.size and filenames.kind(file.name) == "tokenizer":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from mlxknife.domain.models.values.snapshot import WeightHead
+from mlxknife.domain.models.values.snapshot import WeightHeader
 
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
@@ -17,7 +17,7 @@ BITS = {
 _MAX_COUNT = 2**64 - 1
 
 
-def problem(head: WeightHead) -> str | None:
+def problem(head: WeightHeader) -> str | None:
     """Return what makes a header and its data disagree, or None.
 
     The tensors must lie one behind the other, without overlap or hole, and fill the data to the last byte.

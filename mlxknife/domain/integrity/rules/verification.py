@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from mlxknife.domain.models.values.entries import Entry
-from mlxknife.domain.models.values.hashes import HashForm, HashJob, HashOutcome, RecordedFile, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, HashJob, HashOutcome, RecordedFile, RecordedHash
 from mlxknife.domain.models.values.snapshot import FileFact, FileState, SnapshotFacts
+from mlxknife.domain.models.values.stored_models import ModelEntry
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -24,13 +24,13 @@ def recorded_hash(file: FileFact, manifest: Manifest) -> RecordedHash | None:
         return listed.hash
     blob = file.blob or ""
     if _SHA256.fullmatch(blob):
-        return RecordedHash(HashForm.SHA256, blob)
+        return RecordedHash(HashAlgorithm.SHA256, blob)
     if _GIT_SHA1.fullmatch(blob):
-        return RecordedHash(HashForm.GIT_SHA1, blob)
+        return RecordedHash(HashAlgorithm.GIT_SHA1, blob)
     return None
 
 
-def jobs(entry: Entry, facts: SnapshotFacts, manifest: Manifest) -> Iterator[HashJob]:
+def jobs(entry: ModelEntry, facts: SnapshotFacts, manifest: Manifest) -> Iterator[HashJob]:
     """Yield the files of a model that can be checked."""
     for file in facts.files:
         recorded = recorded_hash(file, manifest)
@@ -55,14 +55,14 @@ def finding(outcomes: Iterable[HashOutcome]) -> Finding | None:
     return None
 
 
-def left_open(integrity: Integrity, *, hashed: int) -> str | None:
+def unverified_reason(integrity: Integrity, *, hashed: int) -> str | None:
     """Say why a model that nothing is wrong with was not proven; ``hashed`` counts the files that were."""
     if integrity is not Integrity.STRUCTURAL:
         return None
     return "nothing recorded to compare with" if not hashed else "not everything is recorded"
 
 
-def is_decided(facts: SnapshotFacts, manifest: Manifest) -> bool:
+def is_verifiable(facts: SnapshotFacts, manifest: Manifest) -> bool:
     """Tell whether right hashes prove the whole model.
 
     They do when every file has a recorded hash. Without a listing a link to the wrong blob is right in itself, so files

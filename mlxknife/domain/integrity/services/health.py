@@ -1,4 +1,4 @@
-"""Health: the verdict on the files of every model, or of those that a pattern names."""
+"""HealthChecker: the verdict on the files of every model, or of those that a pattern names."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import attrs
 
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.integrity.services.inspector import Inspector
-from mlxknife.domain.integrity.services.verifier import Case, Proof, Verifier, case
-from mlxknife.domain.integrity.values import HealthEntry, HealthReport
-from mlxknife.domain.models.values.entries import Entry
+from mlxknife.domain.integrity.services.verifier import VerificationPlan, VerificationResult, Verifier, case
+from mlxknife.domain.integrity.values import HealthReport, ModelHealth
+from mlxknife.domain.models.values.stored_models import ModelEntry
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import naming
-from mlxknife.domain.names.services import Finder, Place
+from mlxknife.domain.names.services import Finder, ModelFolder
 from mlxknife.ports.system.progress import Progress
 from mlxknife.ports.system.workers import Workers
 
@@ -22,12 +22,12 @@ from mlxknife.ports.system.workers import Workers
 class _Look:
     """What one look at a model told, and how it could be proven."""
 
-    verdict: HealthEntry
-    case: Case | None
+    verdict: ModelHealth
+    case: VerificationPlan | None
 
 
 @attrs.frozen
-class Health:
+class HealthChecker:
     """Answers ``health``: integrity only, whatever the installed runtime can do."""
 
     finder: Finder
@@ -56,7 +56,7 @@ class Health:
         )
         return HealthReport(entries=tuple(verdicts))
 
-    def _looks(self, pattern: str | None, look: Callable[[Entry], _Look]) -> Sequence[_Look]:
+    def _looks(self, pattern: str | None, look: Callable[[ModelEntry], _Look]) -> Sequence[_Look]:
         if pattern is None:
             return self._looks_at(self.finder.places(), look)
         if naming.is_owner(pattern):
@@ -73,14 +73,14 @@ class Health:
             matches = ambiguous.matches
         return self._looks_at([place for place in self.finder.places() if place.name in matches], look)
 
-    def _looks_at(self, places: Sequence[Place], look: Callable[[Entry], _Look]) -> Sequence[_Look]:
+    def _looks_at(self, places: Sequence[ModelFolder], look: Callable[[ModelEntry], _Look]) -> Sequence[_Look]:
         return self.workers.map(lambda place: look(self.finder.entry(place)), places)
 
-    def _look(self, entry: Entry) -> _Look:
+    def _look(self, entry: ModelEntry) -> _Look:
         finding = self.inspector.finding(entry, self.inspector.facts(entry))
         return _Look(_verdict(entry.name, finding.integrity if finding else Integrity.STRUCTURAL, finding), None)
 
-    def _look_closely(self, entry: Entry) -> _Look:
+    def _look_closely(self, entry: ModelEntry) -> _Look:
         """Look, and where the structure is right prepare the proof."""
         facts = self.inspector.facts(entry)
         finding = self.inspector.finding(entry, facts)
@@ -89,9 +89,9 @@ class Health:
         return _Look(_verdict(entry.name, Integrity.STRUCTURAL, None), case(entry, facts))
 
 
-def _proven(name: str, proof: Proof) -> HealthEntry:
-    return attrs.evolve(_verdict(name, proof.integrity, proof.finding), left_open=proof.left_open)
+def _proven(name: str, proof: VerificationResult) -> ModelHealth:
+    return attrs.evolve(_verdict(name, proof.integrity, proof.finding), unverified_reason=proof.unverified_reason)
 
 
-def _verdict(name: str, integrity: Integrity, finding: Finding | None) -> HealthEntry:
-    return HealthEntry(name=name, integrity=integrity, reason=finding.reason if finding else None)
+def _verdict(name: str, integrity: Integrity, finding: Finding | None) -> ModelHealth:
+    return ModelHealth(name=name, integrity=integrity, reason=finding.reason if finding else None)

@@ -6,8 +6,8 @@ import attrs
 
 from mlxknife.domain.integrity.rules import integrity
 from mlxknife.domain.models.rules import configs, filenames
-from mlxknife.domain.models.values.entries import Entry
 from mlxknife.domain.models.values.snapshot import ReadingList, SnapshotFacts
+from mlxknife.domain.models.values.stored_models import ModelEntry
 from mlxknife.domain.models.values.verdict import Finding
 from mlxknife.ports.store.snapshot_reader import SnapshotReader
 
@@ -18,19 +18,19 @@ class Inspector:
 
     reader: SnapshotReader
 
-    def facts(self, entry: Entry, wanted: ReadingList = filenames.READING_LIST) -> SnapshotFacts:
+    def facts(self, entry: ModelEntry, wanted: ReadingList = filenames.READING_LIST) -> SnapshotFacts:
         """Return what is in the folder of a model; nothing where it has none. Raises nothing."""
         if entry.location is None:
             return SnapshotFacts()
         return self.reader.read(entry.location, wanted)
 
-    def finding(self, entry: Entry, facts: SnapshotFacts) -> Finding | None:
+    def finding(self, entry: ModelEntry, facts: SnapshotFacts) -> Finding | None:
         """Return the first thing that is wrong with the files, or None when they are whole. Raises nothing."""
         if entry.finding is not None:
             return entry.finding
         found = integrity.findings(
             facts,
-            speaks_text=configs.speaks_text(entry.origin or entry.name, facts),
+            needs_tokenizer=configs.needs_tokenizer(entry.origin or entry.name, facts),
             needs_processor=configs.needs_image_processor(facts),
             unfinished=entry.unfinished,
             manifest=entry.manifest,

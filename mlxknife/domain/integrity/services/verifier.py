@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from mlxknife.domain.integrity.rules import verification
-from mlxknife.domain.models.values.entries import Entry
 from mlxknife.domain.models.values.hashes import HashJob, HashOutcome
 from mlxknife.domain.models.values.snapshot import SnapshotFacts
+from mlxknife.domain.models.values.stored_models import ModelEntry
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.ports.store.hasher import Hasher
 from mlxknife.ports.store.proofs import Proofs
@@ -17,17 +17,17 @@ from mlxknife.ports.system.progress import Progress
 
 
 @attrs.frozen
-class Case:
+class VerificationPlan:
     """The work that would prove a model, without the facts that it came from."""
 
     model: str
     jobs: tuple[HashJob, ...]
-    is_decided: bool
+    is_verifiable: bool
     """Whether right hashes prove the whole model."""
 
 
 @attrs.frozen
-class Proof:
+class VerificationResult:
     """What hashing a model told."""
 
     integrity: Integrity
@@ -35,16 +35,18 @@ class Proof:
     files: Mapping[str, Integrity]
 
     @property
-    def left_open(self) -> str | None:
+    def unverified_reason(self) -> str | None:
         """What it could not prove, where nothing is wrong."""
-        return verification.left_open(self.integrity, hashed=len(self.files))
+        return verification.unverified_reason(self.integrity, hashed=len(self.files))
 
 
-def case(entry: Entry, facts: SnapshotFacts) -> Case:
+def case(entry: ModelEntry, facts: SnapshotFacts) -> VerificationPlan:
     """Prepare the proof of a model whose structure is right."""
     manifest = entry.manifest or {}
     jobs = tuple(verification.jobs(entry, facts, manifest))
-    return Case(model=entry.name, jobs=jobs, is_decided=bool(jobs) and verification.is_decided(facts, manifest))
+    return VerificationPlan(
+        model=entry.name, jobs=jobs, is_verifiable=bool(jobs) and verification.is_verifiable(facts, manifest)
+    )
 
 
 @attrs.frozen
@@ -54,7 +56,9 @@ class Verifier:
     hasher: Hasher
     proofs: Proofs
 
-    def prove(self, cases: Iterable[Case], progress: Progress | None = None) -> Mapping[str, Proof]:
+    def prove(
+        self, cases: Iterable[VerificationPlan], progress: Progress | None = None
+    ) -> Mapping[str, VerificationResult]:
         """Hash every file of every case and return the proofs by the models' names. Raises nothing.
 
         A file that is wrong counts as proven no longer, so that the next pull does not believe it.
@@ -75,11 +79,11 @@ class Verifier:
         return {case.model: _proof(case, outcomes[case.model]) for case in cases}
 
 
-def _proof(case: Case, outcomes: Iterable[HashOutcome]) -> Proof:
+def _proof(case: VerificationPlan, outcomes: Iterable[HashOutcome]) -> VerificationResult:
     files = {outcome.job.name: verification.file_integrity(outcome) for outcome in outcomes}
     finding = verification.finding(outcomes)
-    best = Integrity.VERIFIED if case.is_decided else Integrity.STRUCTURAL
-    return Proof(integrity=finding.integrity if finding else best, finding=finding, files=files)
+    best = Integrity.VERIFIED if case.is_verifiable else Integrity.STRUCTURAL
+    return VerificationResult(integrity=finding.integrity if finding else best, finding=finding, files=files)
 
 
 def _nobody_hears(count: int) -> None:

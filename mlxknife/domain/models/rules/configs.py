@@ -56,7 +56,7 @@ def positive_int(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def sees_images(facts: SnapshotFacts) -> bool:
+def takes_images(facts: SnapshotFacts) -> bool:
     """Tell whether a model takes images, by its config."""
     config = facts.json_object(filenames.CONFIG)
     kind = architecture(config)
@@ -64,7 +64,7 @@ def sees_images(facts: SnapshotFacts) -> bool:
         return True
     processor = facts.json_object("preprocessor_config.json")
     hears_only = "feature_extractor_type" in processor and "image_processor_type" not in processor
-    return "preprocessor_config.json" in facts.names() and not hears_only and not hears_sound(config)
+    return "preprocessor_config.json" in facts.names() and not hears_only and not takes_audio(config)
 
 
 def needs_image_processor(facts: SnapshotFacts) -> bool:
@@ -88,19 +88,19 @@ def is_speech(name: str, config: JsonObject) -> bool:
     return by_target or (bool(config) and not class_names(config) and _SPEECH_NAME.search(name) is not None)
 
 
-def hears_sound(config: JsonObject) -> bool:
+def takes_audio(config: JsonObject) -> bool:
     """Tell whether a model takes sound, by its config."""
     kind = architecture(config)
     return has_part(config, "audio_config") or kind in SPEECH_TYPES or kind in _LISTENING_TYPES
 
 
-def speaks_text(name: str, facts: SnapshotFacts) -> bool:
+def needs_tokenizer(name: str, facts: SnapshotFacts) -> bool:
     """Tell whether a model cannot work without a tokenizer; speech models bring their own, some only look."""
     config = facts.json_object(filenames.CONFIG)
-    return not is_speech(name, config) and not only_sees(config) and not _is_byte_level(facts)
+    return not is_speech(name, config) and not is_vision_only(config) and not _is_byte_level(facts)
 
 
-def only_sees(config: JsonObject) -> bool:
+def is_vision_only(config: JsonObject) -> bool:
     """Tell whether a model takes images and gives no text."""
     return architecture(config) in _SIGHT_ONLY_TYPES
 

@@ -9,7 +9,7 @@ import attrs
 from mlxknife.domain.models.values.snapshot import Location
 
 
-class HashForm(Enum):
+class HashAlgorithm(Enum):
     """How a recorded hash was made."""
 
     SHA256 = "sha256"
@@ -21,7 +21,7 @@ class HashForm(Enum):
 class RecordedHash:
     """A hash that somebody recorded for a file."""
 
-    form: HashForm
+    algorithm: HashAlgorithm
     digest: str
 
 

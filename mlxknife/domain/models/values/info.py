@@ -49,7 +49,7 @@ class Quantization:
 
 
 @attrs.frozen
-class Card:
+class ModelCard:
     """What the front matter of a model card says, as far as the catalog asks."""
 
     made_for: str | None = None
@@ -59,7 +59,7 @@ class Card:
 
 
 @attrs.frozen
-class Traits:
+class ModelTraits:
     """What a model is, read from its files first and from its name last."""
 
     framework: Framework
@@ -77,7 +77,7 @@ class ModelInfo:
     commit: str | None
     size_bytes: int
     modified: float
-    traits: Traits
+    traits: ModelTraits
     integrity: Integrity
     runtime_compatible: bool
     reason: str | None
@@ -97,7 +97,7 @@ class ModelFile:
 
 
 @attrs.frozen
-class Metadata:
+class ModelMetadata:
     """What a config says about the shape of a model."""
 
     model_type: str | None
@@ -114,11 +114,11 @@ class ModelDetails:
     """Everything that ``show`` tells of one model."""
 
     info: ModelInfo
-    metadata: Metadata
+    metadata: ModelMetadata
     config: JsonObject
     files: tuple[ModelFile, ...]
-    card: Card
+    card: ModelCard
     chat_template_source: str | None
     """The file that the chat template stands in."""
-    left_open: str | None = None
+    unverified_reason: str | None = None
     """What verifying could not prove, where nothing is wrong."""

@@ -74,7 +74,7 @@ class WeightFormat(Enum):
 
 
 @attrs.frozen
-class WeightHead:
+class WeightHeader:
     """The part of a weight file that can be read without reading the weights."""
 
     format: WeightFormat
@@ -104,7 +104,7 @@ class SnapshotFacts:
 
     files: tuple[FileFact, ...] = ()
     documents: Mapping[str, Document] = attrs.field(factory=dict)
-    weights: Mapping[str, WeightHead] = attrs.field(factory=dict)
+    weights: Mapping[str, WeightHeader] = attrs.field(factory=dict)
     problem: str | None = None
     """Why the folder, or a part of it, could not be looked at."""
 

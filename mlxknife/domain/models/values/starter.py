@@ -22,28 +22,10 @@ class Starter:
     sha256: str
     origin: str
     """The model on the Hub that it was made from."""
-    manner: Mapping[str, float] = attrs.field(factory=dict, hash=False)
+    generation_defaults: Mapping[str, float] = attrs.field(factory=dict, hash=False)
     """How it answers best, in the words of generation_config.json."""
 
     @property
     def requirement(self) -> str:
         """The package as an installer is asked for it."""
         return f"{self.package}=={self.version}"
-
-
-@attrs.frozen
-class StarterPlan:
-    """What bringing a starter would do."""
-
-    starter: Starter
-    is_in_place: bool = False
-    """Whether the workspace is there, and whole."""
-    replaces: str | None = None
-    """The folder of a workspace that an earlier run made, and that is damaged."""
-    reason: str | None = None
-    """What is wrong with it."""
-
-    @property
-    def bytes_to_fetch(self) -> int:
-        """The bytes that may have to come."""
-        return 0 if self.is_in_place else self.starter.wheel_bytes

@@ -31,11 +31,3 @@ class Finding:
 
     integrity: Integrity
     reason: str
-
-
-@attrs.frozen
-class RuntimeVerdict:
-    """Whether the installed runtime can execute a model, and if not, why not."""
-
-    compatible: bool
-    reason: str | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from mlxknife.domain.errors import AmbiguousMatch, ValidationError
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.entries import ModelSpec
+from mlxknife.domain.models.values.stored_models import ModelSpec
 from mlxknife.domain.text.rules.display import is_unprintable
 
 MAX_NAME = 96

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Ref
+from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import naming
 

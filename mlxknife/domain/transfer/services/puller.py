@@ -16,11 +16,11 @@ from mlxknife.domain.names.rules import naming, revisions
 from mlxknife.domain.names.services import Finder
 from mlxknife.domain.text.rules import display
 from mlxknife.domain.transfer import rules as listings
-from mlxknife.domain.transfer.values import Held, Holding, PullPlan, PullRequest, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFile, CachedFileState, PullPlan, PullRequest, RemoteCommit, RemoteFile
 from mlxknife.ports.hub.hub import Hub
 from mlxknife.ports.store.download_store import DownloadStore
 from mlxknife.ports.store.hasher import Hasher
-from mlxknife.ports.system.progress import Progress, Silence
+from mlxknife.ports.system.progress import NoProgress, Progress
 
 _EVERYTHING = PullRequest()
 
@@ -77,7 +77,7 @@ class Puller:
         files = listings.wanted(commit.files, request.include, request.exclude)
         ref = None if revisions.is_commit_prefix(revision, commit.commit) else revision
         plan = attrs.evolve(draft, commit=commit, ref=ref)
-        return self._compared(plan, files, progress or Silence())
+        return self._compared(plan, files, progress or NoProgress())
 
     def execute(self, plan: PullPlan, progress: Progress | None = None) -> None:
         """Fetch what a plan misses, and publish it.
@@ -88,17 +88,17 @@ class Puller:
         if plan.is_done:
             self._remember(plan)
             return
-        progress = progress or Silence()
+        progress = progress or NoProgress()
         with self.intake.guarded(plan.folder, progress):
             plan = self._looked_at_again(plan)
             self._check_room(plan)
             reception = self.intake.reception(plan.folder, progress, afresh=plan.is_forced)
             progress.begin("downloading", plan.bytes_to_fetch)
             try:
-                self.hub.fetch(plan.commit, [holding.file for holding in plan.missing], reception)
+                self.hub.fetch(plan.commit, [cached.file for cached in plan.missing], reception)
             finally:
                 progress.end()
-            reception.publish(plan.commit, plan.holdings, plan.ref)
+            reception.publish(plan.commit, plan.cached_files, plan.ref)
 
     def _full_commit(self, name: str, revision: str) -> str:
         """Return the commit of the cache that a revision begins, because the Hub knows only whole ones."""
@@ -115,13 +115,13 @@ class Puller:
                 plan = self._looked_at_again(plan)
                 if plan.missing:  # it changed meanwhile: the next pull sees to that
                     return
-                reception = self.intake.reception(plan.folder, Silence(), afresh=False)
-                reception.publish(plan.commit, plan.holdings, None)
+                reception = self.intake.reception(plan.folder, NoProgress(), afresh=False)
+                reception.publish(plan.commit, plan.cached_files, None)
 
     def _compared(self, plan: PullPlan, files: Sequence[RemoteFile], progress: Progress) -> PullPlan:
         """Compare what is wanted with the cache, hashing what is unproven."""
-        holdings = self.intake.holdings(plan.folder, plan.commit.commit, files)
-        jobs = {_key(job.location, job.name, job.recorded): job for job in _jobs(plan.name, holdings)}
+        cached_files = self.intake.cached_files(plan.folder, plan.commit.commit, files)
+        jobs = {_key(job.location, job.name, job.recorded): job for job in _jobs(plan.name, cached_files)}
         proven: set[_Key] = set()
         progress.begin("checking what is there", sum(job.size for job in jobs.values()))
         try:
@@ -130,23 +130,23 @@ class Puller:
                     proven.add(_key(outcome.job.location, outcome.job.name, outcome.job.recorded))
         finally:
             progress.end()
-        judged = tuple(_judged(holding, proven) for holding in holdings)
+        judged = tuple(_judged(cached, proven) for cached in cached_files)
         refs = self.finder.store.repo(plan.folder).refs
         leads_here = plan.ref is None or any(ref.name == plan.ref and ref.commit == plan.commit.commit for ref in refs)
-        is_in_place = leads_here and all(holding.is_linked for holding in judged)
-        return attrs.evolve(plan, holdings=judged, is_in_place=is_in_place, was_hashed=bool(jobs))
+        is_in_place = leads_here and all(cached.is_linked for cached in judged)
+        return attrs.evolve(plan, cached_files=judged, is_in_place=is_in_place, was_hashed=bool(jobs))
 
     def _looked_at_again(self, plan: PullPlan) -> PullPlan:
         """Fetch also what was there when the plan was made, and went or changed since."""
-        files = [holding.file for holding in plan.holdings]
-        now = self.intake.holdings(plan.folder, plan.commit.commit, files)
+        files = [cached.file for cached in plan.cached_files]
+        now = self.intake.cached_files(plan.folder, plan.commit.commit, files)
         return attrs.evolve(
             plan,
-            holdings=tuple(
-                attrs.evolve(after, held=Held.TRUSTED)
+            cached_files=tuple(
+                attrs.evolve(after, state=CachedFileState.VERIFIED)
                 if before.is_right and before.identity == after.identity
                 else _unproven_is_damaged(after)
-                for before, after in zip(plan.holdings, now, strict=True)
+                for before, after in zip(plan.cached_files, now, strict=True)
             ),
         )
 
@@ -177,10 +177,10 @@ class Puller:
         return attrs.evolve(draft, commit=commit, is_in_place=True, is_offline=True)
 
 
-def _jobs(model: str, holdings: Iterable[Holding]) -> Iterable[HashJob]:
-    for holding in holdings:
-        if holding.held is Held.UNPROVEN and holding.location is not None:
-            yield HashJob(model, holding.location, holding.name, holding.file.size, holding.file.hash)
+def _jobs(model: str, cached_files: Iterable[CachedFile]) -> Iterable[HashJob]:
+    for cached in cached_files:
+        if cached.state is CachedFileState.UNVERIFIED and cached.location is not None:
+            yield HashJob(model, cached.location, cached.name, cached.file.size, cached.file.hash)
 
 
 def _key(location: Location, name: str, recorded: RecordedHash) -> _Key:
@@ -188,13 +188,13 @@ def _key(location: Location, name: str, recorded: RecordedHash) -> _Key:
     return location.token, name, recorded.digest
 
 
-def _judged(holding: Holding, proven: set[_Key]) -> Holding:
-    if holding.held is not Held.UNPROVEN or holding.location is None:
-        return holding
-    is_right = _key(holding.location, holding.name, holding.file.hash) in proven
-    return attrs.evolve(holding, held=Held.TRUSTED if is_right else Held.DAMAGED)
+def _judged(cached: CachedFile, proven: set[_Key]) -> CachedFile:
+    if cached.state is not CachedFileState.UNVERIFIED or cached.location is None:
+        return cached
+    is_right = _key(cached.location, cached.name, cached.file.hash) in proven
+    return attrs.evolve(cached, state=CachedFileState.VERIFIED if is_right else CachedFileState.DAMAGED)
 
 
-def _unproven_is_damaged(holding: Holding) -> Holding:
+def _unproven_is_damaged(cached: CachedFile) -> CachedFile:
     """Leave it to the sink to hash what came meanwhile: it takes only what is right."""
-    return attrs.evolve(holding, held=Held.DAMAGED) if holding.held is Held.UNPROVEN else holding
+    return attrs.evolve(cached, state=CachedFileState.DAMAGED) if cached.state is CachedFileState.UNVERIFIED else cached

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.tee.values import Job
+from mlxknife.domain.tee.values import CommandEvent, CommandExited, OutputBegins, TeeCommand
 
 NOT_FOUND = 127
 NOT_STARTED = 126
@@ -26,7 +26,7 @@ _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _MODULE = ("-m", "mlxknife")
 
 
-def jobs(texts: Sequence[str], *, may_ssh: bool) -> tuple[Job, ...]:
+def jobs(texts: Sequence[str], *, may_ssh: bool) -> tuple[TeeCommand, ...]:
     """Return what several command lines ask for. Raises ValidationError for the first that nobody could run."""
     if not texts:
         msg = "No command was given"
@@ -37,7 +37,7 @@ def jobs(texts: Sequence[str], *, may_ssh: bool) -> tuple[Job, ...]:
     return tuple(job(text, may_ssh=may_ssh) for text in texts)
 
 
-def job(text: str, *, may_ssh: bool) -> Job:
+def job(text: str, *, may_ssh: bool) -> TeeCommand:
     """Return what one command line asks for; ``@HOST:`` in front sends it to another machine.
 
     Raises ValidationError for what is no command line, or needs a shell, or ssh where that was not allowed.
@@ -60,10 +60,10 @@ def job(text: str, *, may_ssh: bool) -> Job:
     if not words or words[0].startswith("-") or not words[0]:
         msg = f"'{text}' is no command"
         raise ValidationError(msg, hint=HintCode.QUOTE_COMMANDS)
-    return Job(command, words, host)
+    return TeeCommand(command, words, host)
 
 
-def arguments(wanted: Job) -> tuple[str, ...]:
+def arguments(wanted: TeeCommand) -> tuple[str, ...]:
     """Return the words that start a job: its own, or those of ssh."""
     if wanted.host is None:
         return wanted.words
@@ -113,3 +113,38 @@ def _operator(command: str) -> str | None:
         elif char in _OPERATORS:
             return char
     return None
+
+
+class OrderedOutput:
+    """Puts what is heard of jobs into the order of the jobs.
+
+    Whoever's turn it is is heard as it speaks; what others say in the meantime is kept until it is theirs.
+    """
+
+    def __init__(self, count: int) -> None:
+        """Take the number of jobs."""
+        self._kept: list[list[CommandEvent]] = [[] for _ in range(count)]
+        self._now = -1
+
+    def begin(self) -> Iterator[OutputBegins | CommandEvent]:
+        """Yield whose turn is the first."""
+        yield from self._next()
+
+    def hear(self, heard: CommandEvent) -> Iterator[OutputBegins | CommandEvent]:
+        """Take one thing more; yield what can be told now."""
+        if heard.number != self._now:
+            self._kept[heard.number].append(heard)
+            return
+        yield heard
+        if isinstance(heard, CommandExited):
+            yield from self._next()
+
+    def _next(self) -> Iterator[OutputBegins | CommandEvent]:
+        self._now += 1
+        while self._now < len(self._kept):
+            yield OutputBegins(self._now)
+            kept, self._kept[self._now] = self._kept[self._now], []
+            yield from kept
+            if not (kept and isinstance(kept[-1], CommandExited)):
+                return
+            self._now += 1

@@ -7,12 +7,13 @@ import attrs
 from mlxknife.domain.errors import ModelNotFound, ValidationError
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.integrity.services.inspector import Inspector
-from mlxknife.domain.models.values.starter import Starter, StarterPlan
-from mlxknife.domain.names.rules import starters
+from mlxknife.domain.models.rules import starters
+from mlxknife.domain.models.values.starter import Starter
 from mlxknife.domain.names.services import workspace_entry
+from mlxknife.domain.transfer.values import StarterPlan
 from mlxknife.domain.workspaces.values import Origin
 from mlxknife.ports.hub.starters import StarterSource
-from mlxknife.ports.system.progress import Progress, Silence
+from mlxknife.ports.system.progress import NoProgress, Progress
 from mlxknife.ports.workspaces.importer import Importer
 from mlxknife.ports.workspaces.workspace_builder import WorkspaceBuilder
 from mlxknife.ports.workspaces.workspaces import Workspaces
@@ -59,11 +60,11 @@ class StarterPuller:
         if plan.is_in_place:
             return
         with self.workshop.scratch() as scratch:
-            source = self.source.fetch(plan.starter, scratch, progress or Silence())
+            source = self.source.fetch(plan.starter, scratch, progress or NoProgress())
             if plan.replaces is not None:
                 self.workspaces.discard(plan.replaces)
             with self.workshop.making(plan.starter.name, _origin(plan.starter)) as folder:
-                self.importer.import_gguf(source, folder, plan.starter.manner)
+                self.importer.import_gguf(source, folder, plan.starter.generation_defaults)
 
 
 def _origin(starter: Starter) -> Origin:

@@ -32,3 +32,11 @@ class Runtime:
     """Whether MLX has a library to compute with on this machine."""
     mlx_lm: RuntimePackage | None = None
     mlx_vlm: RuntimePackage | None = None
+
+
+@attrs.frozen
+class RuntimeVerdict:
+    """Whether the installed runtime can execute a model, and if not, why not."""
+
+    compatible: bool
+    reason: str | None = None

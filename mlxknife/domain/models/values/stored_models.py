@@ -71,7 +71,7 @@ class Workspace:
 
 
 @attrs.frozen
-class Entry:
+class ModelEntry:
     """A model that is there, before anybody looked inside. ``name`` resolves to it again."""
 
     name: str

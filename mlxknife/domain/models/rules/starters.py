@@ -14,7 +14,10 @@ _STARTERS = (
         size_bytes=98_362_432,
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         origin="HuggingFaceTB/SmolLM2-135M-Instruct",
-        manner={"temperature": 0.0, "repetition_penalty": 1.1},  # so small, and in 4 bits, chance does it no good
+        generation_defaults={
+            "temperature": 0.0,
+            "repetition_penalty": 1.1,
+        },  # so small, and in 4 bits, chance does it no good
     ),
 )
 
