@@ -64,7 +64,7 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
         return 0
     from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415 - --version and --help need none of it
 
-    jobs = [_with_models(job) for job in tee_rules.jobs(options.commands, may_ssh=options.ssh)]
+    jobs = [_with_models(job) for job in tee_rules.parse_commands(options.commands, may_ssh=options.ssh)]
     app = open_app()
     plan = app.tee.plan(jobs, side_by_side=options.side_by_side)
     if plan.note:
@@ -86,7 +86,7 @@ def _tell(app: App, plan: TeePlan, *, as_json: bool, with_headers: bool) -> int:
     with closing(app.tee.run(plan, source)) as events:
         for event in events:
             if isinstance(event, OutputBegins):
-                teller.turn(plan.jobs[event.number])
+                teller.turn(plan.commands[event.number])
             elif isinstance(event, OutputChunk):
                 teller.hear(event)
             else:
@@ -102,7 +102,7 @@ def _show(plan: TeePlan, *, as_json: bool) -> int:
     from mlxknife.cli.wire_tee import JobObject  # noqa: PLC0415
     from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415
 
-    for job in plan.jobs:
+    for job in plan.commands:
         argv = tee_rules.arguments(job)
         if as_json:
             write_line(JobObject(job.command, job.models[0] if job.models else None, job.host, argv), sys.stdout)

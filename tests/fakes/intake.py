@@ -223,14 +223,14 @@ class FakeReception:
         self.intake.permit()
         links = dict(self.intake.snapshots[self.folder].get(commit.commit, {}))
         for cached in cached_files:
-            is_kept = cached.is_linked and cached.is_right and links.get(cached.file.name) == cached.name
+            is_kept = cached.is_linked and cached.is_verified and links.get(cached.file.name) == cached.name
             digest = cached.name if is_kept else cached.file.hash.digest
             if (blobs_of(self.folder), digest) not in self.intake.disk:
                 msg = f"{cached.file.name} is not there"
                 raise DownloadFailed(msg)
             links[cached.file.name] = digest
             is_as_seen = self.intake.identity((blobs_of(self.folder), digest)) == cached.identity
-            if digest in self.came or (cached.is_right and is_as_seen):
+            if digest in self.came or (cached.is_verified and is_as_seen):
                 self.intake.stamp((blobs_of(self.folder), digest), cached.file.hash.digest)
         self.intake.listings[self.folder, commit.commit] = commit
         self.intake.snapshots[self.folder][commit.commit] = links

@@ -83,7 +83,7 @@ def test_simple_front_matter_is_read_as_it_was_written(  # noqa: PLR0913 - one a
     fields = [f"library_name: {library[1]}", tags[1], *others, f"license: {license_[1]}", base_models[1]]
     text = "\n".join(["---", *fields, "---"]).replace("\n", newline)
     expected = ModelCard(
-        made_for=library[0], tags=tuple(tags[0]), license=license_[0], base_models=tuple(base_models[0])
+        library_name=library[0], tags=tuple(tags[0]), license=license_[0], base_models=tuple(base_models[0])
     )
     assert model_card.parse(f"{text}{newline}{rest}") == expected
 
@@ -97,7 +97,7 @@ def test_a_base_model_may_be_one_word_and_a_license_name_wins(base: tuple[str, s
 @given(_list_field("tags"), _scalar)
 def test_a_comment_behind_a_value_is_not_part_of_it(tags: tuple[list[str], str], library: tuple[str, str]) -> None:
     found = model_card.parse(f"---\nlibrary_name: {library[1]}  # as is\n{tags[1]} # these\n---\n")
-    assert found == ModelCard(made_for=library[0], tags=tuple(tags[0]))
+    assert found == ModelCard(library_name=library[0], tags=tuple(tags[0]))
 
 
 @given(_scalar)

@@ -36,7 +36,7 @@ def _file(name: str) -> RemoteFile:
 
 def _is_taken(names: list[str]) -> bool:
     try:
-        listings.check(RemoteCommit("org/name", "0" * 40, tuple(map(_file, names))))
+        listings.check_listing(RemoteCommit("org/name", "0" * 40, tuple(map(_file, names))))
     except DownloadFailed:
         return False
     return True
@@ -77,20 +77,20 @@ def test_every_part_of_a_listing_that_is_taken_is_taken(names: list[str]) -> Non
 def test_what_is_wanted_is_some_of_it_in_order(names: list[str], include: list[str], exclude: list[str]) -> None:
     files = tuple(map(_file, names))
     try:
-        chosen = listings.wanted(files, include, exclude)
+        chosen = listings.select_files(files, include, exclude)
     except ValidationError:
         assert files
         assert include or exclude
         return
     left = iter(files)
     assert all(file in left for file in chosen)
-    assert listings.wanted(chosen, include, exclude) == chosen
+    assert listings.select_files(chosen, include, exclude) == chosen
     assert bool(chosen) == bool(files)
 
 
 def _wanted(names: list[str], include: list[str], exclude: list[str]) -> set[str]:
     with contextlib.suppress(ValidationError):
-        return {file.name for file in listings.wanted(map(_file, names), include, exclude)}
+        return {file.name for file in listings.select_files(map(_file, names), include, exclude)}
     return set()
 
 

@@ -43,15 +43,15 @@ def test_what_is_freed_is_needed_by_nobody_else(use: BlobUse, commit: str) -> No
 @given(_uses(), st.sampled_from(_COMMITS))
 def test_what_is_freed_and_what_the_others_need_is_all_that_was_needed(use: BlobUse, commit: str) -> None:
     finished = {blob.name for blob in use.blobs if not blob.unfinished}
-    freed, kept = _names(removal.freed_by(use, commit)), removal.needed(use, without=commit) & finished
+    freed, kept = _names(removal.freed_by(use, commit)), removal.used(use, without=commit) & finished
     assert not freed & kept
-    assert freed | kept == removal.needed(use) & finished
+    assert freed | kept == removal.used(use) & finished
 
 
 @given(_uses())
 def test_an_orphan_is_needed_by_nobody_and_whatever_nobody_needs_is_one(use: BlobUse) -> None:
     orphans = _names(removal.orphans(use))
-    assert orphans == _names(use.blobs) - removal.needed(use)
+    assert orphans == _names(use.blobs) - removal.used(use)
 
 
 @attrs.frozen

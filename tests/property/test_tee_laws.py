@@ -37,14 +37,14 @@ def _heard(draw: st.DrawFn) -> tuple[int, list[CommandEvent]]:
 @given(_WORDS)
 def test_quoted_words_come_out_as_they_were(words: list[str]) -> None:
     assume(words[0] and words[0][0] not in "-@")  # an option, another machine
-    job = tee_rules.job(shlex.join(words), may_ssh=False)
+    job = tee_rules.parse_command(shlex.join(words), may_ssh=False)
     assert tee_rules.arguments(job) == tuple(words)
 
 
 @given(_WORDS)
 def test_a_shell_over_there_gets_the_same_words(words: list[str]) -> None:
     assume(words[0] and not words[0].startswith("-"))
-    job = tee_rules.job(f"@gpu:{shlex.join(words)}", may_ssh=True)
+    job = tee_rules.parse_command(f"@gpu:{shlex.join(words)}", may_ssh=True)
     program, host, end_of_options, line = tee_rules.arguments(job)
     assert (program, host, end_of_options) == ("ssh", "gpu", "--")
     assert shlex.split(line) == words
@@ -53,7 +53,7 @@ def test_a_shell_over_there_gets_the_same_words(words: list[str]) -> None:
 @given(_TEXTS)
 def test_no_command_line_is_more_than_refused(text: str) -> None:
     try:
-        job = tee_rules.job(text, may_ssh=True)
+        job = tee_rules.parse_command(text, may_ssh=True)
     except ValidationError:
         return
     assert job.words
@@ -64,7 +64,7 @@ def test_no_command_line_is_more_than_refused(text: str) -> None:
 @given(st.text(max_size=20) | st.text("-@ab.:=", max_size=12))
 def test_no_host_becomes_an_option(host: str) -> None:
     try:
-        job = tee_rules.job(f"@{host}:true", may_ssh=True)
+        job = tee_rules.parse_command(f"@{host}:true", may_ssh=True)
     except ValidationError:
         return
     assert job.host is not None
@@ -77,7 +77,7 @@ def test_no_host_becomes_an_option(host: str) -> None:
 def test_every_answer_is_told_whole_and_in_its_turn(heard: tuple[int, list[CommandEvent]]) -> None:
     count, events = heard
     turns = OrderedOutput(count)
-    told = [*turns.begin(), *(one for event in events for one in turns.hear(event))]
+    told = [*turns.start(), *(one for event in events for one in turns.add(event))]
     expected: list[OutputBegins | CommandEvent] = []
     for number in range(count):
         expected += [OutputBegins(number), *(event for event in events if event.number == number)]
@@ -88,8 +88,8 @@ def test_every_answer_is_told_whole_and_in_its_turn(heard: tuple[int, list[Comma
 def test_whoever_has_the_turn_is_heard_at_once(heard: tuple[int, list[CommandEvent]]) -> None:
     count, events = heard
     turns = OrderedOutput(count)
-    turn = [one.number for one in turns.begin()][-1]
+    turn = [one.number for one in turns.start()][-1]
     for event in events:
-        told = list(turns.hear(event))
+        told = list(turns.add(event))
         assert (told[:1] == [event]) == (event.number == turn)
         turn = next((one.number for one in reversed(told) if isinstance(one, OutputBegins)), turn)

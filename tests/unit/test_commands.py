@@ -10,7 +10,7 @@ from mlxknife.domain.tee.values import TeeCommand
 
 def refusal(*texts: str, may_ssh: bool = True) -> ValidationError:
     with pytest.raises(ValidationError) as caught:
-        tee_rules.jobs(texts, may_ssh=may_ssh)
+        tee_rules.parse_commands(texts, may_ssh=may_ssh)
     return caught.value
 
 
@@ -30,7 +30,7 @@ def refusal(*texts: str, may_ssh: bool = True) -> ValidationError:
     ],
 )
 def test_a_command_line_is_taken_apart_as_a_shell_would(text: str, words: tuple[str, ...]) -> None:
-    assert tee_rules.job(text, may_ssh=False) == TeeCommand(text.strip(), words)
+    assert tee_rules.parse_command(text, may_ssh=False) == TeeCommand(text.strip(), words)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_command_line_is_taken_apart_as_a_shell_would(text: str, words: tuple[
 )
 def test_what_would_need_a_shell_is_refused_and_names_one(text: str, operator: str) -> None:
     error = refusal("true", text)
-    assert error.message == f"No shell runs '{text}': its {operator} would mean nothing"
+    assert error.message == f"No shell runs '{text}': its {operator} would have no effect"
     assert error.hint == Hint(HintCode.QUOTE_OPERATOR, operator=operator)
 
 
@@ -61,25 +61,25 @@ def test_an_open_quotation_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "  ", "-", "--sequential", "''", "@gpu:", "@gpu: -x"])
 def test_what_is_no_command_is_refused(text: str) -> None:
-    assert refusal("true", text).message == f"'{text}' is no command"
+    assert refusal("true", text).message == f"'{text}' is not a command"
 
 
 def test_there_must_be_commands_and_not_too_many() -> None:
     assert "No command" in refusal().message
     assert "101 commands" in refusal(*["true"] * 101).message
-    assert len(tee_rules.jobs(["true"] * 100, may_ssh=False)) == 100
+    assert len(tee_rules.parse_commands(["true"] * 100, may_ssh=False)) == 100
 
 
 @pytest.mark.parametrize("host", ["gpu", "gpu-box.example.org", "10.0.0.7", "me@gpu", "me.too@gpu_2", "G1"])
 def test_another_machine_is_named_in_front(host: str) -> None:
-    job = tee_rules.job(f"@{host}: mlxk run 'a b' -", may_ssh=True)
+    job = tee_rules.parse_command(f"@{host}: mlxk run 'a b' -", may_ssh=True)
     assert job == TeeCommand("mlxk run 'a b' -", ("mlxk", "run", "a b", "-"), host)
     assert job.title == f"@{host}:mlxk run 'a b' -"
     assert tee_rules.arguments(job) == ("ssh", host, "--", "mlxk run 'a b' -")
 
 
 def test_a_command_of_this_machine_is_started_by_its_own_words() -> None:
-    job = tee_rules.job("echo 'a b' user@host:x", may_ssh=False)
+    job = tee_rules.parse_command("echo 'a b' user@host:x", may_ssh=False)
     assert tee_rules.arguments(job) == ("echo", "a b", "user@host:x")
     assert job.title == "echo 'a b' user@host:x"
 
@@ -104,7 +104,7 @@ def test_a_command_of_this_machine_is_started_by_its_own_words() -> None:
 )
 def test_what_names_no_machine_is_refused(text: str) -> None:
     error = refusal(text)
-    assert error.message.endswith("names no machine")
+    assert error.message.endswith("does not name a machine")
     assert error.hint == Hint(HintCode.SSH_FORMS)
 
 
@@ -135,7 +135,7 @@ def test_another_machine_needs_a_word_of_permission() -> None:
     ],
 )
 def test_our_own_programs_are_known_by_their_names(text: str, own: tuple[str, ...] | None) -> None:
-    assert tee_rules.own_arguments(tee_rules.job(text, may_ssh=False).words) == own
+    assert tee_rules.own_arguments(tee_rules.parse_command(text, may_ssh=False).words) == own
 
 
 @pytest.mark.parametrize(("statuses", "status"), [((), 0), ((0, 0), 0), ((1, 3, 2), 3), ((0, 127, 137), 137)])

@@ -233,7 +233,7 @@ def test_a_name_means_the_class_that_an_encoder_is_known_by_only_for_encoders() 
 def test_code_from_a_repo_runs_only_where_the_user_trusts_it(file: str, content: dict[str, object], said: str) -> None:
     config = content if file != "config.json" else {"model_type": "llama", **_MLX, **content}
     files = chat_files() | {file: json_bytes(config)}
-    assert _reason(files) == f"Runs code from its repo ({said}), which mlxk does not allow: take another model"
+    assert _reason(files) == f"Runs code from its repo ({said}), which mlxk does not allow: choose another model"
     assert _reason(files, trusted=True) is None
 
 

@@ -25,11 +25,11 @@ def _finder(*cached: str, at_home: tuple[str, ...] = (), elsewhere: tuple[str, .
 
 
 def _entries(finder: Finder) -> tuple[ModelEntry, ...]:
-    return tuple(map(finder.entry, finder.places()))
+    return tuple(map(finder.entry, finder.folders()))
 
 
 def _names(finder: Finder, pattern: str = "") -> list[str]:
-    return [place.name for place in finder.places(pattern)]
+    return [place.name for place in finder.folders(pattern)]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_starter_that_is_not_there_can_be_brought_even_if_something_looks_alik
 def test_an_address_is_answered_with_the_name_in_it(address: str, name: str) -> None:
     with pytest.raises(ValidationError) as caught:
         _finder().find(address)
-    assert caught.value.message == "The address of a page is not the name of a model"
+    assert caught.value.message == "A URL is not the name of a model"
     assert caught.value.hint == Hint(HintCode.WRITE, text=name)
 
 

@@ -104,7 +104,7 @@ def test_a_whole_model_has_no_finding(files: Files) -> None:
         pytest.param(
             _index(weight_map={"w": 1}),
             Integrity.CORRUPT,
-            f"{_INDEX}: weight_map names something that is no weight file",
+            f"{_INDEX}: weight_map names a file that is not a weight file",
             id="odd weight map",
         ),
         pytest.param(
@@ -132,7 +132,7 @@ def test_a_whole_model_has_no_finding(files: Files) -> None:
         pytest.param(
             chat_files() | {_WEIGHTS: safetensors() + b"xy"},
             Integrity.CORRUPT,
-            f"{_WEIGHTS}: 2 bytes behind the last tensor",
+            f"{_WEIGHTS}: 2 bytes after the last tensor",
             id="weights and more",
         ),
         pytest.param(
@@ -184,8 +184,8 @@ def _tensors(*places: tuple[int, int], dtype: str = "U8", shape: tuple[int, ...]
         (_tensors((0, 5), (4, 8)), "tensor 't1' overlaps its neighbour"),
         (_tensors((0, 3), (4, 8)), "hole before tensor 't1'"),
         (_tensors((0, 9)), "truncated: 1 bytes of weights missing"),
-        (_tensors((0, 7)), "1 bytes behind the last tensor"),
-        (_tensors((0, 8), dtype="F16", shape=(3,)), "tensor 't0' does not fit its place"),
+        (_tensors((0, 7)), "1 bytes after the last tensor"),
+        (_tensors((0, 8), dtype="F16", shape=(3,)), "tensor 't0' does not match its size in bytes"),
         (_tensors((0, 8), dtype="Q4"), "tensor 't0' has the unknown type 'Q4'"),
     ],
 )

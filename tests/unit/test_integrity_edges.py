@@ -69,9 +69,9 @@ def test_weights_of_openvino_are_none(files: Files) -> None:
 
 
 def test_a_download_that_has_begun_is_told_where_weights_are_missing() -> None:
-    assert _first(_NOWHERE, _BEGUN) == (Integrity.INCOMPLETE, "no weight files, a download has begun")
+    assert _first(_NOWHERE, _BEGUN) == (Integrity.INCOMPLETE, "no weight files, a download has started")
     below = _NOWHERE | {"2_Dense/model.safetensors": safetensors()}
-    told = "no weight files beside config.json, a download has begun"
+    told = "no weight files beside config.json, a download has started"
     assert _first(below, _BEGUN) == (Integrity.INCOMPLETE, told)
 
 
@@ -151,12 +151,12 @@ def test_a_tokenizer_json_is_an_object(data: bytes) -> None:
 @pytest.mark.parametrize("shard", ["config.json", "../../secret", "model.safetensors.index.json", ""])
 def test_an_index_names_weight_files(shard: str) -> None:
     files = sharded_files() | {_INDEX: json_bytes({"weight_map": {"w": shard}})}
-    assert _first(files) == (Integrity.CORRUPT, f"{_INDEX}: weight_map names something that is no weight file")
+    assert _first(files) == (Integrity.CORRUPT, f"{_INDEX}: weight_map names a file that is not a weight file")
 
 
 def test_weights_without_tensors_are_corrupt() -> None:
     files = chat_files() | {_WEIGHTS: raw_safetensors(b"{}", b"")}
-    assert _first(files) == (Integrity.CORRUPT, f"{_WEIGHTS}: holds no tensors")
+    assert _first(files) == (Integrity.CORRUPT, f"{_WEIGHTS}: contains no tensors")
 
 
 @pytest.mark.parametrize(

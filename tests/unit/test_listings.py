@@ -41,7 +41,7 @@ def _commit(*names: str) -> RemoteCommit:
 )
 def test_a_usual_name_is_plain(name: str) -> None:
     assert listings.is_plain_name(name)
-    listings.check(_commit(name))
+    listings.check_listing(_commit(name))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_usual_name_is_plain(name: str) -> None:
 def test_a_hostile_name_is_refused_with_all_of_the_listing(name: str) -> None:
     assert not listings.is_plain_name(name)
     with pytest.raises(DownloadFailed) as caught:
-        listings.check(_commit("config.json", name))
+        listings.check_listing(_commit("config.json", name))
     assert caught.value.message.isprintable()
 
 
@@ -82,22 +82,22 @@ def test_a_hostile_name_is_refused_with_all_of_the_listing(name: str) -> None:
 )
 def test_what_cannot_stand_side_by_side_is_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(DownloadFailed, match=r"twice|same name"):
-        listings.check(_commit(*names))
+        listings.check_listing(_commit(*names))
 
 
 @pytest.mark.parametrize("names", [(), ("a", "b"), ("a", "ab", "a.b", "b/a", "b/b"), ("a/b", "a/c", "A")])
 def test_what_can_stand_side_by_side_is_taken(names: tuple[str, ...]) -> None:
-    listings.check(_commit(*names))
+    listings.check_listing(_commit(*names))
 
 
 @pytest.mark.parametrize(("size", "is_taken"), [(0, True), (2**50, True), (2**50 + 1, False), (-1, False)])
 def test_a_size_is_one_that_a_disk_can_have(size: int, *, is_taken: bool) -> None:
     commit = attrs.evolve(_commit(), files=(_file("a"), _file("b", size)))
     if is_taken:
-        listings.check(commit)
+        listings.check_listing(commit)
         return
     with pytest.raises(DownloadFailed, match=str(size)):
-        listings.check(commit)
+        listings.check_listing(commit)
 
 
 _NAMES = ("a.safetensors", "b.safetensors", "config.json", "onnx/a.onnx", "onnx/deep/c.json", "onnx.md")
@@ -124,12 +124,12 @@ _NAMES = ("a.safetensors", "b.safetensors", "config.json", "onnx/a.onnx", "onnx/
 def test_patterns_choose(include: tuple[str, ...], exclude: tuple[str, ...], chosen: tuple[str, ...] | None) -> None:
     files = _commit(*_NAMES).files
     if chosen is not None:
-        assert tuple(file.name for file in listings.wanted(files, include, exclude)) == chosen
+        assert tuple(file.name for file in listings.select_files(files, include, exclude)) == chosen
         return
     with pytest.raises(ValidationError) as caught:
-        listings.wanted(files, include, exclude)
+        listings.select_files(files, include, exclude)
     assert "a.safetensors" in str(caught.value.hint)
 
 
 def test_nothing_is_wanted_of_nothing() -> None:
-    assert listings.wanted((), ("*.json",), ("*",)) == ()
+    assert listings.select_files((), ("*.json",), ("*",)) == ()

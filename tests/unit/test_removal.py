@@ -23,9 +23,9 @@ def test_a_snapshot_frees_what_only_it_needs() -> None:
 
 
 def test_needed_is_what_the_others_link_to() -> None:
-    assert removal.needed(_USE) == {"both", "one", "two", "lost"}
-    assert removal.needed(_USE, without="2") == {"both", "one"}
-    assert removal.needed(BlobUse("x", (), {})) == frozenset()
+    assert removal.used(_USE) == {"both", "one", "two", "lost"}
+    assert removal.used(_USE, without="2") == {"both", "one"}
+    assert removal.used(BlobUse("x", (), {})) == frozenset()
 
 
 def test_orphans_are_what_nobody_needs() -> None:

@@ -44,9 +44,9 @@ def test_models_that_fit_together_run_side_by_side() -> None:
 @pytest.mark.parametrize("available", [2 * _SIZE - 1, _SIZE])
 def test_models_that_fit_only_alone_run_one_after_the_other_and_that_is_said(available: int) -> None:
     plan = tee(available).plan([ONE, TWO])
-    assert (plan.jobs, plan.side_by_side) == ((ONE, TWO), False)
+    assert (plan.commands, plan.side_by_side) == ((ONE, TWO), False)
     note = plan.note or ""
-    assert note.startswith("The models need 2.2KB of memory together, and ")
+    assert note.startswith("The models need 2.2KB of memory at the same time, and ")
     assert note.endswith("KB are free: one command after the other")
 
 

@@ -143,7 +143,7 @@ class CachePublisher:
         return True
 
     def _is_in_place(self, cached: CachedFile, snapshot: str) -> bool:
-        is_kept = cached.is_linked and cached.is_right and cached.file.hash.digest not in self._proven
+        is_kept = cached.is_linked and cached.is_verified and cached.file.hash.digest not in self._proven
         return is_kept and os.path.exists(f"{snapshot}/{cached.file.name}")
 
     def _link(self, staging: str, snapshot: str, file: RemoteFile) -> None:
@@ -184,7 +184,7 @@ class CachePublisher:
         """Return what is known to be right: of before, of the plan, and of what came now, as far as it is there."""
         known = dict(stamps.load(self._repo))
         for cached in cached_files:
-            if cached.is_right and cached.location is not None:
+            if cached.is_verified and cached.location is not None:
                 path = f"{cached.location.token}/{cached.name}"
                 known[path.removeprefix(f"{self._root}/")] = Stamp(cached.file.hash.digest, cached.identity)
         for digest, identity in self._proven.items():

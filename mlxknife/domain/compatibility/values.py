@@ -1,4 +1,4 @@
-"""What is installed to run models with."""
+"""The installed packages that can run models, and the verdict on one model."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import attrs
 
 @attrs.frozen
 class RuntimePackage:
-    """A package of model architectures, as its source on disk declares them."""
+    """A package of model architectures, read from its source files."""
 
     name: str
     version: str
     architectures: frozenset[str]
     remapping: Mapping[str, str] = attrs.field(factory=dict)
-    """Other names that the package accepts for an architecture."""
+    """Alternative names that the package maps to an architecture."""
     class_remapping: Mapping[tuple[str, str], str] = attrs.field(factory=dict)
-    """(model type, class name) pairs that the package sends to another architecture."""
+    """(model type, class name) pairs that the package maps to another architecture."""
     encoders: frozenset[str] = frozenset()
-    """The architectures that give embeddings."""
+    """The architectures that compute embeddings."""
     embedding_remapping: Mapping[str, str] = attrs.field(factory=dict)
-    """The architecture that serves a model type when it is used as an encoder."""
+    """The architecture that the package uses for a model type when it computes embeddings."""
 
 
 @attrs.frozen
 class Runtime:
-    """The installed MLX packages; None for one that is not installed."""
+    """The installed MLX packages; None for one that is missing."""
 
     backend: bool
-    """Whether MLX has a library to compute with on this machine."""
+    """Whether an MLX backend is installed for this machine."""
     mlx_lm: RuntimePackage | None = None
     mlx_vlm: RuntimePackage | None = None
 
 
 @attrs.frozen
 class RuntimeVerdict:
-    """Whether the installed runtime can execute a model, and if not, why not."""
+    """Whether the installed packages can run a model, and if not, the reason."""
 
     compatible: bool
     reason: str | None = None

@@ -1,4 +1,4 @@
-"""Command lines that a user hands over in one piece: which words they are, where they run, whether they are ours."""
+"""mlx-tee: parsing command lines, and the order in which their output is shown."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mlxknife.domain.tee.values import CommandEvent, CommandExited, OutputBegins
 NOT_FOUND = 127
 NOT_STARTED = 126
 KILLED = 128
-"""What a shell adds to the number of the signal that killed a command."""
+"""A shell adds this to the number of the signal that killed a command."""
 
-_MOST = 100
+_MAX_COMMANDS = 100
 _HOST = re.compile(r"(\w[\w.-]*@)?\w[\w.-]*", re.ASCII)
-"""A name, perhaps with a user, that no program could take for an option."""
+"""A host name, perhaps with a user, that cannot be an option."""
 _OPERATORS = "|&;<>"
 _RUN = "run"
 _PROGRAMS = ("mlxk", "mlxk2", "mlxk-json")
@@ -26,52 +26,52 @@ _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 _MODULE = ("-m", "mlxknife")
 
 
-def jobs(texts: Sequence[str], *, may_ssh: bool) -> tuple[TeeCommand, ...]:
-    """Return what several command lines ask for. Raises ValidationError for the first that nobody could run."""
+def parse_commands(texts: Sequence[str], *, may_ssh: bool) -> tuple[TeeCommand, ...]:
+    """Return several command lines, parsed. Raises ValidationError for none, too many, or the first invalid one."""
     if not texts:
         msg = "No command was given"
         raise ValidationError(msg, hint=HintCode.QUOTE_COMMANDS)
-    if len(texts) > _MOST:
-        msg = f"{len(texts)} commands are too many: {_MOST} can run at once"
+    if len(texts) > _MAX_COMMANDS:
+        msg = f"{len(texts)} commands are too many: {_MAX_COMMANDS} can run at once"
         raise ValidationError(msg)
-    return tuple(job(text, may_ssh=may_ssh) for text in texts)
+    return tuple(parse_command(text, may_ssh=may_ssh) for text in texts)
 
 
-def job(text: str, *, may_ssh: bool) -> TeeCommand:
-    """Return what one command line asks for; ``@HOST:`` in front sends it to another machine.
+def parse_command(text: str, *, may_ssh: bool) -> TeeCommand:
+    """Return one command line, parsed; ``@HOST:`` before it runs it on another machine.
 
-    Raises ValidationError for what is no command line, or needs a shell, or ssh where that was not allowed.
+    Raises ValidationError for an invalid command line, one that needs a shell, and for ssh that is not allowed.
     """
     command, host = text.strip(), None
     if command.startswith("@"):
-        host, command = _sent(command)
+        host, command = _split_host(command)
         if not may_ssh:
             msg = f"'@{host}:' would run a command on another machine"
             raise ValidationError(msg, hint=HintCode.ALLOW_SSH)
     operator = _operator(command)
     if operator is not None:
-        msg = f"No shell runs '{command}': its {operator} would mean nothing"
+        msg = f"No shell runs '{command}': its {operator} would have no effect"
         raise ValidationError(msg, hint=Hint(HintCode.QUOTE_OPERATOR, operator=operator))
     try:
         words = tuple(shlex.split(command))
     except ValueError as exc:
-        msg = f"'{command}' ends inside a quotation or behind a backslash"
+        msg = f"'{command}' ends inside a quotation or after a backslash"
         raise ValidationError(msg) from exc
     if not words or words[0].startswith("-") or not words[0]:
-        msg = f"'{text}' is no command"
+        msg = f"'{text}' is not a command"
         raise ValidationError(msg, hint=HintCode.QUOTE_COMMANDS)
     return TeeCommand(command, words, host)
 
 
-def arguments(wanted: TeeCommand) -> tuple[str, ...]:
-    """Return the words that start a job: its own, or those of ssh."""
-    if wanted.host is None:
-        return wanted.words
-    return ("ssh", wanted.host, "--", shlex.join(wanted.words))  # a shell over there takes it apart again
+def arguments(command: TeeCommand) -> tuple[str, ...]:
+    """Return the arguments that start a command: its own words, or those of ssh."""
+    if command.host is None:
+        return command.words
+    return ("ssh", command.host, "--", shlex.join(command.words))  # the remote shell splits it again
 
 
 def own_arguments(words: Sequence[str]) -> tuple[str, ...] | None:
-    """Return what a command hands to ``mlxk``, however that is called; None for another program."""
+    """Return the arguments after ``mlxk``, under any of its names; None for another program."""
     program, rest = words[0].rpartition("/")[2], tuple(words[1:])
     if program in _PROGRAMS:
         return rest
@@ -87,20 +87,20 @@ def own_arguments(words: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def worst(statuses: Sequence[int]) -> int:
-    """Return how several commands ended together."""
+    """Return the exit code of several commands: the highest of theirs."""
     return max(statuses, default=0)
 
 
-def _sent(text: str) -> tuple[str, str]:
+def _split_host(text: str) -> tuple[str, str]:
     host, colon, command = text[1:].partition(":")
     if not colon or not _HOST.fullmatch(host):
-        msg = f"'{text}' names no machine"
+        msg = f"'{text}' does not name a machine"
         raise ValidationError(msg, hint=HintCode.SSH_FORMS)
     return host, command.strip()
 
 
 def _operator(command: str) -> str | None:
-    """Return the first character that would steer a shell, if it is not quoted."""
+    """Return the first unquoted operator of a shell, if any."""
     quote = ""
     chars = iter(command)
     for char in chars:
@@ -116,35 +116,35 @@ def _operator(command: str) -> str | None:
 
 
 class OrderedOutput:
-    """Puts what is heard of jobs into the order of the jobs.
+    """Puts the events of commands that run at the same time into the order of the commands.
 
-    Whoever's turn it is is heard as it speaks; what others say in the meantime is kept until it is theirs.
+    The events of the current command pass at once; those of later commands are buffered until their turn.
     """
 
     def __init__(self, count: int) -> None:
-        """Take the number of jobs."""
-        self._kept: list[list[CommandEvent]] = [[] for _ in range(count)]
-        self._now = -1
+        """Create it for a number of commands."""
+        self._buffers: list[list[CommandEvent]] = [[] for _ in range(count)]
+        self._current = -1
 
-    def begin(self) -> Iterator[OutputBegins | CommandEvent]:
-        """Yield whose turn is the first."""
+    def start(self) -> Iterator[OutputBegins | CommandEvent]:
+        """Yield the beginning of the first command."""
         yield from self._next()
 
-    def hear(self, heard: CommandEvent) -> Iterator[OutputBegins | CommandEvent]:
-        """Take one thing more; yield what can be told now."""
-        if heard.number != self._now:
-            self._kept[heard.number].append(heard)
+    def add(self, event: CommandEvent) -> Iterator[OutputBegins | CommandEvent]:
+        """Take the next event of any command; yield the events that can be shown now."""
+        if event.number != self._current:
+            self._buffers[event.number].append(event)
             return
-        yield heard
-        if isinstance(heard, CommandExited):
+        yield event
+        if isinstance(event, CommandExited):
             yield from self._next()
 
     def _next(self) -> Iterator[OutputBegins | CommandEvent]:
-        self._now += 1
-        while self._now < len(self._kept):
-            yield OutputBegins(self._now)
-            kept, self._kept[self._now] = self._kept[self._now], []
-            yield from kept
-            if not (kept and isinstance(kept[-1], CommandExited)):
+        self._current += 1
+        while self._current < len(self._buffers):
+            yield OutputBegins(self._current)
+            buffered, self._buffers[self._current] = self._buffers[self._current], []
+            yield from buffered
+            if not (buffered and isinstance(buffered[-1], CommandExited)):
                 return
-            self._now += 1
+            self._current += 1

@@ -1,4 +1,4 @@
-"""Runtime compatibility: whether what is installed can execute a model whose files are whole."""
+"""Runtime compatibility: whether the installed packages can run a model whose files are intact."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _COMPATIBLE = RuntimeVerdict(compatible=True)
 
 
 def judge(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bool = False) -> RuntimeVerdict:
-    """Say whether a healthy model runs here, and if not, the first reason.
+    """Return whether an intact model runs here, and if not, the first reason.
 
-    ``trusted``: the user allowed this model to run code from its repo.
+    ``trusted``: the user allows this model to run code from its repo.
     """
     reason = next(_reasons(traits, facts, runtime, trusted=trusted), None)
     return _COMPATIBLE if reason is None else RuntimeVerdict(compatible=False, reason=reason)
@@ -47,7 +47,7 @@ def _reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, tru
         yield "No MLX backend installed; on Linux install one with: pip install 'mlxknife[cpu]' (or cuda12, cuda13)"
     key = None if trusted else remote_code_key(facts)
     if key is not None:
-        yield f"Runs code from its repo ({key}), which mlxk does not allow: take another model"
+        yield f"Runs code from its repo ({key}), which mlxk does not allow: choose another model"
     yield from _architecture_reasons(traits, facts.json_object(filenames.CONFIG), runtime)
 
 
@@ -67,7 +67,7 @@ def remote_code_key(facts: SnapshotFacts) -> str | None:
 
 
 def _is_loadable(traits: ModelTraits, names: frozenset[str], runtime: Runtime) -> bool:
-    """Tell whether weights stand where loaders look: at the top, for text models under a name that mlx-lm asks for."""
+    """Tell whether the weights are where loaders look: at the top level, for mlx-lm named ``model*``."""
     top = {name for name in names if "/" not in name and name.endswith(filenames.SAFETENSORS)} - {_CONSOLIDATED}
     by_mlx_vlm = traits.model_type is ModelType.EMBEDDING or Capability.VISION in traits.capabilities
     if by_mlx_vlm and runtime.mlx_vlm is not None:
@@ -105,7 +105,7 @@ def _encoder_reasons(declared: str, mlx_vlm: RuntimePackage | None) -> Iterator[
 
 
 def knows(package: RuntimePackage, declared: str, classes: tuple[str, ...]) -> bool:
-    """Tell whether a package has the architecture that a config declares, after its own renaming."""
+    """Tell whether a package supports the architecture that a config declares, after the package's own remapping."""
     for class_name in classes:
         remapped = package.class_remapping.get((declared, class_name))
         if remapped is not None:
@@ -125,5 +125,5 @@ def _unknown(declared: str, package: str, since: str | None, installed: RuntimeP
 
 
 def _parts(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, as far as they go."""
+    """Return the numbers of a version."""
     return tuple(int(part) for part in re.findall(r"\d+", version))

@@ -1,4 +1,4 @@
-"""Integrity: whether the files of a model are all there and fit together (the contract's seven rules, in order)."""
+"""Integrity: whether the files of a model are complete and consistent (the contract's seven rules, in order)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlxknife.domain.models.values.snapshot import (
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 
 _NAMED_AT_MOST = 3
-_NO_HEAD = WeightHeader(WeightFormat.OTHER)
+_NO_HEADER = WeightHeader(WeightFormat.OTHER)
 
 
 def findings(
@@ -29,9 +29,9 @@ def findings(
     unfinished: frozenset[str] = frozenset(),
     manifest: Mapping[str, RecordedFile] | None = None,
 ) -> Iterator[Finding]:
-    """Yield what is wrong, most telling first; nothing for a model that is whole.
+    """Yield the problems of a model, most significant first; nothing for an intact model.
 
-    ``unfinished`` are blob names with a download under way; ``manifest`` is what the Hub listed for this commit.
+    ``unfinished`` are the blobs whose download is unfinished; ``manifest`` is the Hub's listing of the commit.
     """
     if facts.problem is not None:
         yield _incomplete(facts.problem)
@@ -63,7 +63,7 @@ def _weights(facts: SnapshotFacts) -> list[FileFact]:
 
 
 def is_gguf_only(facts: SnapshotFacts) -> bool:
-    """Tell whether all weights are GGUF files, which bring config and tokenizer with them."""
+    """Tell whether all weights are GGUF files, which contain config and tokenizer."""
     weights = _weights(facts)
     return bool(weights) and all(file.name.endswith(filenames.GGUF) for file in weights)
 
@@ -107,55 +107,55 @@ def _links(facts: SnapshotFacts, unfinished: frozenset[str]) -> Iterator[Finding
 def _unlinked(
     facts: SnapshotFacts, unfinished: frozenset[str], manifest: Mapping[str, RecordedFile]
 ) -> Iterator[Finding]:
-    """Find files that a loader would want, whose download has begun, and that no link leads to yet."""
-    there = facts.names()
+    """Find files that a loader needs, whose download has started, and that have no link yet."""
+    present = facts.names()
     for name, listed in manifest.items():
         if (
-            name not in there
+            name not in present
             and listed.hash is not None
             and listed.hash.digest in unfinished
-            and _is_wanted(name, there)
+            and _is_needed(name, present)
         ):
             yield _incomplete(f"download not finished: {name}")
 
 
-def _is_wanted(name: str, there: frozenset[str]) -> bool:
-    """Tell whether a listed file belongs to the model, and is not another form of it or an extra in a folder."""
+def _is_needed(name: str, present: frozenset[str]) -> bool:
+    """Tell whether a listed file belongs to the model, rather than being another format or an extra in a subfolder."""
     if name.endswith(filenames.SAFETENSORS):
         return True
-    is_other_form = filenames.is_weight(name) and any(file.endswith(filenames.SAFETENSORS) for file in there)
+    is_other_format = filenames.is_weight(name) and any(file.endswith(filenames.SAFETENSORS) for file in present)
     is_part = filenames.is_weight(name) or filenames.kind(name) in ("tokenizer", "config", "index")
-    return "/" not in name and is_part and not is_other_form
+    return "/" not in name and is_part and not is_other_format
 
 
-def _ruling_indexes(facts: SnapshotFacts) -> list[str]:
-    """Return the indexes that say which shards there must be: those of safetensors, of PyTorch only without them."""
+def _defining_indexes(facts: SnapshotFacts) -> list[str]:
+    """Return the indexes that define the shards: those of safetensors, else those of PyTorch."""
     indexes = [name for name in sorted(facts.documents) if name.endswith(filenames.INDEX_SUFFIX)]
-    ruling = [name for name in indexes if filenames.SAFETENSORS in name]
-    if ruling or any(file.name.endswith(filenames.SAFETENSORS) for file in facts.files):
-        return ruling
+    defining = [name for name in indexes if filenames.SAFETENSORS in name]
+    if defining or any(file.name.endswith(filenames.SAFETENSORS) for file in facts.files):
+        return defining
     return [name for name in indexes if ".bin" in name]
 
 
 def _shards(facts: SnapshotFacts) -> Iterator[Finding]:
-    ruling = _ruling_indexes(facts)
-    for index in ruling:
+    defining = _defining_indexes(facts)
+    for index in defining:
         yield from _index(facts, index, facts.names())
-    if not ruling:
+    if not defining:
         missing = list(islice(filenames.missing_shards(file.name for file in _weights(facts)), _NAMED_AT_MOST))
         if missing:
             yield _incomplete(f"missing weight shards: {', '.join(missing)}")
 
 
 def _presence(facts: SnapshotFacts, unfinished: frozenset[str]) -> Iterator[Finding]:
-    """Ask for weights where a loader looks for them: beside config.json, or where an index there says."""
+    """Find missing weights: a loader looks beside config.json, or where an index there points."""
     weights = _weights(facts)
-    has_index = any("/" not in name for name in _ruling_indexes(facts))
+    has_index = any("/" not in name for name in _defining_indexes(facts))
     if is_gguf_only(facts) or has_index or any("/" not in file.name for file in weights):
         return
     where = " beside config.json" if weights else ""
-    begun = ", a download has begun" if unfinished else ""
-    yield _incomplete(f"no weight files{where}{begun}")
+    started = ", a download has started" if unfinished else ""
+    yield _incomplete(f"no weight files{where}{started}")
 
 
 def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[Finding]:
@@ -172,7 +172,7 @@ def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[
         return
     shards = set(weight_map.values()) if all(isinstance(shard, str) for shard in weight_map.values()) else None
     if shards is None or not all(map(filenames.is_weight, shards)):
-        yield _corrupt(f"{index}: weight_map names something that is no weight file")
+        yield _corrupt(f"{index}: weight_map names a file that is not a weight file")
         return
     folder = index.rpartition("/")[0]
     missing = sorted(shard for shard in shards if (f"{folder}/{shard}" if folder else shard) not in names)
@@ -181,15 +181,15 @@ def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[
     yield from _misplaced(facts, index, {name: f"{folder}/{shard}".lstrip("/") for name, shard in weight_map.items()})
 
 
-def _misplaced(facts: SnapshotFacts, index: str, homes: Mapping[str, str]) -> Iterator[Finding]:
-    """Find a tensor that is in another shard than its index says, as when two files were swapped.
+def _misplaced(facts: SnapshotFacts, index: str, shards: Mapping[str, str]) -> Iterator[Finding]:
+    """Find a tensor that is in another shard than its index says, for example after two files were swapped.
 
-    A tensor that is nowhere does not count: an index may be older than whole weights beside it.
+    A tensor that is in no shard does not count: an index may be older than complete weights beside it.
     """
     found_in = {tensor: name for name, head in facts.weights.items() for tensor in head.tensors}
-    for tensor, home in homes.items():
-        if found_in.get(tensor, home) != home and tensor not in facts.weights.get(home, _NO_HEAD).tensors:
-            yield _corrupt(f"{index} expects tensor {tensor!r} in {home}, it is in {found_in[tensor]}")
+    for tensor, shard in shards.items():
+        if found_in.get(tensor, shard) != shard and tensor not in facts.weights.get(shard, _NO_HEADER).tensors:
+            yield _corrupt(f"{index} expects tensor {tensor!r} in {shard}, it is in {found_in[tensor]}")
             return
 
 
@@ -209,7 +209,7 @@ def _weight_files(facts: SnapshotFacts) -> Iterator[Finding]:
         if head.problem is not None and filenames.is_weight(name):
             yield _corrupt(f"{name}: {head.problem}")
         elif head.format is WeightFormat.SAFETENSORS:
-            fault = safetensors.problem(head) or (None if head.tensors else "holds no tensors")
+            fault = safetensors.problem(head) or (None if head.tensors else "contains no tensors")
             if fault is not None:
                 yield _corrupt(f"{name}: {fault}")
 

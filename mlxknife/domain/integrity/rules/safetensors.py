@@ -1,4 +1,4 @@
-"""safetensors: the rules that the reference reader holds a header to, and MLX's loader does not."""
+"""safetensors: the header checks of the reference reader, which MLX's loader does not make."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MAX_COUNT = 2**64 - 1
 
 
 def problem(head: WeightHeader) -> str | None:
-    """Return what makes a header and its data disagree, or None.
+    """Return why a header does not match its data, or None.
 
-    The tensors must lie one behind the other, without overlap or hole, and fill the data to the last byte.
+    The tensors must be contiguous, without overlap or hole, and end at the last byte.
     """
     end = 0
     for (start, stop), name, entry in sorted((entry.data_offsets, name, entry) for name, entry in head.tensors.items()):
@@ -30,19 +30,19 @@ def problem(head: WeightHeader) -> str | None:
         if bits is None:
             return f"tensor {name!r} has the unknown type {entry.dtype!r}"
         if prod(entry.shape) * bits != (stop - start) * 8 or not _is_countable(entry.shape):
-            return f"tensor {name!r} does not fit its place"
+            return f"tensor {name!r} does not match its size in bytes"
         end = stop
     if end > head.data_size:
         return f"truncated: {end - head.data_size} bytes of weights missing"
     if end < head.data_size:
-        return f"{head.data_size - end} bytes behind the last tensor"
+        return f"{head.data_size - end} bytes after the last tensor"
     return None
 
 
 def _is_countable(shape: tuple[int, ...]) -> bool:
-    """Tell whether a reader that multiplies side by side in 64 bits gets to the end."""
+    """Tell whether the product of the dimensions fits into 64 bits at every step."""
     if not shape or min(shape) > 0:
-        return True  # then the product is the size of data that is there
+        return True  # then the product is bounded by the size of the data
     product = 1
     for side in shape:
         product *= side

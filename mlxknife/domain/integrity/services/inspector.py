@@ -1,4 +1,4 @@
-"""Looking into a model: the facts of its files, and the verdict on them."""
+"""Inspection: reading the files of a model and judging their structure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Inspector:
 
     reader: SnapshotReader
 
-    def facts(self, entry: ModelEntry, wanted: ReadingList = filenames.READING_LIST) -> SnapshotFacts:
-        """Return what is in the folder of a model; nothing where it has none. Raises nothing."""
+    def facts(self, entry: ModelEntry, reading_list: ReadingList = filenames.READING_LIST) -> SnapshotFacts:
+        """Return the facts of a model's folder; empty facts where it has no folder. Raises nothing."""
         if entry.location is None:
             return SnapshotFacts()
-        return self.reader.read(entry.location, wanted)
+        return self.reader.read(entry.location, reading_list)
 
     def finding(self, entry: ModelEntry, facts: SnapshotFacts) -> Finding | None:
-        """Return the first thing that is wrong with the files, or None when they are whole. Raises nothing."""
+        """Return the first problem of the files, or None when they are intact. Raises nothing."""
         if entry.finding is not None:
             return entry.finding
         found = integrity.findings(

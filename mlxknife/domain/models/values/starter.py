@@ -1,4 +1,4 @@
-"""Starter models: real models that a package index carries."""
+"""Starter models: models that are downloaded from a package index."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import attrs
 
 @attrs.frozen
 class Starter:
-    """A model in a file of a Python package, pinned by its hash."""
+    """A model file in a Python package, pinned by its hash."""
 
     name: str
-    """What the workspace is called."""
+    """The name of the workspace."""
     package: str
     version: str
     wheel_bytes: int
     member: str
-    """The file inside of the wheel."""
+    """The path of the model file in the wheel."""
     size_bytes: int
     sha256: str
     origin: str
-    """The model on the Hub that it was made from."""
+    """The model on the Hub that it was converted from."""
     generation_defaults: Mapping[str, float] = attrs.field(factory=dict, hash=False)
-    """How it answers best, in the words of generation_config.json."""
+    """Sampling parameters for its generation_config.json."""
 
     @property
     def requirement(self) -> str:
-        """The package as an installer is asked for it."""
+        """The requirement in pip's syntax."""
         return f"{self.package}=={self.version}"
