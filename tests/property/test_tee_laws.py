@@ -35,14 +35,14 @@ def _heard(draw: st.DrawFn) -> tuple[int, list[CommandEvent]]:
 
 
 @given(_WORDS)
-def test_quoted_words_come_out_as_they_were(words: list[str]) -> None:
+def test_quoted_words_are_parsed_unchanged(words: list[str]) -> None:
     assume(words[0] and words[0][0] not in "-@")  # an option, another machine
     job = tee_rules.parse_command(shlex.join(words), may_ssh=False)
     assert tee_rules.arguments(job) == tuple(words)
 
 
 @given(_WORDS)
-def test_a_shell_over_there_gets_the_same_words(words: list[str]) -> None:
+def test_a_remote_shell_gets_the_same_words(words: list[str]) -> None:
     assume(words[0] and not words[0].startswith("-"))
     job = tee_rules.parse_command(f"@gpu:{shlex.join(words)}", may_ssh=True)
     program, host, end_of_options, line = tee_rules.arguments(job)
@@ -51,7 +51,7 @@ def test_a_shell_over_there_gets_the_same_words(words: list[str]) -> None:
 
 
 @given(_TEXTS)
-def test_no_command_line_is_more_than_refused(text: str) -> None:
+def test_any_command_line_is_parsed_or_refused(text: str) -> None:
     try:
         job = tee_rules.parse_command(text, may_ssh=True)
     except ValidationError:
@@ -74,7 +74,7 @@ def test_no_host_becomes_an_option(host: str) -> None:
 
 
 @given(_heard())
-def test_every_answer_is_told_whole_and_in_its_turn(heard: tuple[int, list[CommandEvent]]) -> None:
+def test_the_output_of_every_command_is_complete_and_in_order(heard: tuple[int, list[CommandEvent]]) -> None:
     count, events = heard
     turns = OrderedOutput(count)
     told = [*turns.start(), *(one for event in events for one in turns.add(event))]
@@ -85,7 +85,7 @@ def test_every_answer_is_told_whole_and_in_its_turn(heard: tuple[int, list[Comma
 
 
 @given(_heard())
-def test_whoever_has_the_turn_is_heard_at_once(heard: tuple[int, list[CommandEvent]]) -> None:
+def test_the_current_command_is_not_delayed(heard: tuple[int, list[CommandEvent]]) -> None:
     count, events = heard
     turns = OrderedOutput(count)
     turn = [one.number for one in turns.start()][-1]

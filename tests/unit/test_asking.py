@@ -36,17 +36,17 @@ def _options(*words: str) -> Options:
         ("M one --seed=3 two -c three", ("one", "two", "three")),
     ],
 )
-def test_options_may_stand_anywhere(words: str, prompt: tuple[str, ...]) -> None:
+def test_options_may_be_anywhere(words: str, prompt: tuple[str, ...]) -> None:
     options = _options(*words.split())
     assert (options.model, options.prompt) == ("M", prompt)
     assert options.seed in (None, 3)
 
 
-def test_a_sentence_that_begins_with_a_dash_is_a_word() -> None:
+def test_a_sentence_that_starts_with_a_dash_is_an_argument() -> None:
     assert _options("M", "--seed", "3", "- what is this?").prompt == ("- what is this?",)
 
 
-def test_what_takes_several_values_may_be_said_several_times() -> None:
+def test_an_option_with_several_values_may_be_repeated() -> None:
     options = _options("M", "--stop", "a", "b", "--stop", "-1", "--in", "x", "y", "--in", "z", "--temperature", "-1")
     assert options.wish().stops == ("a", "b", "-1")
     assert options.files == ("x", "y", "z")
@@ -70,7 +70,7 @@ def test_what_takes_several_values_may_be_said_several_times() -> None:
         ("M --temp 3", "unrecognized arguments: --temp", "Did you mean"),
     ],
 )
-def test_what_cannot_be_understood_is_named(words: str, message: str, hint: str) -> None:
+def test_an_invalid_argument_is_named(words: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         _options(*words.split())
     assert caught.value.message.startswith(message)

@@ -66,7 +66,7 @@ def _index(**content: object) -> Files:
         pytest.param(chat_files() | {"training_args.bin": b""}, id="an empty file that is no weights"),
     ],
 )
-def test_a_whole_model_has_no_finding(files: Files) -> None:
+def test_an_intact_model_has_no_finding(files: Files) -> None:
     assert _first(facts_of(files)) is None
 
 
@@ -211,11 +211,11 @@ def _with_state(name: str, state: FileState) -> SnapshotFacts:
     ],
 )
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "README.md"])
-def test_a_file_that_cannot_be_had_is_told_by_its_state(name: str, state: FileState, verdict: Integrity) -> None:
+def test_an_unreadable_file_is_reported_with_its_state(name: str, state: FileState, verdict: Integrity) -> None:
     assert _first(_with_state(name, state)) == (verdict, f"{state.value}: {name}")
 
 
-def test_a_download_under_way_matters_only_for_a_file_that_needs_it() -> None:
+def test_an_unfinished_download_counts_only_for_a_file_of_the_model() -> None:
     facts = _with_state("model.safetensors", FileState.DANGLING)
     told = (Integrity.INCOMPLETE, "download not finished: model.safetensors")
     assert _first(facts, unfinished=frozenset({"blob"})) == told
@@ -235,7 +235,7 @@ def test_more_than_three_missing_shards_are_counted() -> None:
     assert _first(facts_of(_index(weight_map=weight_map))) == (Integrity.INCOMPLETE, told)
 
 
-def test_the_most_telling_finding_comes_first() -> None:
+def test_the_most_significant_finding_comes_first() -> None:
     damages: list[tuple[Files, str]] = [
         ({"tokenizer.json": b"{"}, "tokenizer.json is not valid JSON"),
         ({_WEIGHTS: b""}, f"empty weight file: {_WEIGHTS}"),

@@ -24,7 +24,7 @@ def _is_as_ever() -> bool:
     return signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_where_nobody_interrupts_nothing_happens() -> None:
+def test_without_an_interrupt_nothing_happens() -> None:
     with heeded_interrupts():
         pass
     with pytest.raises(ValueError, match="another"), heeded_interrupts():
@@ -37,13 +37,13 @@ def _interrupted_before_an_error() -> None:
     pytest.fail("it went on")
 
 
-def test_an_interrupt_comes_at_once() -> None:
+def test_an_interrupt_is_raised_at_once() -> None:
     with pytest.raises(KeyboardInterrupt), heeded_interrupts():
         _interrupted_before_an_error()
     assert _is_as_ever()
 
 
-def test_one_that_was_swallowed_comes_at_the_end() -> None:
+def test_a_swallowed_interrupt_is_raised_at_the_end() -> None:
     with pytest.raises(KeyboardInterrupt), heeded_interrupts(), suppress(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert _is_as_ever()
@@ -57,13 +57,13 @@ def _fail() -> None:
         raise ImportError(msg) from None
 
 
-def test_one_that_became_another_error_is_one_all_the_same() -> None:
+def test_an_interrupt_that_became_another_error_is_raised_as_an_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt), heeded_interrupts():
         _fail()
     assert _is_as_ever()
 
 
-def test_who_is_not_to_be_interrupted_is_not() -> None:
+def test_an_ignored_signal_does_not_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with heeded_interrupts():
         signal.raise_signal(signal.SIGINT)
@@ -76,7 +76,7 @@ def _interrupted_at_once() -> App:
 
 
 @pytest.mark.parametrize("words", [("list",), ("run", "model", "Hello"), ("pull", "org/model")])
-def test_a_program_is_told_of_an_interrupt_and_a_person_is_not(
+def test_only_a_json_consumer_gets_a_document_about_an_interrupt(
     capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     assert run_command_line([*words], _interrupted_at_once) == 130

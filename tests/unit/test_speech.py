@@ -65,18 +65,16 @@ def test_the_line_is_ended_once() -> None:
 
 @pytest.mark.parametrize("stream", [Terminal, io.StringIO])
 @pytest.mark.parametrize("pieces", [(), ((_ANSWER, ""),), ((_REASONING, ""), (_ANSWER, ""))])
-def test_where_nothing_was_said_nothing_is_shown(
-    stream: type[io.StringIO], pieces: tuple[tuple[PieceKind, str], ...]
-) -> None:
+def test_an_empty_answer_shows_nothing(stream: type[io.StringIO], pieces: tuple[tuple[PieceKind, str], ...]) -> None:
     assert _shown(stream(), *pieces) == ""
 
 
-def test_reasoning_is_faint_and_apart() -> None:
+def test_reasoning_is_faint_and_separated() -> None:
     told = _shown(Terminal(), (_REASONING, "hm"), (_REASONING, "m"), (_ANSWER, "Yes"), (_ANSWER, "."))
     assert told == f"{_faint('hm')}{_faint('m')}\n\nYes.\n"
 
 
-def test_an_empty_piece_of_another_kind_parts_nothing() -> None:
+def test_an_empty_piece_of_another_kind_adds_no_separator() -> None:
     assert _shown(Terminal(), (_ANSWER, "a"), (_REASONING, ""), (_ANSWER, "b")) == "ab\n"
 
 
@@ -91,37 +89,37 @@ def test_a_terminal_without_colours_shows_reasoning_plainly(
 @pytest.mark.parametrize(
     ("kind", "shown"), [(_REASONING, "hm\n"), (_ANSWER, "Yes\n")], ids=["only reasoning", "only the answer"]
 )
-def test_kinds_that_are_not_wanted_are_not_shown(kind: PieceKind, shown: str) -> None:
+def test_hidden_kinds_are_not_shown(kind: PieceKind, shown: str) -> None:
     assert _shown(io.StringIO(), (_REASONING, "hm"), (_ANSWER, "Yes"), kinds=(kind,)) == shown
 
 
-def test_what_steers_a_terminal_is_written_out_in_every_kind() -> None:
+def test_control_characters_are_escaped_in_every_kind() -> None:
     written = "\\x1b]0;title\\x07\\x1b[2J\\r\\x08\\x9b\\u202e\\u2028\\x7f"
     assert _shown(Terminal(), (_ANSWER, _HOSTILE)) == f"{written}\n"
     assert _shown(Terminal(), (_REASONING, _HOSTILE)) == f"{_faint(written)}\n"
 
 
-def test_an_escape_in_pieces_is_written_out_as_well() -> None:
+def test_a_control_sequence_split_over_pieces_is_escaped() -> None:
     told = _shown(Terminal(), *((_ANSWER, char) for char in "\x1b[31m"))
     assert told == "\\x1b[31m\n"
 
 
-def test_layout_and_letters_of_every_script_are_shown_as_they_are() -> None:
+def test_layout_and_letters_of_every_script_are_unchanged() -> None:
     text = "\tif x:\n\t\tgrüße 世界 \U0001f468\u200d\U0001f469 \u0645"
     assert _shown(Terminal(), (_ANSWER, text)) == f"{text}\n"
     assert safe(text) == text
 
 
-def test_a_pipe_gets_every_character_untouched() -> None:
+def test_a_pipe_gets_every_character_unchanged() -> None:
     text = f"{_HOSTILE}\n\n  x \ud800"
     assert _shown(io.StringIO(), (_ANSWER, text)) == f"{text}\n"
 
 
-def test_a_pipe_gets_reasoning_apart_and_without_colours() -> None:
+def test_a_pipe_gets_reasoning_separated_and_without_colours() -> None:
     assert _shown(io.StringIO(), (_REASONING, "hm"), (_ANSWER, "Yes")) == "hm\n\nYes\n"
 
 
-def test_every_piece_is_to_be_seen_at_once() -> None:
+def test_every_piece_is_flushed_at_once() -> None:
     stream = Terminal()
     speech = Speech(stream, _BOTH)
     for number in range(3):
@@ -131,7 +129,7 @@ def test_every_piece_is_to_be_seen_at_once() -> None:
     assert stream.flushed == "012\n"
 
 
-def test_what_is_not_wanted_at_once_is_shown_at_the_end() -> None:
+def test_unstreamed_text_is_shown_at_the_end() -> None:
     stream = Terminal()
     speech = Speech(stream, _BOTH, at_once=False)
     speech.hear(Piece(_REASONING, "hm"))
@@ -155,7 +153,7 @@ def _say(speech: Speech, text: str) -> None:
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_stream_that_takes_no_more_is_no_error_of_the_answer(*, at_once: bool) -> None:
+def test_a_closed_stream_is_not_an_error_of_the_answer(*, at_once: bool) -> None:
     speech = Speech(Full(), _BOTH, at_once=at_once)
     with pytest.raises(ListenerGone, match="No space left") as caught:
         _say(speech, "Yes")
@@ -171,12 +169,12 @@ def test_statistics_count_what_came_after_the_first_token() -> None:
     assert told == "7 prompt tokens, 11 answered (length); loaded in 1.2s, first token after 0.50s, then 5.0 tokens/s"
 
 
-def test_statistics_tell_what_had_not_to_be_read_again() -> None:
+def test_statistics_name_the_cached_tokens() -> None:
     usage = Usage(prompt_tokens=70, completion_tokens=1, cached_tokens=60)
     told = statistics(Outcome("x", "", FinishReason.STOP, usage, Timings(0.0, 0.0, 0.0)))
     assert told.startswith("70 prompt tokens (60 known from before), 1 answered (stop); ")
 
 
 @pytest.mark.parametrize(("tokens", "first", "total"), [(0, 0.0, 0.0), (1, 0.5, 0.5), (5, 0.5, 0.5), (0, 1.0, 2.0)])
-def test_statistics_of_next_to_nothing_name_no_speed(tokens: int, first: float, total: float) -> None:
+def test_statistics_of_a_very_short_answer_name_no_speed(tokens: int, first: float, total: float) -> None:
     assert statistics(_outcome(tokens, first, total)).endswith("then 0.0 tokens/s")

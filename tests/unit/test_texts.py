@@ -30,7 +30,7 @@ def _pipe(monkeypatch: pytest.MonkeyPatch, data: bytes, encoding: str = "ascii")
     ],
     ids=["ascii", "utf-8", "bom", "line ends", "control characters", "long"],
 )
-def test_stdin_is_read_to_its_end_as_it_is(monkeypatch: pytest.MonkeyPatch, data: bytes, text: str) -> None:
+def test_stdin_is_read_to_its_end_unchanged(monkeypatch: pytest.MonkeyPatch, data: bytes, text: str) -> None:
     _pipe(monkeypatch, data)
     assert texts.from_stdin() == text
 
@@ -49,7 +49,7 @@ def test_stdin_is_read_to_its_end_as_it_is(monkeypatch: pytest.MonkeyPatch, data
         ("Grüße".encode()[:4] + b"\xc3", "stdin is not UTF-8 text"),
     ],
 )
-def test_what_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch, data: bytes, reason: str) -> None:
+def test_binary_or_empty_stdin_is_refused(monkeypatch: pytest.MonkeyPatch, data: bytes, reason: str) -> None:
     _pipe(monkeypatch, data, "utf-8")
     with pytest.raises(ValidationError) as caught:
         texts.from_stdin()
@@ -63,13 +63,13 @@ def test_a_closed_stdin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         texts.from_stdin()
 
 
-def test_no_stdin_at_all_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_stdin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(ValidationError, match="no stdin"):
         texts.from_stdin()
 
 
-def test_stdin_is_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stdin_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     source = io.BytesIO(b"x" * (_LIMIT + 1000))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(source))
     with pytest.raises(ValidationError, match="longer than 100MB"):
@@ -78,14 +78,14 @@ def test_stdin_is_read_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("data", "text"), [(b"", ""), (b"\xef\xbb\xbfa\n", "a\n"), ("ü\r\n".encode(), "ü\r\n")])
-def test_a_file_is_read_as_it_is(tmp_path: Path, data: bytes, text: str) -> None:
+def test_a_file_is_read_unchanged(tmp_path: Path, data: bytes, text: str) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(data)
     assert texts.from_file(str(path)) == text
 
 
 @pytest.mark.parametrize(("data", "reason"), [(b"\0", "is binary"), (b"\xff", "is not UTF-8 text")])
-def test_a_file_that_is_no_text_is_refused_by_its_name(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_a_binary_file_is_refused_by_name(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(data)
     with pytest.raises(ValidationError) as caught:
@@ -102,7 +102,7 @@ def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint
 
 
-def test_a_file_that_is_not_there_is_an_error_of_the_disk(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_of_the_disk(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         texts.from_file(str(tmp_path / "none"))
     with pytest.raises(IsADirectoryError):
@@ -110,11 +110,11 @@ def test_a_file_that_is_not_there_is_an_error_of_the_disk(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "Hello", "Grüße 世界 \U0001f600", "a\nb\tc\x1b"])
-def test_a_text_of_the_command_line_is_taken(text: str) -> None:
+def test_a_text_of_the_command_line_is_accepted(text: str) -> None:
     assert texts.checked(text, "The prompt") == text
 
 
-def test_a_text_in_no_known_encoding_is_refused() -> None:
+def test_a_text_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"^The prompt is not UTF-8$"):
         texts.checked(os.fsdecode("Grüße".encode("latin-1")), "The prompt")
 
@@ -136,5 +136,5 @@ def test_a_text_in_no_known_encoding_is_refused() -> None:
         (r"\ü", r"\ü"),
     ],
 )
-def test_what_escapes_stand_for(written: str, meant: str) -> None:
+def test_escapes_are_replaced(written: str, meant: str) -> None:
     assert texts.unescaped(written) == meant

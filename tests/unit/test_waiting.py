@@ -24,7 +24,7 @@ class _Terminal(io.StringIO):
         self.is_written.set()
 
 
-def test_a_line_comes_when_patience_ends_and_goes_with_the_work() -> None:
+def test_a_line_appears_after_a_delay_and_goes_with_the_work() -> None:
     terminal = _Terminal()
     with Waiting(terminal, "loading a\x1b[31m", patience=0.0):
         assert terminal.is_written.wait(60)
@@ -32,7 +32,7 @@ def test_a_line_comes_when_patience_ends_and_goes_with_the_work() -> None:
     assert terminal.getvalue() == "loading a\\x1b[31m ...\r\x1b[K"
 
 
-def test_quick_work_is_not_talked_about() -> None:
+def test_quick_work_shows_no_line() -> None:
     terminal = _Terminal()
     with Waiting(terminal, "loading", patience=3600.0):
         pass

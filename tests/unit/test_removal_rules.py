@@ -16,19 +16,19 @@ _USE = BlobUse(
 )
 
 
-def test_a_snapshot_frees_what_only_it_needs() -> None:
+def test_a_snapshot_frees_the_blobs_that_only_it_uses() -> None:
     assert [blob.name for blob in removal.freed_by(_USE, "1")] == ["one"]
     assert [blob.name for blob in removal.freed_by(_USE, "2")] == ["two"]
     assert list(removal.freed_by(_USE, "3")) == []
 
 
-def test_needed_is_what_the_others_link_to() -> None:
+def test_used_blobs_are_those_that_snapshots_link_to() -> None:
     assert removal.used(_USE) == {"both", "one", "two", "lost"}
     assert removal.used(_USE, without="2") == {"both", "one"}
     assert removal.used(BlobUse("x", (), {})) == frozenset()
 
 
-def test_orphans_are_what_nobody_needs() -> None:
+def test_orphans_are_the_unused_blobs() -> None:
     assert [blob.name for blob in removal.orphans(_USE)] == ["none", "part.incomplete"]
 
 

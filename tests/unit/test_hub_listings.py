@@ -39,7 +39,7 @@ def _commit(*names: str) -> RemoteCommit:
         "a*b?",
     ],
 )
-def test_a_usual_name_is_plain(name: str) -> None:
+def test_a_usual_name_is_accepted(name: str) -> None:
     assert listings.is_plain_name(name)
     listings.check_listing(_commit(name))
 
@@ -61,7 +61,7 @@ def test_a_usual_name_is_plain(name: str) -> None:
         "/".join(["y" * 255] * 5),
     ],
 )
-def test_a_hostile_name_is_refused_with_all_of_the_listing(name: str) -> None:
+def test_a_hostile_name_refuses_the_whole_listing(name: str) -> None:
     assert not listings.is_plain_name(name)
     with pytest.raises(DownloadFailed) as caught:
         listings.check_listing(_commit("config.json", name))
@@ -80,18 +80,18 @@ def test_a_hostile_name_is_refused_with_all_of_the_listing(name: str) -> None:
         ("a/b/c/d", "a"),
     ],
 )
-def test_what_cannot_stand_side_by_side_is_refused(names: tuple[str, ...]) -> None:
+def test_conflicting_names_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(DownloadFailed, match=r"twice|same name"):
         listings.check_listing(_commit(*names))
 
 
 @pytest.mark.parametrize("names", [(), ("a", "b"), ("a", "ab", "a.b", "b/a", "b/b"), ("a/b", "a/c", "A")])
-def test_what_can_stand_side_by_side_is_taken(names: tuple[str, ...]) -> None:
+def test_names_without_conflict_are_accepted(names: tuple[str, ...]) -> None:
     listings.check_listing(_commit(*names))
 
 
 @pytest.mark.parametrize(("size", "is_taken"), [(0, True), (2**50, True), (2**50 + 1, False), (-1, False)])
-def test_a_size_is_one_that_a_disk_can_have(size: int, *, is_taken: bool) -> None:
+def test_an_impossible_size_is_refused(size: int, *, is_taken: bool) -> None:
     commit = attrs.evolve(_commit(), files=(_file("a"), _file("b", size)))
     if is_taken:
         listings.check_listing(commit)
@@ -121,7 +121,9 @@ _NAMES = ("a.safetensors", "b.safetensors", "config.json", "onnx/a.onnx", "onnx/
         (("", "/"), (), None),
     ],
 )
-def test_patterns_choose(include: tuple[str, ...], exclude: tuple[str, ...], chosen: tuple[str, ...] | None) -> None:
+def test_patterns_select_files(
+    include: tuple[str, ...], exclude: tuple[str, ...], chosen: tuple[str, ...] | None
+) -> None:
     files = _commit(*_NAMES).files
     if chosen is not None:
         assert tuple(file.name for file in listings.select_files(files, include, exclude)) == chosen
@@ -131,5 +133,5 @@ def test_patterns_choose(include: tuple[str, ...], exclude: tuple[str, ...], cho
     assert "a.safetensors" in str(caught.value.hint)
 
 
-def test_nothing_is_wanted_of_nothing() -> None:
+def test_an_empty_listing_selects_nothing() -> None:
     assert listings.select_files((), ("*.json",), ("*",)) == ()

@@ -73,7 +73,7 @@ def test_a_starter_becomes_a_workspace() -> None:
     assert stage.workshop.given == []
 
 
-def test_one_that_is_there_and_whole_is_left_alone() -> None:
+def test_an_intact_workspace_is_left_alone() -> None:
     stage = scene(chat_files())
     plan = stage.starting.plan("starter")
     assert (plan.is_in_place, plan.bytes_to_fetch) == (True, 0)
@@ -82,7 +82,7 @@ def test_one_that_is_there_and_whole_is_left_alone() -> None:
     assert stage.workshop.made == {}
 
 
-def test_a_damaged_one_is_made_anew() -> None:
+def test_a_damaged_workspace_is_replaced() -> None:
     stage = scene(chat_files() | {"model.safetensors": b"damaged"})
     plan = stage.starting.plan("starter")
     assert (plan.is_in_place, plan.replaces) == (False, PLACE)
@@ -92,7 +92,7 @@ def test_a_damaged_one_is_made_anew() -> None:
     assert "starter" in stage.workshop.made
 
 
-def test_a_damaged_one_stays_until_the_new_file_is_here() -> None:
+def test_a_damaged_workspace_stays_until_the_download_is_verified() -> None:
     stage = scene(chat_files() | {"model.safetensors": b"damaged"}, is_offline=True)
     with pytest.raises(NetworkError):
         stage.starting.execute(stage.starting.plan("starter"))
@@ -100,19 +100,19 @@ def test_a_damaged_one_stays_until_the_new_file_is_here() -> None:
 
 
 @pytest.mark.parametrize("origin", [None, "org/other"])
-def test_what_somebody_else_made_under_that_name_is_not_touched(origin: str | None) -> None:
+def test_another_workspace_of_that_name_is_not_changed(origin: str | None) -> None:
     stage = scene({"config.json": b"{"}, origin)
     with pytest.raises(ValidationError) as caught:
         stage.starting.plan("starter")
     assert PLACE in caught.value.message
 
 
-def test_another_name_is_not_found() -> None:
+def test_an_unknown_starter_is_not_found() -> None:
     with pytest.raises(ModelNotFound):
         scene().starting.plan("starters")
 
 
-def test_what_cannot_be_taken_over_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_import_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     other = attrs.evolve(TINY, size_bytes=1, sha256=hashlib.sha256(b"x").hexdigest())
     monkeypatch.setattr(starters, "_STARTERS", (other,))
     stage = scene()
