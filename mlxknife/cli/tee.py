@@ -118,7 +118,7 @@ def _with_models(job: TeeCommand) -> TeeCommand:
 
     from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415
 
-    own = tee_rules.own_arguments(job.words)
+    own = tee_rules.own_arguments(job.argv)
     _, command, words = split_command(list(own or ()))
     if command != "run":
         return job

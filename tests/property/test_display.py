@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlxknife.cli.render import units
@@ -91,6 +91,8 @@ def _shown(lines: Iterator[Line]) -> list[str]:
 
 
 @given(strange_text(200), st.integers(2, 60))
+@example("\xa0", 2)
+@example("a \u2003 b\xa0", 3)
 def test_wrapped_text_fits_its_width_and_loses_only_spaces(text: str, columns: int) -> None:
     lines = wrapped(visible(text), columns)
     assert "".join(lines).replace(" ", "") == visible(text).replace(" ", "")

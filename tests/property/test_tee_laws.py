@@ -56,9 +56,9 @@ def test_any_command_line_is_parsed_or_refused(text: str) -> None:
         job = tee_rules.parse_command(text, may_ssh=True)
     except ValidationError:
         return
-    assert job.words
+    assert job.argv
     if job.host is None:
-        assert job.words == tuple(shlex.split(text))
+        assert job.argv == tuple(shlex.split(text))
 
 
 @given(st.text(max_size=20) | st.text("-@ab.:=", max_size=12))

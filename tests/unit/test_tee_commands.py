@@ -135,7 +135,7 @@ def test_another_machine_needs_the_ssh_option() -> None:
     ],
 )
 def test_own_programs_are_recognised_by_their_names(text: str, own: tuple[str, ...] | None) -> None:
-    assert tee_rules.own_arguments(tee_rules.parse_command(text, may_ssh=False).words) == own
+    assert tee_rules.own_arguments(tee_rules.parse_command(text, may_ssh=False).argv) == own
 
 
 @pytest.mark.parametrize(("statuses", "status"), [((), 0), ((0, 0), 0), ((1, 3, 2), 3), ((0, 127, 137), 137)])

@@ -53,26 +53,26 @@ def parse_command(text: str, *, may_ssh: bool) -> TeeCommand:
         msg = f"No shell runs '{command}': its {operator} would have no effect"
         raise ValidationError(msg, hint=Hint(HintCode.QUOTE_OPERATOR, operator=operator))
     try:
-        words = tuple(shlex.split(command))
+        argv = tuple(shlex.split(command))
     except ValueError as exc:
         msg = f"'{command}' ends inside a quotation or after a backslash"
         raise ValidationError(msg) from exc
-    if not words or words[0].startswith("-") or not words[0]:
+    if not argv or argv[0].startswith("-") or not argv[0]:
         msg = f"'{text}' is not a command"
         raise ValidationError(msg, hint=HintCode.QUOTE_COMMANDS)
-    return TeeCommand(command, words, host)
+    return TeeCommand(command, argv, host)
 
 
 def arguments(command: TeeCommand) -> tuple[str, ...]:
     """Return the arguments that start a command: its own words, or those of ssh."""
     if command.host is None:
-        return command.words
-    return ("ssh", command.host, "--", shlex.join(command.words))  # the remote shell splits it again
+        return command.argv
+    return ("ssh", command.host, "--", shlex.join(command.argv))  # the remote shell splits it again
 
 
-def own_arguments(words: Sequence[str]) -> tuple[str, ...] | None:
+def own_arguments(argv: Sequence[str]) -> tuple[str, ...] | None:
     """Return the arguments after ``mlxk``, under any of its names; None for another program."""
-    program, rest = words[0].rpartition("/")[2], tuple(words[1:])
+    program, rest = argv[0].rpartition("/")[2], tuple(argv[1:])
     if program in _PROGRAMS:
         return rest
     if program == _RUN_PROGRAM:

@@ -11,7 +11,7 @@ class TeeCommand:
 
     command: str
     """The command line as the user wrote it, without the host."""
-    words: tuple[str, ...]
+    argv: tuple[str, ...]
     host: str | None = None
     """The machine to run it on over ssh; None for this one."""
     models: tuple[str, ...] = ()

@@ -33,7 +33,7 @@ def check_listing(commit: RemoteCommit) -> None:
 
 
 def is_plain_name(name: str) -> bool:
-    """Tell whether a name is a relative path that stays below its folder on every filesystem."""
+    """Return whether a name is a relative path that stays below its folder on every filesystem."""
     parts = name.split("/")
     if len(parts) > _MAX_DEPTH or any(part in ("", ".", "..") or part.endswith((" ", ".")) for part in parts):
         return False

@@ -30,7 +30,7 @@ _CHAT_NAME = re.compile(r"(?:^|[-_./])(?:instruct|chat|it)(?:$|[-_.])", re.IGNOR
 
 
 def needs_card(name: str, facts: SnapshotFacts) -> bool:
-    """Tell whether the model card must be read to find out if a model is in MLX's format."""
+    """Return whether the model card must be read to find out if a model is in MLX's format."""
     return not _has_mlx_marker(name, facts)
 
 

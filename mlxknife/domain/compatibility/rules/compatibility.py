@@ -67,7 +67,7 @@ def remote_code_key(facts: SnapshotFacts) -> str | None:
 
 
 def _is_loadable(traits: ModelTraits, names: frozenset[str], runtime: Runtime) -> bool:
-    """Tell whether the weights are where loaders look: at the top level, for mlx-lm named ``model*``."""
+    """Return whether the weights are where loaders look: at the top level, for mlx-lm named ``model*``."""
     top = {name for name in names if "/" not in name and name.endswith(filenames.SAFETENSORS)} - {_CONSOLIDATED}
     by_mlx_vlm = traits.model_type is ModelType.EMBEDDING or Capability.VISION in traits.capabilities
     if by_mlx_vlm and runtime.mlx_vlm is not None:
@@ -105,7 +105,7 @@ def _encoder_reasons(declared: str, mlx_vlm: RuntimePackage | None) -> Iterator[
 
 
 def knows(package: RuntimePackage, declared: str, classes: tuple[str, ...]) -> bool:
-    """Tell whether a package supports the architecture that a config declares, after the package's own remapping."""
+    """Return whether a package supports the architecture that a config declares, after the package's own remapping."""
     for class_name in classes:
         remapped = package.class_remapping.get((declared, class_name))
         if remapped is not None:

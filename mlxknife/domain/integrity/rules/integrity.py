@@ -63,7 +63,7 @@ def _weights(facts: SnapshotFacts) -> list[FileFact]:
 
 
 def is_gguf_only(facts: SnapshotFacts) -> bool:
-    """Tell whether all weights are GGUF files, which contain config and tokenizer."""
+    """Return whether all weights are GGUF files, which contain config and tokenizer."""
     weights = _weights(facts)
     return bool(weights) and all(file.name.endswith(filenames.GGUF) for file in weights)
 
@@ -120,7 +120,7 @@ def _unlinked(
 
 
 def _is_needed(name: str, present: frozenset[str]) -> bool:
-    """Tell whether a listed file belongs to the model, rather than being another format or an extra in a subfolder."""
+    """Return whether a listed file belongs to the model, and is not another format or an extra in a subfolder."""
     if name.endswith(filenames.SAFETENSORS):
         return True
     is_other_format = filenames.is_weight(name) and any(file.endswith(filenames.SAFETENSORS) for file in present)

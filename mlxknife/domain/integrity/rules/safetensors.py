@@ -40,7 +40,7 @@ def problem(head: WeightHeader) -> str | None:
 
 
 def _is_countable(shape: tuple[int, ...]) -> bool:
-    """Tell whether the product of the dimensions fits into 64 bits at every step."""
+    """Return whether the product of the dimensions fits into 64 bits at every step."""
     if not shape or min(shape) > 0:
         return True  # then the product is bounded by the size of the data
     product = 1

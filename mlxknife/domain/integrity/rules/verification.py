@@ -71,7 +71,7 @@ def _jobs(entry: ModelEntry, facts: SnapshotFacts, manifest: Manifest) -> Iterat
 
 
 def _has_hash_for_every_file(facts: SnapshotFacts, manifest: Manifest) -> bool:
-    """Tell whether matching hashes verify the whole model.
+    """Return whether matching hashes verify the whole model.
 
     They do when every file has a recorded hash. Without a listing, a link to the wrong blob cannot be detected. So
     files of different names that share a blob leave the model ``structural``.

@@ -57,7 +57,7 @@ def positive_int(value: object) -> int | None:
 
 
 def takes_images(facts: SnapshotFacts) -> bool:
-    """Tell whether a model takes images."""
+    """Return whether a model takes images."""
     config = facts.json_object(filenames.CONFIG)
     kind = architecture(config)
     if has_part(config, "vision_config") or kind in _IMAGE_INPUT_TYPES:
@@ -68,18 +68,18 @@ def takes_images(facts: SnapshotFacts) -> bool:
 
 
 def needs_image_processor(facts: SnapshotFacts) -> bool:
-    """Tell whether a model needs a processor config; a conversion to text only has no ``vision_config``."""
+    """Return whether a model needs a processor config; a conversion to text only has no ``vision_config``."""
     return has_part(facts.json_object(filenames.CONFIG), "vision_config")
 
 
 def has_part(config: JsonObject, part: str) -> bool:
-    """Tell whether a config describes a part of a model, at the top level or in its ``thinker_config``."""
+    """Return whether a config describes a part of a model, at the top level or in its ``thinker_config``."""
     thinker = config.get("thinker_config")
     return any(isinstance(parent.get(part), Mapping) for parent in (config, thinker) if isinstance(parent, Mapping))
 
 
 def is_speech(name: str, config: JsonObject) -> bool:
-    """Tell whether a model is a speech model: by its config, and by its name where the config declares nothing."""
+    """Return whether a model is a speech model: by its config, and by its name where the config declares nothing."""
     kind = architecture(config)
     if kind is not None:
         return kind in SPEECH_TYPES
@@ -89,22 +89,22 @@ def is_speech(name: str, config: JsonObject) -> bool:
 
 
 def takes_audio(config: JsonObject) -> bool:
-    """Tell whether a model takes audio."""
+    """Return whether a model takes audio."""
     kind = architecture(config)
     return has_part(config, "audio_config") or kind in SPEECH_TYPES or kind in _AUDIO_INPUT_TYPES
 
 
 def needs_tokenizer(name: str, facts: SnapshotFacts) -> bool:
-    """Tell whether a model needs tokenizer files; speech, vision-only and byte-level models do not."""
+    """Return whether a model needs tokenizer files; speech, vision-only and byte-level models do not."""
     config = facts.json_object(filenames.CONFIG)
     return not is_speech(name, config) and not is_vision_only(config) and not _is_byte_level(facts)
 
 
 def is_vision_only(config: JsonObject) -> bool:
-    """Tell whether a model takes images and generates no text."""
+    """Return whether a model takes images and generates no text."""
     return architecture(config) in _VISION_ONLY_TYPES
 
 
 def _is_byte_level(facts: SnapshotFacts) -> bool:
-    """Tell whether the tokenizer is code without a vocabulary file, as for ByT5."""
+    """Return whether the tokenizer is code without a vocabulary file, as for ByT5."""
     return str(facts.json_object(filenames.TOKENIZER_CONFIG).get("tokenizer_class", "")).startswith("ByT5")

@@ -81,25 +81,25 @@ RUN_LIST = attrs.evolve(READING_LIST, parse=READING_LIST.parse | {GENERATION_CON
 
 
 def is_weight(name: str) -> bool:
-    """Tell whether a file contains weights of a model."""
+    """Return whether a file contains weights of a model."""
     base = name.rpartition("/")[2]
     return base.endswith(WEIGHT_SUFFIXES) and base not in _NOT_WEIGHTS and not base.startswith("openvino_")
 
 
 def is_unfinished_weight(name: str) -> bool:
-    """Tell whether a file is a partial weight file of an interrupted writer."""
+    """Return whether a file is a partial weight file of an interrupted writer."""
     stem, dot, suffix = name.rpartition(".")
     return dot + suffix in _UNFINISHED_SUFFIXES and is_weight(stem)
 
 
 def is_torch_weight(name: str) -> bool:
-    """Tell whether a file contains PyTorch weights."""
+    """Return whether a file contains PyTorch weights."""
     base = name.rpartition("/")[2]
     return base.startswith(("pytorch_model", "model")) and base.endswith(".bin")
 
 
 def has_tokenizer(names: Iterable[str]) -> bool:
-    """Tell whether the files contain a tokenizer in any known format."""
+    """Return whether the files contain a tokenizer in any known format."""
     top = {name for name in names if "/" not in name}
     return (
         not top.isdisjoint(_ONE_FILE_TOKENIZERS) or {"vocab.json", "merges.txt"} <= top or any(map(_is_vocabulary, top))

@@ -169,17 +169,17 @@ def matching(pattern: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_owner(pattern: str) -> bool:
-    """Tell whether a pattern is an owner with a slash, ``org/``, which is never the name of a model."""
+    """Return whether a pattern is an owner with a slash, ``org/``, which is never the name of a model."""
     return re.fullmatch(r"[\w.-]*[\w-]/", pattern, re.ASCII) is not None
 
 
 def is_exact(word: str, name: str) -> bool:
-    """Tell whether a user's name is the full name, or its part after the owner."""
+    """Return whether a user's name is the full name, or its part after the owner."""
     return word in (name, last_part(name))
 
 
 def fits(name: str, pattern: str) -> bool:
-    """Tell whether a name, or its last part, matches a pattern with ``*``, ignoring case."""
+    """Return whether a name, or its last part, matches a pattern with ``*``, ignoring case."""
     regex = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL | re.IGNORECASE)
     return any(regex.fullmatch(candidate) for candidate in (name, last_part(name)))
 

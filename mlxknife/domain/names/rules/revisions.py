@@ -33,13 +33,13 @@ def default_snapshot(repo: CachedRepo) -> tuple[CachedSnapshot | None, Finding |
 
 
 def can_abbreviate_commit(revision: str) -> bool:
-    """Tell whether a revision could abbreviate a commit hash."""
+    """Return whether a revision could abbreviate a commit hash."""
     digits = revision.lower()
     return naming.MIN_COMMIT_PREFIX <= len(digits) < _COMMIT_DIGITS and set(digits) <= set("0123456789abcdef")
 
 
 def is_commit_prefix(revision: str, commit: str) -> bool:
-    """Tell whether a revision abbreviates or is this commit, and so is no branch or tag, which could move."""
+    """Return whether a revision abbreviates or is this commit, and so is no branch or tag, which could move."""
     return len(revision) >= naming.MIN_COMMIT_PREFIX and commit.startswith(revision.lower())
 
 

@@ -12,7 +12,7 @@ _SIZES = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 
 
 def is_unprintable(char: str) -> bool:
-    """Tell whether a character could control a terminal, change the text direction, or break a line."""
+    """Return whether a character could control a terminal, change the text direction, or break a line."""
     return unicodedata.category(char) in _CONTROL_CATEGORIES and char not in _HARMLESS
 
 
