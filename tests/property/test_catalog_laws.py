@@ -1,4 +1,4 @@
-"""The catalog tells the truth about every cache, however damaged."""
+"""The catalog is right about every cache, however damaged."""
 
 from __future__ import annotations
 

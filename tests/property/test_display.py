@@ -1,4 +1,4 @@
-"""What strangers write never steers a terminal."""
+"""Untrusted text never controls a terminal."""
 
 from __future__ import annotations
 
@@ -77,14 +77,15 @@ def test_a_table_contains_no_control_character_and_its_columns_align(
 
 @given(_tables)
 def test_a_table_fits_its_width(made: tuple[list[str], list[list[str | Span]], int]) -> None:
-    header, rows, room = made
+    header, rows, columns = made
     assert all(
-        width(line) <= room for line in _shown(table(["Name", "Type", "Modified", "Health"][: len(header)], rows, room))
+        width(line) <= columns
+        for line in _shown(table(["Name", "Type", "Modified", "Health"][: len(header)], rows, columns))
     )
 
 
 def _shown(lines: Iterator[Line]) -> list[str]:
-    """Return what is seen of lines, having seen that it steers nothing."""
+    """Return the visible text of lines, after a check that they contain no control characters."""
     found = [list(line) for line in lines]
     assert all(all(map(_is_harmless, paint(line, colour=False))) for line in found)
     return ["".join(visible(piece.text if isinstance(piece, Span) else piece) for piece in line) for line in found]

@@ -1,4 +1,4 @@
-"""What the Hub lists stays in its folder, and a word means one model whatever else is in the cache."""
+"""Listed files stay below their folder, and a name means one model whatever else is in the cache."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_selected_files_are_a_subset_in_order(names: list[str], include: list[st
     assert bool(chosen) == bool(files)
 
 
-def _wanted(names: list[str], include: list[str], exclude: list[str]) -> set[str]:
+def _selected(names: list[str], include: list[str], exclude: list[str]) -> set[str]:
     with contextlib.suppress(ValidationError):
         return {file.name for file in listings.select_files(map(_file, names), include, exclude)}
     return set()
@@ -96,13 +96,13 @@ def _wanted(names: list[str], include: list[str], exclude: list[str]) -> set[str
 
 @given(st.lists(_plain, min_size=1, max_size=8, unique=True), _patterns, _patterns, _plain)
 def test_patterns_are_a_union_less_a_union(names: list[str], include: list[str], exclude: list[str], more: str) -> None:
-    assert _wanted(names, [], []) == _wanted(names, ["*"], []) == set(names)
-    chosen = _wanted(names, include, exclude)
-    assert chosen == _wanted(names, include, []) - (_wanted(names, exclude, []) if exclude else set())
+    assert _selected(names, [], []) == _selected(names, ["*"], []) == set(names)
+    chosen = _selected(names, include, exclude)
+    assert chosen == _selected(names, include, []) - (_selected(names, exclude, []) if exclude else set())
     if include:
-        assert _wanted(names, [*include, more], exclude) == chosen | _wanted(names, [more], exclude)
-    assert _wanted(names, include, [*exclude, more]) == chosen - _wanted(names, [more], [])
-    assert (more in _wanted(names, [more], [])) == (more in names)
+        assert _selected(names, [*include, more], exclude) == chosen | _selected(names, [more], exclude)
+    assert _selected(names, include, [*exclude, more]) == chosen - _selected(names, [more], [])
+    assert (more in _selected(names, [more], [])) == (more in names)
 
 
 @given(st.one_of(st.text(st.sampled_from("aB0-_./g it"), max_size=100), repo_ids(), st.text(max_size=20)))

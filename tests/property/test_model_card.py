@@ -1,4 +1,4 @@
-"""Model cards of strangers are read where they are simple, and never break anything."""
+"""Untrusted model cards are parsed where they are simple, and never raise."""
 
 from __future__ import annotations
 

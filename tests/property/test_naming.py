@@ -100,7 +100,7 @@ def test_a_single_result_resolves_to_itself(data: st.DataObject, cached: frozens
 
 @given(repo_ids().map(naming.last_part), _names)
 def test_mlx_community_wins_a_tie_of_last_parts(word: str, others: frozenset[str]) -> None:
-    ours, theirs = f"mlx-community/{word}", f"somebody-else/{word}"
+    ours, theirs = f"mlx-community/{word}", f"other-owner/{word}"
     cached = (others | {ours, theirs}) - {word}
     assert naming.candidates(word, cached, ()) == (ours,)
 

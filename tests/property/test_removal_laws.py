@@ -1,4 +1,4 @@
-"""What is removed takes nothing along that anybody else needs."""
+"""A removal deletes nothing that another snapshot uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMMITS = ("1", "2", "3")
 
 @st.composite
 def _uses(draw: st.DrawFn) -> BlobUse:
-    """Make up any store of blobs, in which links lead to blobs that are there, or not, or not yet."""
+    """Draw a blob store whose links point to existing, missing or unfinished blobs."""
     stored = draw(st.lists(st.sampled_from(_NAMES), unique=True))
     blobs = (StoredBlob(name, draw(st.integers(0, 9)), name.endswith(".incomplete")) for name in stored)
     links = st.frozensets(st.sampled_from(_NAMES))
@@ -56,7 +56,7 @@ def test_orphans_are_exactly_the_unused_blobs(use: BlobUse) -> None:
 
 @attrs.frozen
 class _Plan:
-    """One repo: for every snapshot, which content each of its files has, and what is left over beside them."""
+    """One repo: the content of each file of each snapshot, and the leftovers."""
 
     layout: Layout
     snapshots: tuple[dict[str, int], ...]
@@ -88,7 +88,7 @@ def _built(root: Path, plans: list[_Plan]) -> None:
 
 
 def _contents(root: Path) -> _Contents:
-    """Read every file of every snapshot through its links."""
+    """Return the content of every file of every snapshot, through its links."""
     return {
         (folder.parent.parent.name, folder.name): {
             str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if not path.is_dir()

@@ -1,4 +1,4 @@
-"""Our rule for safetensors agrees with the reference: the reader in Rust that the ``safetensors`` package has."""
+"""The rule for safetensors agrees with the reference reader of the ``safetensors`` package, written in Rust."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _assert_agreement(data: bytes) -> None:
 
 @st.composite
 def _packed(draw: st.DrawFn) -> tuple[dict[str, dict[str, object]], int]:
-    """Draw a header whose tensors lie one behind the other, in any order of names, and the size of its data."""
+    """Draw a header with contiguous tensors, in any order of names, and the size of its data."""
     header: dict[str, dict[str, object]] = {}
     end = 0
     for name in draw(st.lists(_names.filter(lambda name: name.isascii()), max_size=4, unique=True)):

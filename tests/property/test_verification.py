@@ -1,4 +1,4 @@
-"""What ``--verify`` calls verified is what was recorded: no generated damage is verified, nothing intact is corrupt.
+"""``--verify`` is right: no generated damage is verified, and no intact model is corrupt.
 
 The seeds and counts are printed; ``make stress`` runs the full numbers.
 """
@@ -44,7 +44,7 @@ def verdict(hub: Path) -> Integrity:
 
 
 def salted(files: Files, rng: random.Random) -> Files:
-    """Give a model weights of its own, with bytes that are not all zero."""
+    """Give a model random weights, which no other model has."""
     for name in [name for name in files if name.endswith(".safetensors")]:
         whole = bytearray(files[name])
         header = 8 + int.from_bytes(whole[:8], "little")
@@ -118,7 +118,7 @@ def drop_blob(model: BuiltModel, rng: random.Random) -> None:
 
 DAMAGES = (flip, truncate, grow, zero, swap_blobs, swap_links, wrong_link, drop_shard, drop_blob)
 NEEDS_LISTING = (swap_links,)
-"""Two right files under each other's names are told apart by their structure or by a listing only."""
+"""Only the structure or a listing shows that two valid files were swapped."""
 
 
 def links_of(model: BuiltModel) -> list[Path]:
@@ -126,7 +126,7 @@ def links_of(model: BuiltModel) -> list[Path]:
 
 
 def files_of(model: BuiltModel) -> list[Path]:
-    """Return the places where the bytes of a model are, each once."""
+    """Return the paths of the bytes of a model, each once."""
     return sorted({path.resolve() for path in model.snapshot.rglob("*") if path.is_file()})
 
 

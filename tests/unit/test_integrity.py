@@ -195,7 +195,7 @@ def test_tensors_fill_their_file_without_overlap_or_hole(data: bytes, reason: st
 
 
 def _with_state(name: str, state: FileState) -> SnapshotFacts:
-    """Return the facts of a chat model one file of which cannot be had."""
+    """Return the facts of a chat model with one unreadable file."""
     facts = facts_of(without(chat_files(), name))
     return attrs.evolve(facts, files=(*facts.files, FileFact(name, 0, state, "blob", None)))
 
@@ -217,22 +217,22 @@ def test_an_unreadable_file_is_reported_with_its_state(name: str, state: FileSta
 
 def test_an_unfinished_download_counts_only_for_a_file_of_the_model() -> None:
     facts = _with_state("model.safetensors", FileState.DANGLING)
-    told = (Integrity.INCOMPLETE, "download not finished: model.safetensors")
-    assert _first(facts, unfinished=frozenset({"blob"})) == told
+    expected = (Integrity.INCOMPLETE, "download not finished: model.safetensors")
+    assert _first(facts, unfinished=frozenset({"blob"})) == expected
     assert _first(facts_of(chat_files()), unfinished=frozenset({"blob"})) is None
 
 
 def test_sizes_are_compared_with_those_of_the_hub() -> None:
     facts = facts_of(chat_files() | {"README.md": b"four"})
     assert _first(facts, manifest={"README.md": 4, "not-downloaded.txt": 9}) is None
-    told = (Integrity.CORRUPT, "README.md has 4 bytes, the Hub has 5")
-    assert _first(facts, manifest={"README.md": 5}) == told
+    expected = (Integrity.CORRUPT, "README.md has 4 bytes, the Hub has 5")
+    assert _first(facts, manifest={"README.md": 5}) == expected
 
 
 def test_more_than_three_missing_shards_are_counted() -> None:
     weight_map = {f"w{number}": f"{number}.safetensors" for number in range(5)}
-    told = "missing weight shards: 0.safetensors, 1.safetensors, 2.safetensors and 2 more"
-    assert _first(facts_of(_index(weight_map=weight_map))) == (Integrity.INCOMPLETE, told)
+    expected = "missing weight shards: 0.safetensors, 1.safetensors, 2.safetensors and 2 more"
+    assert _first(facts_of(_index(weight_map=weight_map))) == (Integrity.INCOMPLETE, expected)
 
 
 def test_the_most_significant_finding_comes_first() -> None:

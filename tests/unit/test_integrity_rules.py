@@ -1,4 +1,4 @@
-"""Where weights must lie, what a listing promises, and what a tokenizer, an index and a weight file must be."""
+"""Rules of integrity: where weights must be, unfinished downloads, tokenizers, indexes and weight files."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.unit.facts import facts_of, without
 
 _LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 _INDEX, _WEIGHTS = "model.safetensors.index.json", "model.safetensors"
-_NOWHERE = without(chat_files(), _WEIGHTS)
-_BEGUN = frozenset({"blob"})
+_NO_WEIGHTS = without(chat_files(), _WEIGHTS)
+_STARTED = frozenset({"blob"})
 
 
 def _first(
@@ -54,7 +54,7 @@ def _first(
     ],
 )
 def test_weights_must_be_beside_the_config(files: Files) -> None:
-    assert _first(_NOWHERE | files) == (Integrity.INCOMPLETE, "no weight files beside config.json")
+    assert _first(_NO_WEIGHTS | files) == (Integrity.INCOMPLETE, "no weight files beside config.json")
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def test_weights_must_be_beside_the_config(files: Files) -> None:
     ],
 )
 def test_openvino_files_are_not_weights(files: Files) -> None:
-    assert _first(_NOWHERE | files) == (Integrity.INCOMPLETE, "no weight files")
+    assert _first(_NO_WEIGHTS | files) == (Integrity.INCOMPLETE, "no weight files")
 
 
 def test_a_started_download_is_reported_where_weights_are_missing() -> None:
-    assert _first(_NOWHERE, _BEGUN) == (Integrity.INCOMPLETE, "no weight files, a download has started")
-    below = _NOWHERE | {"2_Dense/model.safetensors": safetensors()}
-    told = "no weight files beside config.json, a download has started"
-    assert _first(below, _BEGUN) == (Integrity.INCOMPLETE, told)
+    assert _first(_NO_WEIGHTS, _STARTED) == (Integrity.INCOMPLETE, "no weight files, a download has started")
+    below = _NO_WEIGHTS | {"2_Dense/model.safetensors": safetensors()}
+    reason = "no weight files beside config.json, a download has started"
+    assert _first(below, _STARTED) == (Integrity.INCOMPLETE, reason)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,11 @@ def test_a_started_download_is_reported_where_weights_are_missing() -> None:
     ],
 )
 def test_weights_may_be_where_an_index_points(files: Files) -> None:
-    assert _first(_NOWHERE | files) is None
+    assert _first(_NO_WEIGHTS | files) is None
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "is_reported"),
     [
         (_WEIGHTS, True),
         ("2_Dense/model.safetensors", True),
@@ -107,17 +107,17 @@ def test_weights_may_be_where_an_index_points(files: Files) -> None:
     ],
 )
 def test_a_listed_file_with_a_started_download_and_no_link_is_missing_where_the_model_needs_it(
-    name: str, *, told: bool
+    name: str, *, is_reported: bool
 ) -> None:
     manifest = {name: RecordedFile(9, RecordedHash(HashAlgorithm.SHA256, "blob"))}
     files = without(embedding_files(), name)
-    expected = (Integrity.INCOMPLETE, f"download not finished: {name}") if told else None
-    assert _first(files, _BEGUN, manifest) == expected
+    expected = (Integrity.INCOMPLETE, f"download not finished: {name}") if is_reported else None
+    assert _first(files, _STARTED, manifest) == expected
 
 
 @pytest.mark.parametrize("recorded", [RecordedFile(9), RecordedFile(9, RecordedHash(HashAlgorithm.SHA256, "other"))])
 def test_a_listed_file_without_a_started_download_may_be_absent(recorded: RecordedFile) -> None:
-    assert _first(chat_files(), _BEGUN, {"model-00002-of-00002.safetensors": recorded}) is None
+    assert _first(chat_files(), _STARTED, {"model-00002-of-00002.safetensors": recorded}) is None
 
 
 @pytest.mark.parametrize("name", ["tokenizer.model", "merges.txt", "vocab.txt", "qwen.tiktoken", "sub/spm.model"])
@@ -175,7 +175,7 @@ def test_weights_whose_format_differs_from_their_name_are_corrupt(files: Files, 
     "files",
     [
         pytest.param(pytorch_files() | {"pytorch_model.bin": b"\x80\x02}q\x00."}, id="a pickle of old PyTorch"),
-        pytest.param(chat_files() | {"openvino_model.bin": b"<html>"}, id="a broken file that nobody loads"),
+        pytest.param(chat_files() | {"openvino_model.bin": b"<html>"}, id="a broken file that no loader reads"),
         pytest.param(chat_files() | {"training_args.bin": b""}, id="settings of the training"),
         pytest.param(without(vision_files(), "preprocessor_config.json", "config.json") | chat_files(), id="no eyes"),
         pytest.param(

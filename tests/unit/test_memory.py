@@ -32,7 +32,7 @@ def _facts(*shards: _Tensors, **config: object) -> SnapshotFacts:
 
 
 def _bytes(need: int) -> float:
-    """Return an estimate without what the runtime takes beside the weights."""
+    """Return an estimate without the overhead of the runtime."""
     return need / 1.1
 
 
@@ -94,7 +94,7 @@ def test_the_least_need_is_the_stored_size_plus_overhead() -> None:
 
 
 _SHAPE = {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576}
-_KEPT = 2 * 30 * 3 * 64
+_KV_NUMBERS = 2 * 30 * 3 * 64
 """Numbers of one token: keys and values, 30 layers, 3 heads of 64."""
 
 
@@ -103,7 +103,7 @@ _KEPT = 2 * 30 * 3 * 64
 def test_the_kv_cache_counts(window: int | None, tokens: int, *, nested: bool) -> None:
     config: dict[str, object] = {"text_config": _SHAPE} if nested else dict(_SHAPE)
     need = memory.needed(_facts(**config), window)
-    assert need == MemoryNeed(2 * _KEPT * tokens, 4 * _KEPT * tokens, 4 * _KEPT * tokens)
+    assert need == MemoryNeed(2 * _KV_NUMBERS * tokens, 4 * _KV_NUMBERS * tokens, 4 * _KV_NUMBERS * tokens)
 
 
 def test_an_own_head_size_and_a_missing_number_of_kv_heads() -> None:
@@ -115,7 +115,11 @@ def test_an_own_head_size_and_a_missing_number_of_kv_heads() -> None:
 @pytest.mark.parametrize("odd", [None, "30", 0, -1, True, 3.0, [3], {}])
 @pytest.mark.parametrize("key", _SHAPE)
 def test_invalid_dimensions_are_ignored(key: str, odd: object) -> None:
-    assert memory.needed(_facts(**(_SHAPE | {key: odd}))).least in (0, 2 * _KEPT * 4096, 3 * 2 * _KEPT * 4096)
+    assert memory.needed(_facts(**(_SHAPE | {key: odd}))).least in (
+        0,
+        2 * _KV_NUMBERS * 4096,
+        3 * 2 * _KV_NUMBERS * 4096,
+    )
 
 
 def test_headers_without_tensors_need_no_memory() -> None:

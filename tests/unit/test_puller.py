@@ -109,7 +109,7 @@ def test_an_old_ref_is_updated_without_a_download(full: Bench) -> None:
 @pytest.mark.parametrize("length", [7, 40])
 def test_pulling_a_commit_updates_no_ref(bench: Bench, length: int) -> None:
     commit = bench.main
-    bench.hub.repos[NAME].refs[commit[:length]] = commit  # the Hub takes the beginning of a commit for it
+    bench.hub.repos[NAME].refs[commit[:length]] = commit  # the Hub resolves an abbreviated commit
     plan = bench.pull(f"{NAME}@{commit[:length]}")
     assert (plan.ref, bench.intake.refs[FOLDER], bench.shown(commit)) == (None, {}, FILES)
     assert bench.puller.plan(f"{NAME}@{commit[:length]}").is_done

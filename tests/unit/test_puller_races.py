@@ -1,4 +1,4 @@
-"""A pull when things are not as they were planned: somebody was faster, or there is no network."""
+"""A pull when the cache changes after the plan was made, and a pull without network."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_links_deleted_after_the_plan_are_made_again(full: Bench) -> None:
 def test_proofs_are_recorded_without_moving_a_ref_back(full: Bench) -> None:
     full.forget_proofs()
     plan = full.puller.plan(NAME)
-    full.intake.refs[FOLDER]["main"] = "2" * 40  # another pull brought a newer commit
+    full.intake.refs[FOLDER]["main"] = "2" * 40  # another pull stored a newer commit
     full.puller.execute(plan)
     assert (plan.is_done, plan.was_hashed) == (True, True)
     assert full.intake.refs[FOLDER]["main"] == "2" * 40

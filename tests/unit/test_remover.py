@@ -217,7 +217,7 @@ def test_errors_of_the_disk_are_passed_on() -> None:
     remover, disposal = _remover("org/one")
     plan = remover.plan("org/one")
     disposal.is_denied = True
-    assert remover.leftovers().orphans == ()  # a repo that cannot be looked at keeps nobody from sweeping the others
+    assert remover.leftovers().orphans == ()  # an unreadable repo does not block sweeping the others
     for refused in (lambda: remover.execute(plan), lambda: remover.plan("org/two@v1")):
         with pytest.raises(AccessDenied):
             refused()

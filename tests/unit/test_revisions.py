@@ -51,8 +51,8 @@ def _missing(ref: str) -> Finding:
     ],
 )
 def test_the_default_snapshot(repo: CachedRepo, commit: str | None, finding: Finding | None) -> None:
-    found, told = revisions.default_snapshot(repo)
-    assert (found.commit if found else None, told) == (commit, finding)
+    snapshot, problem = revisions.default_snapshot(repo)
+    assert (snapshot.commit if snapshot else None, problem) == (commit, finding)
 
 
 @pytest.mark.parametrize(

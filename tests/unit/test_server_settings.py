@@ -1,4 +1,4 @@
-"""How a server can be."""
+"""Valid and invalid settings of the server."""
 
 from __future__ import annotations
 

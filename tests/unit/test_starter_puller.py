@@ -1,4 +1,4 @@
-"""Bringing a starter: what the plan says, and in which order things happen."""
+"""Pulling a starter: the plan, and the order of the steps."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _only_a_tiny_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @attrs.frozen
 class Scene:
-    """A service, and what it works on."""
+    """The service with the fakes that it uses."""
 
     starting: StarterPuller
     workspaces: FakeWorkspaces
@@ -50,7 +50,7 @@ class Scene:
 
 
 def scene(there: Files | None = None, origin: str | None = TINY.origin, *, is_offline: bool = False) -> Scene:
-    """Return a service over a workspace home where the files are in the starter's place."""
+    """Return a service over a workspace home with these files under the name of the starter."""
     folders = {} if there is None else {PLACE: frozenset(there)}
     origins = {PLACE: origin} if origin is not None and there is not None else {}
     workspaces = FakeWorkspaces(folders=folders, origins=origins)

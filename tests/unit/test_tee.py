@@ -15,7 +15,7 @@ from tests.fakes.system import FakeSystem
 from tests.unit.chatting import chat
 
 _SIZE = 1100
-"""What one of the models takes."""
+"""The memory that one of the models needs."""
 _FILES = chat_files(quantized=False, num_hidden_layers=0) | {"model.safetensors": safetensors({"w": ("F32", (250,))})}
 _DAMAGED = chat_files(quantized=False, num_hidden_layers=0) | {
     "model.safetensors": safetensors({"w": ("F32", (250,))})[:-1]
@@ -30,11 +30,11 @@ def tee(
     return Tee(catalog, programs or FakePrograms(), FakeSystem(available=available), lambda: has_gpu)
 
 
-def job(*models: str, host: str | None = None, profile: str | None = None) -> TeeCommand:
+def command(*models: str, host: str | None = None, profile: str | None = None) -> TeeCommand:
     return TeeCommand("a command", ("a", "command"), host, models, profile)
 
 
-ONE, TWO = job("one"), job("two")
+ONE, TWO = command("one"), command("two")
 
 
 def test_models_that_fit_into_memory_run_at_the_same_time() -> None:
@@ -56,8 +56,8 @@ def test_the_same_model_twice_counts_twice() -> None:
 
 
 def test_a_command_with_two_models_counts_both() -> None:
-    assert not tee(3 * _SIZE - 1).plan([job("one", "two"), TWO]).side_by_side
-    assert tee(3 * _SIZE).plan([job("one", "two"), TWO]).side_by_side
+    assert not tee(3 * _SIZE - 1).plan([command("one", "two"), TWO]).side_by_side
+    assert tee(3 * _SIZE).plan([command("one", "two"), TWO]).side_by_side
 
 
 @pytest.mark.parametrize("available", [_SIZE - 1, 0])
@@ -67,7 +67,7 @@ def test_a_model_that_does_not_fit_alone_does_not_count(available: int) -> None:
 
 @pytest.mark.parametrize("spec", ["none", "o", "a//b", "@"])
 def test_an_unknown_model_does_not_count(spec: str) -> None:
-    assert tee(_SIZE).plan([ONE, job(spec)]).side_by_side
+    assert tee(_SIZE).plan([ONE, command(spec)]).side_by_side
 
 
 def test_a_damaged_model_does_not_count() -> None:
@@ -75,11 +75,11 @@ def test_a_damaged_model_does_not_count() -> None:
 
 
 def test_models_of_another_machine_do_not_count() -> None:
-    assert tee(_SIZE).plan([ONE, job("two", host="gpu")]).side_by_side
+    assert tee(_SIZE).plan([ONE, command("two", host="gpu")]).side_by_side
 
 
 def test_commands_without_models_need_no_memory() -> None:
-    assert tee(_SIZE).plan([ONE, job(), job()]).side_by_side
+    assert tee(_SIZE).plan([ONE, command(), command()]).side_by_side
 
 
 def test_unknown_memory_runs_everything_at_the_same_time() -> None:
@@ -99,12 +99,12 @@ def test_without_a_gpu_a_model_needs_its_widened_size() -> None:
     }
     assert tee(2 * _SIZE, files, has_gpu=True).plan([ONE, TWO]).side_by_side
     assert not tee(2 * _SIZE, files).plan([ONE, TWO]).side_by_side
-    as_is = [job("one", profile="as-is"), job("two", profile="as-is")]
+    as_is = [command("one", profile="as-is"), command("two", profile="as-is")]
     assert tee(2 * _SIZE, files).plan(as_is).side_by_side
 
 
 @pytest.mark.parametrize(
-    ("free", "wanted", "has_gpu", "size"),
+    ("free", "chosen", "has_gpu", "size"),
     [
         (100, None, True, 10),
         (100, "fast", True, 10),
@@ -117,18 +117,18 @@ def test_without_a_gpu_a_model_needs_its_widened_size() -> None:
     ],
 )
 def test_the_memory_of_a_model_follows_from_the_profile_of_its_command(
-    free: int | None, wanted: str | None, size: int, *, has_gpu: bool
+    free: int | None, chosen: str | None, size: int, *, has_gpu: bool
 ) -> None:
-    assert memory.taken(MemoryNeed(10, 20, 40), free, wanted, has_gpu=has_gpu) == size
+    assert memory.taken(MemoryNeed(10, 20, 40), free, chosen, has_gpu=has_gpu) == size
 
 
 def test_output_is_in_the_order_of_the_commands() -> None:
     programs = FakePrograms(
         {("slow",): lambda data: (data * 2, b"hm", 0), ("quick",): lambda _: (b"ok", b"", 1)}, piece=2
     )
-    jobs = (TeeCommand("slow", ("slow",)), TeeCommand("quick", ("quick",)))
-    plan = TeePlan(jobs, side_by_side=True)
-    heard = list(tee(None, programs=programs).run(plan, BytesIO(b"ab")))
+    commands = (TeeCommand("slow", ("slow",)), TeeCommand("quick", ("quick",)))
+    plan = TeePlan(commands, side_by_side=True)
+    events = list(tee(None, programs=programs).run(plan, BytesIO(b"ab")))
     slow: list[OutputBegins | CommandEvent] = [
         OutputBegins(0),
         OutputChunk(0, b"ab"),
@@ -137,7 +137,7 @@ def test_output_is_in_the_order_of_the_commands() -> None:
         CommandExited(0, 0, 0.5),
     ]
     quick: list[OutputBegins | CommandEvent] = [OutputBegins(1), OutputChunk(1, b"ok"), CommandExited(1, 1, 0.5)]
-    assert heard == slow + quick
+    assert events == slow + quick
     assert programs.given == [(b"ab", True)]
 
 
@@ -155,8 +155,8 @@ def test_a_command_of_another_machine_starts_through_ssh() -> None:
 def test_closing_the_run_ends_the_commands() -> None:
     programs = FakePrograms({("x",): lambda _: (b"long" * 9, b"", 0)})
     plan = TeePlan((TeeCommand("x", ("x",)), TeeCommand("x", ("x",))), side_by_side=True)
-    heard = tee(None, programs=programs).run(plan, None)
-    assert [next(heard), next(heard)] == [OutputBegins(0), OutputChunk(0, b"lon")]
+    events = tee(None, programs=programs).run(plan, None)
+    assert [next(events), next(events)] == [OutputBegins(0), OutputChunk(0, b"lon")]
     assert programs.running == {0, 1}
-    heard.close()
+    events.close()
     assert programs.running == set()

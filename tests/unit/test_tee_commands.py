@@ -72,16 +72,16 @@ def test_no_command_and_too_many_commands_are_refused() -> None:
 
 @pytest.mark.parametrize("host", ["gpu", "gpu-box.example.org", "10.0.0.7", "me@gpu", "me.too@gpu_2", "G1"])
 def test_a_host_before_the_command_is_parsed(host: str) -> None:
-    job = tee_rules.parse_command(f"@{host}: mlxk run 'a b' -", may_ssh=True)
-    assert job == TeeCommand("mlxk run 'a b' -", ("mlxk", "run", "a b", "-"), host)
-    assert job.title == f"@{host}:mlxk run 'a b' -"
-    assert tee_rules.arguments(job) == ("ssh", host, "--", "mlxk run 'a b' -")
+    command = tee_rules.parse_command(f"@{host}: mlxk run 'a b' -", may_ssh=True)
+    assert command == TeeCommand("mlxk run 'a b' -", ("mlxk", "run", "a b", "-"), host)
+    assert command.title == f"@{host}:mlxk run 'a b' -"
+    assert tee_rules.arguments(command) == ("ssh", host, "--", "mlxk run 'a b' -")
 
 
 def test_a_local_command_starts_with_its_own_words() -> None:
-    job = tee_rules.parse_command("echo 'a b' user@host:x", may_ssh=False)
-    assert tee_rules.arguments(job) == ("echo", "a b", "user@host:x")
-    assert job.title == "echo 'a b' user@host:x"
+    command = tee_rules.parse_command("echo 'a b' user@host:x", may_ssh=False)
+    assert tee_rules.arguments(command) == ("echo", "a b", "user@host:x")
+    assert command.title == "echo 'a b' user@host:x"
 
 
 @pytest.mark.parametrize(
