@@ -19,9 +19,9 @@ class FakeImporter:
     """What was said of how the models are to answer."""
 
     def import_gguf(
-        self, source: str, destination: str, generation_defaults: Mapping[str, float] = MappingProxyType({})
+        self, source: str, destination: str, generation_config: Mapping[str, float] = MappingProxyType({})
     ) -> None:
-        self.manners.append(generation_defaults)
+        self.manners.append(generation_config)
         with open(source, "rb") as file:
             data = file.read()
         if not data.startswith(b"GGUF"):

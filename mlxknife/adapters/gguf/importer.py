@@ -28,20 +28,18 @@ _UNSAID: Mapping[str, float] = {}
 class GgufImporter:
     """Takes over models that are built as Llama is."""
 
-    def import_gguf(self, source: str, destination: str, generation_defaults: Mapping[str, float] = _UNSAID) -> None:
+    def import_gguf(self, source: str, destination: str, generation_config: Mapping[str, float] = _UNSAID) -> None:
         """See ``Importer.import_gguf``."""
         with _our_errors(), _opened(source) as file:
             found = header.read(file, os.fstat(file.fileno()).st_size)
-            documents, transfer = _planned(found, file, generation_defaults)
+            documents, transfer = _planned(found, file, generation_config)
             for name, document in documents.items():
                 with open(os.path.join(destination, name), "x", encoding="utf-8") as written:
                     written.write(document)
             transfer.write(os.path.join(destination, "model.safetensors"))
 
 
-def _planned(
-    found: Header, file: BinaryIO, generation_defaults: Mapping[str, float]
-) -> tuple[dict[str, str], Transfer]:
+def _planned(found: Header, file: BinaryIO, generation_config: Mapping[str, float]) -> tuple[dict[str, str], Transfer]:
     """Return the small files of a model, and what is to become of its tensors. Raises ValidationError, OSError."""
     metadata = Metadata(found.values)
     family = families.of(metadata)
@@ -65,7 +63,7 @@ def _planned(
     ids = {f"{role}_token_id": number for role, number in words.roles.items() if role != "unk"}
     documents = {
         "config.json": _json(config.config(metadata, family, sizes, traits, ids)),
-        "generation_config.json": _json({**config.generation_config(ids, words.ends), **generation_defaults}),
+        "generation_config.json": _json({**config.generation_config(ids, words.ends), **generation_config}),
         "tokenizer.json": tokenizer.tokenizer(metadata, words),
         "tokenizer_config.json": _json(tokenizer.settings(metadata, words, metadata.needed("context_length"))),
         "README.md": _card(metadata),

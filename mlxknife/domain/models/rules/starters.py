@@ -15,7 +15,7 @@ _STARTERS = (
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         origin="HuggingFaceTB/SmolLM2-135M-Instruct",
         # so small a model, in 4 bits, answers best without randomness
-        generation_defaults={"temperature": 0.0, "repetition_penalty": 1.1},
+        generation_config={"temperature": 0.0, "repetition_penalty": 1.1},
     ),
 )
 

@@ -22,7 +22,7 @@ class Starter:
     sha256: str
     origin: str
     """The model on the Hub that it was converted from."""
-    generation_defaults: Mapping[str, float] = attrs.field(factory=dict, hash=False)
+    generation_config: Mapping[str, float] = attrs.field(factory=dict, hash=False)
     """Sampling parameters for its generation_config.json."""
 
     @property

@@ -64,7 +64,7 @@ class StarterPuller:
             if plan.replaces is not None:
                 self.workspaces.discard(plan.replaces)
             with self.workshop.making(plan.starter.name, _origin(plan.starter)) as folder:
-                self.importer.import_gguf(source, folder, plan.starter.generation_defaults)
+                self.importer.import_gguf(source, folder, plan.starter.generation_config)
 
 
 def _origin(starter: Starter) -> Origin:
