@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         Sampling,
         Wish,
     )
-    from mlxknife.domain.integrity.values import HealthEntry, HealthReport
+    from mlxknife.domain.integrity.values import HealthReport, ModelHealth
     from mlxknife.domain.models.values.info import ModelDetails, ModelInfo
     from mlxknife.domain.models.values.verdict import Integrity
     from mlxknife.domain.transfer.values import PullPlan, PullRequest
@@ -73,7 +73,6 @@ __all__ = [
     "EngineError",
     "FeatureDisabled",
     "FinishReason",
-    "HealthEntry",
     "HealthReport",
     "HubAccessDenied",
     "HubAuthError",
@@ -84,6 +83,7 @@ __all__ = [
     "LocksPresent",
     "Message",
     "ModelDetails",
+    "ModelHealth",
     "ModelInfo",
     "ModelNotFound",
     "ModelNotRunnable",
@@ -111,11 +111,11 @@ _HOMES = {  # what is not here is an error
     "App": "mlxknife.app:App",
     "CacheShape": "mlxknife.domain.generation.values.generation:CacheShape",
     "FinishReason": "mlxknife.domain.generation.values.generation:FinishReason",
-    "HealthEntry": "mlxknife.domain.integrity.values:HealthEntry",
     "HealthReport": "mlxknife.domain.integrity.values:HealthReport",
     "Integrity": "mlxknife.domain.models.values.verdict:Integrity",
     "Message": "mlxknife.domain.generation.values.generation:Message",
     "ModelDetails": "mlxknife.domain.models.values.info:ModelDetails",
+    "ModelHealth": "mlxknife.domain.integrity.values:ModelHealth",
     "ModelInfo": "mlxknife.domain.models.values.info:ModelInfo",
     "Outcome": "mlxknife.domain.generation.values.generation:Outcome",
     "Piece": "mlxknife.domain.generation.values.generation:Piece",

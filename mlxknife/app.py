@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # a command pays for the import of what it uses only, and the
 
     from mlxknife.domain.catalog.services.catalog import Catalog
     from mlxknife.domain.generation.services.session import Chat
-    from mlxknife.domain.integrity.services.health import Health
+    from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.integrity.services.inspector import Inspector
     from mlxknife.domain.integrity.services.verifier import Verifier
     from mlxknife.domain.names.services import Finder
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # a command pays for the import of what it uses only, and the
     from mlxknife.domain.settings.values import ServerSettings, Settings
     from mlxknife.domain.tee.services import Tee
     from mlxknife.domain.transfer.services.puller import Puller
-    from mlxknife.domain.transfer.services.starter import StarterPuller
+    from mlxknife.domain.transfer.services.starter_puller import StarterPuller
     from mlxknife.ports.engines.engine import Engine
     from mlxknife.ports.engines.hosts import Hosts
     from mlxknife.ports.engines.templates import Templates
@@ -107,7 +107,7 @@ class App:
         """Make what a server asks about models and requests; ``max_tokens`` holds where a client says nothing."""
         from mlxknife.domain.serving.services.servable_models import Serving  # noqa: PLC0415
 
-        for_clients = attrs.evolve(self.catalog, finder=attrs.evolve(self.finder, knows_paths=False))
+        for_clients = attrs.evolve(self.catalog, finder=attrs.evolve(self.finder, allows_paths=False))
         templates, tokenizers = self.open_templates(), self.open_tokenizers()
         return Serving(for_clients, self.catalog, templates, tokenizers, self.system, max_tokens)
 
@@ -132,7 +132,7 @@ class App:
     @cached_property
     def starter_puller(self) -> StarterPuller:
         """``pull starter``."""
-        from mlxknife.domain.transfer.services.starter import StarterPuller  # noqa: PLC0415
+        from mlxknife.domain.transfer.services.starter_puller import StarterPuller  # noqa: PLC0415
 
         return StarterPuller(
             self.finder.workspaces,
@@ -143,11 +143,11 @@ class App:
         )
 
     @cached_property
-    def health(self) -> Health:
+    def health(self) -> HealthChecker:
         """``health``."""
-        from mlxknife.domain.integrity.services.health import Health  # noqa: PLC0415
+        from mlxknife.domain.integrity.services.health import HealthChecker  # noqa: PLC0415
 
-        return Health(self.finder, self.inspector, self._verifier)
+        return HealthChecker(self.finder, self.inspector, self._verifier)
 
     @cached_property
     def tee(self) -> Tee:

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from mlxknife.domain.errors import KnifeError, ModelNotFound
 from mlxknife.domain.generation.values.generation import FinishReason, Piece, PieceKind, Usage
 from mlxknife.domain.generation.values.requests import ChatRequest, TextRequest, TokenLikelihood, Told
-from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelType, Traits
+from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelTraits, ModelType
 from mlxknife.domain.models.values.verdict import Integrity
 from mlxknife.domain.serving.services.model_pool import Residents
 from mlxknife.domain.serving.services.servable_models import Serving
@@ -203,5 +203,5 @@ def fake_app(serving: FakeServing, pool: FakePool, options: Options | None = Non
 
 
 def info(name: str) -> ModelInfo:
-    traits = Traits(Framework.MLX, ModelType.CHAT, (), None, 4096)
+    traits = ModelTraits(Framework.MLX, ModelType.CHAT, (), None, 4096)
     return ModelInfo(name, "0" * 40, 1, 1_700_000_000.5, traits, Integrity.STRUCTURAL, True, None, True, None)  # noqa: FBT003

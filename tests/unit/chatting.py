@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from mlxknife.domain.catalog.services.catalog import Catalog
+from mlxknife.domain.compatibility.values import Runtime, RuntimePackage
 from mlxknife.domain.generation.services.session import Chat, Session
 from mlxknife.domain.generation.values.generation import Outcome, Piece, PieceKind
 from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.integrity.services.verifier import Verifier
-from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
 from mlxknife.domain.names.services import Finder
 from tests.builder import Files, chat_files
 from tests.fakes.engine import FakeEngine, FakeModel

@@ -5,6 +5,7 @@ from typing import Any
 import attrs
 import pytest
 
+from mlxknife.domain.compatibility.values import Runtime
 from mlxknife.domain.errors import (
     AmbiguousMatch,
     ContextLengthExceeded,
@@ -27,7 +28,6 @@ from mlxknife.domain.generation.values.generation import (
     Wish,
 )
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.runtime import Runtime
 from tests.builder import Files, chat_files, embedding_files, json_bytes, pytorch_files, speech_files
 from tests.fakes.engine import FakeEngine, FakeModel
 from tests.fakes.system import FakeSystem

@@ -29,7 +29,7 @@ from mlxknife.domain.generation.values.rows import Row
         ("seed", {"sampling": Sampling(seed=2**63)}),
     ],
 )
-def test_what_can_mean_nothing_is_refused_by_name(field: str, asked: dict[str, Any]) -> None:
+def test_an_invalid_setting_is_refused_by_name(field: str, asked: dict[str, Any]) -> None:
     usual: dict[str, Any] = {"id": 1, "prompt": (1,), "max_tokens": 1}
     with pytest.raises(ValidationError, match=rf"^{field}\b"):
         Row(**usual | asked)

@@ -41,7 +41,7 @@ def _serving(
     workspaces: FakeWorkspaces | None = None,
 ) -> Serving:
     catalog = chat(FakeEngine(FakeModel()), files, workspaces=workspaces).catalog
-    for_clients = attrs.evolve(catalog, finder=attrs.evolve(catalog.finder, knows_paths=False))
+    for_clients = attrs.evolve(catalog, finder=attrs.evolve(catalog.finder, allows_paths=False))
     return Serving(for_clients, catalog, FakeTemplates(), FakeTokenizers(), system or FakeSystem(), max_tokens)
 
 
@@ -118,7 +118,7 @@ def test_what_nobody_asks_for_the_model_decides_then_the_server() -> None:
     ],
     ids=str,
 )
-def test_what_can_mean_nothing_is_refused_by_name(wanted: Wanted, param: str) -> None:
+def test_an_invalid_setting_is_refused_by_name(wanted: Wanted, param: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         _prepared(ChatRequest(_HELLO, wanted))
     assert refusal.value.param == param

@@ -173,7 +173,7 @@ class Chat:
 
     def _fitting(self, models: Sequence[Runnable], wanted: str | None, window: int | None) -> str:
         """Return the profile for models that are loaded together. Raises NotEnoughMemory."""
-        need = sum((memory.needed(found.facts, window) for found in models), memory.Need(0, 0, 0))
+        need = sum((memory.needed(found.facts, window) for found in models), memory.MemoryNeed(0, 0, 0))
         free = self.system.memory_available_bytes()
         least = need.least if wanted is None else need.of(wanted)
         if free is not None and least > free:

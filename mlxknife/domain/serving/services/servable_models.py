@@ -56,7 +56,7 @@ class Served:
         return self.runnable.location
 
     @cached_property
-    def need(self) -> memory.Need:
+    def need(self) -> memory.MemoryNeed:
         """What it takes of the memory."""
         return memory.needed(self.runnable.facts)
 
