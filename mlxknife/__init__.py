@@ -53,7 +53,7 @@ if TYPE_CHECKING:
         Message,
         SamplingParameters,
     )
-    from mlxknife.domain.integrity.values import HealthEntry, HealthReport
+    from mlxknife.domain.integrity.values import HealthReport, ModelHealth
     from mlxknife.domain.models.values.info import ModelDetails, ModelInfo
     from mlxknife.domain.models.values.verdict import Integrity
     from mlxknife.domain.transfer.values import PullPlan, PullRequest
@@ -71,7 +71,6 @@ __all__ = [
     "FinishReason",
     "GenerationOptions",
     "GenerationResult",
-    "HealthEntry",
     "HealthReport",
     "HubAccessDenied",
     "HubAuthError",
@@ -83,6 +82,7 @@ __all__ = [
     "LocksPresent",
     "Message",
     "ModelDetails",
+    "ModelHealth",
     "ModelInfo",
     "ModelNotFound",
     "ModelNotRunnable",
@@ -109,7 +109,7 @@ _HOMES = {  # every other name is an error
     "FinishReason": "mlxknife.domain.generation.values.answer:FinishReason",
     "GenerationOptions": "mlxknife.domain.generation.values.request:GenerationOptions",
     "GenerationResult": "mlxknife.domain.generation.values.answer:GenerationResult",
-    "HealthEntry": "mlxknife.domain.integrity.values:HealthEntry",
+    "ModelHealth": "mlxknife.domain.integrity.values:ModelHealth",
     "HealthReport": "mlxknife.domain.integrity.values:HealthReport",
     "Integrity": "mlxknife.domain.models.values.verdict:Integrity",
     "KVCacheOptions": "mlxknife.domain.generation.values.request:KVCacheOptions",

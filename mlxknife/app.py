@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # a command imports only the services that it uses
 
     from mlxknife.domain.catalog.services.catalog import Catalog
     from mlxknife.domain.generation.services.session import Sessions
-    from mlxknife.domain.integrity.services.health import Health
+    from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.names.services import Finder
     from mlxknife.domain.removal.services import Remover
     from mlxknife.domain.serving.services.model_pool import ModelPool
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a command imports only the services that it uses
     from mlxknife.domain.settings.values import ServerSettings, Settings
     from mlxknife.domain.tee.services import Tee
     from mlxknife.domain.transfer.services.puller import Puller
-    from mlxknife.domain.transfer.services.starter import StarterPuller
+    from mlxknife.domain.transfer.services.starter_puller import StarterPuller
     from mlxknife.ports.engines.processes import ModelProcesses
     from mlxknife.ports.store.removal_store import RemovalStore
     from mlxknife.ports.system.system import System
@@ -37,7 +37,7 @@ class Wiring(Protocol):
         """Build the service behind ``list`` and ``show``."""
         ...
 
-    def health(self) -> Health:
+    def health(self) -> HealthChecker:
         """Build the service behind ``health``."""
         ...
 
@@ -106,7 +106,7 @@ class App:
         return self.wiring.catalog()
 
     @cached_property
-    def health(self) -> Health:
+    def health(self) -> HealthChecker:
         """The service behind ``health``."""
         return self.wiring.health()
 

@@ -19,7 +19,7 @@ from mlxknife.version import __version__
 
 if TYPE_CHECKING:
     from mlxknife.app import App
-    from mlxknife.domain.tee.values import Job, Plan
+    from mlxknife.domain.tee.values import TeeCommand, TeePlan
 
 PROGRAM = "mlx-tee"
 
@@ -89,9 +89,9 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
     if options.version:
         sys.stdout.write(f"{PROGRAM} {__version__}\n")
         return 0
-    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415 - --version and --help do not need it
+    from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415 - --version and --help do not need it
 
-    jobs = [_with_models(job) for job in commands.jobs(options.commands, may_ssh=options.ssh)]
+    jobs = [_with_models(job) for job in tee_rules.parse_commands(options.commands, may_ssh=options.ssh)]
     app = open_app()
     plan = app.tee.plan(jobs, side_by_side=options.side_by_side)
     if plan.note:
@@ -101,11 +101,11 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
     return _run_plan(app, plan, as_json=options.jsonl, with_headers=options.headers)
 
 
-def _run_plan(app: App, plan: Plan, *, as_json: bool, with_headers: bool) -> int:
+def _run_plan(app: App, plan: TeePlan, *, as_json: bool, with_headers: bool) -> int:
     """Run the commands and print their output; return the highest of their exit codes."""
     from mlxknife.cli.render.tee import HeadedOutput, JsonLinesOutput, TeeOutput  # noqa: PLC0415
-    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415
-    from mlxknife.domain.tee.values import Said, Turn  # noqa: PLC0415
+    from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415
+    from mlxknife.domain.tee.values import OutputBegins, OutputChunk  # noqa: PLC0415
 
     output: TeeOutput
     output = JsonLinesOutput(sys.stdout) if as_json else HeadedOutput(sys.stdout, sys.stderr, with_headers=with_headers)
@@ -113,25 +113,25 @@ def _run_plan(app: App, plan: Plan, *, as_json: bool, with_headers: bool) -> int
     source = sys.stdin.buffer if sys.stdin is not None else None
     with closing(app.tee.run(plan, source)) as events:
         for event in events:
-            if isinstance(event, Turn):
-                output.begin(plan.jobs[event.number])
-            elif isinstance(event, Said):
+            if isinstance(event, OutputBegins):
+                output.begin(plan.commands[event.number])
+            elif isinstance(event, OutputChunk):
                 output.write(event)
             else:
                 output.end(event)
                 statuses.append(event.status)
-    return commands.worst(statuses)
+    return tee_rules.worst(statuses)
 
 
-def _print_plan(plan: Plan, *, as_json: bool) -> int:
+def _print_plan(plan: TeePlan, *, as_json: bool) -> int:
     """Print the command lines that would run."""
     from mlxknife.cli.json_documents import TeeJobObject  # noqa: PLC0415
     from mlxknife.cli.render.tee import write_json_line  # noqa: PLC0415
     from mlxknife.cli.render.text import terminal_safe  # noqa: PLC0415
-    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415
+    from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415
 
-    for job in plan.jobs:
-        argv = commands.arguments(job)
+    for job in plan.commands:
+        argv = tee_rules.arguments(job)
         if as_json:
             model = job.models[0] if job.models else None
             write_json_line(TeeJobObject(job.command, model, job.host, argv), sys.stdout)
@@ -141,13 +141,13 @@ def _print_plan(plan: Plan, *, as_json: bool) -> int:
     return 0
 
 
-def _with_models(job: Job) -> Job:
+def _with_models(job: TeeCommand) -> TeeCommand:
     """Add the models that a ``mlxk run`` command loads. A command that cannot be parsed reports that itself."""
     import attrs  # noqa: PLC0415
 
-    from mlxknife.domain.tee.rules import commands  # noqa: PLC0415
+    from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415
 
-    own = commands.own_arguments(job.words)
+    own = tee_rules.own_arguments(job.argv)
     _, command, arguments = split_command(list(own or ()))
     if command != "run":
         return job

@@ -1,1 +1,1 @@
-"""The inside of the hexagon: values, rules and services. Nothing here does IO or knows a vendor."""
+"""The domain: values, rules and services by subject. Nothing here does IO or imports a vendor library."""

@@ -1,32 +1,34 @@
-"""Every error a user can meet, as one tree.
+"""Every error that a user can meet, as one tree.
 
 ::
 
-    KnifeError                 code, message, fields, hint
-    ├── ValidationError        the request itself is wrong           ValidationError
-    ├── ModelNotFound          nothing answers to that name          model_not_found
-    ├── AmbiguousMatch         several models answer to that name    ambiguous_match
-    ├── LocksPresent           another process works on that model   locks_present
-    ├── ConfirmationRequired   nobody is there to be asked           confirmation_required
-    ├── FeatureDisabled        the user switched it off              feature_disabled
-    ├── ModelNotRunnable       it is there, and nothing here runs it model_not_runnable
-    ├── ContextLengthExceeded  the prompt is longer than the window  context_length_exceeded
-    ├── NotEnoughMemory        the model does not fit                insufficient_memory
-    ├── ServerBusy             what it takes is not to be had now    server_busy
-    ├── EngineError            the runtime failed while it ran       generation_failed
-    │   ├── TemplateError      ... or the model's chat template did  template_error
-    │   └── WorkerLost         ... and its process with it           worker_lost
-    ├── DownloadFailed         the Hub says no, or sends nonsense    download_failed
-    │   ├── WrongBytes         other bytes came than were promised   download_failed
-    │   ├── HubAccessDenied    this user may not have that model     access_denied
-    │   ├── HubAuthError       the token is not accepted             auth_error
-    │   └── NetworkError       nobody answers                        NetworkError
-    │       └── HubOffline     ... because nobody is to be asked     NetworkError
-    ├── StorageError           the disk would not do it              FilesystemError
-    │   └── AccessDenied       ... because it is not allowed         PermissionError
-    └── InternalError          a defect of ours                      InternalError
+    KnifeError                 base class
+    ├── ValidationError        the request itself is invalid         ValidationError
+    ├── ModelNotFound          no model or revision has that name    model_not_found
+    ├── AmbiguousMatch         several models or revisions match     ambiguous_match
+    ├── LocksPresent           another process uses the model        locks_present
+    ├── ConfirmationRequired   the user must confirm, and no         confirmation_required
+    │                          terminal is there to ask on
+    ├── FeatureDisabled        a setting disables the feature        feature_disabled
+    ├── ModelNotRunnable       the model exists but cannot run here  model_not_runnable
+    ├── ContextLengthExceeded  the prompt exceeds the context window context_length_exceeded
+    ├── NotEnoughMemory        the model does not fit into memory    insufficient_memory
+    ├── ServerBusy             the server cannot take it now         server_busy
+    ├── EngineError            loading or generating failed          generation_failed
+    │   ├── TemplateError      the chat template failed              template_error
+    │   └── WorkerLost         the model process ended               worker_lost
+    ├── DownloadFailed         the Hub refused or sent invalid data  download_failed
+    │   ├── WrongBytes         the bytes differ from the listed hash download_failed
+    │   ├── HubAccessDenied    the user has no access to the model   access_denied
+    │   ├── HubAuthError       the Hub rejects the token             auth_error
+    │   └── NetworkError       the Hub cannot be reached             NetworkError
+    │       └── HubOffline     offline mode is on                    NetworkError
+    ├── StorageError           the filesystem failed                 FilesystemError
+    │   └── AccessDenied       the filesystem denied permission      PermissionError
+    └── InternalError          a defect of the product               InternalError
 
-``code`` is the ``error.type`` of the JSON contract; each delivery side maps it once, to an exit code or a status.
+The right column is ``code``, the ``error.type`` of the JSON contract. ``cli/errors.py`` maps it to an exit code, each
+HTTP API to a status. An error carries facts and a hint code; the delivery sides word the hint for their reader.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from mlxknife.domain.hints import Hint, HintCode
 
 
 class KnifeError(Exception):
-    """What every error of the product has: a code of the contract, a sentence, and where known the next step."""
+    """The base of all errors: a code of the contract, a message, and fields that the contract lets an error carry."""
 
     code: ClassVar[str] = "OperationError"
 
@@ -53,34 +55,39 @@ class KnifeError(Exception):
         lock_files: tuple[str, ...] | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Hold the sentence for the user and the fields that the contract lets an error carry."""
+        """Create an error; a hint without fields can be given as its code."""
         super().__init__(message)
         self.message = message
         self.hint = Hint(hint) if isinstance(hint, HintCode) else hint
+        """What the user can do about it."""
         self.param = param
-        """The field or option that is wrong, where it is one."""
+        """The field or option that is invalid."""
         self.matches = matches
+        """The names that match, or that the user must confirm."""
         self.suggestions = suggestions
+        """Existing names that look like the one that was not found."""
         self.available_hashes = available_hashes
+        """The commits that match, or that exist."""
         self.lock_files = lock_files
+        """The lock files that another process holds."""
         self.retry_after = retry_after
-        """In how many seconds it is worth another try, where that is known."""
+        """The seconds after which a retry may succeed."""
 
 
 class ValidationError(KnifeError):
-    """The request cannot be right whatever is on the disk: a bad name, option or setting."""
+    """The request is invalid whatever the disk holds: a bad name, option or setting."""
 
     code = "ValidationError"
 
 
 class ModelNotFound(KnifeError):
-    """No model, or no such revision of it. Carries ``suggestions`` or ``available_hashes``."""
+    """No model has that name, or the model has no such revision. Carries ``suggestions`` or ``available_hashes``."""
 
     code = "model_not_found"
 
 
 class AmbiguousMatch(KnifeError):
-    """Several models or revisions fit. Carries ``matches`` or ``available_hashes``."""
+    """Several models or revisions match. Carries ``matches`` or ``available_hashes``."""
 
     code = "ambiguous_match"
 
@@ -92,106 +99,106 @@ class LocksPresent(KnifeError):
 
 
 class ConfirmationRequired(KnifeError):
-    """Somebody should say yes first, and nobody can be asked. Carries what it is about as ``matches``."""
+    """The user must confirm, and there is no terminal to ask on. Carries the affected names as ``matches``."""
 
     code = "confirmation_required"
 
 
 class FeatureDisabled(KnifeError):
-    """A setting of the user says that this is not to be used."""
+    """A setting of the user disables this feature."""
 
     code = "feature_disabled"
 
 
 class ModelNotRunnable(KnifeError):
-    """The model is there, and cannot be run: damaged, of another kind, or unknown to what is installed."""
+    """The model exists but cannot run: it is damaged, of another kind, or unknown to the installed runtime."""
 
     code = "model_not_runnable"
 
 
 class ContextLengthExceeded(KnifeError):
-    """The prompt leaves no room for an answer in what the model can read."""
+    """The prompt leaves no space for an answer in the context window."""
 
     code = "context_length_exceeded"
 
 
 class NotEnoughMemory(KnifeError):
-    """The machine has not the memory that the model would take."""
+    """The model needs more memory than the machine has free."""
 
     code = "insufficient_memory"
 
 
 class ServerBusy(KnifeError):
-    """Too much is asked for at once, or all is about to end; nothing is wrong with the request or the model."""
+    """Too many requests at once, or the server is stopping; request and model are fine."""
 
     code = "server_busy"
 
     def __init__(self, message: str, *, retry_after: float, hint: Hint | HintCode | None = None) -> None:
-        """Hold the sentence, and when it is worth another try."""
+        """Create an error with the seconds after which the client may retry."""
         super().__init__(message, hint=hint, retry_after=retry_after)
 
 
 class EngineError(KnifeError):
-    """The runtime could not load the model, or failed while it answered."""
+    """The runtime failed to load the model, or failed while it generated."""
 
     code = "generation_failed"
 
 
 class TemplateError(EngineError):
-    """The chat template of the model failed, refused the conversation, or took too much."""
+    """The chat template failed, rejected the conversation, or exceeded its limits."""
 
     code = "template_error"
 
 
 class WorkerLost(EngineError):
-    """The process of the model is gone, and what it was about to answer with it.
+    """The model process ended, and its unfinished answers with it.
 
-    The next request starts another, unless ``retry_after`` says that none is started for a while.
+    The next request starts a new process, unless ``retry_after`` says how long none is started.
     """
 
     code = "worker_lost"
 
 
 class DownloadFailed(KnifeError):
-    """The Hub does not have it, does not give it, or answers what cannot be right."""
+    """The Hub does not have the file, refuses it, or sends invalid data."""
 
     code = "download_failed"
 
 
 class WrongBytes(DownloadFailed):
-    """A file came whole, and is not the one that was promised: its hash or its length is another."""
+    """A file was downloaded completely, but its hash or length differs from the listing."""
 
 
 class HubAccessDenied(DownloadFailed):
-    """The model is there, and this user may not have it: it is gated, or was taken out of service."""
+    """The model exists, but this user has no access: it is gated or disabled."""
 
     code = "access_denied"
 
 
 class HubAuthError(DownloadFailed):
-    """The Hub does not accept the token."""
+    """The Hub rejects the token."""
 
     code = "auth_error"
 
 
 class NetworkError(DownloadFailed):
-    """Nobody answers, or the answer broke off again and again."""
+    """The server cannot be reached, or the connection broke repeatedly."""
 
     code = "NetworkError"
 
 
 class HubOffline(NetworkError):
-    """The user asked for no network, and the cache alone cannot answer."""
+    """Offline mode is on, and the cache alone cannot satisfy the request."""
 
 
 class StorageError(KnifeError):
-    """The filesystem refused or failed: not a folder, an IO error, a full disk."""
+    """The filesystem failed: not a folder, an IO error, a full disk."""
 
     code = "FilesystemError"
 
 
 class AccessDenied(StorageError):
-    """The filesystem said that this user may not."""
+    """The filesystem denied permission."""
 
     code = "PermissionError"
 

@@ -1,1 +1,1 @@
-"""What the domain needs from the world, one ``typing.Protocol`` a file; the *Raises* of a docstring is the contract."""
+"""The ports of the domain, one ``typing.Protocol`` a file. The errors in a docstring are part of the contract."""

@@ -15,7 +15,7 @@ from mlxknife.app import App
 if TYPE_CHECKING:
     from mlxknife.domain.catalog.services.catalog import Catalog
     from mlxknife.domain.generation.services.session import Sessions
-    from mlxknife.domain.integrity.services.health import Health
+    from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.names.services import Finder
     from mlxknife.domain.removal.services import Remover
     from mlxknife.domain.serving.services.model_pool import ModelPool
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlxknife.domain.settings.values import ServerSettings, Settings
     from mlxknife.domain.tee.services import Tee
     from mlxknife.domain.transfer.services.puller import Puller
-    from mlxknife.domain.transfer.services.starter import StarterPuller
+    from mlxknife.domain.transfer.services.starter_puller import StarterPuller
     from mlxknife.ports.engines.processes import ModelProcesses
     from mlxknife.ports.store.removal_store import RemovalStore
 
@@ -69,7 +69,7 @@ class AppWiring:
 
         return catalog.catalog(self.settings)
 
-    def health(self) -> Health:
+    def health(self) -> HealthChecker:
         """See ``Wiring.health``."""
         from mlxknife.wiring import catalog  # noqa: PLC0415
 

@@ -15,7 +15,7 @@ from mlxknife.domain.names.services import Finder
 
 if TYPE_CHECKING:
     from mlxknife.domain.catalog.services.catalog import Catalog
-    from mlxknife.domain.integrity.services.health import Health
+    from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.settings.values import Settings
 
 
@@ -37,11 +37,11 @@ def catalog(settings: Settings) -> Catalog:
     return Catalog(finder(settings), inspector(), InstalledPackages(), _verifier(settings))
 
 
-def health(settings: Settings) -> Health:
+def health(settings: Settings) -> HealthChecker:
     """Build the health service."""
-    from mlxknife.domain.integrity.services.health import Health  # noqa: PLC0415 - only health needs it
+    from mlxknife.domain.integrity.services.health import HealthChecker  # noqa: PLC0415 - only health needs it
 
-    return Health(finder(settings), inspector(), _verifier(settings))
+    return HealthChecker(finder(settings), inspector(), _verifier(settings))
 
 
 def _verifier(settings: Settings) -> Verifier:

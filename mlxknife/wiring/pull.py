@@ -12,7 +12,7 @@ from mlxknife.wiring import catalog
 if TYPE_CHECKING:
     from mlxknife.domain.settings.values import Settings
     from mlxknife.domain.transfer.services.puller import Puller
-    from mlxknife.domain.transfer.services.starter import StarterPuller
+    from mlxknife.domain.transfer.services.starter_puller import StarterPuller
 
 
 def puller(settings: Settings) -> Puller:
@@ -33,7 +33,7 @@ def starter_puller(settings: Settings) -> StarterPuller:
     from mlxknife.adapters.gguf.importer import GgufImporter  # noqa: PLC0415 - a pull from the Hub needs none of it
     from mlxknife.adapters.starter.wheels import WheelStarters  # noqa: PLC0415
     from mlxknife.adapters.workspaces.workspace_builder import LocalWorkspaceBuilder  # noqa: PLC0415
-    from mlxknife.domain.transfer.services.starter import StarterPuller  # noqa: PLC0415
+    from mlxknife.domain.transfer.services.starter_puller import StarterPuller  # noqa: PLC0415
 
     return StarterPuller(
         catalog.finder(settings).workspaces,

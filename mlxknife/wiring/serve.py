@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def servable_models(settings: Settings, max_tokens: int | None) -> ServableModels:
     """Build what finds models for a server. Clients name no paths."""
     models = catalog.catalog(settings)
-    for_clients = attrs.evolve(models, finder=attrs.evolve(models.finder, knows_paths=False))
+    for_clients = attrs.evolve(models, finder=attrs.evolve(models.finder, allows_paths=False))
     return ServableModels(for_clients, models, Machine(), max_tokens)
 
 

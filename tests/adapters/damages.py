@@ -222,7 +222,7 @@ DAMAGES = (
         (WEIGHTS, "truncated", "388 bytes"),
     ),
     Damage(
-        "bytes behind the last tensor",
+        "bytes after the last tensor",
         overwritten(WEIGHTS, header({"a": (0, 4)}, 12)),
         _CORRUPT,
         (WEIGHTS, "8 bytes behind"),

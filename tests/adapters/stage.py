@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 import mlxknife
-from mlxknife import App, HealthEntry, ModelInfo
+from mlxknife import App, ModelHealth, ModelInfo
 from tests.builder import BuiltModel, CacheBuilder, Files, chat_files, write_workspace
 
 GOOD = ("good/first-chat", "good/second-chat", "mlx-community/third-chat")
@@ -43,7 +43,7 @@ class Stage:
     def listed(self) -> dict[str, ModelInfo]:
         return {model.name: model for model in self.app().catalog.list()}
 
-    def checked(self) -> dict[str, HealthEntry]:
+    def checked(self) -> dict[str, ModelHealth]:
         return {entry.name: entry for entry in self.app().health.check().entries}
 
     def only(self) -> ModelInfo:

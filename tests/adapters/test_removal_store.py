@@ -14,7 +14,7 @@ import pytest
 
 from mlxknife.adapters.hfcache.removal_store import TRASH, CacheRemovalStore
 from mlxknife.domain.errors import AccessDenied, LocksPresent, StorageError
-from mlxknife.domain.removal.values import Orphan, StoredBlob, Target
+from mlxknife.domain.removal.values import Orphan, RemovalTarget, StoredBlob
 from tests.builder import BuiltModel, CacheBuilder, Layout, chat_files, commit_of
 from tests.contracts.permissions import shared_folder
 
@@ -23,8 +23,8 @@ _NOBODY_UID = 65534
 _NAME = "org/model"
 _FOLDER = "models--org--model"
 _OLD, _NEW = commit_of("old"), commit_of("new")
-_WHOLE = Target(name=_NAME, size_bytes=0, folder=_FOLDER)
-_ONE = Target(name=_NAME, size_bytes=0, folder=_FOLDER, commit=_OLD, refs=("v1",))
+_WHOLE = RemovalTarget(name=_NAME, size_bytes=0, folder=_FOLDER)
+_ONE = RemovalTarget(name=_NAME, size_bytes=0, folder=_FOLDER, commit=_OLD, refs=("v1",))
 Tree = dict[str, tuple[int, bytes]]
 
 
@@ -92,7 +92,7 @@ def trash_item(hub: Path, note: str | None, links: tuple[str, ...] = ()) -> Path
 
 
 @pytest.mark.parametrize("target", [_WHOLE, _ONE], ids=["whole", "one"])
-def test_a_cache_that_may_not_be_written_stays_unchanged(root: Path, target: Target) -> None:
+def test_a_cache_that_may_not_be_written_stays_unchanged(root: Path, target: RemovalTarget) -> None:
     before = tree(root)
     store = CacheRemovalStore(str(root))
     with as_owner(root):
@@ -200,7 +200,7 @@ def test_a_trash_item_that_is_no_folder_is_not_followed(root: Path) -> None:
      "a" * 255, "../../blobs/" + "é" * 127, "\udcff"],
 )  # fmt: skip
 @pytest.mark.parametrize("removed", [_WHOLE, _ONE], ids=["whole", "one"])
-def test_a_link_with_a_hostile_target_is_removed_alone(root: Path, target: str, removed: Target) -> None:
+def test_a_link_with_a_hostile_target_is_removed_alone(root: Path, target: str, removed: RemovalTarget) -> None:
     (root / _FOLDER / "snapshots" / _OLD / "hostile").symlink_to(target)
     kept = {} if removed is _WHOLE else files_of(root, _NEW)
     before = outside(root)
@@ -251,7 +251,7 @@ def test_a_snapshot_of_another_layout_is_removed_alone(root: Path, layout: Layou
         cache.model("org/third", chat_files(salt=commit), layout=layout, commit=commit, ref=None)
     before = tree(root, f"models--org--third/snapshots/{_OLD}", "models--org--third/blobs", ".locks")
     CacheRemovalStore(str(root)).discard(
-        Target(name="org/third", size_bytes=0, folder="models--org--third", commit=_OLD)
+        RemovalTarget(name="org/third", size_bytes=0, folder="models--org--third", commit=_OLD)
     )
     assert tree(root, "models--org--third/blobs", ".locks") == before
     assert all(path.exists() for path in (root / "models--org--third/snapshots" / _NEW).iterdir())
@@ -286,7 +286,7 @@ def test_locks_that_are_no_files_neither_block_nor_are_followed(root: Path, kind
     with contextlib.suppress(StorageError), store.lock_exclusive(_FOLDER):
         store.discard(_ONE)
     assert (outside(root), files_of(root, _NEW)) == (before, kept)
-    store.discard(Target(name="org/other", size_bytes=0, folder="models--org--other"))
+    store.discard(RemovalTarget(name="org/other", size_bytes=0, folder="models--org--other"))
     store.empty_trash()  # other removals still work
 
 

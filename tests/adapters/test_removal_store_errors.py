@@ -20,12 +20,12 @@ from mlxknife.adapters.workspaces.workspaces import LocalWorkspaces
 from mlxknife.domain.errors import LocksPresent, StorageError
 from mlxknife.domain.names.services import Finder
 from mlxknife.domain.removal.services import Remover
-from mlxknife.domain.removal.values import Leftovers, Orphan, StoredBlob, Target
+from mlxknife.domain.removal.values import Leftovers, Orphan, RemovalTarget, StoredBlob
 from tests.builder import CacheBuilder, chat_files, commit_of
 
 _NAME, _FOLDER = "org/model", "models--org--model"
 _OLD, _NEW = commit_of("old"), commit_of("new")
-_ONE = Target(name=_NAME, size_bytes=0, folder=_FOLDER, commit=_OLD, refs=("v1", "v2"))
+_ONE = RemovalTarget(name=_NAME, size_bytes=0, folder=_FOLDER, commit=_OLD, refs=("v1", "v2"))
 
 
 @pytest.fixture
@@ -227,6 +227,6 @@ def test_a_download_that_created_the_folder_again_is_locks_present(hub: Path, mo
         monkeypatch.setattr(os, "rename", rename)
         store = CacheRemovalStore(str(hub))
         with store.lock_exclusive(_FOLDER), pytest.raises(LocksPresent):
-            store.discard(Target(name=_NAME, size_bytes=0, folder=_FOLDER))
+            store.discard(RemovalTarget(name=_NAME, size_bytes=0, folder=_FOLDER))
     assert (repo / "blobs").is_dir()
     assert [item.label for item in store.trash()] == [_NAME]

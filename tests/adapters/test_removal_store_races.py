@@ -11,7 +11,7 @@ import pytest
 from mlxknife.adapters.hfcache import safe_files
 from mlxknife.adapters.hfcache.removal_store import CacheRemovalStore
 from mlxknife.domain.errors import LocksPresent
-from mlxknife.domain.removal.values import Target
+from mlxknife.domain.removal.values import RemovalTarget
 from tests.builder import CacheBuilder
 
 _OTHERS = """
@@ -64,7 +64,9 @@ def test_a_repo_is_restored_when_a_download_begins_while_another_removal_empties
     sys.addaudithook(meanwhile)
     try:
         with pytest.raises(LocksPresent):
-            CacheRemovalStore(str(tmp_path)).discard(Target(name="org/model", size_bytes=0, folder=built.repo.name))
+            CacheRemovalStore(str(tmp_path)).discard(
+                RemovalTarget(name="org/model", size_bytes=0, folder=built.repo.name)
+            )
     finally:
         active = False
         for other in others:

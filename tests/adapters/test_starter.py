@@ -19,7 +19,7 @@ from mlxknife.adapters.starter.wheels import WheelStarters
 from mlxknife.adapters.workspaces.workspace_builder import LocalWorkspaceBuilder
 from mlxknife.adapters.workspaces.workspaces import LocalWorkspaces
 from mlxknife.domain.integrity.services.inspector import Inspector
-from mlxknife.domain.transfer.services.starter import StarterPuller
+from mlxknife.domain.transfer.services.starter_puller import StarterPuller
 
 WHEELS = Path(__file__).parents[2] / ".cache" / "wheels"
 

@@ -17,7 +17,7 @@ from mlxknife.adapters.hub.hub import HuggingFaceHub
 from mlxknife.adapters.hub.retry import RetryPolicy
 from mlxknife.adapters.hub.xet import XetAccess, XetError, XetStore
 from mlxknife.domain.errors import DownloadFailed
-from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from tests.builder import sha256
 from tests.fake_hub import READER, FakeHub, Headers, Status, web_page
@@ -37,7 +37,7 @@ def _access(endpoint: str) -> XetAccess:
 
 
 def _file(xet_hash: str, data: bytes = _DATA) -> RemoteFile:
-    return RemoteFile(_WEIGHTS, len(data), RecordedHash(HashForm.SHA256, sha256(data)), "0" * 40, xet_hash)
+    return RemoteFile(_WEIGHTS, len(data), RecordedHash(HashAlgorithm.SHA256, sha256(data)), "0" * 40, xet_hash)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import attrs
 
 from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
-from mlxknife.domain.transfer.values import Held, Holding, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFile, CachedFileState, RemoteCommit, RemoteFile
 from mlxknife.ports.store.download_store import DownloadStore, SnapshotPublisher
-from mlxknife.ports.system.progress import Silence
+from mlxknife.ports.system.progress import NoProgress
 from tests.contracts.permissions import forbidden
 from tests.fakes.download_store import FakeDownloadStore, blobs_of
 from tests.fakes.hub import InMemoryHub
@@ -36,15 +36,15 @@ def never() -> bool:
 
 
 def publisher_of(store: DownloadStore, *, force_download: bool = False) -> SnapshotPublisher:
-    return store.publisher(FOLDER, Silence(), force_download=force_download)
+    return store.publisher(FOLDER, NoProgress(), force_download=force_download)
 
 
-def held(store: DownloadStore, commit: RemoteCommit = COMMIT) -> dict[str, Held]:
-    return {holding.file.name: holding.held for holding in holdings_of(store, commit)}
+def held(store: DownloadStore, commit: RemoteCommit = COMMIT) -> dict[str, CachedFileState]:
+    return {cached.file.name: cached.state for cached in holdings_of(store, commit)}
 
 
-def holdings_of(store: DownloadStore, commit: RemoteCommit = COMMIT) -> tuple[Holding, ...]:
-    return store.holdings(FOLDER, commit.commit, commit.files)
+def holdings_of(store: DownloadStore, commit: RemoteCommit = COMMIT) -> tuple[CachedFile, ...]:
+    return store.cached_files(FOLDER, commit.commit, commit.files)
 
 
 def download(publisher: SnapshotPublisher, file: RemoteFile, data: bytes) -> None:
@@ -61,17 +61,17 @@ def pull(
     ref: str | None = "main",
 ) -> None:
     publisher = publisher_of(store)
-    holdings = holdings_of(store, commit)
-    for holding in holdings:
-        with publisher.open(holding.file, never) as sink:
+    cached_files = holdings_of(store, commit)
+    for cached in cached_files:
+        with publisher.open(cached.file, never) as sink:
             if sink is not None:
-                sink.write(files[holding.file.name][sink.position :])
+                sink.write(files[cached.file.name][sink.position :])
                 sink.finish()
-    publisher.publish(commit, holdings, ref)
+    publisher.publish(commit, cached_files, ref)
 
 
-def trusted(holdings: Sequence[Holding]) -> list[Holding]:
-    return [attrs.evolve(holding, held=Held.TRUSTED) for holding in holdings]
+def trusted(cached_files: Sequence[CachedFile]) -> list[CachedFile]:
+    return [attrs.evolve(cached, state=CachedFileState.VERIFIED) for cached in cached_files]
 
 
 class Scene(ABC):

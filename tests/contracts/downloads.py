@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
-from mlxknife.domain.transfer.values import Held, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFileState, RemoteCommit, RemoteFile
 from mlxknife.ports.store.download_store import SnapshotPublisher
-from mlxknife.ports.system.progress import Silence
+from mlxknife.ports.system.progress import NoProgress
 from tests.fakes.hub import InMemoryHub
 
 FOLDER = "models--org--name"
@@ -28,7 +28,7 @@ def never() -> bool:
 
 
 def download(store: CacheDownloadStore, file: RemoteFile = WEIGHTS, publisher: SnapshotPublisher | None = None) -> None:
-    publisher = publisher or store.publisher(FOLDER, Silence(), force_download=False)
+    publisher = publisher or store.publisher(FOLDER, NoProgress(), force_download=False)
     with publisher.open(file, never) as sink:
         if sink is not None:
             sink.write(FILES[file.name][sink.position :])
@@ -37,22 +37,22 @@ def download(store: CacheDownloadStore, file: RemoteFile = WEIGHTS, publisher: S
 
 def pull(store: CacheDownloadStore, commit: RemoteCommit = COMMIT) -> None:
     with store.lock_shared(FOLDER):
-        publisher = store.publisher(FOLDER, Silence(), force_download=False)
+        publisher = store.publisher(FOLDER, NoProgress(), force_download=False)
         for file in commit.files:
             download(store, file, publisher)
-        publisher.publish(commit, store.holdings(FOLDER, commit.commit, commit.files), "main")
+        publisher.publish(commit, store.cached_files(FOLDER, commit.commit, commit.files), "main")
 
 
 def publish(store: CacheDownloadStore) -> None:
     """Download the small files and publish all; a held lock of the weights' blob does not matter, since it is there."""
-    publisher = store.publisher(FOLDER, Silence(), force_download=False)
+    publisher = store.publisher(FOLDER, NoProgress(), force_download=False)
     for file in COMMIT.files[1:]:
         download(store, file, publisher)
-    publisher.publish(COMMIT, store.holdings(FOLDER, COMMIT.commit, COMMIT.files), None)
+    publisher.publish(COMMIT, store.cached_files(FOLDER, COMMIT.commit, COMMIT.files), None)
 
 
-def held(store: CacheDownloadStore) -> list[Held]:
-    return [holding.held for holding in store.holdings(FOLDER, COMMIT.commit, COMMIT.files)]
+def held(store: CacheDownloadStore) -> list[CachedFileState]:
+    return [cached.state for cached in store.cached_files(FOLDER, COMMIT.commit, COMMIT.files)]
 
 
 def shown(repo: Path) -> dict[str, bytes]:

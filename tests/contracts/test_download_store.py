@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlxknife.domain.errors import AccessDenied, DownloadFailed
-from mlxknife.domain.transfer.values import Held, Holding
+from mlxknife.domain.transfer.values import CachedFile, CachedFileState
 from tests.contracts.download_stores import (
     COMMIT,
     FILES,
@@ -33,17 +33,15 @@ class Contract(Scene):
 
     def test_an_empty_cache_holds_nothing_and_reading_it_changes_nothing(self, place: Path) -> None:
         store = self.opened(place)
-        assert holdings_of(store) == tuple(Holding(file, Held.MISSING) for file in COMMIT.files)
+        assert holdings_of(store) == tuple(CachedFile(file, CachedFileState.MISSING) for file in COMMIT.files)
         assert store.free_bytes() > 0
         assert self.shown(store, place, COMMIT.commit) == {}
 
     def test_a_published_download_is_trusted_and_linked(self, place: Path) -> None:
         store = self.opened(place)
         pull(store)
-        assert held(store) == dict.fromkeys(FILES, Held.TRUSTED)
-        assert all(
-            holding.is_linked and holding.identity and not holding.partial_bytes for holding in holdings_of(store)
-        )
+        assert held(store) == dict.fromkeys(FILES, CachedFileState.VERIFIED)
+        assert all(cached.is_linked and cached.identity and not cached.partial_bytes for cached in holdings_of(store))
         assert self.shown(store, place, COMMIT.commit) == FILES
         assert self.refs(store, place) == {"main": COMMIT.commit}
 
@@ -51,28 +49,32 @@ class Contract(Scene):
         store = self.opened(place)
         pull(store)
         backwards = COMMIT.files[::-1]
-        assert [holding.file for holding in store.holdings(FOLDER, COMMIT.commit, backwards)] == list(backwards)
+        assert [cached.file for cached in store.cached_files(FOLDER, COMMIT.commit, backwards)] == list(backwards)
 
     def test_a_blob_without_a_snapshot_is_held_and_not_linked(self, place: Path) -> None:
         store = self.opened(place)
         pull(store)
         (config, more) = holdings_of(store, OTHER)
-        assert (config.held, config.is_linked, more.held) == (Held.TRUSTED, False, Held.MISSING)
+        assert (config.state, config.is_linked, more.state) == (
+            CachedFileState.VERIFIED,
+            False,
+            CachedFileState.MISSING,
+        )
 
     def test_a_blob_that_was_not_hashed_is_unproven(self, place: Path) -> None:
         store = self.opened(place)
         for data in (FILES[A.name], WRONG):
             self.write(store, place, A.hash.digest, data)
-            (holding,) = store.holdings(FOLDER, COMMIT.commit, [A])
-            assert (holding.held, holding.is_linked) == (Held.UNPROVEN, False)
-            assert holding.location is not None
+            (cached,) = store.cached_files(FOLDER, COMMIT.commit, [A])
+            assert (cached.state, cached.is_linked) == (CachedFileState.UNVERIFIED, False)
+            assert cached.location is not None
 
     @pytest.mark.parametrize("data", [b"", b"short", b"too many bytes"])
     def test_a_blob_of_another_size_is_damaged(self, place: Path, data: bytes) -> None:
         store = self.opened(place)
         pull(store)
         self.write(store, place, A.hash.digest, data)
-        assert held(store) == dict.fromkeys(FILES, Held.TRUSTED) | {A.name: Held.DAMAGED}
+        assert held(store) == dict.fromkeys(FILES, CachedFileState.VERIFIED) | {A.name: CachedFileState.DAMAGED}
 
     @pytest.mark.parametrize("data", [FILES[A.name], WRONG])
     def test_a_stamp_is_invalid_after_a_write(self, place: Path, data: bytes) -> None:
@@ -80,7 +82,7 @@ class Contract(Scene):
         pull(store)
         before = holdings_of(store)[0].identity
         self.write(store, place, A.hash.digest, data)
-        assert held(store)[A.name] is Held.UNPROVEN
+        assert held(store)[A.name] is CachedFileState.UNVERIFIED
         assert holdings_of(store)[0].identity != before
 
     def test_publishing_stamps_the_files_that_the_caller_verified(self, place: Path) -> None:
@@ -88,7 +90,7 @@ class Contract(Scene):
         pull(store)
         self.write(store, place, A.hash.digest, FILES[A.name])
         publisher_of(store).publish(COMMIT, trusted(holdings_of(store)), "main")
-        assert held(store) == dict.fromkeys(FILES, Held.TRUSTED)
+        assert held(store) == dict.fromkeys(FILES, CachedFileState.VERIFIED)
 
     # --- publishing
 
@@ -112,7 +114,7 @@ class Contract(Scene):
         publisher, first = publisher_of(store), COMMIT.files[:2]
         for file in first:
             download(publisher, file, FILES[file.name])
-        publisher.publish(COMMIT, store.holdings(FOLDER, COMMIT.commit, first), None)
+        publisher.publish(COMMIT, store.cached_files(FOLDER, COMMIT.commit, first), None)
         assert set(self.shown(store, place, COMMIT.commit)) == {file.name for file in first}
         pull(store)
         assert self.shown(store, place, COMMIT.commit) == FILES
@@ -121,9 +123,9 @@ class Contract(Scene):
     def test_a_link_that_was_removed_meanwhile_is_created_again(self, place: Path, lost: str | None) -> None:
         store = self.opened(place)
         pull(store)
-        holdings = holdings_of(store)
+        cached_files = holdings_of(store)
         self.lose(store, place, COMMIT.commit, lost)
-        publisher_of(store).publish(COMMIT, holdings, "main")
+        publisher_of(store).publish(COMMIT, cached_files, "main")
         assert self.shown(store, place, COMMIT.commit) == FILES
 
     @pytest.mark.parametrize("ref", ["main", "v1", "feature/one", "refs/pr/1", None])
@@ -152,14 +154,14 @@ class Contract(Scene):
     def test_a_cache_that_may_not_be_written_is_denied_and_loses_nothing(self, place: Path) -> None:
         store = self.opened(place)
         pull(store)
-        holdings = holdings_of(store)
+        cached_files = holdings_of(store)
         with self.denying(store, place):
             with pytest.raises(AccessDenied), store.lock_shared(FOLDER):
                 pytest.fail("the lock was taken")
             with pytest.raises(AccessDenied), publisher_of(store, force_download=True).open(A, never):
                 pytest.fail("a sink was opened")
             with pytest.raises(AccessDenied):
-                publisher_of(store).publish(COMMIT, holdings, "v2")
+                publisher_of(store).publish(COMMIT, cached_files, "v2")
         assert self.shown(store, place, COMMIT.commit) == FILES
         assert self.refs(store, place) == {"main": COMMIT.commit}
 

@@ -14,7 +14,7 @@ from huggingface_hub import _tree_cache, scan_cache_dir
 from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
 from mlxknife.domain.errors import DownloadFailed, StorageError
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.transfer.values import Held, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFileState, RemoteCommit, RemoteFile
 from tests.contracts.downloads import COMMIT, FILES, FOLDER, WEIGHTS, download, held, publish, pull, shown
 from tests.fakes.hub import InMemoryHub
 
@@ -185,8 +185,8 @@ def test_a_link_with_a_wrong_target_is_damage_and_is_repaired(
     link = repo / "snapshots" / COMMIT.commit / "config.json"
     link.unlink()
     link.symlink_to(target)
-    (holding,) = store.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
-    assert (holding.held, holding.is_linked) == (Held.TRUSTED, False)  # the blob is right, the link is not
+    (cached,) = store.cached_files(FOLDER, COMMIT.commit, [COMMIT.files[1]])
+    assert (cached.state, cached.is_linked) == (CachedFileState.VERIFIED, False)  # the blob is right, the link is not
     pull(store)
     assert (shown(repo), (tmp_path / "mine").read_bytes()) == (FILES, b"{}")
 
@@ -197,17 +197,17 @@ def test_a_plain_file_of_a_snapshot_is_held(store: CacheDownloadStore, repo: Pat
     blob = link.resolve()
     link.unlink()
     blob.rename(link)
-    (holding,) = store.holdings(FOLDER, COMMIT.commit, [COMMIT.files[1]])
-    assert (holding.held, holding.is_linked, holding.name) == (Held.UNPROVEN, True, "config.json")
+    (cached,) = store.cached_files(FOLDER, COMMIT.commit, [COMMIT.files[1]])
+    assert (cached.state, cached.is_linked, cached.name) == (CachedFileState.UNVERIFIED, True, "config.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"x": 1}', "\ud800", "[" * 100_000])
 def test_stamps_that_cannot_be_decoded_count_as_none(store: CacheDownloadStore, repo: Path, text: str) -> None:
     pull(store)
     (repo / ".mlxk/stamps.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    assert held(store) == [Held.UNPROVEN] * 3
+    assert held(store) == [CachedFileState.UNVERIFIED] * 3
     pull(store)
-    assert held(store) == [Held.TRUSTED] * 3
+    assert held(store) == [CachedFileState.VERIFIED] * 3
 
 
 def test_anything_at_the_path_of_a_file_is_replaced(store: CacheDownloadStore, repo: Path, tmp_path: Path) -> None:
@@ -240,8 +240,8 @@ def test_a_model_that_is_kept_on_another_disk_is_held_and_not_changed(
     pull(store)
     repo.rename(tmp_path / "elsewhere")
     repo.symlink_to(tmp_path / "elsewhere")
-    holdings = store.holdings(FOLDER, COMMIT.commit, COMMIT.files)
-    assert [(holding.held, holding.is_linked) for holding in holdings] == [(Held.UNPROVEN, True)] * 3
+    cached_files = store.cached_files(FOLDER, COMMIT.commit, COMMIT.files)
+    assert [(cached.state, cached.is_linked) for cached in cached_files] == [(CachedFileState.UNVERIFIED, True)] * 3
     before = sorted((tmp_path / "elsewhere").rglob("*"))
     with pytest.raises(StorageError, match=f"{FOLDER} is a link") as caught:
         pull(store)
@@ -265,7 +265,7 @@ def test_a_disk_without_links_gets_the_files_themselves(store: CacheDownloadStor
     pull(store)
     assert shown(repo) == FILES
     assert not [path for path in (repo / "snapshots").rglob("*") if path.is_symlink()]
-    assert held(store) == [Held.UNPROVEN] * 3  # moving a file changes its ctime
+    assert held(store) == [CachedFileState.UNVERIFIED] * 3  # moving a file changes its ctime
     pull(store)
     assert shown(repo) == FILES
 
@@ -289,6 +289,6 @@ def test_a_pull_that_stops_between_two_files_loses_none_on_a_disk_without_links(
         patch.setattr("os.rename", stopped)
         with pytest.raises(StorageError, match="stopped"):
             pull(store)
-    assert held(store) == [Held.UNPROVEN] * 3  # the next pull hashes all of them
+    assert held(store) == [CachedFileState.UNVERIFIED] * 3  # the next pull hashes all of them
     pull(store)
     assert shown(repo) == FILES

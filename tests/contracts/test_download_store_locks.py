@@ -15,7 +15,7 @@ from mlxknife.adapters.hfcache.removal_store import CacheRemovalStore
 from mlxknife.domain.errors import LocksPresent, StorageError
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.removal.values import Orphan, StoredBlob
-from mlxknife.ports.system.progress import Silence
+from mlxknife.ports.system.progress import NoProgress
 from tests.contracts.downloads import FILES, FOLDER, WEIGHTS, never, pull
 
 
@@ -80,7 +80,7 @@ def test_a_long_wait_is_reported_once(store: CacheDownloadStore, hub: Path) -> N
     hub.mkdir()
     is_reported, reasons = threading.Event(), list[str]()
 
-    class WaitProgress(Silence):
+    class WaitProgress(NoProgress):
         def wait(self, reason: str) -> None:
             reasons.append(reason)
             is_reported.set()
@@ -142,7 +142,7 @@ def test_the_staging_folder_of_a_killed_publisher_is_deleted_by_the_next_one(
 
 def test_a_pull_that_received_nothing_leaves_no_folder(store: CacheDownloadStore, hub: Path) -> None:
     with store.lock_shared(FOLDER):
-        publisher = store.publisher(FOLDER, Silence(), force_download=False)
+        publisher = store.publisher(FOLDER, NoProgress(), force_download=False)
         with publisher.open(WEIGHTS, never) as sink:
             assert sink is not None
     assert [path.name for path in hub.iterdir() if path.name.startswith("models--")] == []

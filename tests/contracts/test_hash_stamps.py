@@ -12,7 +12,7 @@ from mlxknife.adapters.hfcache.download_store import CacheDownloadStore
 from mlxknife.adapters.hfcache.stamps import CacheStamps
 from mlxknife.domain.models.values.hashes import HashJob
 from mlxknife.domain.models.values.snapshot import Location
-from mlxknife.domain.transfer.values import Held
+from mlxknife.domain.transfer.values import CachedFileState
 from mlxknife.ports.store.hash_stamps import HashStamps
 from tests.contracts.downloads import COMMIT, FOLDER, WEIGHTS, pull
 from tests.contracts.permissions import forbidden, shared_folder
@@ -71,8 +71,8 @@ class TestCache(Base):
 
     def names(self, hash_stamps: HashStamps, place: Path) -> set[str]:
         del hash_stamps
-        holdings = CacheDownloadStore(str(place / "hub")).holdings(FOLDER, COMMIT.commit, COMMIT.files)
-        return {holding.file.name for holding in holdings if holding.held is Held.TRUSTED}
+        cached_files = CacheDownloadStore(str(place / "hub")).cached_files(FOLDER, COMMIT.commit, COMMIT.files)
+        return {cached.file.name for cached in cached_files if cached.state is CachedFileState.VERIFIED}
 
     def test_a_repo_that_may_not_be_written_keeps_its_stamps(self) -> None:
         with shared_folder() as place:

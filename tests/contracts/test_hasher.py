@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlxknife.adapters.folder.hasher import ThreadedHasher
-from mlxknife.domain.models.values.hashes import HashForm, HashJob, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, HashJob, RecordedHash
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.ports.store.hasher import Hasher
 from tests.builder import git_sha1, sha256
@@ -35,23 +35,23 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     return fake if request.param == "fake" else real
 
 
-def job(location: Location, name: str, form: HashForm, digest: str = "") -> HashJob:
+def job(location: Location, name: str, form: HashAlgorithm, digest: str = "") -> HashJob:
     return HashJob("model", location, name, 0, RecordedHash(form, digest))
 
 
 def test_every_job_has_its_digest(opener: Opener) -> None:
     hasher, location = opener(CONTENTS)
-    jobs = [job(location, name, form) for name in CONTENTS for form in HashForm]
+    jobs = [job(location, name, form) for name in CONTENTS for form in HashAlgorithm]
     outcomes = list(hasher.hash_files(iter(jobs), lambda _: None))
-    found = {(outcome.job.name, outcome.job.recorded.form): outcome.digest for outcome in outcomes}
-    expected = {(name, HashForm.SHA256): sha256(data) for name, data in CONTENTS.items()}
-    assert found == expected | {(name, HashForm.GIT_SHA1): git_sha1(data) for name, data in CONTENTS.items()}
+    found = {(outcome.job.name, outcome.job.recorded.algorithm): outcome.digest for outcome in outcomes}
+    expected = {(name, HashAlgorithm.SHA256): sha256(data) for name, data in CONTENTS.items()}
+    assert found == expected | {(name, HashAlgorithm.GIT_SHA1): git_sha1(data) for name, data in CONTENTS.items()}
     assert len(outcomes) == len(jobs)
 
 
 def test_an_outcome_matches_when_the_digest_is_the_recorded_one(opener: Opener) -> None:
     hasher, location = opener(CONTENTS)
-    jobs = [job(location, "small", HashForm.SHA256, digest) for digest in (sha256(b"hello"), sha256(b"hellp"))]
+    jobs = [job(location, "small", HashAlgorithm.SHA256, digest) for digest in (sha256(b"hello"), sha256(b"hellp"))]
     matches = {outcome.job.recorded.digest: outcome.matches for outcome in hasher.hash_files(jobs, lambda _: None)}
     assert matches == {sha256(b"hello"): True, sha256(b"hellp"): False}
 
@@ -59,14 +59,14 @@ def test_an_outcome_matches_when_the_digest_is_the_recorded_one(opener: Opener) 
 def test_every_byte_is_counted(opener: Opener) -> None:
     hasher, location = opener(CONTENTS)
     counts: list[int] = []
-    jobs = [job(location, name, HashForm.SHA256) for name in CONTENTS]
+    jobs = [job(location, name, HashAlgorithm.SHA256) for name in CONTENTS]
     assert len(list(hasher.hash_files(jobs, counts.append))) == len(CONTENTS)
     assert sum(counts) == sum(map(len, CONTENTS.values()))
 
 
 def test_a_missing_file_is_a_problem_and_no_match(opener: Opener) -> None:
     hasher, location = opener(CONTENTS)
-    (outcome,) = hasher.hash_files([job(location, "nothing", HashForm.SHA256)], lambda _: None)
+    (outcome,) = hasher.hash_files([job(location, "nothing", HashAlgorithm.SHA256)], lambda _: None)
     assert outcome.problem
     assert not outcome.matches
 
@@ -80,7 +80,7 @@ def test_many_more_jobs_than_workers_are_all_done(tmp_path: Path) -> None:
     for number in range(100):
         (tmp_path / str(number)).write_bytes(b"%d" % number)
     location = Location(str(tmp_path), (str(tmp_path),))
-    jobs = (job(location, str(n), HashForm.SHA256, hashlib.sha256(b"%d" % n).hexdigest()) for n in range(100))
+    jobs = (job(location, str(n), HashAlgorithm.SHA256, hashlib.sha256(b"%d" % n).hexdigest()) for n in range(100))
     outcomes = list(ThreadedHasher(workers=2).hash_files(jobs, lambda _: None))
     assert len(outcomes) == 100
     assert all(outcome.matches for outcome in outcomes)
@@ -93,6 +93,6 @@ def test_a_link_out_of_bounds_is_not_hashed(tmp_path: Path, target: str) -> None
     (tmp_path / "outside").write_bytes(b"secret")
     (model / "loop").symlink_to(target)
     location = Location(str(model), (str(model),))
-    (outcome,) = ThreadedHasher().hash_files([job(location, "loop", HashForm.SHA256)], lambda _: None)
+    (outcome,) = ThreadedHasher().hash_files([job(location, "loop", HashAlgorithm.SHA256)], lambda _: None)
     assert outcome.digest is None
     assert outcome.problem

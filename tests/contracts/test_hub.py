@@ -19,7 +19,7 @@ from mlxknife.domain.errors import (
     StorageError,
     WrongBytes,
 )
-from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from mlxknife.ports.hub.hub import Hub
 from tests.builder import git_sha1, sha256
@@ -82,10 +82,10 @@ class Contract(ABC):
             _NAME,
             {name: len(data) for name, data in _FILES.items()},
         )
-        assert files[_WEIGHTS].hash == RecordedHash(HashForm.SHA256, sha256(_FILES[_WEIGHTS]))
+        assert files[_WEIGHTS].hash == RecordedHash(HashAlgorithm.SHA256, sha256(_FILES[_WEIGHTS]))
         assert files[_WEIGHTS].git_oid not in (git_sha1(_FILES[_WEIGHTS]), files[_WEIGHTS].hash.digest)
         for name in set(_FILES) - {_WEIGHTS}:
-            assert files[name].hash == RecordedHash(HashForm.GIT_SHA1, git_sha1(_FILES[name]))
+            assert files[name].hash == RecordedHash(HashAlgorithm.GIT_SHA1, git_sha1(_FILES[name]))
             assert files[name].git_oid == files[name].hash.digest
 
     @pytest.mark.parametrize("ref", ["main", "v1", "feature/one"])

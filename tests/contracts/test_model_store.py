@@ -14,8 +14,8 @@ import pytest
 
 from mlxknife.adapters.hfcache.model_store import CacheModelStore
 from mlxknife.domain.errors import AccessDenied, StorageError
-from mlxknife.domain.models.values.entries import CachedRepo
-from mlxknife.domain.models.values.hashes import HashForm, RecordedFile, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedFile, RecordedHash
+from mlxknife.domain.models.values.stored_models import CachedRepo
 from mlxknife.ports.store.model_store import ModelStore
 from tests.contracts.permissions import forbidden
 from tests.fakes.model_store import FakeStore
@@ -273,8 +273,8 @@ class TestReal(Contract):
         path.parent.mkdir()
         path.write_text(json.dumps({"format_version": 1, "files": listing}))
         assert store.manifest(snapshot) == {
-            "small": RecordedFile(1, RecordedHash(HashForm.GIT_SHA1, "1" * 40)),
-            "large": RecordedFile(2, RecordedHash(HashForm.SHA256, "3" * 64)),
+            "small": RecordedFile(1, RecordedHash(HashAlgorithm.GIT_SHA1, "1" * 40)),
+            "large": RecordedFile(2, RecordedHash(HashAlgorithm.SHA256, "3" * 64)),
             "bare": RecordedFile(3),
         }
 

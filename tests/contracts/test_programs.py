@@ -16,7 +16,7 @@ import pytest
 
 from mlxknife.adapters.process.programs import LocalPrograms
 from mlxknife.domain.errors import StorageError
-from mlxknife.domain.tee.values import Ended, Heard, Said
+from mlxknife.domain.tee.values import CommandEvent, CommandExited, OutputChunk
 from mlxknife.ports.system.programs import Programs
 from tests.fakes.programs import FakePrograms
 
@@ -60,14 +60,14 @@ def source(tmp_path: Path) -> Iterator[Source]:
         file.close()
 
 
-def outcomes(events: Iterable[Heard]) -> dict[int, tuple[bytes, bytes, int]]:
+def outcomes(events: Iterable[CommandEvent]) -> dict[int, tuple[bytes, bytes, int]]:
     """Return stdout, stderr and status of every program; its end must come once, after its output."""
     out: dict[int, bytes] = defaultdict(bytes)
     err: dict[int, bytes] = defaultdict(bytes)
     ends: dict[int, int] = {}
     for event in events:
         assert event.number not in ends
-        if isinstance(event, Ended):
+        if isinstance(event, CommandExited):
             assert event.seconds >= 0
             ends[event.number] = event.status
         else:
@@ -130,7 +130,7 @@ def test_a_source_that_cannot_be_read_is_a_storage_error(programs: Programs, tmp
 
 def test_a_run_can_be_closed_early(programs: Programs, source: Source) -> None:
     with closing(programs.run([CAT, CAT], source(b"abc" * 9), side_by_side=True)) as events:
-        assert isinstance(next(events), Said)
+        assert isinstance(next(events), OutputChunk)
     assert list(events) == []
 
 
@@ -180,7 +180,7 @@ def test_input_is_passed_on_before_the_source_ends() -> None:
         os.write(writing, b"first")
         assert sorted(next(events).number for _ in range(2)) == [0, 1]
         os.write(writing, b"second")
-        assert {next(events) for _ in range(2)} == {Said(0, b"second"), Said(1, b"second")}
+        assert {next(events) for _ in range(2)} == {OutputChunk(0, b"second"), OutputChunk(1, b"second")}
         os.close(writing)
         assert outcomes(events) == {0: (b"", b"", 0), 1: (b"", b"", 0)}
 
@@ -210,13 +210,13 @@ def test_a_program_that_never_reads_does_not_keep_input_from_the_others() -> Non
     source, writing = piped()
     with source, closing(LocalPrograms().run([("sleep", "1000"), ("head", "-c", "3")], source, side_by_side=True)) as h:
         os.write(writing, b"abc")
-        assert [type(next(h)), type(next(h))] == [Said, Ended]
+        assert [type(next(h)), type(next(h))] == [OutputChunk, CommandExited]
     os.close(writing)
 
 
 def test_the_status_of_a_killed_program_is_that_of_a_shell() -> None:
     (ended,) = LocalPrograms().run([shell("kill -KILL $$")], None, side_by_side=True)
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, CommandExited)
     assert (ended.status, ended.signal) == (128 + signal.SIGKILL, signal.SIGKILL)
 
 
@@ -246,7 +246,7 @@ def test_closing_a_run_kills_the_programs_with_their_children(tmp_path: Path, tr
     LocalPrograms().run(programs, None, side_by_side=True).close()
     assert list(tmp_path.iterdir()) == []  # nothing starts before the first event is requested
     with closing(LocalPrograms(grace=0.2).run(programs, None, side_by_side=True)) as events:
-        assert next(events) == Said(0, b"\n")
+        assert next(events) == OutputChunk(0, b"\n")
         pids = [int(wait_for(tmp_path / name)) for name in ("parent", "child")]
         assert all(map(is_alive, pids))
     assert not any(map(is_alive, pids))

@@ -14,7 +14,7 @@ import pytest
 
 from mlxknife.adapters.hfcache.removal_store import TRASH, CacheRemovalStore
 from mlxknife.domain.errors import AccessDenied, LocksPresent, StorageError
-from mlxknife.domain.removal.values import Orphan, StoredBlob, Target, TrashItem
+from mlxknife.domain.removal.values import Orphan, RemovalTarget, StoredBlob, TrashItem
 from mlxknife.ports.store.removal_store import RemovalStore
 from tests.contracts.permissions import forbidden
 from tests.fakes.removal_store import FakeRemovalStore, StoredRepo
@@ -28,8 +28,8 @@ _REPO = StoredRepo(
     refs={"main": _NEW, "v1": _OLD, "pr/1": _OLD},
 )
 _SCENE = {_FOLDER: _REPO, _OTHER: StoredRepo(blobs={"old": 7, "own": 8}, snapshots={_OLD: {"x": "old", "y": "own"}})}
-_WHOLE = Target(name="org/name", size_bytes=0, folder=_FOLDER)
-_ONE = Target(name="org/name", size_bytes=0, folder=_FOLDER, commit=_OLD, refs=("v1", "pr/1"))
+_WHOLE = RemovalTarget(name="org/name", size_bytes=0, folder=_FOLDER)
+_ONE = RemovalTarget(name="org/name", size_bytes=0, folder=_FOLDER, commit=_OLD, refs=("v1", "pr/1"))
 
 
 def _blobs(store: RemovalStore, folder: str = _FOLDER) -> dict[str, int]:
@@ -103,18 +103,18 @@ class Contract(ABC):
     def test_snapshots_one_after_the_other_leave_only_orphans(self, place: Path) -> None:
         store = self.opened(_SCENE, place)
         store.discard(_ONE)
-        store.discard(Target(name="org/name", size_bytes=0, folder=_FOLDER, commit=_NEW, refs=("main",)))
+        store.discard(RemovalTarget(name="org/name", size_bytes=0, folder=_FOLDER, commit=_NEW, refs=("main",)))
         assert set(_blobs(store)) == {"orphan", _STALE, _DATED}
         assert self.refs(store, place) == set()
 
     @pytest.mark.parametrize(
         "target",
         [
-            Target(name="x", size_bytes=0, folder="models--no--such"),
-            Target(name="x", size_bytes=0, folder=_FOLDER, commit="c" * 40),
+            RemovalTarget(name="x", size_bytes=0, folder="models--no--such"),
+            RemovalTarget(name="x", size_bytes=0, folder=_FOLDER, commit="c" * 40),
         ],
     )
-    def test_a_missing_target_is_a_storage_error(self, place: Path, target: Target) -> None:
+    def test_a_missing_target_is_a_storage_error(self, place: Path, target: RemovalTarget) -> None:
         store = self.opened(_SCENE, place)
         with pytest.raises(StorageError):
             store.discard(target)
@@ -122,7 +122,7 @@ class Contract(ABC):
 
     def test_a_target_outside_of_the_cache_is_a_value_error(self, place: Path) -> None:
         with pytest.raises(ValueError, match="cache"):
-            self.opened({}, place).discard(Target(name="mine", size_bytes=0, workspace="/mine"))
+            self.opened({}, place).discard(RemovalTarget(name="mine", size_bytes=0, workspace="/mine"))
 
     def test_a_live_lock_prevents_the_removal_of_a_repo(self, place: Path) -> None:
         store = self.opened(_SCENE, place)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlxknife.adapters.packages.inventory import InstalledPackages
-from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
+from mlxknife.domain.compatibility.values import Runtime, RuntimePackage
 from mlxknife.ports.system.runtime_inventory import RuntimeInventory
 from tests.fakes.runtime_inventory import FakeInventory
 

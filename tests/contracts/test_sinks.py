@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import WrongBytes
-from mlxknife.domain.transfer.values import Held
+from mlxknife.domain.transfer.values import CachedFileState
 from tests.contracts.download_stores import (
     COMMIT,
     FILES,
@@ -37,15 +37,15 @@ class Contract(Scene):
             sink.write(b"fir")
             sink.write(b"st")
             assert sink.position == 5
-        assert [holding.partial_bytes for holding in holdings_of(store)] == [5, 0, 0, 0]
-        assert held(store)[A.name] is Held.MISSING
+        assert [cached.partial_bytes for cached in holdings_of(store)] == [5, 0, 0, 0]
+        assert held(store)[A.name] is CachedFileState.MISSING
         with publisher_of(store).open(A, never) as sink:
             assert sink is not None
             assert sink.position == 5
             sink.write(b" weights")
             sink.finish()
-        (holding,) = store.holdings(FOLDER, COMMIT.commit, [A])
-        assert (holding.held, holding.partial_bytes) == (Held.UNPROVEN, 0)  # the stamp is stored by publish
+        (cached,) = store.cached_files(FOLDER, COMMIT.commit, [A])
+        assert (cached.state, cached.partial_bytes) == (CachedFileState.UNVERIFIED, 0)  # the stamp is stored by publish
 
     def test_an_error_during_the_download_keeps_the_bytes_and_releases_the_sink(self, place: Path) -> None:
         store = self.opened(place)
@@ -70,7 +70,7 @@ class Contract(Scene):
                 with pytest.raises(WrongBytes):
                     sink.finish()
                 assert sink.position == 0
-        assert (holdings_of(store)[0].held, holdings_of(store)[0].partial_bytes) == (Held.MISSING, 0)
+        assert (holdings_of(store)[0].state, holdings_of(store)[0].partial_bytes) == (CachedFileState.MISSING, 0)
 
     def test_more_bytes_than_the_file_has_are_refused(self, place: Path) -> None:
         with publisher_of(self.opened(place)).open(A, never) as sink:
@@ -95,12 +95,14 @@ class Contract(Scene):
         store = self.opened(place)
         pull(store)
         self.write(store, place, A.hash.digest, WRONG)
-        holdings = holdings_of(store)
+        cached_files = holdings_of(store)
         publisher = publisher_of(store)
         download(publisher, A, FILES[A.name])
-        publisher.publish(COMMIT, [attrs.evolve(holdings[0], held=Held.DAMAGED), *holdings[1:]], "main")
+        publisher.publish(
+            COMMIT, [attrs.evolve(cached_files[0], state=CachedFileState.DAMAGED), *cached_files[1:]], "main"
+        )
         assert self.shown(store, place, COMMIT.commit) == FILES
-        assert held(store) == dict.fromkeys(FILES, Held.TRUSTED)
+        assert held(store) == dict.fromkeys(FILES, CachedFileState.VERIFIED)
 
     def test_a_second_sink_of_a_blob_waits_and_is_none_when_the_first_finished(self, place: Path) -> None:
         store = self.opened(place)

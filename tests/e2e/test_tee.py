@@ -218,8 +218,8 @@ def test_mlxk_tee_is_mlx_tee(starter: Machine) -> None:
     ("words", "message"),
     [
         ("", "No command was given"),
-        ("mlxk run starter -", "'-' is no command"),
-        ("'cat > file'", "its > would mean nothing"),
+        ("mlxk run starter -", "'-' is not a command"),
+        ("'cat > file'", "its > would have no effect"),
         ('"echo \'x"', "ends inside a quotation"),
         ("--sequential --parallel true", "not allowed with argument"),
         ("--no-such-option true", "unrecognized arguments"),

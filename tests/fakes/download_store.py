@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import attrs
 
 from mlxknife.domain.errors import AccessDenied, DownloadFailed, KnifeError, WrongBytes
-from mlxknife.domain.models.values.hashes import HashForm
+from mlxknife.domain.models.values.hashes import HashAlgorithm
 from mlxknife.domain.models.values.snapshot import Location
-from mlxknife.domain.transfer.values import Held, Holding, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFile, CachedFileState, RemoteCommit, RemoteFile
 from mlxknife.ports.system.progress import Progress
 from tests.builder import git_sha1, sha256
 from tests.fakes.model_store import FakeStore
@@ -22,7 +22,7 @@ _LOOK_AGAIN = 0.01
 
 def is_right(data: bytes, file: RemoteFile) -> bool:
     """Return whether bytes have the size and hash of a file."""
-    digest = sha256(data) if file.hash.form is HashForm.SHA256 else git_sha1(data)
+    digest = sha256(data) if file.hash.algorithm is HashAlgorithm.SHA256 else git_sha1(data)
     return len(data) == file.size and digest == file.hash.digest
 
 
@@ -139,7 +139,7 @@ class FakeDownloadStore:
         finally:
             self.locked.remove(folder)
 
-    def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
+    def cached_files(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[CachedFile, ...]:
         links = self.snapshots[folder].get(commit, {}) if folder in self.snapshots else {}
         return tuple(self._holding(folder, links.get(file.name), file) for file in files)
 
@@ -152,26 +152,26 @@ class FakeDownloadStore:
     def publisher(self, folder: str, progress: Progress, *, force_download: bool) -> FakePublisher:
         return FakePublisher(self, folder, progress, force_download)
 
-    def _holding(self, folder: str, linked: str | None, file: RemoteFile) -> Holding:
+    def _holding(self, folder: str, linked: str | None, file: RemoteFile) -> CachedFile:
         found = None
         if linked is not None:
-            found = self._at(folder, linked, file, is_linked=True) or Holding(file, Held.DAMAGED)
-        if found is None or found.held is Held.DAMAGED:
+            found = self._at(folder, linked, file, is_linked=True) or CachedFile(file, CachedFileState.DAMAGED)
+        if found is None or found.state is CachedFileState.DAMAGED:
             found = self._at(folder, file.hash.digest, file, is_linked=False) or found
         partial = min(len(self.partials.get((folder, file.hash.digest), b"")), file.size)
-        return attrs.evolve(found or Holding(file, Held.MISSING), partial_bytes=partial)
+        return attrs.evolve(found or CachedFile(file, CachedFileState.MISSING), partial_bytes=partial)
 
-    def _at(self, folder: str, blob: str, file: RemoteFile, *, is_linked: bool) -> Holding | None:
+    def _at(self, folder: str, blob: str, file: RemoteFile, *, is_linked: bool) -> CachedFile | None:
         place = (blobs_of(folder), blob)
         if place not in self.disk:
             return None
         if len(self.disk[place]) != file.size:
-            return Holding(file, Held.DAMAGED)
+            return CachedFile(file, CachedFileState.DAMAGED)
         identity = self.identity(place)
         is_stamped = self._stamps.get(place) == (file.hash.digest, identity)
-        return Holding(
+        return CachedFile(
             file=file,
-            held=Held.TRUSTED if is_stamped else Held.UNPROVEN,
+            state=CachedFileState.VERIFIED if is_stamped else CachedFileState.UNVERIFIED,
             location=Location(place[0], (place[0],)),
             name=blob,
             identity=identity,
@@ -223,19 +223,19 @@ class FakePublisher:
         finally:
             lock.release()
 
-    def publish(self, commit: RemoteCommit, holdings: Sequence[Holding], ref: str | None) -> None:
+    def publish(self, commit: RemoteCommit, cached_files: Sequence[CachedFile], ref: str | None) -> None:
         self.download_store.permit()
         links = dict(self.download_store.snapshots[self.folder].get(commit.commit, {}))
-        for holding in holdings:
-            is_kept = holding.is_linked and holding.is_right and links.get(holding.file.name) == holding.name
-            digest = holding.name if is_kept else holding.file.hash.digest
+        for cached in cached_files:
+            is_kept = cached.is_linked and cached.is_verified and links.get(cached.file.name) == cached.name
+            digest = cached.name if is_kept else cached.file.hash.digest
             if (blobs_of(self.folder), digest) not in self.download_store.disk:
-                msg = f"{holding.file.name} is not there"
+                msg = f"{cached.file.name} is not there"
                 raise DownloadFailed(msg)
-            links[holding.file.name] = digest
-            is_as_seen = self.download_store.identity((blobs_of(self.folder), digest)) == holding.identity
-            if digest in self.verified or (holding.is_right and is_as_seen):
-                self.download_store.stamp((blobs_of(self.folder), digest), holding.file.hash.digest)
+            links[cached.file.name] = digest
+            is_as_seen = self.download_store.identity((blobs_of(self.folder), digest)) == cached.identity
+            if digest in self.verified or (cached.is_verified and is_as_seen):
+                self.download_store.stamp((blobs_of(self.folder), digest), cached.file.hash.digest)
         self.download_store.listings[self.folder, commit.commit] = commit
         self.download_store.snapshots[self.folder][commit.commit] = links
         if ref is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
 
-from mlxknife.domain.models.values.hashes import HashForm, HashJob, HashOutcome
+from mlxknife.domain.models.values.hashes import HashAlgorithm, HashJob, HashOutcome
 
 
 @attrs.frozen
@@ -24,5 +24,5 @@ class FakeHasher:
                 continue
             on_bytes(len(data))
             git = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
-            hashing = hashlib.sha256(data) if job.recorded.form is HashForm.SHA256 else git
+            hashing = hashlib.sha256(data) if job.recorded.algorithm is HashAlgorithm.SHA256 else git
             yield HashOutcome(job, hashing.hexdigest())

@@ -17,7 +17,7 @@ from mlxknife.domain.errors import (
     NetworkError,
     WrongBytes,
 )
-from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from mlxknife.ports.store.sinks import Sink, Sinks
 from tests.builder import git_sha1, sha256
@@ -154,6 +154,6 @@ class InMemoryHub:
 
 def _remote_file(name: str, data: bytes) -> RemoteFile:
     if not name.endswith(LFS_SUFFIXES):
-        return RemoteFile(name, len(data), RecordedHash(HashForm.GIT_SHA1, git_sha1(data)), git_sha1(data))
+        return RemoteFile(name, len(data), RecordedHash(HashAlgorithm.GIT_SHA1, git_sha1(data)), git_sha1(data))
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256(data)}\nsize {len(data)}\n"
-    return RemoteFile(name, len(data), RecordedHash(HashForm.SHA256, sha256(data)), git_sha1(pointer.encode()))
+    return RemoteFile(name, len(data), RecordedHash(HashAlgorithm.SHA256, sha256(data)), git_sha1(pointer.encode()))

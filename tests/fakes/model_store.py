@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from mlxknife.domain.errors import StorageError
-from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.models.values.hashes import RecordedFile
 from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, Ref
 
 _COMMIT = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]*")
 

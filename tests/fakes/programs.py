@@ -9,7 +9,7 @@ from typing import IO
 import attrs
 
 from mlxknife.domain.errors import StorageError
-from mlxknife.domain.tee.values import Ended, Heard, Said
+from mlxknife.domain.tee.values import CommandEvent, CommandExited, OutputChunk
 
 Script = Callable[[bytes], tuple[bytes, bytes, int]]
 """Returns stdout, stderr and the exit status for an input."""
@@ -28,7 +28,7 @@ class FakePrograms:
 
     def run(
         self, programs: Sequence[Sequence[str]], source: IO[bytes] | None, *, side_by_side: bool
-    ) -> Generator[Heard]:
+    ) -> Generator[CommandEvent]:
         data = _read_all(source)
         self.runs.append((data, side_by_side))
         events = [self._events(number, tuple(words), data) for number, words in enumerate(programs)]
@@ -40,15 +40,15 @@ class FakePrograms:
         finally:
             self.running.clear()
 
-    def _events(self, number: int, words: tuple[str, ...], data: bytes) -> Iterator[Heard]:
+    def _events(self, number: int, words: tuple[str, ...], data: bytes) -> Iterator[CommandEvent]:
         self.running.add(number)
         script = self.scripts.get(words)
         out, err, status = script(data) if script else (b"", f"{words[0]}: command not found\n".encode(), 127)
         for text, is_error in ((out, False), (err, True)):
             for start in range(0, len(text), self.chunk):
-                yield Said(number, text[start : start + self.chunk], is_error)
+                yield OutputChunk(number, text[start : start + self.chunk], is_error)
         self.running.discard(number)
-        yield Ended(number, status, 0.5)
+        yield CommandExited(number, status, 0.5)
 
 
 def _read_all(source: IO[bytes] | None) -> bytes:

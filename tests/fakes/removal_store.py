@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import attrs
 
 from mlxknife.domain.errors import AccessDenied, LocksPresent, StorageError
-from mlxknife.domain.removal.values import BlobUse, Orphan, StoredBlob, Target, TrashItem
+from mlxknife.domain.removal.values import BlobUse, Orphan, RemovalTarget, StoredBlob, TrashItem
 
 _UNFINISHED = ".incomplete"
 
@@ -66,7 +66,7 @@ class FakeRemovalStore:
             return repo.plain.get(commit, 0)
         return sum(repo.blobs.values()) + sum(repo.plain.values())
 
-    def discard(self, target: Target) -> None:
+    def discard(self, target: RemovalTarget) -> None:
         if target.folder is None:
             msg = "Not in the cache"
             raise ValueError(msg)

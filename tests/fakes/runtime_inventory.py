@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from mlxknife.domain.models.values.runtime import Runtime
+from mlxknife.domain.compatibility.values import Runtime
 
 
 @attrs.frozen

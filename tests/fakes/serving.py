@@ -20,7 +20,7 @@ from mlxknife.domain.generation.values.answer import (
     Usage,
 )
 from mlxknife.domain.generation.values.request import GenerationRequest
-from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelType, Traits
+from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelTraits, ModelType
 from mlxknife.domain.models.values.snapshot import Location, SnapshotFacts
 from mlxknife.domain.models.values.verdict import Integrity
 from mlxknife.domain.serving.services.loaded_model import Lease
@@ -179,5 +179,5 @@ def servable(name: str, revision: str = "") -> ServableModel:
 
 
 def model_info(name: str) -> ModelInfo:
-    traits = Traits(Framework.MLX, ModelType.CHAT, (), None, 4096)
+    traits = ModelTraits(Framework.MLX, ModelType.CHAT, (), None, 4096)
     return ModelInfo(name, "0" * 40, 1, 1_700_000_000.5, traits, Integrity.STRUCTURAL, True, None, True, None)  # noqa: FBT003

@@ -18,7 +18,7 @@ from mlxknife.domain.models.values.snapshot import (
     SnapshotFacts,
     TensorEntry,
     WeightFormat,
-    WeightHead,
+    WeightHeader,
 )
 
 _LFS = b"version https://git-lfs"
@@ -63,7 +63,7 @@ class FakeReader:
             return SnapshotFacts(problem="folder cannot be read")
         files: list[FileFact] = []
         documents: dict[str, Document] = {}
-        weights: dict[str, WeightHead] = {}
+        weights: dict[str, WeightHeader] = {}
         for name in self._names(root):
             fact, data = self._follow(location, name)
             opens = name in reading_list.parse | reading_list.check or name.endswith(
@@ -154,26 +154,26 @@ def _depth(value: object) -> int:
     return depth
 
 
-def _head(name: str, data: bytes) -> WeightHead:
+def _head(name: str, data: bytes) -> WeightHeader:
     if data.startswith(_LFS):
-        return WeightHead(WeightFormat.LFS_POINTER)
+        return WeightHeader(WeightFormat.LFS_POINTER)
     if name.endswith(".safetensors"):
-        return _safetensors(data) if data else WeightHead(WeightFormat.OTHER)
+        return _safetensors(data) if data else WeightHeader(WeightFormat.OTHER)
     if name.endswith(".gguf") or data.startswith(b"GGUF"):
         is_one = not data or (data.startswith(b"GGUF") and len(data) >= _GGUF_HEADER)
-        return WeightHead(WeightFormat.GGUF, problem=None if is_one else "not a GGUF file")
+        return WeightHeader(WeightFormat.GGUF, problem=None if is_one else "not a GGUF file")
     if data.startswith(b"PK\x03\x04"):
-        return WeightHead(WeightFormat.TORCH, problem=None if b"PK\x05\x06" in data else "no end")
+        return WeightHeader(WeightFormat.TORCH, problem=None if b"PK\x05\x06" in data else "no end")
     is_torch = posixpath.basename(name).startswith("pytorch_model")
     is_odd = is_torch and data and not data.startswith(b"\x80")
-    return WeightHead(WeightFormat.OTHER, problem="not a PyTorch file" if is_odd else None)
+    return WeightHeader(WeightFormat.OTHER, problem="not a PyTorch file" if is_odd else None)
 
 
-def _safetensors(data: bytes) -> WeightHead:
+def _safetensors(data: bytes) -> WeightHeader:
     try:
         (length,) = struct.unpack_from("<Q", data)
         if 8 + length > len(data):
-            return WeightHead(WeightFormat.SAFETENSORS, problem="too short")
+            return WeightHeader(WeightFormat.SAFETENSORS, problem="too short")
         header = json.loads(data[8 : 8 + length])
         metadata = header.pop("__metadata__", {})
         tensors = {
@@ -181,5 +181,5 @@ def _safetensors(data: bytes) -> WeightHead:
             for name, entry in header.items()
         }
     except (struct.error, ValueError, TypeError, KeyError, AttributeError):
-        return WeightHead(WeightFormat.SAFETENSORS, problem="no header")
-    return WeightHead(WeightFormat.SAFETENSORS, data_size=len(data) - 8 - length, tensors=tensors, metadata=metadata)
+        return WeightHeader(WeightFormat.SAFETENSORS, problem="no header")
+    return WeightHeader(WeightFormat.SAFETENSORS, data_size=len(data) - 8 - length, tensors=tensors, metadata=metadata)

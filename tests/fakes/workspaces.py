@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import attrs
 
 from mlxknife.domain.errors import AccessDenied, ModelNotFound, StorageError, ValidationError
-from mlxknife.domain.models.values.entries import Workspace
 from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.models.values.stored_models import Workspace
 
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".npz")
 

@@ -1,4 +1,4 @@
-"""How hard Hypothesis tries: ``MLXK_TEST_EXAMPLES`` multiplies the number of examples."""
+"""The number of examples for Hypothesis, which ``MLXK_TEST_EXAMPLES`` multiplies."""
 
 from __future__ import annotations
 

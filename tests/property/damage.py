@@ -1,4 +1,4 @@
-"""Things that go wrong on a disk."""
+"""Damage to the files of a model on a disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BAD_INDEXES: tuple[object, ...] = (
 
 
 class Op(Enum):
-    """What happens; the comment of each says to what."""
+    """The kinds of damage; the comment of each names the damaged file."""
 
     DELETE = "delete"
     TRUNCATE = "truncate"
@@ -46,7 +46,7 @@ class Op(Enum):
 
 @attrs.frozen
 class Damage:
-    """One thing that goes wrong; ``target`` chooses among what is there, ``place`` counts from the end of a file."""
+    """One damage; ``target`` selects among the files, ``place`` counts from the end of a file."""
 
     op: Op
     target: int
@@ -56,11 +56,11 @@ class Damage:
 
 
 def apply(model: BuiltModel, damage: Damage) -> None:
-    """Do it, to a model that may be damaged already."""
+    """Apply a damage to a model that may be damaged already."""
     try:
         _apply(model, damage)
     except OSError:
-        return  # an earlier damage took away what this one wants to hurt
+        return  # an earlier damage removed the file
 
 
 def _apply(model: BuiltModel, damage: Damage) -> None:
@@ -119,7 +119,7 @@ def _hurt(path: Path, damage: Damage) -> None:
         path.mkdir()
     else:
         data = path.read_bytes()
-        path.write_bytes(_rewritten(data, damage))  # through the links, as a program that writes in place would
+        path.write_bytes(_rewritten(data, damage))  # through the links, as a program that writes in place does
 
 
 def _rewritten(data: bytes, damage: Damage) -> bytes:

@@ -1,4 +1,4 @@
-"""The reader that decides what a safetensors file is: the one in Rust."""
+"""The reference reader of safetensors, written in Rust."""
 
 from __future__ import annotations
 

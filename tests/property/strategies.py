@@ -1,4 +1,4 @@
-"""What the laws are tried on."""
+"""Hypothesis strategies of the property tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _POSSIBLE = "abcXYZ019-_."
 
 
 def strange_text(max_size: int = 40) -> st.SearchStrategy[str]:
-    """Text that strangers write to break things, and text that is merely foreign."""
+    """Hostile text, and harmless text of any language."""
     return st.text(st.one_of(st.sampled_from(_STRANGE), st.characters()), max_size=max_size)
 
 
@@ -39,7 +39,7 @@ def _is_file_name(name: str) -> bool:
 
 
 def file_names(max_size: int = 120) -> st.SearchStrategy[str]:
-    """Every name that a POSIX disk can hold, as Python reads it: bytes that are no UTF-8 become lone surrogates."""
+    """Every file name of a POSIX disk as Python reads it: bytes that are not UTF-8 become lone surrogates."""
     return st.one_of(
         st.text(st.sampled_from(_POSSIBLE), min_size=1, max_size=max_size),
         st.text(st.sampled_from(_STRANGE), min_size=1, max_size=30),
@@ -56,7 +56,7 @@ def repo_folders() -> st.SearchStrategy[str]:
 
 
 def repo_ids() -> st.SearchStrategy[str]:
-    """Ids as the Hub allows them."""
+    """Repo ids that the Hub allows."""
     word = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9_.]|-(?!-)){0,10}[A-Za-z0-9]", fullmatch=True)
     word = word.filter(lambda text: ".." not in text and "--" not in text)
     owner = st.one_of(st.just("mlx-community"), st.just("Org"), word)
@@ -65,7 +65,7 @@ def repo_ids() -> st.SearchStrategy[str]:
 
 @attrs.frozen
 class ModelPlan:
-    """A model to build, and what is to happen to it."""
+    """A model to build, and the damage to apply to it."""
 
     files: Files
     layout: Layout
@@ -85,7 +85,7 @@ _KINDS: tuple[Callable[[], Files], ...] = (
 
 @st.composite
 def good_plans(draw: st.DrawFn) -> ModelPlan:
-    """Draw a model of any kind, all of it whole; no other model has weights of the same bytes to share with it."""
+    """Draw an intact model of any kind; its weights differ from those of every other model."""
     kind = draw(st.sampled_from(_KINDS))
     files, salt = kind(), draw(st.uuids()).hex
     for name in [name for name in files if name.endswith((".gguf", ".bin"))]:
@@ -100,7 +100,7 @@ def good_plans(draw: st.DrawFn) -> ModelPlan:
 
 
 def damages() -> st.SearchStrategy[Damage]:
-    """One thing that goes wrong on a disk."""
+    """One damage."""
     return st.builds(
         Damage,
         op=st.sampled_from(Op),
@@ -112,7 +112,7 @@ def damages() -> st.SearchStrategy[Damage]:
 
 
 def weight_damages() -> st.SearchStrategy[Damage]:
-    """One thing that goes wrong with the bytes of weights and nothing else."""
+    """One damage to the bytes of weights."""
     return st.builds(
         Damage,
         op=st.sampled_from([Op.TRUNCATE, Op.EXTEND, Op.GARBAGE]),
@@ -124,6 +124,6 @@ def weight_damages() -> st.SearchStrategy[Damage]:
 
 
 def damaged_plans() -> st.SearchStrategy[ModelPlan]:
-    """A model that something happens to, which may or may not matter."""
+    """A model with changes that may or may not damage it."""
     hurt = st.lists(damages(), min_size=1, max_size=3).map(tuple)
     return st.builds(lambda plan, damages: attrs.evolve(plan, damages=damages), good_plans(), hurt)

@@ -1,4 +1,4 @@
-"""The catalog tells the truth about every cache, however damaged."""
+"""The catalog is right about every cache, however damaged."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_list_and_health_agree(plans: list[ModelPlan], odd: list[str]) -> None:
 
 @_few
 @given(_plans, _odd_folders)
-def test_what_is_unhealthy_has_a_reason_and_cannot_run(plans: list[ModelPlan], odd: list[str]) -> None:
+def test_an_unhealthy_model_has_a_reason_and_cannot_run(plans: list[ModelPlan], odd: list[str]) -> None:
     with _opened(plans, odd) as app:
         for info in app.catalog.list():
             assert info.reason or info.runtime_compatible
@@ -80,7 +80,7 @@ def test_what_is_unhealthy_has_a_reason_and_cannot_run(plans: list[ModelPlan], o
 
 @_few
 @given(strategies.good_plans(), _damaged, _odd_folders)
-def test_a_good_model_is_healthy_whatever_stands_beside_it(
+def test_an_intact_model_is_healthy_whatever_is_beside_it(
     good: ModelPlan, damaged: list[ModelPlan], odd: list[str]
 ) -> None:
     with _opened([good, *damaged], odd) as app:
@@ -99,7 +99,7 @@ def test_every_listed_name_resolves_to_the_same_model(plans: list[ModelPlan], od
 
 @settings(max_examples=150)
 @given(_damaged)
-def test_what_is_called_healthy_can_be_read(plans: list[ModelPlan]) -> None:
+def test_a_healthy_model_can_be_read(plans: list[ModelPlan]) -> None:
     with _opened(plans, []) as app:
         for info in app.catalog.list():
             if info.integrity.healthy:
@@ -108,7 +108,7 @@ def test_what_is_called_healthy_can_be_read(plans: list[ModelPlan]) -> None:
 
 @_few
 @given(strategies.good_plans(), strategies.weight_damages())
-def test_weights_that_are_called_healthy_after_a_change_can_be_read(plan: ModelPlan, hurt: Damage) -> None:
+def test_weights_that_stay_healthy_after_a_change_can_be_read(plan: ModelPlan, hurt: Damage) -> None:
     with _opened([attrs.evolve(plan, damages=(hurt,))], []) as app:
         for info in app.catalog.list():
             if info.integrity.healthy:

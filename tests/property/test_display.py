@@ -1,4 +1,4 @@
-"""What strangers write never steers a terminal."""
+"""Untrusted text never controls a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlxknife.cli.render.table import table
@@ -36,19 +36,19 @@ def _is_harmless(char: str) -> bool:
 
 
 @given(strange_text())
-def test_visible_text_holds_nothing_that_steers(text: str) -> None:
+def test_visible_text_contains_no_control_character(text: str) -> None:
     shown = visible(text)
     assert all(map(_is_harmless, shown))
     assert shown.encode().decode() == shown
 
 
 @given(strange_text())
-def test_what_is_visible_already_stays_as_it_is(text: str) -> None:
+def test_escaping_twice_changes_nothing(text: str) -> None:
     assert visible(visible(text)) == visible(text)
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs", "M"])))
-def test_printable_text_of_any_language_is_left_alone(text: str) -> None:
+def test_printable_text_of_any_language_is_unchanged(text: str) -> None:
     assert visible(text) == text
 
 
@@ -58,14 +58,14 @@ def test_a_line_without_colour_is_one_line_without_escapes(line: list[str | Span
 
 
 @given(st.lists(_pieces))
-def test_a_line_in_colour_holds_our_own_codes_only(line: list[str | Span]) -> None:
+def test_a_coloured_line_contains_only_own_escape_codes(line: list[str | Span]) -> None:
     painted = paint(line, colour=True)
     assert all(map(_is_harmless, _CODE.sub("", painted)))
     assert painted.count("\x1b") == 2 * sum(isinstance(piece, Span) for piece in line)
 
 
 @given(_tables)
-def test_a_table_holds_nothing_that_steers_and_its_columns_line_up(
+def test_a_table_contains_no_control_character_and_its_columns_align(
     made: tuple[list[str], list[list[str | Span]], int],
 ) -> None:
     header, rows, _ = made
@@ -75,29 +75,32 @@ def test_a_table_holds_nothing_that_steers_and_its_columns_line_up(
 
 
 @given(_tables)
-def test_a_table_keeps_within_its_room(made: tuple[list[str], list[list[str | Span]], int]) -> None:
-    header, rows, room = made
+def test_a_table_fits_its_width(made: tuple[list[str], list[list[str | Span]], int]) -> None:
+    header, rows, columns = made
     assert all(
-        width(line) <= room for line in _shown(table(["Name", "Type", "Modified", "Health"][: len(header)], rows, room))
+        width(line) <= columns
+        for line in _shown(table(["Name", "Type", "Modified", "Health"][: len(header)], rows, columns))
     )
 
 
 def _shown(lines: Iterator[Line]) -> list[str]:
-    """Return what is seen of lines, having seen that it steers nothing."""
+    """Return the visible text of lines, after a check that they contain no control characters."""
     found = [list(line) for line in lines]
     assert all(all(map(_is_harmless, paint(line, colour=False))) for line in found)
     return ["".join(visible(piece.text if isinstance(piece, Span) else piece) for piece in line) for line in found]
 
 
 @given(strange_text(200), st.integers(2, 60))
-def test_a_text_is_broken_into_lines_that_fit_and_loses_nothing_but_spaces(text: str, columns: int) -> None:
+@example("\xa0", 2)
+@example("a \u2003 b\xa0", 3)
+def test_wrapped_text_fits_its_width_and_loses_only_spaces(text: str, columns: int) -> None:
     lines = wrapped(visible(text), columns)
     assert "".join(lines).replace(" ", "") == visible(text).replace(" ", "")
     assert all(width(line) <= columns for line in lines)
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=9), min_size=1), st.integers(9, 40))
-def test_no_word_is_cut_that_fits_into_a_line(words: list[str], columns: int) -> None:
+def test_a_word_that_fits_into_a_line_is_not_split(words: list[str], columns: int) -> None:
     assert " ".join(wrapped(" ".join(words), columns)).split() == words
 
 
@@ -108,12 +111,12 @@ def test_widths_add_up_and_are_never_negative(left: str, right: str) -> None:
 
 
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)))
-def test_ascii_is_as_wide_as_it_is_long(text: str) -> None:
+def test_ascii_text_is_as_wide_as_it_is_long(text: str) -> None:
     assert width(text) == len(text)
 
 
 @given(st.integers(0, 10**15))
-def test_a_size_says_what_it_means_within_its_last_digit(size_bytes: int) -> None:
+def test_a_size_is_exact_to_its_last_digit(size_bytes: int) -> None:
     found = re.fullmatch(r"(\d+(?:\.\d)?)([KMGT]?B)", display.size(size_bytes))
     assert found is not None
     number, factor = float(found[1]), _FACTORS[found[2]]
@@ -122,7 +125,7 @@ def test_a_size_says_what_it_means_within_its_last_digit(size_bytes: int) -> Non
 
 
 @given(st.floats(-(10**12), 10**12), st.floats(0, 10**12))
-def test_older_is_never_shown_as_younger(seconds: float, more: float) -> None:
+def test_an_older_model_is_never_shown_as_newer(seconds: float, more: float) -> None:
     assert _seconds(age(seconds)) <= _seconds(age(seconds + more))
     assert _seconds(age(seconds)) <= max(seconds, 0)
 

@@ -1,4 +1,4 @@
-"""What the Hub lists stays in its folder, and a word means one model whatever else is in the cache."""
+"""Listed files stay below their folder, and a name means one model whatever else is in the cache."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlxknife.domain.errors import AmbiguousMatch, DownloadFailed, KnifeError, ValidationError
-from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
 from mlxknife.domain.names.rules import naming
 from mlxknife.domain.transfer import rules as listings
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
@@ -31,12 +31,12 @@ _words = repo_ids().map(naming.last_part)
 
 
 def _file(name: str) -> RemoteFile:
-    return RemoteFile(name, 1, RecordedHash(HashForm.GIT_SHA1, "0" * 40), "0" * 40)
+    return RemoteFile(name, 1, RecordedHash(HashAlgorithm.GIT_SHA1, "0" * 40), "0" * 40)
 
 
 def _is_taken(names: list[str]) -> bool:
     try:
-        listings.check(RemoteCommit("org/name", "0" * 40, tuple(map(_file, names))))
+        listings.check_listing(RemoteCommit("org/name", "0" * 40, tuple(map(_file, names))))
     except DownloadFailed:
         return False
     return True
@@ -45,7 +45,7 @@ def _is_taken(names: list[str]) -> bool:
 @given(_names)
 @example("a/./../../b")
 @example("//")
-def test_a_plain_name_stays_below_its_folder(name: str) -> None:
+def test_an_accepted_name_stays_below_its_folder(name: str) -> None:
     if listings.is_plain_name(name):
         joined = posixpath.join(_ROOT, name)
         assert joined == posixpath.normpath(joined) == f"{_ROOT}/{name}"
@@ -57,52 +57,52 @@ def test_a_plain_name_stays_below_its_folder(name: str) -> None:
 
 
 @given(st.lists(st.one_of(_names, _plain), max_size=6), st.randoms())
-def test_a_listing_is_taken_or_refused_in_any_order(names: list[str], random: Random) -> None:
+def test_the_order_of_a_listing_does_not_matter(names: list[str], random: Random) -> None:
     assert _is_taken(names) == _is_taken(random.sample(names, len(names)))
 
 
 @given(st.lists(_plain, max_size=8))
-def test_a_listing_is_taken_exactly_when_its_files_can_stand_side_by_side(names: list[str]) -> None:
+def test_a_listing_is_accepted_exactly_when_its_files_do_not_conflict(names: list[str]) -> None:
     folders = {name[:at] for name in names for at, char in enumerate(name) if char == "/"}
     assert _is_taken(names) == (len(set(names)) == len(names) and folders.isdisjoint(names))
 
 
 @given(st.lists(st.one_of(_names, _plain), max_size=6))
-def test_every_part_of_a_listing_that_is_taken_is_taken(names: list[str]) -> None:
+def test_every_part_of_an_accepted_listing_is_accepted(names: list[str]) -> None:
     if _is_taken(names):
         assert all(_is_taken(names[:at] + names[at + 1 :]) for at in range(len(names)))
 
 
 @given(st.lists(_plain, max_size=8), _patterns, _patterns)
-def test_what_is_wanted_is_some_of_it_in_order(names: list[str], include: list[str], exclude: list[str]) -> None:
+def test_selected_files_are_a_subset_in_order(names: list[str], include: list[str], exclude: list[str]) -> None:
     files = tuple(map(_file, names))
     try:
-        chosen = listings.wanted(files, include, exclude)
+        chosen = listings.select_files(files, include, exclude)
     except ValidationError:
         assert files
         assert include or exclude
         return
     left = iter(files)
     assert all(file in left for file in chosen)
-    assert listings.wanted(chosen, include, exclude) == chosen
+    assert listings.select_files(chosen, include, exclude) == chosen
     assert bool(chosen) == bool(files)
 
 
-def _wanted(names: list[str], include: list[str], exclude: list[str]) -> set[str]:
+def _selected(names: list[str], include: list[str], exclude: list[str]) -> set[str]:
     with contextlib.suppress(ValidationError):
-        return {file.name for file in listings.wanted(map(_file, names), include, exclude)}
+        return {file.name for file in listings.select_files(map(_file, names), include, exclude)}
     return set()
 
 
 @given(st.lists(_plain, min_size=1, max_size=8, unique=True), _patterns, _patterns, _plain)
 def test_patterns_are_a_union_less_a_union(names: list[str], include: list[str], exclude: list[str], more: str) -> None:
-    assert _wanted(names, [], []) == _wanted(names, ["*"], []) == set(names)
-    chosen = _wanted(names, include, exclude)
-    assert chosen == _wanted(names, include, []) - (_wanted(names, exclude, []) if exclude else set())
+    assert _selected(names, [], []) == _selected(names, ["*"], []) == set(names)
+    chosen = _selected(names, include, exclude)
+    assert chosen == _selected(names, include, []) - (_selected(names, exclude, []) if exclude else set())
     if include:
-        assert _wanted(names, [*include, more], exclude) == chosen | _wanted(names, [more], exclude)
-    assert _wanted(names, include, [*exclude, more]) == chosen - _wanted(names, [more], [])
-    assert (more in _wanted(names, [more], [])) == (more in names)
+        assert _selected(names, [*include, more], exclude) == chosen | _selected(names, [more], exclude)
+    assert _selected(names, include, [*exclude, more]) == chosen - _selected(names, [more], [])
+    assert (more in _selected(names, [more], [])) == (more in names)
 
 
 @given(st.one_of(st.text(st.sampled_from("aB0-_./g it"), max_size=100), repo_ids(), st.text(max_size=20)))
@@ -114,7 +114,7 @@ def test_patterns_are_a_union_less_a_union(names: list[str], include: list[str],
 @example("x" * 96)
 @example("x" * 97)
 @example("x" * 48 + "/" + "y" * 48)
-def test_a_name_that_is_taken_for_one_of_the_hub_is_one(name: str) -> None:
+def test_an_accepted_repo_id_is_valid_for_the_hub(name: str) -> None:
     with contextlib.suppress(ValidationError):
         naming.check_repo_id(name)
         assert name.isascii()
@@ -122,7 +122,7 @@ def test_a_name_that_is_taken_for_one_of_the_hub_is_one(name: str) -> None:
 
 
 @given(repo_ids())
-def test_every_name_of_the_hub_is_taken_for_one(name: str) -> None:
+def test_every_repo_id_of_the_hub_is_accepted(name: str) -> None:
     validate_repo_id(name)
     naming.check_repo_id(name)
     assert naming.name_on_hub(name, [name]) == name
@@ -144,7 +144,7 @@ def test_the_order_of_the_cache_does_not_matter(data: st.DataObject, cached: lis
 
 
 @given(_words, st.lists(repo_ids(), max_size=6))
-def test_a_word_means_what_is_cached_else_one_of_mlx_community(word: str, cached: list[str]) -> None:
+def test_a_name_without_owner_is_a_cached_model_else_one_of_mlx_community(word: str, cached: list[str]) -> None:
     last_parts = [name for name in {*cached} if naming.last_part(name) == word]
     if len(last_parts) <= 1 or word in last_parts:
         expected = word if word in last_parts else [*last_parts, f"mlx-community/{word}"][0]
@@ -157,14 +157,14 @@ def test_a_word_means_what_is_cached_else_one_of_mlx_community(word: str, cached
 
 @given(_words, st.lists(repo_folders(), max_size=4))
 @example("llama", ["models--a--b--llama"])
-def test_folders_of_strangers_keep_nobody_from_pulling(word: str, folders: list[str]) -> None:
+def test_foreign_folders_in_the_cache_do_not_block_a_pull(word: str, folders: list[str]) -> None:
     cached = [naming.repo_name(folder) for folder in folders]
     with contextlib.suppress(AmbiguousMatch):
         naming.check_repo_id(naming.name_on_hub(word, cached))
 
 
 @given(st.one_of(strange_text(60), file_names(), _names))
-def test_a_revision_that_is_taken_stays_below_its_folder(text: str) -> None:
+def test_an_accepted_revision_stays_below_its_folder(text: str) -> None:
     with contextlib.suppress(ValidationError):
         naming.check_revision(text)
         joined = posixpath.join(_ROOT, text)

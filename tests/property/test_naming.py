@@ -22,7 +22,7 @@ _commits = st.lists(st.text("0123456789abcdefABC", min_size=1, max_size=40), max
 @example("a@")
 @example("~\ud800")
 @example("a" * 97)
-def test_a_spec_is_taken_apart_or_refused(text: str) -> None:
+def test_a_spec_is_parsed_or_refused(text: str) -> None:
     with contextlib.suppress(ValidationError):
         spec = naming.parse_spec(text)
         assert spec.is_path or spec.name + (f"@{spec.revision}" if spec.revision is not None else "") == text
@@ -30,7 +30,7 @@ def test_a_spec_is_taken_apart_or_refused(text: str) -> None:
 
 
 @given(st.one_of(strange_text(300), file_names()))
-def test_a_spec_that_is_no_path_cannot_leave_a_folder_or_steer_a_terminal(text: str) -> None:
+def test_a_name_cannot_leave_a_folder_or_control_a_terminal(text: str) -> None:
     with contextlib.suppress(ValidationError):
         spec = naming.parse_spec(text)
         if not spec.is_path:
@@ -66,7 +66,7 @@ def test_a_repo_id_of_the_hub_is_the_name_of_its_folder(repo_id: str) -> None:
 
 
 @given(st.frozensets(repo_folders(), max_size=6), st.frozensets(file_names(), max_size=4))
-def test_every_name_that_is_made_is_a_spec_that_finds_it_again(cached: frozenset[str], home: frozenset[str]) -> None:
+def test_every_generated_name_is_a_spec_that_finds_its_model(cached: frozenset[str], home: frozenset[str]) -> None:
     cached_names = {naming.repo_name(folder) for folder in cached}
     home_names = {naming.quoted_name(folder) for folder in home}
     for name in cached_names | home_names:
@@ -100,19 +100,19 @@ def test_a_single_result_resolves_to_itself(data: st.DataObject, cached: frozens
 
 @given(repo_ids().map(naming.last_part), _names)
 def test_mlx_community_wins_a_tie_of_last_parts(word: str, others: frozenset[str]) -> None:
-    ours, theirs = f"mlx-community/{word}", f"somebody-else/{word}"
+    ours, theirs = f"mlx-community/{word}", f"other-owner/{word}"
     cached = (others | {ours, theirs}) - {word}
     assert naming.candidates(word, cached, ()) == (ours,)
 
 
 @given(repo_ids().map(naming.last_part), _names)
-def test_a_last_part_wins_over_a_longer_name_that_holds_it(word: str, others: frozenset[str]) -> None:
+def test_a_last_part_wins_over_a_longer_name_that_contains_it(word: str, others: frozenset[str]) -> None:
     cached = {name for name in others if naming.last_part(name) != word} | {f"a/{word}-long"} - {word}
     assert naming.candidates(word, cached | {f"b/{word}"}, ()) == (f"b/{word}",)
 
 
 @given(strange_text(6), _names)
-def test_a_substring_matches_in_any_case(word: str, names: frozenset[str]) -> None:
+def test_a_substring_matches_ignoring_case(word: str, names: frozenset[str]) -> None:
     found = naming.matching(word, names)
     assert found == naming.matching(word.casefold(), names)
     assert found == tuple(sorted(name for name in names if word.casefold() in name.casefold()))

@@ -1,4 +1,4 @@
-"""What is secret is told nowhere, and the rest is told as it is."""
+"""Redaction removes every secret and leaves the rest unchanged."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _SECRETS = st.text(string.ascii_letters + string.digits + "!$%/+.*()[]\\", min_s
 
 
 @given(strange_text(), _GAPS, _TOKENS, _GAPS, strange_text())
-def test_no_token_is_told(before: str, gap: str, token: str, other_gap: str, after: str) -> None:
-    told = redacted(f"{before}{gap}{token}{other_gap}{after}")
-    assert token not in told
-    assert MARK in told
+def test_no_token_remains(before: str, gap: str, token: str, other_gap: str, after: str) -> None:
+    text = redacted(f"{before}{gap}{token}{other_gap}{after}")
+    assert token not in text
+    assert MARK in text
 
 
 @given(strange_text(), _TAILS, st.sampled_from(_SCHEMES))
-def test_nothing_that_stands_in_an_authorization_is_told(before: str, key: str, scheme: str) -> None:
-    told = redacted(f"{before} {scheme} {key}Z9")
-    assert f"{key}Z9" not in told
-    assert MARK in told
+def test_no_authorization_value_remains(before: str, key: str, scheme: str) -> None:
+    text = redacted(f"{before} {scheme} {key}Z9")
+    assert f"{key}Z9" not in text
+    assert MARK in text
 
 
 @given(strange_text(), _SECRETS, strange_text())
-def test_a_secret_that_is_named_is_not_told(before: str, secret: str, after: str) -> None:
-    told = redacted(f"{before} {secret} {after}", [secret])
-    assert secret not in told.replace(MARK, "")
+def test_no_given_secret_remains(before: str, secret: str, after: str) -> None:
+    text = redacted(f"{before} {secret} {after}", [secret])
+    assert secret not in text.replace(MARK, "")
 
 
 @given(
@@ -52,27 +52,27 @@ def test_a_secret_that_is_named_is_not_told(before: str, secret: str, after: str
     st.sampled_from(["", "/", "/x/y", ":3", '"', " and"]),
     st.sampled_from(["", "at ", "file://", "'", "=", "path%3D", "%20", "path%253D"]),
 )
-def test_no_home_is_told(home: str, after: str, before: str) -> None:
+def test_no_home_folder_remains(home: str, after: str, before: str) -> None:
     assert redacted(f"{before}{home}{after}") == f"{before}{HOME}{after}"
     for slash in ("%2F", "%2f"):
         assert redacted(f"{before}{home.replace('/', slash)}{after}") == f"{before}{HOME}{after}"
 
 
 @given(_NAMES.map("/srv/{}x".format), st.sampled_from(["", "/a", " "]))
-def test_a_home_somewhere_else_is_not_told_when_it_is_named(home: str, after: str) -> None:
+def test_no_given_home_folder_remains(home: str, after: str) -> None:
     assert redacted(f"in {home}{after}", homes=[home]) == f"in {HOME}{after}"
     assert redacted(f"in {home}other", homes=[home]) == f"in {home}other"
     assert redacted(f"in%20{home.replace('/', '%2F')}", homes=[home]) == f"in%20{HOME}"
 
 
 @given(strange_text(200), st.lists(_SECRETS, max_size=3), st.lists(_HOMES, max_size=2))
-def test_what_was_redacted_stays_as_it_is(text: str, secrets: list[str], homes: list[str]) -> None:
+def test_redacting_twice_changes_nothing(text: str, secrets: list[str], homes: list[str]) -> None:
     once = redacted(text, secrets, homes)
     assert redacted(once, secrets, homes) == once
 
 
 @given(st.text(st.characters(categories=["L", "Zs", "P"], exclude_characters="/-_~")))
-def test_plain_words_are_left_alone(text: str) -> None:
+def test_plain_words_are_unchanged(text: str) -> None:
     said = f"the model {text.replace('earer', '').replace('asic', '')}"
     assert redacted(said) == said
 
@@ -81,17 +81,17 @@ def test_plain_words_are_left_alone(text: str) -> None:
 @pytest.mark.parametrize(
     "part", ["bearer ", "bearer", " ", "hf_", "%2Fhome", "/home/", "/var/", "%3D", "\\n", "AKIA", "glpat-a"]
 )
-def test_a_long_text_takes_no_longer_than_its_length(part: str) -> None:
-    """Where a place were looked at again and again, a million of them would not be done within the hour."""
+def test_the_time_is_linear_in_the_length(part: str) -> None:
+    """A quadratic pattern would need more than an hour for a million characters."""
     for text in (part * 150_000, f"Bearer{part * 150_000}", f"/home/{part * 150_000}x", f"AKIA{part * 150_000}"):
         assert len(redacted(text, ["never there"], ["/srv/never"])) <= 2 * len(text)
 
 
-def test_what_only_looks_like_a_secret_stays() -> None:
+def test_text_that_resembles_a_secret_stays() -> None:
     for said in ("AKIABCDEFGHIJKLMNOP", "xAKIA1234567890ABCDEF", "a/var/home/x", "/var/homes/x", "glpat-abc", "100%3D"):
         assert redacted(said) == said
 
 
-def test_the_examples_of_the_handbook_come_out_as_it_says() -> None:
+def test_the_examples_of_the_documentation() -> None:
     said = "Using token hf_AbCdEfGhIjKlMnOpQrStUvWxYz123456 from /Users/john/models"
     assert redacted(said) == "Using token [REDACTED_TOKEN] from ~/models"

@@ -1,4 +1,4 @@
-"""What is removed takes nothing along that anybody else needs."""
+"""A removal deletes nothing that another snapshot uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMMITS = ("1", "2", "3")
 
 @st.composite
 def _uses(draw: st.DrawFn) -> BlobUse:
-    """Make up any store of blobs, in which links lead to blobs that are there, or not, or not yet."""
+    """Draw a blob store whose links point to existing, missing or unfinished blobs."""
     stored = draw(st.lists(st.sampled_from(_NAMES), unique=True))
     blobs = (StoredBlob(name, draw(st.integers(0, 9)), name.endswith(".incomplete")) for name in stored)
     links = st.frozensets(st.sampled_from(_NAMES))
@@ -33,7 +33,7 @@ def _names(blobs: object) -> set[str]:
 
 
 @given(_uses(), st.sampled_from(_COMMITS))
-def test_what_is_freed_is_needed_by_nobody_else(use: BlobUse, commit: str) -> None:
+def test_a_freed_blob_is_used_by_no_other_snapshot(use: BlobUse, commit: str) -> None:
     freed = _names(removal.freed_by(use, commit))
     for other, blobs in use.used_by.items():
         assert other == commit or not freed & blobs
@@ -41,22 +41,22 @@ def test_what_is_freed_is_needed_by_nobody_else(use: BlobUse, commit: str) -> No
 
 
 @given(_uses(), st.sampled_from(_COMMITS))
-def test_what_is_freed_and_what_the_others_need_is_all_that_was_needed(use: BlobUse, commit: str) -> None:
+def test_freed_blobs_and_blobs_of_the_others_are_all_used_blobs(use: BlobUse, commit: str) -> None:
     finished = {blob.name for blob in use.blobs if not blob.unfinished}
-    freed, kept = _names(removal.freed_by(use, commit)), removal.needed(use, without=commit) & finished
+    freed, kept = _names(removal.freed_by(use, commit)), removal.used(use, without=commit) & finished
     assert not freed & kept
-    assert freed | kept == removal.needed(use) & finished
+    assert freed | kept == removal.used(use) & finished
 
 
 @given(_uses())
-def test_an_orphan_is_needed_by_nobody_and_whatever_nobody_needs_is_one(use: BlobUse) -> None:
+def test_orphans_are_exactly_the_unused_blobs(use: BlobUse) -> None:
     orphans = _names(removal.orphans(use))
-    assert orphans == _names(use.blobs) - removal.needed(use)
+    assert orphans == _names(use.blobs) - removal.used(use)
 
 
 @attrs.frozen
 class _Plan:
-    """One repo: for every snapshot, which content each of its files has, and what is left over beside them."""
+    """One repo: the content of each file of each snapshot, and the leftovers."""
 
     layout: Layout
     snapshots: tuple[dict[str, int], ...]
@@ -88,7 +88,7 @@ def _built(root: Path, plans: list[_Plan]) -> None:
 
 
 def _contents(root: Path) -> _Contents:
-    """Read every file of every snapshot through its links."""
+    """Return the content of every file of every snapshot, through its links."""
     return {
         (folder.parent.parent.name, folder.name): {
             str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if not path.is_dir()
@@ -118,7 +118,7 @@ def _opened(place: str) -> App:
 
 @settings(max_examples=100)
 @given(_plans, st.data())
-def test_a_removal_leaves_every_other_snapshot_as_it_was(plans: list[_Plan], data: st.DataObject) -> None:
+def test_a_removal_leaves_every_other_snapshot_unchanged(plans: list[_Plan], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as place:
         root = Path(place, "hub")
         _built(root, plans)
@@ -142,7 +142,7 @@ def test_a_removal_leaves_every_other_snapshot_as_it_was(plans: list[_Plan], dat
 
 @settings(max_examples=50)
 @given(_plans)
-def test_a_sweep_frees_every_leftover_and_touches_no_snapshot(plans: list[_Plan]) -> None:
+def test_a_sweep_frees_every_leftover_and_changes_no_snapshot(plans: list[_Plan]) -> None:
     with tempfile.TemporaryDirectory() as place:
         root = Path(place, "hub")
         _built(root, plans)

@@ -1,4 +1,4 @@
-"""Our rule for safetensors agrees with the reference: the reader in Rust that the ``safetensors`` package has."""
+"""The rule for safetensors agrees with the reference reader of the ``safetensors`` package, written in Rust."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _assert_agreement(data: bytes) -> None:
 
 @st.composite
 def _packed(draw: st.DrawFn) -> tuple[dict[str, dict[str, object]], int]:
-    """Draw a header whose tensors lie one behind the other, in any order of names, and the size of its data."""
+    """Draw a header with contiguous tensors, in any order of names, and the size of its data."""
     header: dict[str, dict[str, object]] = {}
     end = 0
     for name in draw(st.lists(_names.filter(lambda name: name.isascii()), max_size=4, unique=True)):
@@ -64,7 +64,7 @@ def _packed(draw: st.DrawFn) -> tuple[dict[str, dict[str, object]], int]:
 
 
 @given(_packed(), st.none() | st.dictionaries(_names.filter(str.isascii), st.text("ab{", max_size=3), max_size=3))
-def test_what_is_packed_well_is_accepted_by_both(
+def test_a_valid_file_is_accepted_by_both_readers(
     packed: tuple[dict[str, dict[str, object]], int], metadata: Mapping[str, str] | None
 ) -> None:
     header, size = packed
@@ -88,7 +88,7 @@ _odd_metadata = st.one_of(
 
 @settings(max_examples=600)
 @given(st.data(), _packed(), st.integers(-3, 3), st.sampled_from([b"", b"   "]))
-def test_what_one_refuses_the_other_refuses(
+def test_both_readers_refuse_the_same_headers(
     data: st.DataObject, packed: tuple[dict[str, dict[str, object]], int], slack: int, padding: bytes
 ) -> None:
     header: dict[str, object] = dict(packed[0])
@@ -108,7 +108,7 @@ def test_what_one_refuses_the_other_refuses(
 
 @given(st.binary(max_size=80), st.integers(0, 80), st.integers(0, 200))
 @example(b"", 0, 0)
-def test_damaged_bytes_are_judged_alike(junk: bytes, place: int, cut: int) -> None:
+def test_both_readers_judge_damaged_bytes_alike(junk: bytes, place: int, cut: int) -> None:
     whole = raw_safetensors(b"{" + _W + b"}", bytes(4))
     _assert_agreement(whole[:cut])
     _assert_agreement(whole[:place] + junk + whole[place + len(junk) :])
@@ -151,10 +151,10 @@ def test_damaged_bytes_are_judged_alike(junk: bytes, place: int, cut: int) -> No
         pytest.param(b'{"\xff":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}', 4, id="no UTF-8"),
     ],
 )
-def test_a_corner_case_is_judged_alike(header: bytes, size: int) -> None:
+def test_both_readers_judge_corner_cases_alike(header: bytes, size: int) -> None:
     _assert_agreement(raw_safetensors(header, bytes(size)))
 
 
 @pytest.mark.parametrize("declared", [0, 3, 1000, 100_000_001, 2**63, 2**64 - 1])
-def test_a_lie_about_the_length_of_the_header_is_judged_alike(declared: int) -> None:
+def test_both_readers_judge_a_wrong_header_length_alike(declared: int) -> None:
     _assert_agreement(raw_safetensors(b"{" + _W + b"}", bytes(4), declared=declared))

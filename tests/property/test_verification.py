@@ -1,4 +1,4 @@
-"""What ``--verify`` calls verified is what was recorded: no generated damage is verified, nothing intact is corrupt.
+"""``--verify`` is right: no generated damage is verified, and no intact model is corrupt.
 
 The seeds and counts are printed; ``make stress`` runs the full numbers.
 """
@@ -44,7 +44,7 @@ def verdict(hub: Path) -> Integrity:
 
 
 def salted(files: Files, rng: random.Random) -> Files:
-    """Give a model weights of its own, with bytes that are not all zero."""
+    """Give a model random weights, which no other model has."""
     for name in [name for name in files if name.endswith(".safetensors")]:
         whole = bytearray(files[name])
         header = 8 + int.from_bytes(whole[:8], "little")
@@ -118,7 +118,7 @@ def drop_blob(model: BuiltModel, rng: random.Random) -> None:
 
 DAMAGES = (flip, truncate, grow, zero, swap_blobs, swap_links, wrong_link, drop_shard, drop_blob)
 NEEDS_LISTING = (swap_links,)
-"""Two right files under each other's names are told apart by their structure or by a listing only."""
+"""Only the structure or a listing shows that two valid files were swapped."""
 
 
 def links_of(model: BuiltModel) -> list[Path]:
@@ -126,7 +126,7 @@ def links_of(model: BuiltModel) -> list[Path]:
 
 
 def files_of(model: BuiltModel) -> list[Path]:
-    """Return the places where the bytes of a model are, each once."""
+    """Return the paths of the bytes of a model, each once."""
     return sorted({path.resolve() for path in model.snapshot.rglob("*") if path.is_file()})
 
 
@@ -173,11 +173,11 @@ def show(title: str, verdicts: Counter[str], capsys: pytest.CaptureFixture[str])
         print(f"\n{title}, seed {SEED}, {verdicts.total()} caches:", *lines, sep="\n")  # noqa: T201 - asked for
 
 
-def test_damage_is_never_called_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_never_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show("damaged", damage_many(400, tmp_path / "hub"), capsys)
 
 
-def test_what_is_intact_is_never_called_corrupt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_intact_model_is_never_corrupt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show("intact", keep_many(150, tmp_path / "hub"), capsys)
 
 
@@ -191,7 +191,7 @@ def test_two_thousand_intact_caches(tmp_path: Path, capsys: pytest.CaptureFixtur
     show("intact", keep_many(2_000, tmp_path / "hub"), capsys)
 
 
-def test_an_index_that_points_into_the_wrong_shard_is_corrupt(tmp_path: Path) -> None:
+def test_an_index_that_points_to_the_wrong_shard_is_corrupt(tmp_path: Path) -> None:
     files = sharded_files(2)
     one, two = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
     files[one], files[two] = files[two], files[one]
@@ -199,7 +199,7 @@ def test_an_index_that_points_into_the_wrong_shard_is_corrupt(tmp_path: Path) ->
     assert verdict(tmp_path) is Integrity.CORRUPT
 
 
-def test_a_stale_index_beside_whole_weights_is_no_damage(tmp_path: Path) -> None:
+def test_a_stale_index_beside_complete_weights_is_not_damage(tmp_path: Path) -> None:
     files = sharded_files(2)
     files["model-00001-of-00002.safetensors"] = safetensors({"renamed": ("F16", (2, 2))})
     CacheBuilder(tmp_path).model("org/model", files)

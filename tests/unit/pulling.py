@@ -45,7 +45,7 @@ class Bench:
         return plan
 
     def shown(self, commit: str, folder: str = FOLDER) -> dict[str, bytes | None]:
-        """Return what the files of a snapshot lead to."""
+        """Return the blobs that the files of a snapshot link to."""
         links = self.download_store.snapshots[folder].get(commit, {})
         return {name: self.download_store.disk.get((blobs_of(folder), blob)) for name, blob in links.items()}
 

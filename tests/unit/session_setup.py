@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from mlxknife.domain.catalog.services.catalog import Catalog
+from mlxknife.domain.compatibility.values import Runtime, RuntimePackage
 from mlxknife.domain.generation.services.session import Session, Sessions
 from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
 from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.integrity.services.verifier import Verifier
-from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
 from mlxknife.domain.names.services import Finder
 from mlxknife.ports.engines.processes import ModelClients
 from tests.builder import Files, chat_files

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mlxknife.domain.catalog.rules import capabilities
-from mlxknife.domain.models.values.info import Capability, Card, Framework, ModelType, Quantization
+from mlxknife.domain.models.values.info import Capability, Framework, ModelCard, ModelType, Quantization
 from tests.builder import (
     Files,
     chat_files,
@@ -42,7 +42,7 @@ _NO_TEMPLATE = without(_PLAIN, "tokenizer_config.json")
         pytest.param({}, "org/name", Framework.UNKNOWN, id="nothing"),
     ],
 )
-def test_the_first_sign_decides_the_framework(files: Files, name: str, expected: Framework) -> None:
+def test_the_first_marker_decides_the_framework(files: Files, name: str, expected: Framework) -> None:
     assert traits_of(files, name).framework is expected
 
 
@@ -61,7 +61,7 @@ def test_the_first_sign_decides_the_framework(files: Files, name: str, expected:
         ({}, None),
     ],
 )
-def test_only_the_form_of_mlx_is_a_quantization(config: dict[str, object], expected: Quantization | None) -> None:
+def test_only_the_format_of_mlx_is_a_quantization(config: dict[str, object], expected: Quantization | None) -> None:
     assert capabilities.quantization(config) == expected
 
 
@@ -81,11 +81,11 @@ _TEMPLATE = {"chat_template": "{{ x }}"}
         ({}, None),
     ],
 )
-def test_a_chat_template_has_three_homes(files: Files, source: str | None) -> None:
+def test_a_chat_template_can_be_in_three_files(files: Files, source: str | None) -> None:
     facts = facts_of(_NO_TEMPLATE | files)
     assert capabilities.chat_template_source(facts) == source
     expected = ModelType.CHAT if source else ModelType.BASE
-    assert capabilities.detect("org/name", facts, Card()).model_type is expected
+    assert capabilities.detect("org/name", facts, ModelCard()).model_type is expected
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,13 @@ def test_a_chat_template_has_three_homes(files: Files, source: str | None) -> No
         ),
     ],
 )
-def test_what_a_model_is_and_can_do(files: Files, name: str, model_type: ModelType, expected: str) -> None:
+def test_type_and_capabilities_of_a_model(files: Files, name: str, model_type: ModelType, expected: str) -> None:
     traits = traits_of(files, name)
     assert traits.model_type is model_type
     assert traits.capabilities == tuple(map(Capability, expected.split()))
 
 
-def test_a_classifier_is_no_embedding_model() -> None:
+def test_a_classifier_is_not_an_embedding_model() -> None:
     files = without(
         with_config(model_type="bert", architectures=["BertForSequenceClassification"]), "tokenizer_config.json"
     )
@@ -152,5 +152,5 @@ def test_the_context_length_comes_from_a_config(files: Files, expected: int | No
 @pytest.mark.parametrize(
     ("files", "expected"), [(chat_files(), False), (_PLAIN, True), (_PLAIN | _MLX_HEAD, False), ({}, True)]
 )
-def test_the_card_is_read_only_where_nothing_else_tells(files: Files, *, expected: bool) -> None:
+def test_the_card_is_only_read_where_the_files_do_not_show_the_framework(files: Files, *, expected: bool) -> None:
     assert capabilities.needs_card("org/name", facts_of(files)) is expected

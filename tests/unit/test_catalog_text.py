@@ -11,18 +11,18 @@ from mlxknife.cli.render.health import health_cell, health_lines
 from mlxknife.cli.render.list import ListView, list_lines, trash_lines
 from mlxknife.cli.render.show import show_lines
 from mlxknife.cli.render.text import Line, Span, Style, age, duration, paint
-from mlxknife.domain.integrity.values import HealthEntry, HealthReport
+from mlxknife.domain.integrity.values import HealthReport, ModelHealth
 from mlxknife.domain.models.values.info import (
     Capability,
-    Card,
     Framework,
-    Metadata,
+    ModelCard,
     ModelDetails,
     ModelFile,
     ModelInfo,
+    ModelMetadata,
+    ModelTraits,
     ModelType,
     Quantization,
-    Traits,
 )
 from mlxknife.domain.models.values.verdict import Integrity
 from mlxknife.domain.removal.values import TrashItem
@@ -37,7 +37,7 @@ _WIDTHS = (60, 80, 100, 120, 200)
 
 
 def _model(name: str, framework: Framework = _MLX, kind: ModelType = _CHAT, **changes: object) -> ModelInfo:
-    traits = Traits(framework, kind, (Capability.TEXT_GENERATION, Capability.CHAT), Quantization(4, 64), 4096)
+    traits = ModelTraits(framework, kind, (Capability.TEXT_GENERATION, Capability.CHAT), Quantization(4, 64), 4096)
     model = ModelInfo(
         name=name,
         commit=_COMMIT,
@@ -215,16 +215,16 @@ def test_the_health_of_a_model_is_one_coloured_word() -> None:
     assert health_cell(_MODELS[6]) == Span("unhealthy", Style.BAD)
 
 
-def _report(*entries: HealthEntry) -> HealthReport:
+def _report(*entries: ModelHealth) -> HealthReport:
     return HealthReport(entries)
 
 
 def test_the_health_report_lists_healthy_models_first_and_counts_all() -> None:
     report = _report(
-        HealthEntry("org/torn", Integrity.CORRUPT, "truncated"),
-        HealthEntry("org/good", Integrity.STRUCTURAL, None),
-        HealthEntry("org/proven", Integrity.VERIFIED, None, "1 file has no recorded hash"),
-        HealthEntry("org/half", Integrity.INCOMPLETE, None),
+        ModelHealth("org/torn", Integrity.CORRUPT, "truncated"),
+        ModelHealth("org/good", Integrity.STRUCTURAL, None),
+        ModelHealth("org/proven", Integrity.VERIFIED, None, "1 file has no recorded hash"),
+        ModelHealth("org/half", Integrity.INCOMPLETE, None),
     )
     assert _text(health_lines(report, None)) == [
         "healthy    org/good",
@@ -236,7 +236,7 @@ def test_the_health_report_lists_healthy_models_first_and_counts_all() -> None:
 
 
 def test_the_health_report_of_one_model_and_of_none() -> None:
-    assert _text(health_lines(_report(HealthEntry("a", Integrity.STRUCTURAL, None)), None))[-1] == (
+    assert _text(health_lines(_report(ModelHealth("a", Integrity.STRUCTURAL, None)), None))[-1] == (
         "1 model, 1 healthy, 0 unhealthy"
     )
     assert _text(health_lines(_report(), None)) == ["0 models, 0 healthy, 0 unhealthy"]
@@ -248,13 +248,13 @@ def test_the_health_report_of_one_model_and_of_none() -> None:
 def _details(info: ModelInfo = _MODELS[0]) -> ModelDetails:
     return ModelDetails(
         info=info,
-        metadata=Metadata("llama", "4bit", 4096, 1000, None, None, None),
+        metadata=ModelMetadata("llama", "4bit", 4096, 1000, None, None, None),
         config={"model_type": "llama"},
         files=(
             ModelFile("config.json", 20, "config", Integrity.VERIFIED),
             ModelFile("model.safetensors", 2_499_980, "weights", Integrity.CORRUPT),
         ),
-        card=Card(license="apache-2.0", base_models=("org/base", "org/other")),
+        card=ModelCard(license="apache-2.0", base_models=("org/base", "org/other")),
         chat_template_source="tokenizer_config.json",
     )
 
@@ -329,8 +329,8 @@ def test_no_line_of_a_list_is_wider_than_the_terminal(view: ListView, columns: i
 @pytest.mark.parametrize("columns", _WIDTHS)
 def test_no_line_of_show_or_health_is_wider_than_the_terminal(columns: int) -> None:
     report = _report(
-        HealthEntry(_LONG.name, Integrity.STRUCTURAL, None),
-        HealthEntry("org/torn", Integrity.CORRUPT, f"{'a-long-file-name-' * 9}: truncated"),
+        ModelHealth(_LONG.name, Integrity.STRUCTURAL, None),
+        ModelHealth("org/torn", Integrity.CORRUPT, f"{'a-long-file-name-' * 9}: truncated"),
     )
     lines = _shown(_details(_LONG), files=True, columns=columns) + _text(health_lines(report, columns))
     assert [line for line in lines if len(line) > columns] == []

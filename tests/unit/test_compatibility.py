@@ -5,7 +5,7 @@ import pytest
 
 from mlxknife.domain.compatibility.rules import compatibility
 from mlxknife.domain.compatibility.rules.architecture_versions import first_encoder_version, first_version
-from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
+from mlxknife.domain.compatibility.values import Runtime, RuntimePackage
 from tests.builder import (
     Files,
     chat_files,
@@ -84,7 +84,7 @@ _UNLOADABLE = "Weights not executable with mlx-lm (requires model*.safetensors b
         pytest.param(chat_files(model_type="LFM2-VL", vision_config={"a": 1}), _BOTH, id="vision renamed in any case"),
     ],
 )
-def test_it_runs(files: Files, runtime: Runtime) -> None:
+def test_a_compatible_model(files: Files, runtime: Runtime) -> None:
     assert _reason(files, runtime) is None
 
 
@@ -204,7 +204,7 @@ def test_it_runs(files: Files, runtime: Runtime) -> None:
         pytest.param(_renamed("consolidated.safetensors"), _BOTH, _UNLOADABLE, id="weights for another loader"),
     ],
 )
-def test_it_does_not_run_and_says_why(files: Files, runtime: Runtime, reason: str) -> None:
+def test_an_incompatible_model_has_a_reason(files: Files, runtime: Runtime, reason: str) -> None:
     assert _reason(files, runtime) == reason
 
 
@@ -213,7 +213,7 @@ def test_the_example_of_the_specification() -> None:
     assert reason.startswith("Model architecture 'qwen3_next' requires mlx-lm >= 0.28.0 (current: 0.27.1)")
 
 
-def test_a_name_means_the_class_that_an_encoder_is_known_by_only_for_encoders() -> None:
+def test_a_model_type_is_remapped_to_an_encoder_only_for_embedding_models() -> None:
     assert compatibility.knows(_LM, "mistral", ())
     assert not compatibility.knows(_VLM, "roberta", ())
 
@@ -233,7 +233,7 @@ def test_a_name_means_the_class_that_an_encoder_is_known_by_only_for_encoders() 
 def test_code_from_a_repo_runs_only_where_the_user_trusts_it(file: str, content: dict[str, object], said: str) -> None:
     config = content if file != "config.json" else {"model_type": "llama", **_MLX, **content}
     files = chat_files() | {file: json_bytes(config)}
-    assert _reason(files) == f"Runs code from its repo ({said}), which mlxk does not allow: take another model"
+    assert _reason(files) == f"Runs code from its repo ({said}), which mlxk does not allow: choose another model"
     assert _reason(files, trusted=True) is None
 
 
@@ -255,7 +255,7 @@ def test_an_empty_key_runs_no_code(value: object) -> None:
         ("mlx-vlm", "rf-detr", "0.4.3"),
     ],
 )
-def test_the_table_tells_the_first_version_by_the_whole_name(
+def test_the_table_finds_the_first_version_by_the_whole_name(
     package: str, architecture: str, version: str | None
 ) -> None:
     assert first_version(package, architecture) == version
@@ -265,5 +265,5 @@ def test_the_table_tells_the_first_version_by_the_whole_name(
     ("architecture", "version"),
     [("bert", "0.6.9"), ("qwen3", "0.6.9"), ("xlm-roberta", "0.6.9"), ("lfm2", "0.6.9"), ("mistral", None), ("", None)],
 )
-def test_the_table_tells_the_first_version_that_embeds(architecture: str, version: str | None) -> None:
+def test_the_table_finds_the_first_version_that_computes_embeddings(architecture: str, version: str | None) -> None:
     assert first_encoder_version(architecture) == version

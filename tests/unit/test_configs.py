@@ -61,11 +61,13 @@ def test_a_count_is_the_first_positive_integer(config: dict[str, object], expect
         ({}, False, False, True),
     ],
 )
-def test_a_config_tells_the_senses(config: dict[str, object], *, sees: bool, hears: bool, speaks: bool) -> None:
+def test_a_config_shows_whether_a_model_takes_images_or_audio(
+    config: dict[str, object], *, sees: bool, hears: bool, speaks: bool
+) -> None:
     facts = facts_of(with_config(**config))
-    assert configs.sees_images(facts) is sees
-    assert configs.hears_sound(config) is hears
-    assert configs.speaks_text("org/name", facts) is speaks
+    assert configs.takes_images(facts) is sees
+    assert configs.takes_audio(config) is hears
+    assert configs.needs_tokenizer("org/name", facts) is speaks
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_a_config_tells_the_senses(config: dict[str, object], *, sees: bool, hea
         ({"model_type": "x", "thinker_config": {"vision_config": {}}}, True),
     ],
 )
-def test_only_a_part_that_sees_needs_a_processor(config: dict[str, object], *, expected: bool) -> None:
+def test_only_a_vision_config_needs_a_processor(config: dict[str, object], *, expected: bool) -> None:
     assert configs.needs_image_processor(facts_of(with_config(**config))) is expected
 
 
@@ -97,16 +99,16 @@ def test_only_a_part_that_sees_needs_a_processor(config: dict[str, object], *, e
         ({}, "org/whisper-tiny", False),
     ],
 )
-def test_a_name_tells_speech_only_where_the_config_is_silent(
+def test_the_name_shows_a_speech_model_only_where_the_config_declares_nothing(
     config: dict[str, object], name: str, *, expected: bool
 ) -> None:
     assert configs.is_speech(name, config) is expected
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("ByT5Tokenizer", False), ("T5Tokenizer", True), (None, True)])
-def test_a_tokenizer_of_bytes_has_no_files(kind: str | None, *, expected: bool) -> None:
+def test_a_byte_level_tokenizer_needs_no_files(kind: str | None, *, expected: bool) -> None:
     files = chat_files(model_type="t5") | {"tokenizer_config.json": json_bytes({"tokenizer_class": kind})}
-    assert configs.speaks_text("org/name", facts_of(files)) is expected
+    assert configs.needs_tokenizer("org/name", facts_of(files)) is expected
 
 
 @pytest.mark.parametrize(
@@ -117,12 +119,14 @@ def test_a_tokenizer_of_bytes_has_no_files(kind: str | None, *, expected: bool) 
         ({"feature_extractor_type": "X", "image_processor_type": "Y"}, True),
     ],
 )
-def test_a_preprocessor_that_only_extracts_features_hears(processor: dict[str, object], *, expected: bool) -> None:
+def test_a_preprocessor_that_only_extracts_features_is_for_audio(
+    processor: dict[str, object], *, expected: bool
+) -> None:
     files = chat_files() | {"preprocessor_config.json": json_bytes(processor)}
-    assert configs.sees_images(facts_of(files)) is expected
+    assert configs.takes_images(facts_of(files)) is expected
 
 
 @pytest.mark.parametrize(("model_type", "expected"), [("llama", True), ("whisper", False), ("qwen2_audio", False)])
-def test_a_preprocessor_is_one_of_images_unless_the_model_hears(model_type: str, *, expected: bool) -> None:
+def test_a_preprocessor_is_for_images_unless_the_model_takes_audio(model_type: str, *, expected: bool) -> None:
     files = chat_files(model_type=model_type) | {"preprocessor_config.json": json_bytes({"a": 1})}
-    assert configs.sees_images(facts_of(files)) is expected
+    assert configs.takes_images(facts_of(files)) is expected

@@ -22,7 +22,7 @@ _ST, _BIN = "model-{:05d}-of-{:05d}.safetensors", "pytorch_model-{:05d}-of-{:05d
         (["model-2-of-3.safetensors"], []),
     ],
 )
-def test_a_numbered_set_promises_all_its_numbers(names: list[str], missing: list[str]) -> None:
+def test_missing_numbers_of_a_shard_set_are_found(names: list[str], missing: list[str]) -> None:
     assert list(filenames.missing_shards(names)) == missing
 
 
@@ -50,7 +50,7 @@ def test_a_numbered_set_promises_all_its_numbers(names: list[str], missing: list
         (["sub/tokenizer.json"], False),
     ],
 )
-def test_a_tokenizer_has_many_forms(names: list[str], *, expected: bool) -> None:
+def test_every_tokenizer_format_is_recognised(names: list[str], *, expected: bool) -> None:
     assert filenames.has_tokenizer(names) is expected
 
 
@@ -79,7 +79,7 @@ def test_a_tokenizer_has_many_forms(names: list[str], *, expected: bool) -> None
         ("LICENSE", False, "other"),
     ],
 )
-def test_a_file_has_a_role_by_its_name(name: str, kind: str, *, weight: bool) -> None:
+def test_the_kind_of_a_file_follows_from_its_name(name: str, kind: str, *, weight: bool) -> None:
     assert (filenames.is_weight(name), filenames.kind(name)) == (weight, kind)
 
 
@@ -94,7 +94,7 @@ def test_a_file_has_a_role_by_its_name(name: str, kind: str, *, weight: bool) ->
         (".tmp", False),
     ],
 )
-def test_an_interrupted_writer_is_known_by_what_it_leaves(name: str, *, expected: bool) -> None:
+def test_a_partial_weight_file_is_recognised(name: str, *, expected: bool) -> None:
     assert filenames.is_unfinished_weight(name) is expected
 
 
@@ -109,5 +109,5 @@ def test_an_interrupted_writer_is_known_by_what_it_leaves(name: str, *, expected
         ("model.safetensors", False),
     ],
 )
-def test_torch_weights_are_known_by_their_name(name: str, *, expected: bool) -> None:
+def test_torch_weights_are_recognised_by_name(name: str, *, expected: bool) -> None:
     assert filenames.is_torch_weight(name) is expected

@@ -5,8 +5,8 @@ import pytest
 
 from mlxknife.domain.errors import AccessDenied, AmbiguousMatch, ModelNotFound, ValidationError
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.entries import Entry
 from mlxknife.domain.models.values.hashes import RecordedFile
+from mlxknife.domain.models.values.stored_models import ModelEntry
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.services import Finder
 from tests.fakes.model_store import FakeStore
@@ -24,12 +24,12 @@ def _finder(*cached: str, at_home: tuple[str, ...] = (), elsewhere: tuple[str, .
     return Finder(store=store, workspaces=FakeWorkspaces(folders=homes | dict.fromkeys(elsewhere, _MODEL)))
 
 
-def _entries(finder: Finder) -> tuple[Entry, ...]:
-    return tuple(map(finder.entry, finder.places()))
+def _entries(finder: Finder) -> tuple[ModelEntry, ...]:
+    return tuple(map(finder.entry, finder.folders()))
 
 
 def _names(finder: Finder, pattern: str = "") -> list[str]:
-    return [place.name for place in finder.places(pattern)]
+    return [place.name for place in finder.folders(pattern)]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def _names(finder: Finder, pattern: str = "") -> list[str]:
         ("~/models/gpt2-xl", "gpt2-xl"),
     ],
 )
-def test_a_spec_finds_the_first_that_fits(spec: str, name: str) -> None:
+def test_a_spec_finds_the_first_match(spec: str, name: str) -> None:
     finder = _finder(
         "org/Phi-3",
         "mlx-community/Phi-3-mini",
@@ -69,7 +69,7 @@ def test_an_exact_name_beside_a_longer_workspace_is_not_ambiguous() -> None:
     assert caught.value.matches == ("gpt2", "gpt2-xl")
 
 
-def test_a_workspace_gives_its_bare_name_up_to_a_cached_model_and_is_named_by_its_path() -> None:
+def test_a_workspace_is_named_by_its_path_where_a_cached_model_has_its_name() -> None:
     finder = _finder("gpt2", at_home=("gpt2", "mine"))
     assert _names(finder) == ["/home/models/gpt2", "gpt2", "mine"]
     assert finder.find("gpt2").cached
@@ -85,7 +85,7 @@ def test_every_entry_is_found_by_its_own_name() -> None:
     assert [finder.find(entry.name) for entry in entries] == list(entries)
 
 
-def test_entries_are_sorted_and_narrowed_by_a_pattern_in_any_case() -> None:
+def test_entries_are_sorted_and_filtered_by_a_pattern_ignoring_case() -> None:
     finder = _finder("b/Two", "a/one", "B/three", at_home=("twofold",))
     assert _names(finder) == ["a/one", "B/three", "b/Two", "twofold"]
     assert _names(finder, "TWO") == ["b/Two", "twofold"]
@@ -98,7 +98,7 @@ def test_an_existing_folder_with_a_config_wins_over_the_cache() -> None:
     assert finder.find("org/name@main").cached
 
 
-def test_nothing_found_suggests_what_looks_alike() -> None:
+def test_a_name_that_is_not_found_suggests_similar_names() -> None:
     finder = _finder("mlx-community/Phi-3-mini", "org/other")
     with pytest.raises(ModelNotFound) as caught:
         finder.find("Phi-3-mino")
@@ -109,7 +109,7 @@ def test_nothing_found_suggests_what_looks_alike() -> None:
     assert caught.value.suggestions == ()
 
 
-def test_a_starter_that_is_not_there_can_be_brought_even_if_something_looks_alike() -> None:
+def test_a_missing_starter_hints_at_pull_even_beside_a_similar_name() -> None:
     for finder in (_finder(), _finder("org/started")):
         with pytest.raises(ModelNotFound) as caught:
             finder.find("starter")
@@ -128,36 +128,36 @@ def test_a_starter_that_is_not_there_can_be_brought_even_if_something_looks_alik
         (f"https://hub/org/model?{'x' * 200}", "org/model"),
     ],
 )
-def test_an_address_is_answered_with_the_name_in_it(address: str, name: str) -> None:
+def test_a_url_is_refused_with_the_name_in_it(address: str, name: str) -> None:
     with pytest.raises(ValidationError) as caught:
         _finder().find(address)
-    assert caught.value.message == "The address of a page is not the name of a model"
+    assert caught.value.message == "A URL is not the name of a model"
     assert caught.value.hint == Hint(HintCode.WRITE, text=name)
 
 
 @pytest.mark.parametrize(
     "spec", ["", " ", "a@", "@a", "a//b", "a/../b", "a\0", "a\x1b", "a\u202e", "x" * 97, "a/", "a\\b"]
 )
-def test_what_can_be_no_name_is_refused_before_the_disk_is_asked(spec: str) -> None:
+def test_an_invalid_name_is_refused_before_the_disk_is_read(spec: str) -> None:
     finder = Finder(store=FakeStore(failure=AccessDenied("asked")), workspaces=FakeWorkspaces())
     with pytest.raises(ValidationError):
         finder.find(spec)
 
 
 @pytest.mark.parametrize("spec", ["/elsewhere/one", "./one", "~/one", "..", "/home/models/mine", "one", "/none"])
-def test_who_comes_from_outside_names_no_path(spec: str) -> None:
+def test_a_path_is_refused_where_paths_are_not_allowed(spec: str) -> None:
     finder = _finder("org/cached", at_home=("mine",), elsewhere=("/elsewhere/one", "/current/one", "/home/one"))
-    outside = attrs.evolve(finder, knows_paths=False)
+    outside = attrs.evolve(finder, allows_paths=False)
     with pytest.raises(ModelNotFound):
         outside.find(spec)
     assert outside.find("mine").name == "mine"
     assert outside.find("cached").name == "org/cached"
 
 
-def test_a_workspace_that_only_a_path_can_name_is_not_there_for_who_comes_from_outside() -> None:
+def test_a_workspace_that_only_a_path_names_is_hidden_where_paths_are_not_allowed() -> None:
     finder = _finder("mine", at_home=("mine", "other"))
     assert _names(finder) == ["/home/models/mine", "mine", "other"]
-    assert _names(attrs.evolve(finder, knows_paths=False)) == ["mine", "other"]
+    assert _names(attrs.evolve(finder, allows_paths=False)) == ["mine", "other"]
 
 
 def _revisions() -> Finder:
@@ -185,7 +185,7 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(spec: str, commit: str) -> Non
     assert (entry.name, entry.commit, entry.finding) == ("org/name", commit, None)
 
 
-def test_an_entry_carries_what_the_store_knows() -> None:
+def test_an_entry_carries_the_facts_of_the_store() -> None:
     entry = _revisions().find("name@dev")
     assert (entry.unfinished, entry.manifest) == (frozenset({"blob"}), {"config.json": RecordedFile(2)})
     assert _revisions().find("name").manifest is None
@@ -198,7 +198,7 @@ def test_a_prefix_of_several_commits_is_ambiguous() -> None:
 
 
 @pytest.mark.parametrize("revision", ["0a", "fff", "gone", "nothing"])
-def test_a_revision_that_is_not_there_is_not_found(revision: str) -> None:
+def test_an_unknown_revision_is_not_found(revision: str) -> None:
     with pytest.raises(ModelNotFound) as caught:
         _revisions().find(f"org/name@{revision}")
     assert caught.value.available_hashes == (_OLD, _NEW)
@@ -209,7 +209,7 @@ def test_a_workspace_has_no_revisions() -> None:
         _revisions().find("mine@main")
 
 
-def test_a_repo_with_nothing_in_it_is_an_entry_with_a_finding() -> None:
+def test_an_empty_repo_is_an_entry_with_a_finding() -> None:
     store = FakeStore()
     store.add("models--org--empty")
     store.add("models--org--broken", problem="model folder cannot be read")
@@ -221,7 +221,7 @@ def test_a_repo_with_nothing_in_it_is_an_entry_with_a_finding() -> None:
     assert {entry.location for entry in entries} == {None}
 
 
-def test_a_file_in_the_place_of_a_snapshot_is_corrupt() -> None:
+def test_a_file_instead_of_a_snapshot_folder_is_corrupt() -> None:
     store = FakeStore()
     store.add("models--org--name", refs={"main": _NEW}, no_folders=(_NEW,))
     (entry,) = _entries(Finder(store=store, workspaces=FakeWorkspaces()))

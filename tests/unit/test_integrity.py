@@ -33,7 +33,7 @@ def _first(
 ) -> tuple[Integrity, str] | None:
     found = integrity.findings(
         facts,
-        speaks_text=configs.speaks_text("org/name", facts),
+        needs_tokenizer=configs.needs_tokenizer("org/name", facts),
         needs_processor=configs.needs_image_processor(facts),
         unfinished=unfinished,
         manifest={name: RecordedFile(size) for name, size in (manifest or {}).items()},
@@ -66,7 +66,7 @@ def _index(**content: object) -> Files:
         pytest.param(chat_files() | {"training_args.bin": b""}, id="an empty file that is no weights"),
     ],
 )
-def test_a_whole_model_has_no_finding(files: Files) -> None:
+def test_an_intact_model_has_no_finding(files: Files) -> None:
     assert _first(facts_of(files)) is None
 
 
@@ -104,7 +104,7 @@ def test_a_whole_model_has_no_finding(files: Files) -> None:
         pytest.param(
             _index(weight_map={"w": 1}),
             Integrity.CORRUPT,
-            f"{_INDEX}: weight_map names something that is no weight file",
+            f"{_INDEX}: weight_map names a file that is not a weight file",
             id="odd weight map",
         ),
         pytest.param(
@@ -132,7 +132,7 @@ def test_a_whole_model_has_no_finding(files: Files) -> None:
         pytest.param(
             chat_files() | {_WEIGHTS: safetensors() + b"xy"},
             Integrity.CORRUPT,
-            f"{_WEIGHTS}: 2 bytes behind the last tensor",
+            f"{_WEIGHTS}: 2 bytes after the last tensor",
             id="weights and more",
         ),
         pytest.param(
@@ -184,8 +184,8 @@ def _tensors(*places: tuple[int, int], dtype: str = "U8", shape: tuple[int, ...]
         (_tensors((0, 5), (4, 8)), "tensor 't1' overlaps its neighbour"),
         (_tensors((0, 3), (4, 8)), "hole before tensor 't1'"),
         (_tensors((0, 9)), "truncated: 1 bytes of weights missing"),
-        (_tensors((0, 7)), "1 bytes behind the last tensor"),
-        (_tensors((0, 8), dtype="F16", shape=(3,)), "tensor 't0' does not fit its place"),
+        (_tensors((0, 7)), "1 bytes after the last tensor"),
+        (_tensors((0, 8), dtype="F16", shape=(3,)), "tensor 't0' does not match its size in bytes"),
         (_tensors((0, 8), dtype="Q4"), "tensor 't0' has the unknown type 'Q4'"),
     ],
 )
@@ -195,7 +195,7 @@ def test_tensors_fill_their_file_without_overlap_or_hole(data: bytes, reason: st
 
 
 def _with_state(name: str, state: FileState) -> SnapshotFacts:
-    """Return the facts of a chat model one file of which cannot be had."""
+    """Return the facts of a chat model with one unreadable file."""
     facts = facts_of(without(chat_files(), name))
     return attrs.evolve(facts, files=(*facts.files, FileFact(name, 0, state, "blob", None)))
 
@@ -211,31 +211,31 @@ def _with_state(name: str, state: FileState) -> SnapshotFacts:
     ],
 )
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "README.md"])
-def test_a_file_that_cannot_be_had_is_told_by_its_state(name: str, state: FileState, verdict: Integrity) -> None:
+def test_an_unreadable_file_is_reported_with_its_state(name: str, state: FileState, verdict: Integrity) -> None:
     assert _first(_with_state(name, state)) == (verdict, f"{state.value}: {name}")
 
 
-def test_a_download_under_way_matters_only_for_a_file_that_needs_it() -> None:
+def test_an_unfinished_download_counts_only_for_a_file_of_the_model() -> None:
     facts = _with_state("model.safetensors", FileState.DANGLING)
-    told = (Integrity.INCOMPLETE, "download not finished: model.safetensors")
-    assert _first(facts, unfinished=frozenset({"blob"})) == told
+    expected = (Integrity.INCOMPLETE, "download not finished: model.safetensors")
+    assert _first(facts, unfinished=frozenset({"blob"})) == expected
     assert _first(facts_of(chat_files()), unfinished=frozenset({"blob"})) is None
 
 
 def test_sizes_are_compared_with_those_of_the_hub() -> None:
     facts = facts_of(chat_files() | {"README.md": b"four"})
     assert _first(facts, manifest={"README.md": 4, "not-downloaded.txt": 9}) is None
-    told = (Integrity.CORRUPT, "README.md has 4 bytes, the Hub has 5")
-    assert _first(facts, manifest={"README.md": 5}) == told
+    expected = (Integrity.CORRUPT, "README.md has 4 bytes, the Hub has 5")
+    assert _first(facts, manifest={"README.md": 5}) == expected
 
 
 def test_more_than_three_missing_shards_are_counted() -> None:
     weight_map = {f"w{number}": f"{number}.safetensors" for number in range(5)}
-    told = "missing weight shards: 0.safetensors, 1.safetensors, 2.safetensors and 2 more"
-    assert _first(facts_of(_index(weight_map=weight_map))) == (Integrity.INCOMPLETE, told)
+    expected = "missing weight shards: 0.safetensors, 1.safetensors, 2.safetensors and 2 more"
+    assert _first(facts_of(_index(weight_map=weight_map))) == (Integrity.INCOMPLETE, expected)
 
 
-def test_the_most_telling_finding_comes_first() -> None:
+def test_the_most_significant_finding_comes_first() -> None:
     damages: list[tuple[Files, str]] = [
         ({"tokenizer.json": b"{"}, "tokenizer.json is not valid JSON"),
         ({_WEIGHTS: b""}, f"empty weight file: {_WEIGHTS}"),

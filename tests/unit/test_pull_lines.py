@@ -6,23 +6,23 @@ import attrs
 
 from mlxknife.cli.render.pull import pull_lines, starter_lines
 from mlxknife.cli.render.text import paint
-from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
-from mlxknife.domain.transfer.values import Held, Holding, PullPlan, RemoteCommit, RemoteFile
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
+from mlxknife.domain.transfer.values import CachedFile, CachedFileState, PullPlan, RemoteCommit, RemoteFile
 
 
-def _holding(name: str, held: Held, *, size: int = 1000, partial: int = 0) -> Holding:
-    digest = RecordedHash(HashForm.SHA256, name.encode().hex().ljust(64, "0"))
-    return Holding(RemoteFile(name, size, digest, "0" * 40), held, partial_bytes=partial)
+def _holding(name: str, held: CachedFileState, *, size: int = 1000, partial: int = 0) -> CachedFile:
+    digest = RecordedHash(HashAlgorithm.SHA256, name.encode().hex().ljust(64, "0"))
+    return CachedFile(RemoteFile(name, size, digest, "0" * 40), held, partial_bytes=partial)
 
 
-_MISSING = _holding("a.safetensors", Held.MISSING, size=2_000_000, partial=500_000)
-_DAMAGED = _holding("b.safetensors", Held.DAMAGED)
-_RIGHT = _holding("config.json", Held.TRUSTED)
+_MISSING = _holding("a.safetensors", CachedFileState.MISSING, size=2_000_000, partial=500_000)
+_DAMAGED = _holding("b.safetensors", CachedFileState.DAMAGED)
+_RIGHT = _holding("config.json", CachedFileState.VERIFIED)
 
 
-def _plan(*holdings: Holding, is_in_place: bool = False) -> PullPlan:
-    commit = RemoteCommit("org/name", "a" * 40, tuple(holding.file for holding in holdings))
-    return PullPlan("org/name", "models--org--name", False, commit, holdings, is_in_place=is_in_place)  # noqa: FBT003
+def _plan(*cached_files: CachedFile, is_in_place: bool = False) -> PullPlan:
+    commit = RemoteCommit("org/name", "a" * 40, tuple(holding.file for holding in cached_files))
+    return PullPlan("org/name", "models--org--name", False, commit, cached_files, is_in_place=is_in_place)  # noqa: FBT003
 
 
 def _text(plan: PullPlan, *, is_dry_run: bool = False) -> list[str]:

@@ -9,7 +9,7 @@ from mlxknife.domain.errors import (
     StorageError,
     ValidationError,
 )
-from mlxknife.domain.transfer.values import Action, PullPlan, PullRequest
+from mlxknife.domain.transfer.values import PullAction, PullPlan, PullRequest
 from tests.builder import sha256
 from tests.fakes.hub import Flaw
 from tests.unit.pulling import FILES, FOLDER, MORE, NAME, SIZE, Bench
@@ -29,14 +29,14 @@ def full(bench: Bench) -> Bench:
     return bench
 
 
-def _actions(plan: PullPlan) -> dict[str, Action]:
-    return {holding.file.name: plan.action(holding) for holding in plan.holdings}
+def _actions(plan: PullPlan) -> dict[str, PullAction]:
+    return {cached.file.name: plan.action(cached) for cached in plan.cached_files}
 
 
-def test_a_new_model_is_brought_whole(bench: Bench) -> None:
+def test_a_new_model_is_downloaded_completely(bench: Bench) -> None:
     plan = bench.puller.plan(NAME)
     assert (plan.name, plan.folder, plan.ref, plan.is_expanded) == (NAME, FOLDER, "main", False)
-    assert set(_actions(plan).values()) == {Action.FETCH}
+    assert set(_actions(plan).values()) == {PullAction.FETCH}
     assert (plan.total_bytes, plan.bytes_to_fetch, plan.is_done, plan.was_hashed) == (SIZE, SIZE, False, False)
     assert (bench.download_store.disk, bench.download_store.snapshots) == ({}, {})
     bench.puller.execute(plan)
@@ -46,35 +46,35 @@ def test_a_new_model_is_brought_whole(bench: Bench) -> None:
     assert (bench.download_store.locked, bench.download_store.partials) == ([], {})
 
 
-def test_what_is_there_is_neither_fetched_nor_hashed_again(full: Bench) -> None:
+def test_a_verified_model_is_neither_downloaded_nor_hashed_again(full: Bench) -> None:
     plan = full.pull()
     assert (plan.is_done, plan.was_hashed, plan.bytes_to_fetch, plan.total_bytes) == (True, False, 0, SIZE)
     assert full.hub.requested == {}
 
 
-def test_what_nobody_proved_is_hashed_once(full: Bench) -> None:
+def test_an_unverified_file_is_hashed_once(full: Bench) -> None:
     full.forget_proofs()
     assert [full.pull().was_hashed for _ in range(2)] == [True, False]
     assert full.hub.requested == {}
 
 
-def test_a_cache_that_cannot_be_written_to_is_hashed_each_time(full: Bench) -> None:
+def test_a_read_only_cache_is_hashed_each_time(full: Bench) -> None:
     full.forget_proofs()
     full.download_store.is_denied = True
     assert [(plan.is_done, plan.was_hashed) for plan in (full.pull(), full.pull())] == [(True, True)] * 2
 
 
 @pytest.mark.parametrize("data", [b"wrong weights", b"short"])
-def test_damage_is_repaired_and_nothing_else_fetched(full: Bench, data: bytes) -> None:
+def test_only_damaged_files_are_downloaded_again(full: Bench, data: bytes) -> None:
     full.download_store.write(FOLDER, sha256(FILES["a.safetensors"]), data)
     plan = full.pull()
-    assert _actions(plan) == dict.fromkeys(FILES, Action.KEEP) | {"a.safetensors": Action.REPAIR}
+    assert _actions(plan) == dict.fromkeys(FILES, PullAction.KEEP) | {"a.safetensors": PullAction.REPAIR}
     assert (set(full.hub.requested), full.shown(full.main)) == ({"a.safetensors"}, FILES)
     assert full.puller.plan(NAME).is_done
 
 
 @pytest.mark.parametrize("wrong", ["a.safetensors", "b.safetensors"])
-def test_a_link_to_the_blob_of_another_file_is_put_right(full: Bench, wrong: str) -> None:
+def test_a_link_to_the_blob_of_another_file_is_repaired(full: Bench, wrong: str) -> None:
     right = ({"a.safetensors", "b.safetensors"} - {wrong}).pop()
     full.download_store.snapshots[FOLDER][full.main][wrong] = sha256(FILES[right])
     full.forget_proofs()
@@ -84,7 +84,7 @@ def test_a_link_to_the_blob_of_another_file_is_put_right(full: Bench, wrong: str
     assert full.puller.plan(NAME).is_done
 
 
-def test_a_missing_link_to_a_right_blob_needs_no_bytes(full: Bench) -> None:
+def test_a_missing_link_to_a_verified_blob_needs_no_download(full: Bench) -> None:
     del full.download_store.snapshots[FOLDER][full.main]["config.json"]
     plan = full.pull()
     assert (plan.is_done, plan.bytes_to_fetch, dict(full.hub.requested)) == (False, 0, {})
@@ -94,12 +94,12 @@ def test_a_missing_link_to_a_right_blob_needs_no_bytes(full: Bench) -> None:
 def test_another_revision_shares_blobs(full: Bench) -> None:
     old, new = full.main, full.hub.add(NAME, MORE)
     plan = full.pull()
-    assert {name for name, action in _actions(plan).items() if action is Action.FETCH} == {"config.json", "new.txt"}
+    assert {name for name, action in _actions(plan).items() if action is PullAction.FETCH} == {"config.json", "new.txt"}
     assert (full.shown(old), full.shown(new)) == (FILES, MORE)
     assert (set(full.hub.requested), full.download_store.refs[FOLDER]) == ({"config.json", "new.txt"}, {"main": new})
 
 
-def test_an_old_ref_moves_without_any_bytes(full: Bench) -> None:
+def test_an_old_ref_is_updated_without_a_download(full: Bench) -> None:
     full.download_store.refs[FOLDER]["main"] = "0" * 40
     full.download_store.show()
     assert not full.pull().is_done
@@ -107,16 +107,16 @@ def test_an_old_ref_moves_without_any_bytes(full: Bench) -> None:
 
 
 @pytest.mark.parametrize("length", [7, 40])
-def test_a_commit_moves_no_ref(bench: Bench, length: int) -> None:
+def test_pulling_a_commit_updates_no_ref(bench: Bench, length: int) -> None:
     commit = bench.main
-    bench.hub.repos[NAME].refs[commit[:length]] = commit  # the Hub takes the beginning of a commit for it
+    bench.hub.repos[NAME].refs[commit[:length]] = commit  # the Hub resolves an abbreviated commit
     plan = bench.pull(f"{NAME}@{commit[:length]}")
     assert (plan.ref, bench.download_store.refs[FOLDER], bench.shown(commit)) == (None, {}, FILES)
     assert bench.puller.plan(f"{NAME}@{commit[:length]}").is_done
 
 
 @pytest.mark.parametrize(("spec", "option"), [("@v1", None), ("", "v1"), ("@v1", "v1")])
-def test_a_revision_may_be_named_in_either_place(bench: Bench, spec: str, option: str | None) -> None:
+def test_a_revision_may_be_in_the_name_or_in_the_request(bench: Bench, spec: str, option: str | None) -> None:
     old = bench.hub.add(NAME, MORE, ref="v1")
     assert bench.pull(NAME + spec, PullRequest(revision=option)).ref == "v1"
     assert (bench.shown(old), bench.download_store.refs[FOLDER]) == (MORE, {"v1": old})
@@ -137,26 +137,26 @@ def test_a_revision_may_be_named_in_either_place(bench: Bench, spec: str, option
         (NAME, PullRequest(exclude=("*",))),
     ],
 )
-def test_what_can_be_no_request_is_refused(bench: Bench, spec: str, request_: PullRequest) -> None:
+def test_an_invalid_request_is_refused(bench: Bench, spec: str, request_: PullRequest) -> None:
     with pytest.raises(ValidationError):
         bench.puller.plan(spec, request_)
 
 
-def test_an_empty_revision_is_refused_as_it_is_behind_a_name(bench: Bench) -> None:
+def test_an_empty_revision_is_refused_in_the_request_too(bench: Bench) -> None:
     with pytest.raises(ValidationError):
         bench.puller.plan(f"{NAME}@")
     with pytest.raises(ValidationError):
         bench.puller.plan(NAME, PullRequest(revision=""))
 
 
-def test_a_word_without_an_owner_is_expanded(bench: Bench) -> None:
+def test_a_name_without_an_owner_is_expanded(bench: Bench) -> None:
     bench.hub.add("mlx-community/tiny", {"config.json": b"1"})
     plan = bench.puller.plan("tiny")
     assert (plan.name, plan.folder, plan.is_expanded) == ("mlx-community/tiny", "models--mlx-community--tiny", True)
     assert not bench.puller.plan("mlx-community/tiny").is_expanded
 
 
-def test_a_word_without_an_owner_is_the_cached_model_of_that_name(full: Bench) -> None:
+def test_a_name_without_an_owner_is_the_cached_model_of_that_name(full: Bench) -> None:
     assert (full.puller.plan("name").name, full.puller.plan("name").is_expanded) == (NAME, True)
     full.download_store.store.add("models--other--name", snapshots=["0" * 40])
     with pytest.raises(AmbiguousMatch) as caught:
@@ -164,7 +164,7 @@ def test_a_word_without_an_owner_is_the_cached_model_of_that_name(full: Bench) -
     assert caught.value.matches == (NAME, "other/name")
 
 
-def test_patterns_choose_files(bench: Bench) -> None:
+def test_patterns_select_files(bench: Bench) -> None:
     plan = bench.pull(request=PullRequest(include=("*.safetensors", "sub/"), exclude=("b*",)))
     assert bench.shown(bench.main) == {name: FILES[name] for name in ("a.safetensors", "sub/x.txt")}
     assert plan.total_bytes == len(FILES["a.safetensors"]) + 1
@@ -174,13 +174,13 @@ def test_patterns_choose_files(bench: Bench) -> None:
     assert bench.shown(bench.main) == FILES
 
 
-def test_force_fetches_all_of_it_again(full: Bench) -> None:
+def test_force_downloads_everything_again(full: Bench) -> None:
     plan = full.pull(request=PullRequest(force=True))
-    assert (set(_actions(plan).values()), plan.bytes_to_fetch, plan.is_done) == ({Action.FETCH}, SIZE, False)
+    assert (set(_actions(plan).values()), plan.bytes_to_fetch, plan.is_done) == ({PullAction.FETCH}, SIZE, False)
     assert set(full.hub.requested) == set(FILES)
 
 
-def test_a_download_goes_on_where_it_stopped(bench: Bench) -> None:
+def test_a_download_resumes_where_it_stopped(bench: Bench) -> None:
     bench.hub.flaws["a.safetensors"] = [Flaw.CUT, Flaw.REFUSED]
     with pytest.raises(DownloadFailed):
         bench.pull()
@@ -191,7 +191,7 @@ def test_a_download_goes_on_where_it_stopped(bench: Bench) -> None:
     assert bench.shown(bench.main) == FILES
 
 
-def test_a_disk_without_room_is_left_alone(bench: Bench) -> None:
+def test_a_full_disk_is_refused_before_the_download(bench: Bench) -> None:
     bench.download_store.free = SIZE - 1
     with pytest.raises(StorageError, match="disk space"):
         bench.pull()
@@ -200,14 +200,14 @@ def test_a_disk_without_room_is_left_alone(bench: Bench) -> None:
     bench.pull()
 
 
-def test_a_listing_that_cannot_be_stored_touches_nothing(bench: Bench) -> None:
+def test_an_invalid_listing_changes_nothing(bench: Bench) -> None:
     bench.hub.add(NAME, FILES | {"../escaped": b"x"})
     with pytest.raises(DownloadFailed, match="refused"):
         bench.puller.plan(NAME)
     assert bench.download_store.disk == {}
 
 
-def test_what_the_hub_says_comes_through(bench: Bench) -> None:
+def test_errors_of_the_hub_are_passed_on(bench: Bench) -> None:
     for spec in ("org/nothing", f"{NAME}@nothing"):
         with pytest.raises(DownloadFailed):
             bench.puller.plan(spec)

@@ -40,18 +40,18 @@ def _remover(*names: str, workspaces: FakeWorkspaces | None = None) -> tuple[Rem
 
 
 @pytest.mark.parametrize("spec", ["org/one", "one"])
-def test_a_name_or_its_last_part_leaves_no_doubt(spec: str) -> None:
+def test_a_name_or_its_last_part_needs_no_confirmation(spec: str) -> None:
     plan = _remover("org/one")[0].plan(spec)
     (target,) = plan.targets
     assert (target.name, target.folder, target.commit, target.size_bytes) == ("org/one", "models--org--one", None, 8)
-    assert (plan.doubt, plan.needs_force, plan.size_bytes) == (None, False, 8)
+    assert (plan.confirmation_reason, plan.needs_force, plan.size_bytes) == (None, False, 8)
 
 
 @pytest.mark.parametrize("spec", ["on", "ONE", "Org/One", "g/one", "org/on", "one@main", "on@main"])
-def test_any_other_word_leaves_doubt(spec: str) -> None:
+def test_a_part_of_a_name_needs_a_confirmation(spec: str) -> None:
     plan = _remover("org/one")[0].plan(spec)
     assert [target.name for target in plan.targets] == ["org/one"]
-    assert (plan.doubt is None, plan.needs_force) == (spec == "one@main", False)
+    assert (plan.confirmation_reason is None, plan.needs_force) == (spec == "one@main", False)
 
 
 @pytest.mark.parametrize(
@@ -64,19 +64,19 @@ def test_any_other_word_leaves_doubt(spec: str) -> None:
         ("a/one*", ["a/one"]),
     ],
 )
-def test_a_pattern_takes_all_that_fit_and_leaves_doubt(spec: str, names: list[str]) -> None:
+def test_a_pattern_takes_all_matches_and_needs_a_confirmation(spec: str, names: list[str]) -> None:
     plan = _remover("a/one", "b/one")[0].plan(spec)
     assert [target.name for target in plan.targets] == names
-    assert plan.doubt
+    assert plan.confirmation_reason
 
 
 @pytest.mark.parametrize("spec", ["*three", "Three*", "a/*@main"])
-def test_a_pattern_that_nothing_fits_is_not_found(spec: str) -> None:
+def test_a_pattern_without_a_match_is_not_found(spec: str) -> None:
     with pytest.raises(ModelNotFound):
         _remover("a/one")[0].plan(spec)
 
 
-def test_a_pattern_that_fits_a_workspace_needs_force_as_its_name_does() -> None:
+def test_a_pattern_that_matches_a_workspace_needs_force_as_its_name_does() -> None:
     remover, _ = _remover("a/one")
     assert remover.plan("mi*").needs_force
     assert remover.plan("*").needs_force
@@ -84,19 +84,19 @@ def test_a_pattern_that_fits_a_workspace_needs_force_as_its_name_does() -> None:
 
 
 @pytest.mark.parametrize("revision", ["v1", "0abc", _OLD])
-def test_a_revision_takes_its_refs_and_only_what_it_frees(revision: str) -> None:
+def test_a_revision_is_removed_with_its_refs_and_only_its_own_blobs(revision: str) -> None:
     remover, removal_store = _remover()
     plan = remover.plan(f"org/two@{revision}")
     (target,) = plan.targets
     assert (target.commit, target.label, set(target.refs)) == (_OLD, "org/two@0abc00000000", {"v1", "dev"})
-    assert (target.size_bytes, plan.doubt) == (15, None)
+    assert (target.size_bytes, plan.confirmation_reason) == (15, None)
     remover.execute(plan)
     left = removal_store.repos["models--org--two"]
     assert set(left.blobs) == {"both", "new", "orphan"}
     assert (set(left.snapshots), set(left.refs)) == ({_NEW}, {"main"})
 
 
-def test_the_last_revision_takes_the_repo() -> None:
+def test_the_last_revision_is_removed_with_its_repo() -> None:
     remover, removal_store = _remover("org/one")
     (target,) = remover.plan("org/one@main").targets
     assert (target.commit, target.size_bytes) == (None, 8)
@@ -105,19 +105,19 @@ def test_the_last_revision_takes_the_repo() -> None:
 
 
 @pytest.mark.parametrize("spec", ["org/two@zzz", "org/two@v2", "org/none", "mine@main", "./nothing"])
-def test_what_is_not_there_is_not_found(spec: str) -> None:
+def test_an_unknown_model_is_not_found(spec: str) -> None:
     with pytest.raises(ModelNotFound):
         _remover("org/one")[0].plan(spec)
 
 
-def test_not_found_suggests_what_looks_alike() -> None:
+def test_a_name_that_is_not_found_suggests_similar_names() -> None:
     with pytest.raises(ModelNotFound) as caught:
         _remover("org/llama-3")[0].plan("org/llama-4")
     assert caught.value.suggestions == ("org/llama-3",)
 
 
 @pytest.mark.parametrize("spec", ["one", "on", "org/two@0ab"])
-def test_several_that_fit_are_ambiguous(spec: str) -> None:
+def test_several_matches_are_ambiguous(spec: str) -> None:
     remover, removal_store = _remover("a/one", "b/one")
     with pytest.raises(AmbiguousMatch):
         remover.plan(spec)
@@ -125,7 +125,7 @@ def test_several_that_fit_are_ambiguous(spec: str) -> None:
 
 
 @pytest.mark.parametrize("spec", ["", " ", "a/../b", "a\0", "x" * 97, "org/two@"])
-def test_what_can_be_no_name_is_refused(spec: str) -> None:
+def test_an_invalid_name_is_refused(spec: str) -> None:
     with pytest.raises(ValidationError):
         _remover("org/one")[0].plan(spec)
 
@@ -137,20 +137,20 @@ def test_a_workspace_needs_force(spec: str) -> None:
     (target,) = plan.targets
     assert (target.name, target.workspace, target.folder) == ("mine", "/home/models/mine", None)
     assert (plan.needs_force, plan.size_bytes) == (True, 2)
-    assert plan.doubt
+    assert plan.confirmation_reason
     remover.execute(plan)
     assert remover.workspaces.at_home() == ()
 
 
 @pytest.mark.parametrize("spec", ["./foreign", "/current/foreign", "foreign"])
-def test_a_folder_that_is_none_of_ours_is_refused(spec: str) -> None:
+def test_a_folder_that_mlxk_did_not_make_is_refused(spec: str) -> None:
     remover, _ = _remover()
     with pytest.raises(ValidationError):
         remover.plan(spec)
     assert remover.workspaces.holds_model("/current/foreign")
 
 
-def test_a_folder_elsewhere_that_mlxk_made_may_go() -> None:
+def test_a_folder_elsewhere_that_mlxk_made_can_be_removed() -> None:
     folders = {"/current/ours": _FILES}
     remover, _ = _remover(workspaces=FakeWorkspaces(folders=folders, origins={"/current/ours": "org/source"}))
     plan = remover.plan("./ours")
@@ -159,7 +159,7 @@ def test_a_folder_elsewhere_that_mlxk_made_may_go() -> None:
     assert not remover.workspaces.holds_model("/current/ours")
 
 
-def test_a_live_lock_stops_at_that_model_and_keeps_it() -> None:
+def test_a_live_lock_stops_the_removal_and_keeps_that_model() -> None:
     remover, removal_store = _remover("a/one", "b/one", "c/one")
     removal_store.locks.add(("models--b--one", "x"))
     with pytest.raises(LocksPresent):
@@ -168,7 +168,7 @@ def test_a_live_lock_stops_at_that_model_and_keeps_it() -> None:
     assert removal_store.locked == []
 
 
-def test_an_execution_finishes_what_an_earlier_one_left() -> None:
+def test_a_removal_empties_the_trash_of_an_earlier_one() -> None:
     remover, removal_store = _remover("org/one")
     removal_store.interrupted.append(TrashItem("0", "org/gone", 3))
     remover.execute(remover.plan("org/one"))
@@ -195,7 +195,7 @@ def test_leftovers_are_found_in_every_repo_and_in_the_trash() -> None:
     assert (found.trash, found.size_bytes) == ((TrashItem("0", "org/gone", 3),), 1_004)
 
 
-def test_a_sweep_tells_what_went_and_leaves_what_somebody_wants() -> None:
+def test_a_sweep_returns_the_deleted_blobs_and_keeps_those_in_use_again() -> None:
     remover, removal_store = _remover("org/one")
     removal_store.interrupted.append(TrashItem("0", "org/gone", 3))
     found = remover.leftovers()
@@ -207,17 +207,17 @@ def test_a_sweep_tells_what_went_and_leaves_what_somebody_wants() -> None:
     assert "orphan" not in removal_store.repos["models--org--two"].blobs
 
 
-def test_nothing_is_left_over_of_nothing() -> None:
+def test_an_empty_cache_has_no_leftovers() -> None:
     remover = Remover(Finder(FakeStore(), FakeWorkspaces()), FakeStore(), FakeRemovalStore(), FakeWorkspaces())
     found = remover.leftovers()
     assert (found.orphans, found.trash, remover.sweep(found)) == ((), (), found)
 
 
-def test_what_the_disk_refuses_comes_through() -> None:
+def test_errors_of_the_disk_are_passed_on() -> None:
     remover, removal_store = _remover("org/one")
     plan = remover.plan("org/one")
     removal_store.is_denied = True
-    assert remover.leftovers().orphans == ()  # a repo that cannot be looked at keeps nobody from sweeping the others
+    assert remover.leftovers().orphans == ()  # an unreadable repo does not block sweeping the others
     for refused in (lambda: remover.execute(plan), lambda: remover.plan("org/two@v1")):
         with pytest.raises(AccessDenied):
             refused()

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import revisions
 
@@ -51,8 +51,8 @@ def _missing(ref: str) -> Finding:
     ],
 )
 def test_the_default_snapshot(repo: CachedRepo, commit: str | None, finding: Finding | None) -> None:
-    found, told = revisions.default_snapshot(repo)
-    assert (found.commit if found else None, told) == (commit, finding)
+    snapshot, problem = revisions.default_snapshot(repo)
+    assert (snapshot.commit if snapshot else None, problem) == (commit, finding)
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_the_default_snapshot(repo: CachedRepo, commit: str | None, finding: Fin
         ("nothing", ()),
     ],
 )
-def test_a_revision_is_a_hash_a_ref_or_the_start_of_a_hash(revision: str, commits: tuple[str, ...]) -> None:
+def test_a_revision_is_a_hash_a_ref_or_a_prefix_of_a_hash(revision: str, commits: tuple[str, ...]) -> None:
     refs: dict[str, str | None] = {"main": _OLD, "v1.0": _NEW, "refs/pr/1": _NEW, "gone": _GONE, "broken": None}
     assert revisions.named_snapshots(_repo(refs, _OLD, _NEW), revision) == commits
 
 
-def test_a_branch_named_like_the_start_of_a_hash_wins_over_it() -> None:
+def test_a_branch_named_like_a_prefix_of_a_hash_wins_over_it() -> None:
     assert revisions.named_snapshots(_repo({"0abc": _NEW}, _OLD, _NEW), "0abc") == (_NEW,)

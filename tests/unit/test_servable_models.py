@@ -24,7 +24,7 @@ def _servable_models(
     workspaces: FakeWorkspaces | None = None,
 ) -> ServableModels:
     catalog = make_catalog(files, workspaces=workspaces)
-    for_clients = attrs.evolve(catalog, finder=attrs.evolve(catalog.finder, knows_paths=False))
+    for_clients = attrs.evolve(catalog, finder=attrs.evolve(catalog.finder, allows_paths=False))
     return ServableModels(for_clients, catalog, system or FakeSystem(), max_tokens)
 
 

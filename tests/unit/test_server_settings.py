@@ -1,4 +1,4 @@
-"""How a server can be."""
+"""Valid and invalid settings of the server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _NO_NAMES = ["", "our.name:8000", "http://our.name", "[::1]:80", "our name", "ca
     ],
     ids=str,
 )
-def test_what_can_mean_nothing_is_refused_by_name(settings: ServerSettings, param: str) -> None:
+def test_an_invalid_setting_is_refused_by_name(settings: ServerSettings, param: str) -> None:
     with pytest.raises(ValidationError, match=param) as refusal:
         server_settings.check(settings)
     assert refusal.value.param == param
@@ -63,9 +63,9 @@ def test_what_can_mean_nothing_is_refused_by_name(settings: ServerSettings, para
     ],
     ids=str,
 )
-def test_what_can_be_meant_is_let_through(settings: ServerSettings) -> None:
+def test_valid_settings_pass(settings: ServerSettings) -> None:
     server_settings.check(settings)
 
 
-def test_a_key_is_never_shown() -> None:
+def test_an_api_key_is_not_in_the_repr() -> None:
     assert "hidden" not in repr(ServerSettings(api_key="hidden"))

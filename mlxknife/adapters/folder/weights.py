@@ -7,7 +7,7 @@ import struct
 
 from mlxknife.adapters.folder import safetensors_header
 from mlxknife.adapters.folder.safe_open import LFS_POINTER, OPEN_FLAGS
-from mlxknife.domain.models.values.snapshot import WeightFormat, WeightHead
+from mlxknife.domain.models.values.snapshot import WeightFormat, WeightHeader
 
 _FIRST_READ = 64 * 1024
 _MAX_HEADER = 100_000_000
@@ -22,7 +22,7 @@ _GGUF = ".gguf"
 _SAFETENSORS = ".safetensors"
 
 
-def read_head(name: str, path: str, size: int) -> WeightHead:
+def read_head(name: str, path: str, size: int) -> WeightHeader:
     """Return the format and header of a weight file of ``size`` bytes.
 
     ``name`` is the name in the model, since the path of a blob has no suffix. Raises OSError.
@@ -36,29 +36,29 @@ def read_head(name: str, path: str, size: int) -> WeightHead:
         os.close(handle)
 
 
-def _read_other(name: str, handle: int, size: int) -> WeightHead:
+def _read_other(name: str, handle: int, size: int) -> WeightHeader:
     start = os.pread(handle, len(LFS_POINTER), 0)
     if start.startswith(LFS_POINTER):
-        return WeightHead(format=WeightFormat.LFS_POINTER)
+        return WeightHeader(format=WeightFormat.LFS_POINTER)
     if name.endswith(_GGUF) or start.startswith(_GGUF_MAGIC):
         is_gguf = start.startswith(_GGUF_MAGIC) and size >= _GGUF_HEADER
         problem = "not a GGUF file" if start and not is_gguf else None
-        return WeightHead(format=WeightFormat.GGUF, problem=problem)
+        return WeightHeader(format=WeightFormat.GGUF, problem=problem)
     if start.startswith(_ZIP_START):
         tail = os.pread(handle, _ZIP_TAIL, max(0, size - _ZIP_TAIL))
         problem = None if _ZIP_END in tail else "truncated: the end of the archive is missing"
-        return WeightHead(format=WeightFormat.TORCH, problem=problem)
+        return WeightHeader(format=WeightFormat.TORCH, problem=problem)
     is_torch = name.rpartition("/")[2].startswith("pytorch_model")
     problem = "not a PyTorch file" if is_torch and start and not start.startswith(_PICKLE) else None
-    return WeightHead(format=WeightFormat.OTHER, problem=problem)
+    return WeightHeader(format=WeightFormat.OTHER, problem=problem)
 
 
-def _read_safetensors(handle: int, size: int) -> WeightHead:
+def _read_safetensors(handle: int, size: int) -> WeightHeader:
     start = os.pread(handle, _FIRST_READ, 0)
     if start.startswith(LFS_POINTER):
-        return WeightHead(format=WeightFormat.LFS_POINTER)
+        return WeightHeader(format=WeightFormat.LFS_POINTER)
     if not start:
-        return WeightHead(format=WeightFormat.OTHER)  # its size of 0 is reported elsewhere
+        return WeightHeader(format=WeightFormat.OTHER)  # its size of 0 is reported elsewhere
     if len(start) < _LENGTH.size:
         return _broken("too short for a header")
     (length,) = _LENGTH.unpack_from(start)
@@ -73,13 +73,13 @@ def _read_safetensors(handle: int, size: int) -> WeightHead:
     return _parse_header(header, size - end)
 
 
-def _parse_header(data: bytes, data_size: int) -> WeightHead:
+def _parse_header(data: bytes, data_size: int) -> WeightHeader:
     try:
         header = safetensors_header.parse(data)
     except ValueError as exc:
         return _broken(str(exc))
-    return WeightHead(WeightFormat.SAFETENSORS, None, data_size, header.tensors, header.metadata)
+    return WeightHeader(WeightFormat.SAFETENSORS, None, data_size, header.tensors, header.metadata)
 
 
-def _broken(problem: str) -> WeightHead:
-    return WeightHead(format=WeightFormat.SAFETENSORS, problem=problem)
+def _broken(problem: str) -> WeightHeader:
+    return WeightHeader(format=WeightFormat.SAFETENSORS, problem=problem)

@@ -17,7 +17,7 @@ from mlxknife.adapters.hfcache.publisher import STAGING, CachePublisher
 from mlxknife.adapters.hfcache.safe_files import map_cache_errors
 from mlxknife.adapters.hfcache.stamps import OWN, Stamp
 from mlxknife.domain.models.values.snapshot import Location
-from mlxknife.domain.transfer.values import Held, Holding, RemoteFile
+from mlxknife.domain.transfer.values import CachedFile, CachedFileState, RemoteFile
 from mlxknife.ports.system.progress import Progress
 
 
@@ -46,8 +46,8 @@ class CacheDownloadStore:
             with suppress(OSError):
                 os.rmdir(f"{self._root}/{empty}")
 
-    def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
-        """See ``DownloadStore.holdings``."""
+    def cached_files(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[CachedFile, ...]:
+        """See ``DownloadStore.cached_files``."""
         repo = os.path.realpath(f"{self._root}/{folder}")  # the repo may be a link to a folder on another disk
         finder = _HoldingFinder(self._root, repo, stamps.load(repo))
         with map_cache_errors("read"):
@@ -80,20 +80,20 @@ class _HoldingFinder:
     repo: str
     stamps: Mapping[str, Stamp]
 
-    def find(self, commit: str, file: RemoteFile) -> Holding:
+    def find(self, commit: str, file: RemoteFile) -> CachedFile:
         """Return what there is of a file: the file in the snapshot, or else the blob, and the size of its partial."""
         blobs = f"{self.repo}/{BLOBS}"
         linked = self._file(file, f"{self.repo}/{SNAPSHOTS}/{commit}", file.name, is_linked=True)
         found = linked
-        if linked is None or linked.held is Held.DAMAGED:
+        if linked is None or linked.state is CachedFileState.DAMAGED:
             found = self._file(file, blobs, file.hash.digest, is_linked=False) or linked
         partial = 0
         with suppress(OSError):
             status = os.lstat(f"{blobs}/{file.hash.digest}{INCOMPLETE}")
             partial = min(status.st_size, file.size) if stat.S_ISREG(status.st_mode) else 0
-        return attrs.evolve(found or Holding(file, Held.MISSING), partial_bytes=partial)
+        return attrs.evolve(found or CachedFile(file, CachedFileState.MISSING), partial_bytes=partial)
 
-    def _file(self, file: RemoteFile, folder: str, name: str, *, is_linked: bool) -> Holding | None:
+    def _file(self, file: RemoteFile, folder: str, name: str, *, is_linked: bool) -> CachedFile | None:
         """Return the file at one path; None where there is none, or where the path to it contains a link."""
         head, _, last = f"{folder}/{name}".rpartition("/")
         if os.path.realpath(head) != head or not os.path.lexists(f"{head}/{last}"):
@@ -102,16 +102,16 @@ class _HoldingFinder:
         try:
             status = os.stat(real)
         except OSError:
-            return Holding(file, Held.DAMAGED)
+            return CachedFile(file, CachedFileState.DAMAGED)
         is_inside = real.startswith((f"{self.repo}/", f"{self.root}/{SHARED_STORE}/"))
         if not is_inside or not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
-            return Holding(file, Held.DAMAGED)
+            return CachedFile(file, CachedFileState.DAMAGED)
         stamp = Stamp(file.hash.digest, stamps.identity(status))
         is_stamped = self.stamps.get(real.removeprefix(f"{self.root}/")) == stamp
         place, _, last = real.rpartition("/")
-        return Holding(
+        return CachedFile(
             file=file,
-            held=Held.TRUSTED if is_stamped else Held.UNPROVEN,
+            state=CachedFileState.VERIFIED if is_stamped else CachedFileState.UNVERIFIED,
             location=Location(token=place, bounds=(place,)),
             name=last,
             identity=stamp.identity,

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from mlxknife.adapters.hfcache import safe_files
 from mlxknife.domain.errors import KnifeError, LocksPresent, StorageError
 from mlxknife.domain.hints import HintCode
-from mlxknife.ports.system.progress import Progress, Silence
+from mlxknife.ports.system.progress import NoProgress, Progress
 
 LOCKS = ".locks"
 
@@ -39,7 +39,7 @@ class RepoLocks:
 
     def __init__(self, root: str, folder: str, progress: Progress | None = None) -> None:
         """Take the cache, the folder name of the repo, and the progress that reports long waits."""
-        self._progress = progress or Silence()
+        self._progress = progress or NoProgress()
         self._folder = f"{root}/{LOCKS}/{folder}"
         self._label = f"{LOCKS}/{folder}"
 

@@ -14,9 +14,9 @@ from mlxknife.adapters.hfcache.safe_files import read_small
 from mlxknife.domain.errors import StorageError
 from mlxknife.domain.filesystem_errors import map_filesystem_errors
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.models.values.hashes import RecordedFile
 from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, Ref
 
 _COMMIT = re.compile(rb"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 _MAIN = "main"

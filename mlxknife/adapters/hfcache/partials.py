@@ -13,7 +13,7 @@ from mlxknife.adapters.hfcache.safe_files import map_cache_errors
 from mlxknife.adapters.hfcache.stamps import Identity, identity
 from mlxknife.domain.errors import WrongBytes
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
 from mlxknife.domain.transfer.values import RemoteFile
 from mlxknife.ports.system.progress import Progress
 
@@ -113,7 +113,7 @@ def stale_partials(blobs: str) -> list[tuple[str, str]]:
 
 def _new_hash(recorded: RecordedHash, size: int) -> hashlib._Hash:
     """Return an empty hash of the recorded form, for a file of ``size`` bytes."""
-    if recorded.form is HashForm.SHA256:
+    if recorded.algorithm is HashAlgorithm.SHA256:
         return hashlib.sha256()
     return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
 

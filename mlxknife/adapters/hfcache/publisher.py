@@ -16,7 +16,7 @@ from mlxknife.adapters.hfcache.safe_files import delete, map_cache_errors
 from mlxknife.adapters.hfcache.stamps import OWN, STAMPS, Identity, Stamp
 from mlxknife.domain.errors import DownloadFailed, StorageError
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.transfer.values import Holding, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFile, RemoteCommit, RemoteFile
 from mlxknife.ports.system.progress import Progress
 
 _PUBLISH_LOCK = "mlxk-publish"
@@ -68,7 +68,7 @@ class CachePublisher:
                 if os.path.isdir(blobs):  # otherwise a pull that received nothing has just removed the folder
                     raise
 
-    def publish(self, commit: RemoteCommit, holdings: Sequence[Holding], ref: str | None) -> None:
+    def publish(self, commit: RemoteCommit, cached_files: Sequence[CachedFile], ref: str | None) -> None:
         """See ``SnapshotPublisher.publish``."""
         with map_cache_errors("published"), self._locks.wait_for(_PUBLISH_LOCK):
             with suppress(FileNotFoundError):
@@ -77,8 +77,8 @@ class CachePublisher:
             delete(f"{own}/{STAGING}")  # what a killed process left
             staging = safe_files.make_folder(own, STAGING)
             self._write(staging, trees.encode(commit), TREES, f"{commit.commit}.json")
-            self._place_snapshot(staging, commit.commit, holdings)
-            self._write(staging, stamps.encode(self._stamps(holdings)), OWN, STAMPS)
+            self._place_snapshot(staging, commit.commit, cached_files)
+            self._write(staging, stamps.encode(self._stamps(cached_files)), OWN, STAMPS)
             if ref is not None:
                 self._write(staging, commit.commit.encode(), REFS, *ref.split("/"))
             delete(staging)
@@ -114,10 +114,10 @@ class CachePublisher:
     def _is_inside(self, real: str) -> bool:
         return real.startswith((f"{self._repo}/", f"{self._root}/{SHARED_STORE}/"))
 
-    def _place_snapshot(self, staging: str, commit: str, holdings: Sequence[Holding]) -> None:
+    def _place_snapshot(self, staging: str, commit: str, cached_files: Sequence[CachedFile]) -> None:
         """Link every file into the snapshot: a new snapshot in one rename, an existing one link by link."""
         snapshots = safe_files.make_folder(self._root, self._folder, SNAPSHOTS)
-        missing = [holding.file for holding in holdings if not self._is_in_place(holding, f"{snapshots}/{commit}")]
+        missing = [cached.file for cached in cached_files if not self._is_in_place(cached, f"{snapshots}/{commit}")]
         new = f"{staging}/{commit}"
         if not os.path.lexists(f"{snapshots}/{commit}"):
             safe_files.make_folder(staging if self._has_links(staging) else snapshots, commit)
@@ -141,9 +141,9 @@ class CachePublisher:
         os.unlink(f"{staging}/link")
         return True
 
-    def _is_in_place(self, holding: Holding, snapshot: str) -> bool:
-        is_kept = holding.is_linked and holding.is_right and holding.file.hash.digest not in self._verified
-        return is_kept and os.path.exists(f"{snapshot}/{holding.file.name}")
+    def _is_in_place(self, cached: CachedFile, snapshot: str) -> bool:
+        is_kept = cached.is_linked and cached.is_verified and cached.file.hash.digest not in self._verified
+        return is_kept and os.path.exists(f"{snapshot}/{cached.file.name}")
 
     def _link(self, staging: str, snapshot: str, file: RemoteFile) -> None:
         """Put a link to a blob at the path of a file, replacing whatever stands there."""
@@ -179,13 +179,13 @@ class CachePublisher:
         safe_files.replace(new, f"{folder}/{name}")
         safe_files.sync(folder)
 
-    def _stamps(self, holdings: Sequence[Holding]) -> Mapping[str, Stamp]:
+    def _stamps(self, cached_files: Sequence[CachedFile]) -> Mapping[str, Stamp]:
         """Return the stamps of the repo: older ones, those of the plan, and those of this download, if still there."""
         found = dict(stamps.load(self._repo))
-        for holding in holdings:
-            if holding.is_right and holding.location is not None:
-                path = f"{holding.location.token}/{holding.name}"
-                found[path.removeprefix(f"{self._root}/")] = Stamp(holding.file.hash.digest, holding.identity)
+        for cached in cached_files:
+            if cached.is_verified and cached.location is not None:
+                path = f"{cached.location.token}/{cached.name}"
+                found[path.removeprefix(f"{self._root}/")] = Stamp(cached.file.hash.digest, cached.identity)
         for digest, identity in self._verified.items():
             real = os.path.realpath(f"{self._repo}/{BLOBS}/{digest}")
             found[real.removeprefix(f"{self._root}/")] = Stamp(digest, identity)

@@ -20,7 +20,7 @@ from mlxknife.adapters.hfcache.safe_files import NOT_NAMES, map_cache_errors
 from mlxknife.adapters.hfcache.trash import CONTENT, NOTE
 from mlxknife.domain.errors import KnifeError, LocksPresent, StorageError
 from mlxknife.domain.filesystem_errors import DISK_FULL
-from mlxknife.domain.removal.values import BlobUse, Orphan, Target, TrashItem
+from mlxknife.domain.removal.values import BlobUse, Orphan, RemovalTarget, TrashItem
 
 TRASH = ".mlxk-trash"
 
@@ -58,7 +58,7 @@ class CacheRemovalStore:
             return trash.size_without_links(f"{path}/{SNAPSHOTS}/{commit}")
         return trash.size_without_links(f"{path}/{BLOBS}") + trash.size_without_links(f"{path}/{SNAPSHOTS}")
 
-    def discard(self, target: Target) -> None:
+    def discard(self, target: RemovalTarget) -> None:
         """See ``RemovalStore.discard``."""
         if target.folder is None:
             msg = "Only what is in the cache can be discarded from it"
@@ -72,7 +72,7 @@ class CacheRemovalStore:
 
     def discard_orphan(self, orphan: Orphan) -> bool:
         """See ``RemovalStore.discard_orphan``."""
-        target = Target(name=orphan.name, size_bytes=orphan.blob.size, folder=orphan.folder)
+        target = RemovalTarget(name=orphan.name, size_bytes=orphan.blob.size, folder=orphan.folder)
         try:
             with (
                 map_cache_errors("removed"),
@@ -112,7 +112,7 @@ class CacheRemovalStore:
             raise failure
 
     @contextlib.contextmanager
-    def _new_item(self, target: Target) -> Iterator[str]:
+    def _new_item(self, target: RemovalTarget) -> Iterator[str]:
         """Create an item that is locked until the removal ends, so that no other removal takes it for a leftover."""
         with contextlib.ExitStack() as lock:
             item = self._locked_item(lock)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mlxknife.domain.models.values.hashes import HashForm, RecordedFile, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedFile, RecordedHash
 
 if TYPE_CHECKING:  # listing models needs no transfer
     from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
@@ -27,9 +27,9 @@ class TreeEntry(msgspec.Struct, omit_defaults=True):
     def recorded(self) -> RecordedFile:
         """Return the size and the hash of the content; for an LFS file ``blob_id`` would be the hash of its pointer."""
         if self.lfs_sha256 is not None:
-            return RecordedFile(self.size, RecordedHash(HashForm.SHA256, self.lfs_sha256))
+            return RecordedFile(self.size, RecordedHash(HashAlgorithm.SHA256, self.lfs_sha256))
         if self.blob_id is not None:
-            return RecordedFile(self.size, RecordedHash(HashForm.GIT_SHA1, self.blob_id))
+            return RecordedFile(self.size, RecordedHash(HashAlgorithm.GIT_SHA1, self.blob_id))
         return RecordedFile(self.size)
 
 
@@ -57,7 +57,7 @@ def encode(commit: RemoteCommit) -> bytes:
 
 
 def _entry(file: RemoteFile) -> TreeEntry:
-    is_lfs = file.hash.form is HashForm.SHA256
+    is_lfs = file.hash.algorithm is HashAlgorithm.SHA256
     return TreeEntry(
         size=file.size,
         blob_id=file.git_oid,

@@ -9,7 +9,7 @@ import msgspec
 
 from mlxknife.domain.errors import DownloadFailed
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
 from mlxknife.domain.transfer.values import RemoteFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -64,14 +64,14 @@ def remote_file(entry: ApiTreeEntry) -> RemoteFile:
     if not _GIT_SHA1.fullmatch(entry.oid):
         raise _invalid_hash(entry.path, entry.oid)
     if entry.lfs is None:
-        digest = RecordedHash(HashForm.GIT_SHA1, entry.oid)
+        digest = RecordedHash(HashAlgorithm.GIT_SHA1, entry.oid)
         return RemoteFile(name=entry.path, size=entry.size, hash=digest, git_oid=entry.oid)
     if not _SHA256.fullmatch(entry.lfs.oid):
         raise _invalid_hash(entry.path, entry.lfs.oid)
     return RemoteFile(
         name=entry.path,
         size=entry.lfs.size,
-        hash=RecordedHash(HashForm.SHA256, entry.lfs.oid),
+        hash=RecordedHash(HashAlgorithm.SHA256, entry.lfs.oid),
         git_oid=entry.oid,
         xet_hash=entry.xet_hash if entry.xet_hash and _SHA256.fullmatch(entry.xet_hash) else None,
     )

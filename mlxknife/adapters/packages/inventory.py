@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
+from mlxknife.domain.compatibility.values import Runtime, RuntimePackage
 
 _MODEL_CLASS = re.compile(
     rb"^(?:class Model\b|(?:from|import)\b[^#\n]*\bModel\b|\s+Model,|Model\s*=)",

@@ -11,7 +11,7 @@ from typing import IO
 
 from mlxknife.adapters.process.child_process import ChildProcess, deferred_signals
 from mlxknife.adapters.process.input_fanout import InputFanout
-from mlxknife.domain.tee.values import Ended, Heard, Said
+from mlxknife.domain.tee.values import CommandEvent, CommandExited, OutputChunk
 
 _GRACE = 3.0
 """The seconds between SIGTERM and SIGKILL."""
@@ -31,7 +31,7 @@ class LocalPrograms:
 
     def run(
         self, programs: Sequence[Sequence[str]], source: IO[bytes] | None, *, side_by_side: bool
-    ) -> Generator[Heard]:
+    ) -> Generator[CommandEvent]:
         """See ``Programs.run``."""
         pending = deque(enumerate(programs))
         running: list[ChildProcess] = []
@@ -47,7 +47,9 @@ class LocalPrograms:
             _end_all(running, self._grace)
 
 
-def _start(number: int, arguments: Sequence[str], running: list[ChildProcess], fanout: InputFanout) -> Iterator[Heard]:
+def _start(
+    number: int, arguments: Sequence[str], running: list[ChildProcess], fanout: InputFanout
+) -> Iterator[CommandEvent]:
     """Start a program; yield an error message and the end of one that cannot be started."""
     try:
         with deferred_signals():
@@ -56,11 +58,11 @@ def _start(number: int, arguments: Sequence[str], running: list[ChildProcess], f
         is_missing = isinstance(exc, FileNotFoundError)
         reason = "command not found" if is_missing and os.sep not in arguments[0] else exc.strerror
         fanout.drop(number)
-        yield Said(number, os.fsencode(f"{arguments[0]}: {reason}\n"), is_error=True)
-        yield Ended(number, _NOT_FOUND if is_missing else _NOT_EXECUTABLE, 0.0)
+        yield OutputChunk(number, os.fsencode(f"{arguments[0]}: {reason}\n"), is_error=True)
+        yield CommandExited(number, _NOT_FOUND if is_missing else _NOT_EXECUTABLE, 0.0)
 
 
-def _exchange(running: Sequence[ChildProcess], fanout: InputFanout) -> Iterator[Heard]:
+def _exchange(running: Sequence[ChildProcess], fanout: InputFanout) -> Iterator[CommandEvent]:
     """Wait until a pipe is ready; pass input on and yield output."""
     for child in running:
         fanout.close_if_complete(child)
@@ -80,10 +82,10 @@ def _exchange(running: Sequence[ChildProcess], fanout: InputFanout) -> Iterator[
         child = outputs[descriptor]
         data = child.read(descriptor)
         if data:
-            yield Said(child.number, data, is_error=child.is_stderr(descriptor))
+            yield OutputChunk(child.number, data, is_error=child.is_stderr(descriptor))
 
 
-def _collect_ended(running: list[ChildProcess], fanout: InputFanout) -> Iterator[Heard]:
+def _collect_ended(running: list[ChildProcess], fanout: InputFanout) -> Iterator[CommandEvent]:
     """Yield the end of every program that has closed its outputs and exited."""
     for child in tuple(running):
         status = child.status() if not child.outputs else None
@@ -91,7 +93,7 @@ def _collect_ended(running: list[ChildProcess], fanout: InputFanout) -> Iterator
             fanout.close(child)
             running.remove(child)
             signal = -status if status < 0 else None
-            yield Ended(child.number, status if signal is None else _SIGNALED + signal, child.seconds(), signal)
+            yield CommandExited(child.number, status if signal is None else _SIGNALED + signal, child.seconds(), signal)
 
 
 def _end_all(running: Sequence[ChildProcess], grace: float) -> None:

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from mlxknife.domain.errors import ModelNotFound, StorageError, ValidationError
 from mlxknife.domain.filesystem_errors import map_filesystem_errors
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.models.values.entries import Workspace
 from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.models.values.stored_models import Workspace
 
 SENTINEL = ".mlxk_workspace.json"
 

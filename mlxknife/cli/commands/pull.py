@@ -15,7 +15,7 @@ from mlxknife.cli.json_documents import PullData, PulledFile
 from mlxknife.cli.render.pull import pull_lines, starter_lines
 from mlxknife.cli.result import CommandFailed, CommandResult
 from mlxknife.domain.errors import AmbiguousMatch, KnifeError, ValidationError
-from mlxknife.domain.names.rules import starters
+from mlxknife.domain.models.rules import starters
 from mlxknife.domain.transfer.values import PullPlan, PullRequest
 
 PullStatus = Literal["success", "already_exists", "would_download"]
@@ -138,8 +138,8 @@ def _result(plan: PullPlan, *, is_dry_run: bool) -> CommandResult:
             total_bytes=plan.total_bytes,
             bytes_to_fetch=plan.bytes_to_fetch,
             files=tuple(
-                PulledFile(holding.file.name, holding.file.size, plan.action(holding).value)
-                for holding in plan.holdings
+                PulledFile(cached.file.name, cached.file.size, plan.action(cached).value)
+                for cached in plan.cached_files
             ),
         ),
         lines=lambda _: pull_lines(plan, message, is_dry_run=is_dry_run),

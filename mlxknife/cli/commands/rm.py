@@ -77,23 +77,23 @@ def _remove_model(app: App, spec: str, options: RmOptions, console: Console) -> 
     names = ", ".join(target.label + (_LINK if target.is_link else "") for target in plan.targets)
     if options.dry_run:
         return _result(spec, "would_delete", f"Would delete {names}", removed)
-    if plan.doubt is not None and not options.force and not _is_confirmed(plan, labels, console):
+    if plan.confirmation_reason is not None and not options.force and not _is_confirmed(plan, labels, console):
         return _result(spec, "kept", "Nothing deleted", ())
     app.remover.execute(plan)
     return _result(spec, "deleted", f"Successfully deleted {names}", removed)
 
 
 def _is_confirmed(plan: RemovalPlan, labels: tuple[str, ...], console: Console) -> bool:
-    doubt = plan.doubt or ""
+    confirmation_reason = plan.confirmation_reason or ""
     if plan.needs_force:
-        msg = f"Nothing removed: {doubt}"
+        msg = f"Nothing removed: {confirmation_reason}"
         raise ConfirmationRequired(msg, matches=labels, hint=HintCode.FORCE)
     if not console.can_prompt:
-        msg = f"Nothing removed, confirmation required: {doubt}"
+        msg = f"Nothing removed, confirmation required: {confirmation_reason}"
         raise ConfirmationRequired(msg, matches=labels, hint=HintCode.FORCE_OR_FULL_NAME)
     lines = ((f"  {target.label} ({display.size(target.size_bytes)})",) for target in plan.targets)
     models = "this model" if len(labels) == 1 else f"these {len(labels)} models"
-    return console.confirm(lines, f"Remove {models}? {doubt[:1].upper()}{doubt[1:]}.")
+    return console.confirm(lines, f"Remove {models}? {confirmation_reason[:1].upper()}{confirmation_reason[1:]}.")
 
 
 def _remove_orphans(app: App, options: RmOptions, console: Console) -> CommandResult:

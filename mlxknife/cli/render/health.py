@@ -29,8 +29,8 @@ def _report_lines(report: HealthReport) -> Iterator[Line]:
     healthy, unhealthy = report.healthy(), report.unhealthy()
     for entry in healthy:
         word = "verified" if entry.integrity is Integrity.VERIFIED else "healthy"
-        left_open = f" ({entry.left_open})" if entry.left_open else ""
-        yield (Span(f"{word:{_COLUMN}}", Style.GOOD), f"{entry.name}{left_open}")
+        unverified_reason = f" ({entry.unverified_reason})" if entry.unverified_reason else ""
+        yield (Span(f"{word:{_COLUMN}}", Style.GOOD), f"{entry.name}{unverified_reason}")
     for entry in unhealthy:
         yield (Span(f"{'unhealthy':{_COLUMN}}", Style.BAD), f"{entry.name}: {entry.reason or entry.integrity.value}")
     verified = sum(entry.integrity is Integrity.VERIFIED for entry in healthy)

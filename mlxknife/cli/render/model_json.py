@@ -17,8 +17,8 @@ from mlxknife.cli.json_documents import (
 )
 
 if TYPE_CHECKING:
-    from mlxknife.domain.integrity.values import HealthEntry, HealthReport
-    from mlxknife.domain.models.values.info import Metadata, ModelInfo, Quantization
+    from mlxknife.domain.integrity.values import HealthReport, ModelHealth
+    from mlxknife.domain.models.values.info import ModelInfo, ModelMetadata, Quantization
 
 _YEAR_1000 = -30_610_224_000
 _YEAR_9999 = 253_402_300_799
@@ -46,7 +46,7 @@ def model_object(info: ModelInfo) -> ModelObject:
     )
 
 
-def metadata_object(metadata: Metadata) -> MetadataObject:
+def metadata_object(metadata: ModelMetadata) -> MetadataObject:
     """Return the JSON object of a model's shape."""
     return MetadataObject(**attrs.asdict(metadata))
 
@@ -75,7 +75,7 @@ def _quantization_object(found: Quantization | None) -> QuantizationObject | Non
     return None if found is None else QuantizationObject(bits=found.bits, group_size=found.group_size, mode=found.mode)
 
 
-def _health_object(entry: HealthEntry) -> HealthObject:
+def _health_object(entry: ModelHealth) -> HealthObject:
     return HealthObject(
         name=entry.name,
         status="healthy" if entry.integrity.healthy else "unhealthy",

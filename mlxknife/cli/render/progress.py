@@ -11,7 +11,7 @@ from typing import Self, TextIO
 from mlxknife.cli.render.terminal import line_width
 from mlxknife.cli.render.text import duration
 from mlxknife.domain.text.rules import display
-from mlxknife.ports.system.progress import Silence
+from mlxknife.ports.system.progress import NoProgress
 
 _REDRAW_SECONDS = 0.1
 _WIDTH = 24
@@ -24,7 +24,7 @@ _CLEAR_BELOW = "\x1b[J"
 _CLEAR_LINE = "\r\x1b[K"
 
 
-class PlainProgress(Silence):
+class PlainProgress(NoProgress):
     """Progress for a stream that cannot redraw: it prints only why the work waits."""
 
     def __init__(self, stream: TextIO) -> None:

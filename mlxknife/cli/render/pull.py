@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.domain.text.rules import display
-from mlxknife.domain.transfer.values import Action, PullPlan
+from mlxknife.domain.transfer.values import PullAction, PullPlan
 
 
 def pull_lines(plan: PullPlan, message: str, *, is_dry_run: bool) -> Iterator[Line]:
@@ -15,16 +15,16 @@ def pull_lines(plan: PullPlan, message: str, *, is_dry_run: bool) -> Iterator[Li
         yield (message,)
         return
     fetched = plan.missing
-    damaged = sum(plan.action(holding) is Action.REPAIR for holding in fetched)
-    kept = len(plan.holdings) - len(fetched)
+    damaged = sum(plan.action(cached) is PullAction.REPAIR for cached in fetched)
+    kept = len(plan.cached_files) - len(fetched)
     files = "1 file" if len(fetched) == 1 else f"{len(fetched)} files"
     parts = [f"{files}, {display.size(plan.bytes_to_fetch)}"] if fetched else ["links and refs only"]
     parts += [f"{damaged} {'to repair' if is_dry_run else 'repaired'}"] if damaged else []
     parts += [f"{kept} kept"] if kept else []
     yield (f"{message} {plan.name} ({'; '.join(parts)})",)
     if is_dry_run:
-        for holding in fetched:
-            yield (f"  {holding.file.name} ({display.size(holding.file.size - holding.partial_bytes)})",)
+        for cached in fetched:
+            yield (f"  {cached.file.name} ({display.size(cached.file.size - cached.partial_bytes)})",)
 
 
 def starter_lines(name: str, message: str, *, is_dry_run: bool) -> Iterator[Line]:

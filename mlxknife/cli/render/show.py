@@ -10,7 +10,7 @@ import attrs
 from mlxknife.cli.render.health import health_cell
 from mlxknife.cli.render.table import Cell, table
 from mlxknife.cli.render.text import Line, Span, Style, age, folded
-from mlxknife.domain.models.values.info import Metadata, ModelDetails, ModelFile, ModelInfo
+from mlxknife.domain.models.values.info import ModelDetails, ModelFile, ModelInfo, ModelMetadata
 from mlxknife.domain.text.rules import display
 
 _HASH_LENGTH = 12
@@ -69,11 +69,13 @@ def _overview(found: ModelDetails, now: float) -> Iterator[Line]:
     yield _labelled("License", card.license or "-")
     if card.base_models:
         yield _labelled("Base model", ", ".join(card.base_models))
-    yield from _health(info, found.left_open)
+    yield from _health(info, found.unverified_reason)
 
 
-def _health(info: ModelInfo, left_open: str | None) -> Iterator[Line]:
-    yield _labelled("Health", health_cell(info), f" ({info.integrity.value}{f': {left_open}' if left_open else ''})")
+def _health(info: ModelInfo, unverified_reason: str | None) -> Iterator[Line]:
+    yield _labelled(
+        "Health", health_cell(info), f" ({info.integrity.value}{f': {unverified_reason}' if unverified_reason else ''})"
+    )
     if info.integrity.healthy:
         yield _labelled(
             "Runs here",
@@ -83,7 +85,7 @@ def _health(info: ModelInfo, left_open: str | None) -> Iterator[Line]:
         yield _labelled("Reason", info.reason)
 
 
-def _metadata(metadata: Metadata) -> Iterator[Line]:
+def _metadata(metadata: ModelMetadata) -> Iterator[Line]:
     known = {name: value for name, value in attrs.asdict(metadata).items() if value is not None}
     if known:
         yield ()

@@ -14,21 +14,21 @@ import msgspec
 from mlxknife.cli.json_documents import TeeOutputObject
 from mlxknife.cli.render.terminal import has_colour
 from mlxknife.cli.render.text import Span, Style, paint, terminal_safe
-from mlxknife.domain.tee.values import Ended, Job, Said
+from mlxknife.domain.tee.values import CommandExited, OutputChunk, TeeCommand
 
 
 class TeeOutput(Protocol):
     """Prints the output of several commands, one command after the other."""
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: TeeCommand) -> None:
         """Start with a command."""
         ...
 
-    def write(self, chunk: Said) -> None:
+    def write(self, chunk: OutputChunk) -> None:
         """Take a piece of its output."""
         ...
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: CommandExited) -> None:
         """Finish the command, which has ended."""
         ...
 
@@ -44,17 +44,17 @@ class HeadedOutput:
         self._err = _StreamWriter(err, position if is_same_file else _Position())
         self._is_same_file = is_same_file
         self._with_headers = with_headers
-        self._job: Job | None = None
+        self._job: TeeCommand | None = None
         self._has_errors = False
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: TeeCommand) -> None:
         """See ``TeeOutput.begin``. Prints the header before any output arrives."""
         self._job = job
         self._has_errors = False
         if self._with_headers:
             self._out.header(job.title)
 
-    def write(self, chunk: Said) -> None:
+    def write(self, chunk: OutputChunk) -> None:
         """See ``TeeOutput.write``. stderr gets a header of its own, unless it is the same file as stdout."""
         if chunk.is_error and not self._has_errors:
             self._has_errors = True
@@ -62,7 +62,7 @@ class HeadedOutput:
                 self._err.header(self._job.title)
         (self._err if chunk.is_error else self._out).write(chunk.data)
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: CommandExited) -> None:
         """See ``TeeOutput.end``. Prints the exit status of a command that failed and wrote nothing to stderr."""
         self._out.finish()
         self._err.finish()
@@ -76,19 +76,19 @@ class JsonLinesOutput:
     def __init__(self, out: TextIO) -> None:
         """Take stdout."""
         self._out = out
-        self._job: Job | None = None
+        self._job: TeeCommand | None = None
         self._written: dict[bool, list[bytes]] = {False: [], True: []}
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: TeeCommand) -> None:
         """See ``TeeOutput.begin``."""
         self._job = job
         self._written = {False: [], True: []}
 
-    def write(self, chunk: Said) -> None:
+    def write(self, chunk: OutputChunk) -> None:
         """See ``TeeOutput.write``."""
         self._written[chunk.is_error].append(chunk.data)
 
-    def end(self, ended: Ended) -> None:
+    def end(self, ended: CommandExited) -> None:
         """See ``TeeOutput.end``."""
         if self._job is not None:
             document = TeeOutputObject(
@@ -164,7 +164,7 @@ class _Position:
         return "" if self._ends_line else "\n"
 
 
-def _end_of(ended: Ended) -> str:
+def _end_of(ended: CommandExited) -> str:
     if ended.signal is None:
         return f"exit status {ended.status}"
     try:

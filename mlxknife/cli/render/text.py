@@ -89,15 +89,15 @@ def wrapped(text: str, columns: int) -> list[str]:
     """Break a visible text after spaces or hyphens into lines of at most so many columns. Longer words are cut."""
     lines, line = [], ""
     for word in _WORDS.findall(text):
-        if line and width(line) + width(word.rstrip()) > columns:
-            lines.append(line.rstrip())
+        if line and width(line) + width(word.rstrip(" ")) > columns:
+            lines.append(line.rstrip(" "))
             line = ""
         line += word
-        while width(line.rstrip()) > columns:
+        while width(line.rstrip(" ")) > columns:
             cut = _fitting(line, columns)
             lines.append(line[:cut])
             line = line[cut:]
-    return [*lines, line.rstrip()] if line.strip() or not lines else lines
+    return [*lines, line.rstrip(" ")] if line.strip(" ") or not lines else lines
 
 
 def styled_as(piece: str | Span, text: str) -> str | Span:

@@ -1,1 +1,1 @@
-"""The catalog: every stored model, and everything known about one of them."""
+"""The catalog: every stored model, and the details of one model."""

@@ -1,33 +1,58 @@
-"""What ``health`` reports."""
+"""Plans and results of verification, and the report of ``health``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
-from mlxknife.domain.models.values.verdict import Integrity
+from mlxknife.domain.models.values.hashes import HashJob
+from mlxknife.domain.models.values.verdict import Finding, Integrity
 
 
 @attrs.frozen
-class HealthEntry:
-    """The verdict on the files of one model."""
+class VerificationPlan:
+    """The files of a model to hash."""
+
+    model: str
+    jobs: tuple[HashJob, ...]
+    is_verifiable: bool
+    """Whether matching hashes verify the whole model."""
+
+
+@attrs.frozen
+class VerificationResult:
+    """The result of hashing the files of a model."""
+
+    integrity: Integrity
+    finding: Finding | None
+    files: Mapping[str, Integrity]
+    """The integrity of each hashed file."""
+    unverified_reason: str | None
+    """Why hashing could not verify the model, although it found no damage."""
+
+
+@attrs.frozen
+class ModelHealth:
+    """The integrity of one model."""
 
     name: str
     integrity: Integrity
     reason: str | None
-    left_open: str | None = None
-    """What verifying could not prove, where nothing is wrong."""
+    unverified_reason: str | None = None
+    """Why hashing could not verify the model, although it found no damage."""
 
 
 @attrs.frozen
 class HealthReport:
-    """The verdicts of one ``health`` run, in the order of the catalog."""
+    """The result of one ``health`` run, in the order of the catalog."""
 
-    entries: tuple[HealthEntry, ...]
+    entries: tuple[ModelHealth, ...]
 
-    def healthy(self) -> tuple[HealthEntry, ...]:
-        """Return the entries whose files are whole."""
+    def healthy(self) -> tuple[ModelHealth, ...]:
+        """Return the models whose files are intact."""
         return tuple(entry for entry in self.entries if entry.integrity.healthy)
 
-    def unhealthy(self) -> tuple[HealthEntry, ...]:
-        """Return the entries with something wrong."""
+    def unhealthy(self) -> tuple[ModelHealth, ...]:
+        """Return the models that are damaged or incomplete."""
         return tuple(entry for entry in self.entries if not entry.integrity.healthy)

@@ -1,1 +1,1 @@
-"""Model names: which are allowed, and which model a name means."""
+"""Model names: which are valid, and which model a name selects."""

@@ -1,4 +1,4 @@
-"""Finding models: everything that is there, and the one that a spec means."""
+"""Finding models: every stored model, and the one that a spec names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import attrs
 
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Entry, Workspace
+from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, ModelEntry, Workspace
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import naming, revisions
 from mlxknife.ports.store.model_store import ModelStore
@@ -16,8 +16,8 @@ from mlxknife.ports.workspaces.workspaces import Workspaces
 
 
 @attrs.frozen
-class Place:
-    """Where a model stands: the name of its folder in the cache, or its workspace."""
+class ModelFolder:
+    """The name of a model and where it is stored: a folder name of the cache, or a workspace."""
 
     name: str
     folder: str | Workspace
@@ -25,103 +25,98 @@ class Place:
 
 @attrs.frozen
 class Finder:
-    """Puts the cache and the workspaces together under one set of names."""
+    """Finds models in the cache and in the workspaces, under one set of names."""
 
     store: ModelStore
     workspaces: Workspaces
-    knows_paths: bool = True
-    """Whether a spec may be a path; somebody from outside has no business with paths."""
+    allows_paths: bool = True
+    """Whether a spec may be a path; the server does not allow that."""
 
-    def places(self, pattern: str = "") -> tuple[Place, ...]:
-        """Return the places of every model whose name contains a pattern, sorted by name.
+    def folders(self, pattern: str = "") -> tuple[ModelFolder, ...]:
+        """Return the folder of every model whose name contains a pattern, sorted by name.
 
         Raises StorageError or AccessDenied when the cache or the workspace home cannot be listed.
         """
-        folders = self._cached()
-        places: dict[str, str | Workspace] = {**self._at_home(folders), **folders}
-        wanted = naming.matching(pattern, places) if pattern else places
-        return tuple(Place(name, places[name]) for name in sorted(wanted, key=lambda name: (name.casefold(), name)))
+        cached = self._cached()
+        folders: dict[str, str | Workspace] = {**self._at_home(cached), **cached}
+        names = naming.matching(pattern, folders) if pattern else folders
+        return tuple(
+            ModelFolder(name, folders[name]) for name in sorted(names, key=lambda name: (name.casefold(), name))
+        )
 
-    def entry(self, place: Place) -> Entry:
-        """Look at a model from outside. Raises nothing."""
-        if isinstance(place.folder, Workspace):
-            return workspace_entry(place.name, place.folder)
-        return self.cached_entry(place.name, place.folder)
+    def entry(self, folder: ModelFolder) -> ModelEntry:
+        """Return the entry of a model, without reading its files. Raises nothing."""
+        if isinstance(folder.folder, Workspace):
+            return workspace_entry(folder.name, folder.folder)
+        return self.cached_entry(folder.name, folder.folder)
 
-    def find(self, text: str) -> Entry:
-        """Return the one model that a spec means.
+    def find(self, text: str) -> ModelEntry:
+        """Return the entry of the one model that a spec names.
 
-        Raises ValidationError for what can be no name, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
+        Raises ValidationError for an invalid spec, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
         """
-        place, revision = self.place(text)
-        if isinstance(place.folder, Workspace):
-            return workspace_entry(place.name, place.folder)
-        return self.cached_entry(place.name, place.folder, revision)
+        found, revision = self.resolve(text)
+        if isinstance(found.folder, Workspace):
+            return workspace_entry(found.name, found.folder)
+        return self.cached_entry(found.name, found.folder, revision)
 
-    def place(self, text: str) -> tuple[Place, str | None]:
-        """Return the place of the one model that a spec means, and the revision that the spec names.
+    def resolve(self, text: str) -> tuple[ModelFolder, str | None]:
+        """Return the folder of the one model that a spec names, and the revision in the spec.
 
-        Raises what ``find`` raises; the revision is not looked up.
+        The revision is not looked up. Raises what ``find`` raises.
         """
         spec = naming.parse_spec(text)
-        if spec.is_path and not self.knows_paths:
+        if spec.is_path and not self.allows_paths:
             msg = f"No model found matching '{text}'"
             raise ModelNotFound(msg, hint=HintCode.NAME_NOT_PATH)
-        if spec.is_path or (self.knows_paths and self.workspaces.holds_model(text)):
+        if spec.is_path or (self.allows_paths and self.workspaces.holds_model(text)):
             workspace = self.workspaces.at_path(text)
-            return Place(self._name_of(workspace), workspace), None
-        folders = self._cached()
-        homes = self._at_home(folders)
-        name = _only_candidate(spec.name, folders, homes)
-        if name in folders:
-            return Place(name, folders[name]), spec.revision
+            return ModelFolder(self._name_of(workspace), workspace), None
+        cached = self._cached()
+        workspaces = self._at_home(cached)
+        name = _only_candidate(spec.name, cached, workspaces)
+        if name in cached:
+            return ModelFolder(name, cached[name]), spec.revision
         if spec.revision is not None:
             msg = f"Workspace '{name}' has no revisions"
             raise ModelNotFound(msg, hint=Hint(HintCode.PLAIN_NAME, name=name))
-        return Place(name, homes[name]), None
+        return ModelFolder(name, workspaces[name]), None
+
+    def cached_entry(self, name: str, folder: str, revision: str | None = None) -> ModelEntry:
+        """Return the entry of a cached model, or of one revision of it.
+
+        Raises ModelNotFound and AmbiguousMatch for a revision; nothing without one.
+        """
+        repo = self.store.repo(folder)
+        if revision is not None:
+            return self._snapshot_entry(name, repo, revisions.only_snapshot(name, repo, revision), None)
+        snapshot, finding = revisions.default_snapshot(repo)
+        if snapshot is None:
+            return ModelEntry(name=name, cached=True, location=None, modified=repo.modified, finding=finding)
+        return self._snapshot_entry(name, repo, snapshot, finding)
 
     def _cached(self) -> dict[str, str]:
         return {naming.repo_name(folder): folder for folder in self.store.folders()}
 
-    def _at_home(self, taken: Collection[str]) -> dict[str, Workspace]:
-        """Name the workspaces of the home: a bare name that a cached model has already gives way to the path."""
+    def _at_home(self, cached: Collection[str]) -> dict[str, Workspace]:
+        """Return the workspaces of the home by folder name, or by path where a cached model has that name."""
         named = ((naming.quoted_name(workspace.folder), workspace) for workspace in self.workspaces.at_home())
         return {
-            workspace.path if name in taken else name: workspace
+            workspace.path if name in cached else name: workspace
             for name, workspace in named
-            if self.knows_paths or name not in taken
+            if self.allows_paths or name not in cached
         }
 
     def _name_of(self, workspace: Workspace) -> str:
         bare = naming.quoted_name(workspace.folder)
         return bare if workspace.at_home and bare in self._at_home(self._cached()) else workspace.path
 
-    def cached_entry(self, name: str, folder: str, revision: str | None = None) -> Entry:
-        """Look at a model of the cache, or one revision of it. Raises ModelNotFound, AmbiguousMatch for the latter."""
-        repo = self.store.repo(folder)
-        if revision is not None:
-            return self._snapshot_entry(name, repo, revisions.only_snapshot(name, repo, revision), None)
-        snapshot, finding = revisions.default_snapshot(repo)
-        if snapshot is None:
-            return Entry(
-                name=name,
-                cached=True,
-                location=None,
-                modified=repo.modified,
-                finding=finding,
-            )
-        return self._snapshot_entry(name, repo, snapshot, finding)
-
     def _snapshot_entry(
-        self,
-        name: str,
-        repo: CachedRepo,
-        snapshot: CachedSnapshot,
-        finding: Finding | None,
-    ) -> Entry:
+        self, name: str, repo: CachedRepo, snapshot: CachedSnapshot, finding: Finding | None
+    ) -> ModelEntry:
         if snapshot.problem is not None:
             finding = finding or Finding(Integrity.CORRUPT, snapshot.problem)
-        return Entry(
+        return ModelEntry(
             name=name,
             cached=True,
             location=snapshot.location if snapshot.problem is None else None,
@@ -133,32 +128,32 @@ class Finder:
         )
 
 
-def _only_candidate(word: str, cached: Collection[str], at_home: Collection[str]) -> str:
-    found = naming.candidates(word, cached, at_home)
-    if not found:
-        suggestions = naming.nearest(word, (*cached, *at_home))
-        msg = f"No model found matching '{word}'"
-        raise ModelNotFound(msg, suggestions=suggestions, hint=_after_a_miss(word, suggestions))
-    if len(found) > 1:
-        msg = f"Multiple models match '{word}'"
-        raise AmbiguousMatch(msg, matches=found, hint=HintCode.FULL_NAMES)
-    return found[0]
-
-
-def _after_a_miss(word: str, suggestions: Sequence[str]) -> Hint:
-    from mlxknife.domain.names.rules import starters  # noqa: PLC0415 - only after a miss
-
-    if starters.named(word) is not None:
-        return Hint(HintCode.PULL_MODEL, name=word)
-    return Hint(HintCode.DID_YOU_MEAN, name=suggestions[0]) if suggestions else Hint(HintCode.LIST_MODELS)
-
-
-def workspace_entry(name: str, workspace: Workspace) -> Entry:
-    """Describe a workspace as an entry of the catalog."""
-    return Entry(
+def workspace_entry(name: str, workspace: Workspace) -> ModelEntry:
+    """Return the entry of a workspace."""
+    return ModelEntry(
         name=name,
         cached=False,
         location=workspace.location,
         modified=workspace.modified,
         origin=workspace.origin,
     )
+
+
+def _only_candidate(word: str, cached: Collection[str], workspaces: Collection[str]) -> str:
+    found = naming.candidates(word, cached, workspaces)
+    if not found:
+        suggestions = naming.nearest(word, (*cached, *workspaces))
+        msg = f"No model found matching '{word}'"
+        raise ModelNotFound(msg, suggestions=suggestions, hint=_not_found_hint(word, suggestions))
+    if len(found) > 1:
+        msg = f"Multiple models match '{word}'"
+        raise AmbiguousMatch(msg, matches=found, hint=HintCode.FULL_NAMES)
+    return found[0]
+
+
+def _not_found_hint(word: str, suggestions: Sequence[str]) -> Hint:
+    from mlxknife.domain.models.rules import starters  # noqa: PLC0415 - only for a name without a model
+
+    if starters.named(word) is not None:
+        return Hint(HintCode.PULL_MODEL, name=word)
+    return Hint(HintCode.DID_YOU_MEAN, name=suggestions[0]) if suggestions else Hint(HintCode.LIST_MODELS)

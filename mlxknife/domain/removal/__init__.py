@@ -1,1 +1,1 @@
-"""Removing models from the cache."""
+"""Removing models, and unused data of the cache."""

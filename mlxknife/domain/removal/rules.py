@@ -1,4 +1,4 @@
-"""Removal: which blobs nobody needs any more."""
+"""Removal: which blobs of a repo are unused."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from mlxknife.domain.removal.values import BlobUse, StoredBlob
 
 
-def needed(use: BlobUse, without: str | None = None) -> frozenset[str]:
-    """Return the blobs that snapshots need, leaving one of them out."""
+def used(use: BlobUse, without: str | None = None) -> frozenset[str]:
+    """Return the blobs that snapshots use; ``without`` leaves one snapshot out."""
     return frozenset().union(*(blobs for commit, blobs in use.used_by.items() if commit != without))
 
 
 def freed_by(use: BlobUse, commit: str) -> Iterator[StoredBlob]:
-    """Yield the blobs that only one snapshot needs."""
-    only = use.used_by.get(commit, frozenset()) - needed(use, without=commit)
+    """Yield the blobs that only this snapshot uses: removing it frees them."""
+    only = use.used_by.get(commit, frozenset()) - used(use, without=commit)
     return (blob for blob in use.blobs if blob.name in only and not blob.unfinished)
 
 
 def orphans(use: BlobUse) -> Iterator[StoredBlob]:
-    """Yield the blobs that no snapshot needs, unfinished ones among them."""
-    wanted = needed(use)
-    return (blob for blob in use.blobs if blob.name not in wanted)
+    """Yield the blobs that no snapshot uses, partial downloads included."""
+    in_use = used(use)
+    return (blob for blob in use.blobs if blob.name not in in_use)

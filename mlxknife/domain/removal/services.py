@@ -1,4 +1,4 @@
-"""Removal: first a plan that can be looked at, then its execution."""
+"""Removal: a plan, then its execution."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import attrs
 
 from mlxknife.domain.errors import LocksPresent, ModelNotFound, StorageError, ValidationError
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.models.values.entries import CachedRepo, Workspace
+from mlxknife.domain.models.values.stored_models import CachedRepo, Workspace
 from mlxknife.domain.names.rules import naming, revisions
-from mlxknife.domain.names.services import Finder, Place
+from mlxknife.domain.names.services import Finder, ModelFolder
 from mlxknife.domain.removal import rules as removal
-from mlxknife.domain.removal.values import Leftovers, Orphan, RemovalPlan, Target
+from mlxknife.domain.removal.values import Leftovers, Orphan, RemovalPlan, RemovalTarget
 from mlxknife.ports.store.model_store import ModelStore
 from mlxknife.ports.store.removal_store import RemovalStore
 from mlxknife.ports.workspaces.workspaces import Workspaces
@@ -29,37 +29,38 @@ class Remover:
     workspaces: Workspaces
 
     def plan(self, spec: str) -> RemovalPlan:
-        """Say what would go: a model, ``name@revision``, a workspace, or every model whose name fits a ``*``.
+        """Return the targets of a spec: a model, ``name@revision``, a workspace, or all that match a ``*`` pattern.
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
         """
         if "*" in spec:
-            places = [place for place in self.finder.places() if naming.fits(place.name, spec)]
-            if not places:
+            found = [folder for folder in self.finder.folders() if naming.fits(folder.name, spec)]
+            if not found:
                 msg = f"No models found matching '{spec}'"
                 raise ModelNotFound(msg, suggestions=())
             return RemovalPlan(
-                targets=tuple(map(self._target, places)),
-                doubt="a pattern can name more than you think of",
-                needs_force=any(isinstance(place.folder, Workspace) for place in places),
+                targets=tuple(map(self._target, found)),
+                confirmation_reason="a pattern can match more models than you expect",
+                needs_force=any(isinstance(folder.folder, Workspace) for folder in found),
             )
-        place, revision = self.finder.place(spec)
-        if not isinstance(place.folder, str):
-            if not (place.folder.at_home or place.folder.is_managed):
-                msg = f"Not a workspace of mlxk: {place.folder.path}"
+        model, revision = self.finder.resolve(spec)
+        if isinstance(model.folder, Workspace):
+            if not (model.folder.at_home or model.folder.is_managed):
+                msg = f"Not a workspace of mlxk: {model.folder.path}"
                 raise ValidationError(msg, hint=HintCode.REMOVABLE_FOLDERS)
-            return RemovalPlan((self._target(place),), doubt="a workspace may be the only copy", needs_force=True)
+            reason = "a workspace may be the only copy"
+            return RemovalPlan((self._target(model),), confirmation_reason=reason, needs_force=True)
         word = naming.parse_spec(spec).name
-        doubt = None if naming.is_exact(word, place.name) else f"'{word}' is only a part of the name"
-        target = self._target(place) if revision is None else self._snapshot(place.name, place.folder, revision)
-        return RemovalPlan((target,), doubt=doubt)
+        partial = None if naming.is_exact(word, model.name) else f"'{word}' is only a part of the name"
+        target = self._target(model) if revision is None else self._snapshot(model.name, model.folder, revision)
+        return RemovalPlan((target,), confirmation_reason=partial)
 
     def execute(self, plan: RemovalPlan) -> None:
-        """Remove what a plan names, after finishing what earlier removals left.
+        """Delete the targets of a plan, after the trash that interrupted removals left.
 
         Raises LocksPresent when another process works on one of the models, StorageError, AccessDenied.
         """
-        with suppress(StorageError):  # what cannot go stays reported, and keeps nothing else from going
+        with suppress(StorageError):  # trash that cannot be deleted stays listed, and does not block this removal
             self.removal_store.empty_trash()
         for target in plan.targets:
             if target.workspace is not None:
@@ -69,56 +70,56 @@ class Remover:
                     self._check(target)
                     self.removal_store.discard(target)
 
-    def _check(self, target: Target) -> None:
-        """Raise LocksPresent when the last revision of a repo, as which it was planned, is not the last any more."""
+    def _check(self, target: RemovalTarget) -> None:
+        """Raise LocksPresent when the planned revision was the only one of its repo, and another was added since."""
         if target.last_commit is not None:
-            there = {snapshot.commit for snapshot in self.store.repo(target.folder or "").snapshots}
-            if there - {target.last_commit}:
-                msg = f"Another revision of '{target.name}' arrived meanwhile"
+            commits = {snapshot.commit for snapshot in self.store.repo(target.folder or "").snapshots}
+            if commits - {target.last_commit}:
+                msg = f"Another revision of '{target.name}' was downloaded in the meantime"
                 raise LocksPresent(msg, hint=HintCode.CHECK_AND_REPEAT)
 
     def leftovers(self) -> Leftovers:
-        """Find what nobody needs. Raises StorageError, AccessDenied."""
+        """Return unused blobs, partial downloads and trash. Raises StorageError, AccessDenied."""
         return Leftovers(orphans=tuple(self._orphans()), trash=self.removal_store.trash())
 
     def sweep(self, leftovers: Leftovers) -> Leftovers:
-        """Free leftovers and return those that went; a blob that somebody wants by now stays.
+        """Delete leftovers and return the deleted ones; a blob that a snapshot uses by now stays.
 
         Raises StorageError, AccessDenied.
         """
-        went = tuple(orphan for orphan in leftovers.orphans if self.removal_store.discard_orphan(orphan))
+        deleted = tuple(orphan for orphan in leftovers.orphans if self.removal_store.discard_orphan(orphan))
         self.removal_store.empty_trash()
-        return Leftovers(orphans=went, trash=leftovers.trash)
+        return Leftovers(orphans=deleted, trash=leftovers.trash)
 
     def _orphans(self) -> Iterator[Orphan]:
         for folder in sorted(self.store.folders()):
             name = naming.repo_name(folder)
             try:
-                if self.removal_store.is_busy(folder):  # its blobs come before its links
+                if self.removal_store.is_busy(folder):  # a download stores blobs before the links to them
                     continue
                 use = self.removal_store.blob_use(folder)
             except StorageError:
-                continue  # a damaged repo keeps nobody from sweeping the others; health tells what is wrong with it
+                continue  # a damaged repo does not block the others; health reports it
             yield from (Orphan(name, folder, blob) for blob in removal.orphans(use))
 
-    def _target(self, place: Place) -> Target:
-        if isinstance(place.folder, str):
-            return self._repo(place.name, self.store.repo(place.folder))
-        path = place.folder.path
-        return Target(name=place.name, size_bytes=self.workspaces.size_bytes(path), workspace=path)
+    def _target(self, model: ModelFolder) -> RemovalTarget:
+        if isinstance(model.folder, str):
+            return self._repo(model.name, self.store.repo(model.folder))
+        path = model.folder.path
+        return RemovalTarget(name=model.name, size_bytes=self.workspaces.size_bytes(path), workspace=path)
 
-    def _repo(self, name: str, repo: CachedRepo, last_commit: str | None = None) -> Target:
+    def _repo(self, name: str, repo: CachedRepo, last_commit: str | None = None) -> RemovalTarget:
         size = self.removal_store.size_bytes(repo.folder)
-        return Target(name, size, folder=repo.folder, last_commit=last_commit, is_link=repo.is_link)
+        return RemovalTarget(name, size, folder=repo.folder, last_commit=last_commit, is_link=repo.is_link)
 
-    def _snapshot(self, name: str, folder: str, revision: str) -> Target:
-        """Plan the removal of one snapshot; the last one takes its repo along."""
+    def _snapshot(self, name: str, folder: str, revision: str) -> RemovalTarget:
+        """Return the target for one snapshot; the last snapshot is removed with its repo."""
         repo = self.store.repo(folder)
         commit = revisions.only_snapshot(name, repo, revision).commit
         if len(repo.snapshots) == 1:
             return self._repo(name, repo, commit)
         freed = sum(blob.size for blob in removal.freed_by(self.removal_store.blob_use(folder), commit))
-        return Target(
+        return RemovalTarget(
             name=name,
             size_bytes=freed + self.removal_store.size_bytes(folder, commit),
             folder=folder,

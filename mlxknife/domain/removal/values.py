@@ -1,4 +1,4 @@
-"""Removing models: what is on the disk, what is to go, and what went."""
+"""Removing models: what is on the disk, what a removal plans and what it freed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 @attrs.frozen
 class StoredBlob:
-    """A file of a repo's blob store. ``unfinished``: a download that is under way or was left behind."""
+    """A file of a repo's blob store. ``unfinished``: a partial download, active or interrupted."""
 
     name: str
     size: int
@@ -18,17 +18,17 @@ class StoredBlob:
 
 @attrs.frozen
 class BlobUse:
-    """The blob store of one repo, and who needs what of it."""
+    """The blobs of one repo, and the snapshots that use them."""
 
     folder: str
     blobs: tuple[StoredBlob, ...]
     used_by: Mapping[str, frozenset[str]]
-    """For every snapshot that is there, by commit, the blobs that its links lead to."""
+    """The blobs that each snapshot links to, by commit."""
 
 
 @attrs.frozen
 class TrashItem:
-    """Something removed whose bytes are still on the disk. ``label`` says what it was."""
+    """A removed folder or file whose bytes are still on the disk. ``label`` describes it."""
 
     token: str
     label: str
@@ -36,49 +36,49 @@ class TrashItem:
 
 
 @attrs.frozen
-class Target:
-    """One thing that a removal is about: a repo, one snapshot of it, or a workspace."""
+class RemovalTarget:
+    """One object to remove: a repo, one of its snapshots, or a workspace."""
 
     name: str
     size_bytes: int
     folder: str | None = None
     """The repo's folder in the cache; None for a workspace."""
     commit: str | None = None
-    """The one snapshot to remove; None for everything."""
+    """The snapshot to remove; None for the whole repo."""
     refs: tuple[str, ...] = ()
-    """The refs that lead to that snapshot."""
+    """The refs that point to that snapshot."""
     workspace: str | None = None
     """The folder of a workspace."""
     last_commit: str | None = None
-    """The revision that was asked for, where it is the only one and its repo goes with it."""
+    """The requested revision, when it is the only one, so that its repo is removed with it."""
     is_link: bool = False
-    """Whether only a link goes, and what it leads to stays."""
+    """Whether only a link is removed, and its target stays."""
 
     @property
     def label(self) -> str:
-        """What to call it before a user."""
+        """The name for messages."""
         commit = self.commit or self.last_commit
         return self.name if commit is None else f"{self.name}@{commit[:12]}"
 
 
 @attrs.frozen
 class RemovalPlan:
-    """What a removal would do. ``doubt`` says why somebody should be asked first."""
+    """The objects of a removal. ``confirmation_reason`` is why the user should confirm it first."""
 
-    targets: tuple[Target, ...]
-    doubt: str | None = None
+    targets: tuple[RemovalTarget, ...]
+    confirmation_reason: str | None = None
     needs_force: bool = False
-    """Whether being asked is not enough."""
+    """Whether a confirmation is not enough, and only force allows it."""
 
     @property
     def size_bytes(self) -> int:
-        """The bytes that would go."""
+        """The number of bytes to free."""
         return sum(target.size_bytes for target in self.targets)
 
 
 @attrs.frozen
 class Orphan:
-    """A blob of a model that nothing needs."""
+    """A blob that no snapshot uses."""
 
     name: str
     folder: str
@@ -87,12 +87,12 @@ class Orphan:
 
 @attrs.frozen
 class Leftovers:
-    """What nobody needs: blobs without a snapshot, partial downloads, and the trash of interrupted removals."""
+    """Unused data: blobs without a snapshot, partial downloads, and the trash of interrupted removals."""
 
     orphans: tuple[Orphan, ...]
     trash: tuple[TrashItem, ...]
 
     @property
     def size_bytes(self) -> int:
-        """The bytes that would go."""
+        """The number of bytes to free."""
         return sum(orphan.blob.size for orphan in self.orphans) + sum(item.size_bytes for item in self.trash)

@@ -1,9 +1,10 @@
-"""How a server can be: which settings can be meant, whoever set them."""
+"""Settings of the server: which values are valid, whether they come from options, the environment or a caller."""
 
 from __future__ import annotations
 
 import re
 
+from mlxknife.domain.checks import check_choice, check_range
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.memory import rules as memory
@@ -18,13 +19,13 @@ _ORIGIN = re.compile(rf"\*|null|[A-Za-z][A-Za-z0-9+.-]*://(?:{_HOST})(?::\d{{1,5
 
 
 def check(settings: ServerSettings) -> None:
-    """Raise ValidationError for a setting that can mean nothing, naming it."""
-    _within("port", settings.port, 0, _MAX_PORT)
-    _within("max_tokens", settings.max_tokens, 1, _MAX_INT)
-    _within("max_loaded", settings.max_loaded, 1, _MAX_INT)
-    _within("idle_unload", settings.idle_seconds, 0, _MAX_INT)
-    _one_of("log_level", settings.log_level, LOG_LEVELS)
-    _one_of("cpu_profile", settings.profile, memory.PROFILES)
+    """Raise ValidationError for the first setting with an invalid value; ``param`` names it."""
+    check_range("port", settings.port, 0, _MAX_PORT)
+    check_range("max_tokens", settings.max_tokens, 1, _MAX_INT)
+    check_range("max_loaded", settings.max_loaded, 1, _MAX_INT)
+    check_range("idle_unload", settings.idle_seconds, 0, _MAX_INT)
+    check_choice("log_level", settings.log_level, LOG_LEVELS)
+    check_choice("cpu_profile", settings.profile, memory.PROFILES)
     for name in settings.allowed_hosts:
         if _NAME.fullmatch(name) is None:
             msg = f"allow_host must be the name of a host without a port, its address, or *, not {name!a}"
@@ -38,24 +39,12 @@ def check(settings: ServerSettings) -> None:
         raise ValidationError(msg, hint=HintCode.LISTEN_ADDRESSES, param="host")
     check_key(settings.api_key)
     if settings.max_loaded is not None and len(set(settings.models)) > settings.max_loaded:
-        msg = f"max_loaded is {settings.max_loaded}, and {len(set(settings.models))} models are to be kept"
+        msg = f"max_loaded is {settings.max_loaded}, but {len(set(settings.models))} models are to stay loaded"
         raise ValidationError(msg, param="max_loaded")
 
 
 def check_key(key: str | None) -> None:
-    """Raise ValidationError for a key that would let everybody in, or nobody."""
+    """Raise ValidationError for an API key that a header cannot carry; None means no key."""
     if key is not None and (not key.isascii() or not key.isprintable() or not key or key != key.strip()):
-        msg = "api_key must be of visible ASCII characters, without spaces around: it travels in a header"
+        msg = "api_key must consist of visible ASCII characters, without spaces around it: a header carries it"
         raise ValidationError(msg, hint=HintCode.OMIT_API_KEY, param="api_key")
-
-
-def _within(name: str, value: float | None, low: int, high: int) -> None:
-    if value is not None and not low <= value <= high:  # NaN is within nothing
-        msg = f"{name} must be between {low} and {high}, not {value}"
-        raise ValidationError(msg, param=name)
-
-
-def _one_of(name: str, value: str | None, allowed: tuple[str, ...]) -> None:
-    if value is not None and value not in allowed:
-        msg = f"{name} must be one of {', '.join(allowed)}, not '{value}'"
-        raise ValidationError(msg, param=name)

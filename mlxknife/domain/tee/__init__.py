@@ -1,1 +1,1 @@
-"""The same input for several commands."""
+"""mlx-tee: several commands that get the same input."""

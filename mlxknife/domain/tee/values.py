@@ -1,4 +1,4 @@
-"""Several commands that are given the same input: what they are, and what is heard of them."""
+"""mlx-tee: several commands that get the same input, and the events of their output."""
 
 from __future__ import annotations
 
@@ -6,62 +6,62 @@ import attrs
 
 
 @attrs.frozen
-class Job:
-    """One command line, understood."""
+class TeeCommand:
+    """One parsed command line."""
 
     command: str
-    """As it was written, without the host."""
-    words: tuple[str, ...]
+    """The command line as the user wrote it, without the host."""
+    argv: tuple[str, ...]
     host: str | None = None
-    """Where it runs, if not here."""
+    """The machine to run it on over ssh; None for this one."""
     models: tuple[str, ...] = ()
-    """The models that it loads, as it names them."""
+    """The models that it loads, as the command line names them."""
     profile: str | None = None
-    """The CPU profile that it asks for."""
+    """The CPU profile that it sets."""
 
     @property
     def title(self) -> str:
-        """The command line as it was written."""
+        """The command line as the user wrote it."""
         return self.command if self.host is None else f"@{self.host}:{self.command}"
 
 
 @attrs.frozen
-class Plan:
-    """How several jobs are going to be run."""
+class TeePlan:
+    """The commands to run, and whether they run at the same time."""
 
-    jobs: tuple[Job, ...]
+    commands: tuple[TeeCommand, ...]
     side_by_side: bool
     note: str | None = None
-    """Why it is not as one would expect."""
+    """Why the commands run one after the other, where the user did not choose that."""
 
 
 @attrs.frozen
-class Turn:
-    """From now on the job of this number is heard."""
+class OutputBegins:
+    """The events that follow belong to the command of this number."""
 
     number: int
 
 
 @attrs.frozen
-class Said:
-    """A job wrote something."""
+class OutputChunk:
+    """Bytes that a command wrote."""
 
     number: int
     data: bytes
     is_error: bool = False
-    """Whether it came on stderr."""
+    """Whether they came from stderr."""
 
 
 @attrs.frozen
-class Ended:
-    """A job is over."""
+class CommandExited:
+    """A command exited."""
 
     number: int
     status: int
-    """As a shell tells it: 128 and the signal for what was killed, 127 and 126 for what could not be started."""
+    """The exit code of a shell: 128 plus the signal for a killed command, 127 or 126 for one that did not start."""
     seconds: float
     signal: int | None = None
-    """What killed it."""
+    """The signal that killed it."""
 
 
-Heard = Said | Ended
+CommandEvent = OutputChunk | CommandExited

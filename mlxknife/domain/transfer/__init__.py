@@ -1,1 +1,1 @@
-"""Pulling models from the Hub and starters from a package index."""
+"""Pulling models from the Hub and starter models from a package index."""

@@ -1,4 +1,4 @@
-"""What the Hub lists of a commit: which of it can be taken at its word, and which files of it are wanted."""
+"""Listings of the Hub: which ones are safe to store, and which of their files a pull selects."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 _MAX_PART_BYTES = 255
 _MAX_NAME_BYTES = 1024
 _MAX_DEPTH = 32
-_NAMED = 5
+_MAX_LISTED = 5
 _MAX_SIZE = 2**50
 
 
-def check(commit: RemoteCommit) -> None:
-    """Raise DownloadFailed for a listing that cannot be stored as it is: nothing of it is touched then."""
+def check_listing(commit: RemoteCommit) -> None:
+    """Raise DownloadFailed for a listing with a name or size that cannot be stored safely."""
     names = [file.name for file in commit.files]
     taken = set(names)
     for file in commit.files:
         if not is_plain_name(file.name):
-            _refuse(commit, f"a file cannot be called {file.name!a}")
+            _refuse(commit, f"{file.name!a} is not a valid file name")
         if not 0 <= file.size <= _MAX_SIZE:
             _refuse(commit, f"a file cannot have {file.size} bytes: {file.name}")
         if not taken.isdisjoint(_folders(file.name)):
@@ -33,7 +33,7 @@ def check(commit: RemoteCommit) -> None:
 
 
 def is_plain_name(name: str) -> bool:
-    """Tell whether a file name leads to one place below its folder, on every filesystem that models are kept on."""
+    """Return whether a name is a relative path that stays below its folder on every filesystem."""
     parts = name.split("/")
     if len(parts) > _MAX_DEPTH or any(part in ("", ".", "..") or part.endswith((" ", ".")) for part in parts):
         return False
@@ -43,25 +43,25 @@ def is_plain_name(name: str) -> bool:
     return max(sizes) <= _MAX_PART_BYTES and sum(sizes) <= _MAX_NAME_BYTES
 
 
-def wanted(files: Iterable[RemoteFile], include: Sequence[str], exclude: Sequence[str]) -> tuple[RemoteFile, ...]:
-    """Return the files that fit any pattern to include (all, without one) and none to exclude.
+def select_files(files: Iterable[RemoteFile], include: Sequence[str], exclude: Sequence[str]) -> tuple[RemoteFile, ...]:
+    """Return the files that match any ``include`` pattern (all files without one) and no ``exclude`` pattern.
 
-    ``*`` spans slashes, and a pattern that ends with a slash means everything in that folder, as with ``hf``.
+    ``*`` matches slashes, and a pattern that ends with a slash matches everything in that folder, as with ``hf``.
 
-    Raises ValidationError when patterns leave nothing.
+    Raises ValidationError when no file is left.
     """
     files = tuple(files)
-    chosen = tuple(
-        file for file in files if (not include or _fits(file.name, include)) and not _fits(file.name, exclude)
+    selected = tuple(
+        file for file in files if (not include or _matches(file.name, include)) and not _matches(file.name, exclude)
     )
-    if files and not chosen:
-        msg = "No file fits --include and --exclude"
-        names = [file.name for file in files[:_NAMED]] + (["..."] if len(files) > _NAMED else [])
+    if files and not selected:
+        msg = "No file matches the patterns to include and exclude"
+        names = [file.name for file in files[:_MAX_LISTED]] + (["..."] if len(files) > _MAX_LISTED else [])
         raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=", ".join(names)))
-    return chosen
+    return selected
 
 
-def _fits(name: str, patterns: Sequence[str]) -> bool:
+def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, f"{pattern}*" if pattern.endswith("/") else pattern) for pattern in patterns)
 
 

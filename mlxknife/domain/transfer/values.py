@@ -1,4 +1,4 @@
-"""Bringing models: what the Hub has, what the cache holds of it already, and what to do about the difference."""
+"""Pulling models: what the Hub lists, what the cache has of it, and the plan for the difference."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import attrs
 
 from mlxknife.domain.models.values.hashes import RecordedHash
 from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.models.values.starter import Starter
 
 
 @attrs.frozen
 class RemoteFile:
-    """A file of a commit as the Hub lists it: enough to fetch it and to prove it."""
+    """A file of a commit as the Hub lists it, with what is needed to download and verify it."""
 
     name: str
     size: int
     hash: RecordedHash
     git_oid: str
-    """The git object: of the content, or of the pointer where the content is in LFS."""
+    """The git object id of the content, or of the LFS pointer."""
     xet_hash: str | None = None
-    """The name of the content in the Hub's chunk store, where it is in there."""
+    """The hash of the file in the Hub's chunk store (Xet), where it is stored there."""
 
 
 @attrs.frozen
@@ -32,42 +33,42 @@ class RemoteCommit:
     files: tuple[RemoteFile, ...]
 
 
-class Held(Enum):
-    """How far the cache holds a file already."""
+class CachedFileState(Enum):
+    """What the cache has of a file."""
 
-    TRUSTED = "trusted"
-    """Its bytes were hashed, and nothing wrote to the file since."""
-    UNPROVEN = "unproven"
-    """A file of the right size that nobody hashed yet."""
+    VERIFIED = "trusted"
+    """The bytes were hashed, and the file has not changed since."""
+    UNVERIFIED = "unproven"
+    """A file of the right size that has not been hashed."""
     DAMAGED = "damaged"
-    """Something else is in its place."""
+    """The path holds something else."""
     MISSING = "missing"
 
 
 @attrs.frozen
-class Holding:
-    """What the cache has for one file of the Hub."""
+class CachedFile:
+    """One file of a commit and its state in the cache."""
 
     file: RemoteFile
-    held: Held
+    state: CachedFileState
     location: Location | None = None
-    """Where the bytes are, to be hashed, with ``name``."""
+    """The folder of the cached bytes; ``name`` is the file in it."""
     name: str = ""
     identity: tuple[int, ...] = ()
-    """What changes when somebody writes to the file."""
+    """Values that change when the file is written, such as inode, size and ctime."""
     is_linked: bool = False
-    """Whether the snapshot leads to it."""
+    """Whether the snapshot links to it."""
     partial_bytes: int = 0
-    """How much of a download that was broken off is there."""
+    """The bytes that an interrupted download left."""
 
     @property
-    def is_right(self) -> bool:
-        """Whether the bytes are known to be those of the Hub."""
-        return self.held is Held.TRUSTED
+    def is_verified(self) -> bool:
+        """Whether the bytes are verified against the listed hash."""
+        return self.state is CachedFileState.VERIFIED
 
 
-class Action(Enum):
-    """What a pull does about one file."""
+class PullAction(Enum):
+    """What a pull does with one file."""
 
     KEEP = "keep"
     FETCH = "fetch"
@@ -76,7 +77,7 @@ class Action(Enum):
 
 @attrs.frozen
 class PullRequest:
-    """What somebody wants of a model."""
+    """The revision and the files of a model to pull."""
 
     revision: str | None = None
     include: tuple[str, ...] = ()
@@ -86,48 +87,66 @@ class PullRequest:
 
 @attrs.frozen
 class PullPlan:
-    """What a pull would do."""
+    """The steps of a pull."""
 
     name: str
     folder: str
     is_expanded: bool
-    """Whether the owner was added to the name that was asked for."""
+    """Whether the owner was added to the given name."""
     commit: RemoteCommit
-    holdings: tuple[Holding, ...] = ()
-    """What there is already of every file that is wanted."""
+    cached_files: tuple[CachedFile, ...] = ()
+    """The selected files and their state in the cache."""
     ref: str | None = None
-    """The branch or tag that is to lead to the commit."""
+    """The branch or tag to set to the commit."""
     is_in_place: bool = False
-    """Whether the snapshot and the ref need no change."""
+    """Whether snapshot and ref are up to date."""
     was_hashed: bool = False
-    """Whether some of it had to be hashed to make this plan."""
+    """Whether the plan hashed cached files."""
     is_forced: bool = False
     is_offline: bool = False
-    """Whether only the cache was looked at."""
+    """Whether the plan was made from the cache alone."""
 
-    def action(self, holding: Holding) -> Action:
-        """Return what is done about one file."""
-        if self.is_forced or not holding.is_right:
-            return Action.REPAIR if holding.held is Held.DAMAGED else Action.FETCH
-        return Action.KEEP
+    def action(self, cached: CachedFile) -> PullAction:
+        """Return the action for one file."""
+        if self.is_forced or not cached.is_verified:
+            return PullAction.REPAIR if cached.state is CachedFileState.DAMAGED else PullAction.FETCH
+        return PullAction.KEEP
 
     @property
-    def missing(self) -> tuple[Holding, ...]:
-        """The files to fetch."""
-        return tuple(holding for holding in self.holdings if self.action(holding) is not Action.KEEP)
+    def missing(self) -> tuple[CachedFile, ...]:
+        """The files to download."""
+        return tuple(cached for cached in self.cached_files if self.action(cached) is not PullAction.KEEP)
 
     @property
     def is_done(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether the cache needs no change."""
         return self.is_in_place and not self.missing
 
     @property
     def total_bytes(self) -> int:
-        """The bytes of all wanted files."""
-        return sum(holding.file.size for holding in self.holdings)
+        """The size of all selected files."""
+        return sum(cached.file.size for cached in self.cached_files)
 
     @property
     def bytes_to_fetch(self) -> int:
-        """The bytes that are not on the disk yet; what has several names comes once."""
-        blobs = {holding.file.hash: holding for holding in self.missing}.values()
-        return sum(holding.file.size - (0 if self.is_forced else holding.partial_bytes) for holding in blobs)
+        """The number of bytes to download; identical files count once."""
+        blobs = {cached.file.hash: cached for cached in self.missing}.values()
+        return sum(cached.file.size - (0 if self.is_forced else cached.partial_bytes) for cached in blobs)
+
+
+@attrs.frozen
+class StarterPlan:
+    """The steps of pulling a starter model."""
+
+    starter: Starter
+    is_in_place: bool = False
+    """Whether the workspace exists and is intact."""
+    replaces: str | None = None
+    """The folder of a damaged workspace to replace."""
+    reason: str | None = None
+    """The damage of the workspace to replace."""
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        """The number of bytes to download."""
+        return 0 if self.is_in_place else self.starter.wheel_bytes

@@ -1,4 +1,4 @@
-"""Workspaces that the product makes."""
+"""The origin of a workspace."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import attrs
 
 @attrs.frozen
 class Origin:
-    """Where the content of a workspace came from, as its sentinel records it."""
+    """The source of a workspace, as its sentinel file records it."""
 
     source: str
     """The model on the Hub, or the file, that it was made from."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from mlxknife.domain.transfer.values import Holding, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFile, RemoteCommit, RemoteFile
 from mlxknife.ports.store.sinks import Sinks
 from mlxknife.ports.system.progress import Progress
 
@@ -17,8 +17,8 @@ class SnapshotPublisher(Sinks, Protocol):
     Its sinks write blobs, which no snapshot links to yet. ``publish`` then makes all of them visible at once.
     """
 
-    def publish(self, commit: RemoteCommit, holdings: Sequence[Holding], ref: str | None) -> None:
-        """Link every file of ``holdings`` into the snapshot of ``commit``, then point ``ref`` at it, if given.
+    def publish(self, commit: RemoteCommit, cached_files: Sequence[CachedFile], ref: str | None) -> None:
+        """Link every file of ``cached_files`` into the snapshot of ``commit``, then point ``ref`` at it, if given.
 
         A new snapshot appears in one step. The listing of the commit and the stamps of verified files are stored, too.
         Raises DownloadFailed when a blob is missing, StorageError, AccessDenied.
@@ -42,7 +42,7 @@ class DownloadStore(Protocol):
         """
         ...
 
-    def holdings(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[Holding, ...]:
+    def cached_files(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[CachedFile, ...]:
         """Return what the cache has of each file of a commit, in the order of ``files``. Changes nothing."""
         ...
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot
 from mlxknife.domain.models.values.hashes import RecordedFile
+from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot
 
 
 class ModelStore(Protocol):

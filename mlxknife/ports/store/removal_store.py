@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from mlxknife.domain.removal.values import BlobUse, Orphan, Target, TrashItem
+from mlxknife.domain.removal.values import BlobUse, Orphan, RemovalTarget, TrashItem
 
 
 class RemovalStore(Protocol):
@@ -35,7 +35,7 @@ class RemovalStore(Protocol):
         """Return the bytes of the regular files of a repo, or of one snapshot. Links count nothing. Raises nothing."""
         ...
 
-    def discard(self, target: Target) -> None:
+    def discard(self, target: RemovalTarget) -> None:
         """Remove a repo, or one snapshot with its refs and the blobs that only it needs.
 
         It is moved into the trash in one rename, then deleted. Raises LocksPresent when a download began meanwhile;

@@ -1,1 +1,1 @@
-"""What the domain needs of the machine."""
+"""Ports to the machine: programs, progress, memory and clocks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import IO, Protocol
 
-from mlxknife.domain.tee.values import Heard
+from mlxknife.domain.tee.values import CommandEvent
 
 
 class Programs(Protocol):
@@ -13,13 +13,15 @@ class Programs(Protocol):
 
     def run(
         self, programs: Sequence[Sequence[str]], source: IO[bytes] | None, *, side_by_side: bool
-    ) -> Generator[Heard]:
-        """Give several programs all that comes from a source, and yield what they say as it comes, by their number.
+    ) -> Generator[CommandEvent]:
+        """Copy a source to the stdin of every program, and yield their output as it arrives, by their numbers.
 
-        Side by side they work at the same time, else each begins when the one before is over. One that stops reading,
-        or reads slowly, keeps nobody from what comes. The last word of each is Ended; one that cannot be started says
-        so and ends with 127 when it is not there, else with 126. It is over when all have ended, whatever the source
-        still holds. Closing it, or raising into it, ends every program that still runs, with its children.
+        ``side_by_side`` runs them at the same time; otherwise each starts when the one before has exited. A program
+        that stops reading, or reads slowly, does not delay the others.
+
+        The last event of each program is CommandExited. A program that is not found exits with 127, one that cannot be
+        started with 126, after a line on stderr. The generator ends when all have exited, even if the source has more.
+        Closing it, or raising into it, kills every program that still runs, with its children.
 
         Raises StorageError when the source cannot be read.
         """

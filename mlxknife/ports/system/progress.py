@@ -1,4 +1,4 @@
-"""Telling somebody how far a long work is."""
+"""Progress of a long operation."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Hears of a work while it goes on. Nothing depends on what it does with that; it raises nothing."""
+    """Receives the progress of an operation. No method raises, and the operation does not depend on any of them."""
 
     def begin(self, label: str, total_bytes: int) -> None:
-        """Hear that a work of so many bytes begins."""
+        """Start an operation of so many bytes."""
         ...
 
     def begin_file(self, name: str, size: int, done: int) -> None:
-        """Hear that one file of the work begins, of which so many bytes were done before; from any thread."""
+        """Start one file, of which ``done`` bytes are complete already. May be called from any thread."""
         ...
 
     def advance(self, count: int, file: str | None = None) -> None:
-        """Hear that so many bytes more are done, or must be done again where it is negative; from any thread."""
+        """Add bytes that are done; a negative count is to be done again. May be called from any thread."""
         ...
 
     def end_file(self, name: str) -> None:
-        """Hear that a file is over, finished or not; from any thread."""
+        """End a file, complete or not. May be called from any thread."""
         ...
 
     def wait(self, reason: str) -> None:
-        """Hear that the work waits for somebody, and goes on by itself; from any thread."""
+        """Report that the operation waits, and continues by itself. May be called from any thread."""
         ...
 
     def end(self) -> None:
-        """Hear that the work is over, finished or not."""
+        """End the operation, complete or not."""
         ...
 
 
-class Silence:
-    """Progress that nobody hears of."""
+class NoProgress:
+    """Progress that ignores everything."""
 
     def begin(self, label: str, total_bytes: int) -> None:
         """See ``Progress.begin``."""

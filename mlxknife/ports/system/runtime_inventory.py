@@ -1,15 +1,15 @@
-"""What is installed to run models with."""
+"""The installed packages that can run models."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from mlxknife.domain.models.values.runtime import Runtime
+from mlxknife.domain.compatibility.values import Runtime
 
 
 class RuntimeInventory(Protocol):
-    """Knows the installed runtime packages from their files, without importing them."""
+    """Reads the installed runtime packages from their files, without importing them."""
 
     def installed(self) -> Runtime:
-        """Return what is installed; looked up once. Raises nothing: what cannot be read is not installed."""
+        """Return the installed packages, read once. Raises nothing: a package that cannot be read counts as missing."""
         ...

@@ -1,4 +1,4 @@
-"""The machine."""
+"""Memory and clocks of the machine."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class System(Protocol):
-    """Knows the machine that the product runs on."""
+    """Returns facts about the machine that the product runs on."""
 
     def memory_total_bytes(self) -> int | None:
-        """Return the physical memory, or None where the machine does not tell. Raises nothing."""
+        """Return the physical memory, or None where the system does not report it. Raises nothing."""
         ...
 
     def memory_available_bytes(self) -> int | None:
-        """Return the memory that programs can still have, or None where the machine does not tell. Raises nothing."""
+        """Return the memory that programs can allocate, or None where the system does not report it. Raises nothing."""
         ...
 
     def now(self) -> float:
@@ -21,5 +21,5 @@ class System(Protocol):
         ...
 
     def ticks(self) -> float:
-        """Return seconds since some moment, which nobody can set back or forth. Raises nothing."""
+        """Return the seconds of a monotonic clock. Raises nothing."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from mlxknife.domain.models.values.entries import Workspace
+from mlxknife.domain.models.values.stored_models import Workspace
 
 
 class Workspaces(Protocol):

@@ -1,1 +1,1 @@
-"""Pure rules: what a model is and what it can do."""
+"""Rules of the catalog: model cards, types and capabilities."""

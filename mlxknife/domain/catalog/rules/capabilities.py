@@ -1,4 +1,4 @@
-"""Capabilities: what a model is and what it can do, from its files first and from its name last."""
+"""Capabilities: the format, type and capabilities of a model, from its files first and from its name last."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from mlxknife.domain.models.rules import configs, filenames
 from mlxknife.domain.models.values.info import (
     Capability,
-    Card,
     Framework,
-    Metadata,
+    ModelCard,
+    ModelMetadata,
+    ModelTraits,
     ModelType,
     Quantization,
-    Traits,
 )
 from mlxknife.domain.models.values.snapshot import JsonObject, SnapshotFacts
 from mlxknife.domain.names.rules import naming
@@ -30,14 +30,14 @@ _CHAT_NAME = re.compile(r"(?:^|[-_./])(?:instruct|chat|it)(?:$|[-_.])", re.IGNOR
 
 
 def needs_card(name: str, facts: SnapshotFacts) -> bool:
-    """Tell whether only the model card can still say that a model is in MLX's format."""
+    """Return whether the model card must be read to find out if a model is in MLX's format."""
     return not _has_mlx_marker(name, facts)
 
 
-def detect(name: str, facts: SnapshotFacts, card: Card) -> Traits:
-    """Describe a model; whatever cannot be told is unknown."""
+def detect(name: str, facts: SnapshotFacts, card: ModelCard) -> ModelTraits:
+    """Return the traits of a model; what its files do not show is unknown."""
     model_type = _model_type(name, facts)
-    return Traits(
+    return ModelTraits(
         framework=_framework(name, facts, card),
         model_type=model_type,
         capabilities=tuple(_capabilities(model_type, facts)),
@@ -46,8 +46,8 @@ def detect(name: str, facts: SnapshotFacts, card: Card) -> Traits:
     )
 
 
-def _framework(name: str, facts: SnapshotFacts, card: Card) -> Framework:
-    if _has_mlx_marker(name, facts) or card.made_for == "mlx" or "mlx" in card.tags:
+def _framework(name: str, facts: SnapshotFacts, card: ModelCard) -> Framework:
+    if _has_mlx_marker(name, facts) or card.library_name == "mlx" or "mlx" in card.tags:
         return Framework.MLX
     names = facts.names()
     if any(file.endswith(filenames.GGUF) for file in names):
@@ -66,7 +66,7 @@ def _has_mlx_marker(name: str, facts: SnapshotFacts) -> bool:
 
 
 def quantization(config: JsonObject) -> Quantization | None:
-    """Return a quantisation in MLX's form, which other tools' ``quantization_config`` is not."""
+    """Return the quantisation if it is in MLX's form; the ``quantization_config`` of other tools is not."""
     for key in ("quantization", "quantization_config"):
         found = config.get(key)
         if not isinstance(found, Mapping) or "quant_method" in found:
@@ -82,13 +82,13 @@ def quantization(config: JsonObject) -> Quantization | None:
 
 
 def context_length(facts: SnapshotFacts) -> int | None:
-    """Return how many tokens fit into the window, where a config says so."""
+    """Return the context window in tokens, where a config declares it."""
     sentence = configs.count(facts.json_object("sentence_bert_config.json"), "max_seq_length")
     return sentence or configs.count(facts.json_object(filenames.CONFIG), *_CONTEXT_KEYS)
 
 
 def chat_template_source(facts: SnapshotFacts) -> str | None:
-    """Return which of its three homes a chat template lives in."""
+    """Return which of three possible files contains the chat template."""
     if filenames.TEMPLATE_FILE in facts.names():
         return filenames.TEMPLATE_FILE
     for name in (filenames.TEMPLATE_JSON, filenames.TOKENIZER_CONFIG):
@@ -105,7 +105,7 @@ def _model_type(name: str, facts: SnapshotFacts) -> ModelType:
     if not config:
         has_gguf = any(file.endswith(filenames.GGUF) for file in facts.names())
         return _type_by_name(name) if has_gguf else ModelType.UNKNOWN
-    if configs.only_sees(config):
+    if configs.is_vision_only(config):
         return ModelType.UNKNOWN
     if _is_embedding(name, kind, facts):
         return ModelType.EMBEDDING
@@ -141,16 +141,16 @@ def _capabilities(model_type: ModelType, facts: SnapshotFacts) -> Iterator[Capab
         yield Capability.TEXT_GENERATION
         if model_type is ModelType.CHAT:
             yield Capability.CHAT
-    if model_type is not ModelType.AUDIO and configs.sees_images(facts):
+    if model_type is not ModelType.AUDIO and configs.takes_images(facts):
         yield Capability.VISION
-    if model_type is ModelType.AUDIO or configs.hears_sound(facts.json_object(filenames.CONFIG)):
+    if model_type is ModelType.AUDIO or configs.takes_audio(facts.json_object(filenames.CONFIG)):
         yield Capability.AUDIO
 
 
-def metadata(config: JsonObject, traits: Traits) -> Metadata:
-    """Return the shape of a model under the names of the contract; older configs have other words for some of it."""
+def metadata(config: JsonObject, traits: ModelTraits) -> ModelMetadata:
+    """Return the dimensions of a model under the names of the contract; older configs use other keys for some."""
     quantized = traits.quantization
-    return Metadata(
+    return ModelMetadata(
         model_type=configs.architecture(config),
         quantization=f"{quantized.bits}bit" if quantized else None,
         context_length=traits.context_length,

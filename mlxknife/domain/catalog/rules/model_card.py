@@ -1,21 +1,21 @@
-"""Model cards: the few facts of the YAML front matter that the catalog asks for.
+"""Model cards: the few fields of the YAML front matter that the catalog uses.
 
-Read without a YAML library on purpose: cards are written by strangers, a full loader costs more to import than a
-whole ``list`` takes, and only plain scalars and flat lists are of interest. Anything else is left unread.
+The parser is not a YAML library on purpose: cards are untrusted, a full loader takes longer to import than a whole
+``list``, and only plain scalars and flat lists matter. Everything else is skipped.
 """
 
 from __future__ import annotations
 
-from mlxknife.domain.models.values.info import Card
+from mlxknife.domain.models.values.info import ModelCard
 
 _FENCE = "---"
 
 
-def parse(text: str) -> Card:
-    """Read the front matter of a card; an absent or odd one gives an empty card."""
+def parse(text: str) -> ModelCard:
+    """Return the front matter of a card; an empty card where it is missing or malformed."""
     fields = _fields(text.lstrip("\ufeff").splitlines())
-    return Card(
-        made_for=_first(fields, "library_name"),
+    return ModelCard(
+        library_name=_first(fields, "library_name"),
         tags=tuple(fields.get("tags", ())),
         license=_first(fields, "license_name") or _first(fields, "license"),
         base_models=tuple(fields.get("base_model", ())),

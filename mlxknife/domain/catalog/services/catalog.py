@@ -1,4 +1,4 @@
-"""The catalog: every model that is there, and everything about one of them."""
+"""The catalog: every stored model, and all details of one model."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import attrs
 
 from mlxknife.domain.catalog.rules import capabilities, model_card
 from mlxknife.domain.compatibility.rules import compatibility
+from mlxknife.domain.compatibility.values import RuntimeVerdict
+from mlxknife.domain.integrity.rules import verification
 from mlxknife.domain.integrity.services.inspector import Inspector
-from mlxknife.domain.integrity.services.verifier import Proof, Verifier, case
+from mlxknife.domain.integrity.services.verifier import Verifier
+from mlxknife.domain.integrity.values import VerificationResult
 from mlxknife.domain.models.rules import filenames
-from mlxknife.domain.models.values.entries import Entry
-from mlxknife.domain.models.values.info import Card, ModelDetails, ModelFile, ModelInfo
+from mlxknife.domain.models.values.info import ModelCard, ModelDetails, ModelFile, ModelInfo
 from mlxknife.domain.models.values.snapshot import FileFact, FileState, ReadingList, SnapshotFacts
-from mlxknife.domain.models.values.verdict import Integrity, RuntimeVerdict
-from mlxknife.domain.names.services import Finder, Place
+from mlxknife.domain.models.values.stored_models import ModelEntry
+from mlxknife.domain.models.values.verdict import Integrity
+from mlxknife.domain.names.services import Finder, ModelFolder
 from mlxknife.ports.system.progress import Progress
 from mlxknife.ports.system.runtime_inventory import RuntimeInventory
 
@@ -21,12 +24,12 @@ _CARD_LIMIT = 256 * 1024
 
 
 @attrs.frozen
-class Examined:
-    """A model, what is in its folder, and what that makes of it."""
+class ExaminedModel:
+    """A model with the facts of its files and the information derived from them."""
 
-    entry: Entry
+    entry: ModelEntry
     facts: SnapshotFacts
-    card: Card
+    card: ModelCard
     info: ModelInfo
 
 
@@ -40,48 +43,48 @@ class Catalog:
     verifier: Verifier
 
     def list(self, pattern: str = "") -> tuple[ModelInfo, ...]:
-        """Return every model whose name contains the pattern, damaged ones with their reason, sorted by name.
+        """Return every model whose name contains the pattern, sorted by name; damaged ones carry a reason.
 
         Raises StorageError or AccessDenied when the cache or the workspace home cannot be listed at all.
         """
-        return tuple(map(self._look, self.finder.places(pattern)))
+        return tuple(map(self._examine_folder, self.finder.folders(pattern)))
 
     def show(self, spec: str, *, verify: bool = False, progress: Progress | None = None) -> ModelDetails:
-        """Return everything about the one model that a spec means; ``verify`` hashes its files.
+        """Return the details of the one model that a spec names; ``verify`` hashes its files.
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied.
         """
         found = self.examine(spec)
         entry, facts, card, info = found.entry, found.facts, found.card, found.info
-        proof = self._proof(entry, facts, progress) if verify else None
+        result = self._verify(entry, facts, progress) if verify else None
         return ModelDetails(
-            info=_proven(info, proof) if proof is not None and info.integrity.healthy else info,
+            info=_verified(info, result) if result is not None and info.integrity.healthy else info,
             metadata=capabilities.metadata(facts.json_object(filenames.CONFIG), info.traits),
             config=facts.json_object(filenames.CONFIG),
             files=tuple(
-                ModelFile(file.name, file.size, filenames.kind(file.name), _integrity(file, proof))
+                ModelFile(file.name, file.size, filenames.kind(file.name), _integrity(file, result))
                 for file in sorted(facts.files, key=lambda file: file.name)
             ),
             card=card,
             chat_template_source=capabilities.chat_template_source(facts),
-            left_open=proof.left_open if proof is not None and info.integrity.healthy else None,
+            unverified_reason=result.unverified_reason if result is not None and info.integrity.healthy else None,
         )
 
-    def examine(self, spec: str, wanted: ReadingList = filenames.READING_LIST) -> Examined:
-        """Look at the one model that a spec means, for whoever wants to use it. Raises what ``show`` raises."""
+    def examine(self, spec: str, reading_list: ReadingList = filenames.READING_LIST) -> ExaminedModel:
+        """Read the one model that a spec names, with the files of a reading list. Raises what ``show`` raises."""
         entry = self.finder.find(spec)
-        facts = self.inspector.facts(entry, wanted)
+        facts = self.inspector.facts(entry, reading_list)
         card = self._card(entry, facts)
-        return Examined(entry, facts, card, self._info(entry, facts, card))
+        return ExaminedModel(entry, facts, card, self._info(entry, facts, card))
 
-    def _look(self, place: Place) -> ModelInfo:
-        entry = self.finder.entry(place)
+    def _examine_folder(self, folder: ModelFolder) -> ModelInfo:
+        entry = self.finder.entry(folder)
         return self._info(entry, self.inspector.facts(entry))
 
-    def _info(self, entry: Entry, facts: SnapshotFacts, card: Card | None = None) -> ModelInfo:
+    def _info(self, entry: ModelEntry, facts: SnapshotFacts, card: ModelCard | None = None) -> ModelInfo:
         known_as = entry.origin or entry.name
         if card is None:
-            card = self._card(entry, facts) if capabilities.needs_card(known_as, facts) else Card()
+            card = self._card(entry, facts) if capabilities.needs_card(known_as, facts) else ModelCard()
         traits = capabilities.detect(known_as, facts, card)
         finding = self.inspector.finding(entry, facts)
         runtime = RuntimeVerdict(compatible=False, reason=finding.reason if finding else None)
@@ -100,25 +103,25 @@ class Catalog:
             origin=entry.origin,
         )
 
-    def _proof(self, entry: Entry, facts: SnapshotFacts, progress: Progress | None) -> Proof:
-        return self.verifier.prove((case(entry, facts),), progress)[entry.name]
+    def _verify(self, entry: ModelEntry, facts: SnapshotFacts, progress: Progress | None) -> VerificationResult:
+        return self.verifier.verify((verification.plan(entry, facts),), progress)[entry.name]
 
-    def _card(self, entry: Entry, facts: SnapshotFacts) -> Card:
+    def _card(self, entry: ModelEntry, facts: SnapshotFacts) -> ModelCard:
         if entry.location is None or filenames.CARD not in facts.names():
-            return Card()
+            return ModelCard()
         return model_card.parse(self.inspector.reader.text(entry.location, filenames.CARD, _CARD_LIMIT) or "")
 
 
-def _proven(info: ModelInfo, proof: Proof) -> ModelInfo:
-    """Return a structurally healthy model as its hashes show it."""
-    if proof.finding is None:
-        return attrs.evolve(info, integrity=proof.integrity)
-    return attrs.evolve(info, integrity=proof.integrity, reason=proof.finding.reason, runtime_compatible=False)
+def _verified(info: ModelInfo, result: VerificationResult) -> ModelInfo:
+    """Return the information on an intact model with the integrity that hashing found."""
+    if result.finding is None:
+        return attrs.evolve(info, integrity=result.integrity)
+    return attrs.evolve(info, integrity=result.integrity, reason=result.finding.reason, runtime_compatible=False)
 
 
-def _integrity(file: FileFact, proof: Proof | None) -> Integrity | None:
-    """Return what a proof tells of one file; one without a recorded hash is there, and that is all."""
-    if proof is None:
+def _integrity(file: FileFact, result: VerificationResult | None) -> Integrity | None:
+    """Return the integrity of one file after verification; a file without a recorded hash is at most structural."""
+    if result is None:
         return None
     unhashed = Integrity.STRUCTURAL if file.state is FileState.OK else Integrity.INCOMPLETE
-    return proof.files.get(file.name, unhashed)
+    return result.files.get(file.name, unhashed)

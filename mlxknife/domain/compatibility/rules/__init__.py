@@ -1,1 +1,1 @@
-"""Pure rules of runtime compatibility."""
+"""Rules of runtime compatibility."""

@@ -1,7 +1,7 @@
-"""Which release of mlx-lm and mlx-vlm first knew an architecture, taken from the packages' own wheels.
+"""The first release of mlx-lm and mlx-vlm that supports an architecture, taken from the packages' own wheels.
 
-mlx-lm 0.15.0 to 0.32.2 and mlx-vlm 0.1.0 to 0.7.10; a name that every one of them knows is left out. Where a version
-is missing from the package index, the next one stands here.
+mlx-lm 0.15.0 to 0.32.2 and mlx-vlm 0.1.0 to 0.7.10; names that all of them support are left out. Where a version
+is missing from the package index, the table has the next one.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ _TABLES = {"mlx-lm": _MLX_LM, "mlx-vlm": _MLX_VLM}
 
 
 def first_version(package: str, architecture: str) -> str | None:
-    """Return the first release of a package that knew an architecture, or None where the table does not say."""
+    """Return the first release of a package that supports an architecture, or None where the table has none."""
     for version, names in _TABLES[package].items():
         if architecture in names.split():
             return version
@@ -154,6 +154,6 @@ _ENCODERS = frozenset(
 
 
 def first_encoder_version(architecture: str) -> str | None:
-    """Return the first release of mlx-vlm that made embeddings with an architecture, or None where no release does."""
+    """Return the first release of mlx-vlm that computes embeddings with an architecture, or None."""
     name = _ENCODER_NAMES.get(architecture, architecture)
     return first_version("mlx-vlm", name) if name in _ENCODERS else None

@@ -1,4 +1,4 @@
-"""Runtime compatibility: whether what is installed can execute a model whose files are whole."""
+"""Runtime compatibility: whether the installed packages can run a model whose files are intact."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 
 from mlxknife.domain.compatibility.rules import architecture_versions
+from mlxknife.domain.compatibility.values import Runtime, RuntimePackage, RuntimeVerdict
 from mlxknife.domain.models.rules import configs, filenames
-from mlxknife.domain.models.values.info import Capability, Framework, ModelType, Traits
-from mlxknife.domain.models.values.runtime import Runtime, RuntimePackage
+from mlxknife.domain.models.values.info import Capability, Framework, ModelTraits, ModelType
 from mlxknife.domain.models.values.snapshot import JsonObject, SnapshotFacts
-from mlxknife.domain.models.values.verdict import RuntimeVerdict
 
 REMOTE_CODE_KEYS = ("auto_map", "model_file", "custom_pipelines", "custom_generate")
 
@@ -23,16 +22,16 @@ _CONSOLIDATED = "consolidated.safetensors"
 _COMPATIBLE = RuntimeVerdict(compatible=True)
 
 
-def judge(traits: Traits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bool = False) -> RuntimeVerdict:
-    """Say whether a healthy model runs here, and if not, the first reason.
+def judge(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bool = False) -> RuntimeVerdict:
+    """Return whether an intact model runs here, and if not, the first reason.
 
-    ``trusted``: the user allowed this model to run code from its repo.
+    ``trusted``: the user allows this model to run code from its repo.
     """
     reason = next(_reasons(traits, facts, runtime, trusted=trusted), None)
     return _COMPATIBLE if reason is None else RuntimeVerdict(compatible=False, reason=reason)
 
 
-def _reasons(traits: Traits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bool) -> Iterator[str]:
+def _reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bool) -> Iterator[str]:
     names = facts.names()
     has_safetensors = any(name.endswith(filenames.SAFETENSORS) for name in names)
     if traits.model_type is ModelType.EMBEDDING:
@@ -48,7 +47,7 @@ def _reasons(traits: Traits, facts: SnapshotFacts, runtime: Runtime, *, trusted:
         yield "No MLX backend installed; on Linux install one with: pip install 'mlxknife[cpu]' (or cuda12, cuda13)"
     key = None if trusted else remote_code_key(facts)
     if key is not None:
-        yield f"Runs code from its repo ({key}), which mlxk does not allow: take another model"
+        yield f"Runs code from its repo ({key}), which mlxk does not allow: choose another model"
     yield from _architecture_reasons(traits, facts.json_object(filenames.CONFIG), runtime)
 
 
@@ -64,8 +63,8 @@ def remote_code_key(facts: SnapshotFacts) -> str | None:
     return None
 
 
-def _is_loadable(traits: Traits, names: frozenset[str], runtime: Runtime) -> bool:
-    """Tell whether weights stand where loaders look: at the top, for text models under a name that mlx-lm asks for."""
+def _is_loadable(traits: ModelTraits, names: frozenset[str], runtime: Runtime) -> bool:
+    """Return whether the weights are where loaders look: at the top level, for mlx-lm named ``model*``."""
     top = {name for name in names if "/" not in name and name.endswith(filenames.SAFETENSORS)} - {_CONSOLIDATED}
     by_mlx_vlm = traits.model_type is ModelType.EMBEDDING or Capability.VISION in traits.capabilities
     if by_mlx_vlm and runtime.mlx_vlm is not None:
@@ -73,7 +72,7 @@ def _is_loadable(traits: Traits, names: frozenset[str], runtime: Runtime) -> boo
     return any(name.startswith("model") for name in top)
 
 
-def _architecture_reasons(traits: Traits, config: JsonObject, runtime: Runtime) -> Iterator[str]:
+def _architecture_reasons(traits: ModelTraits, config: JsonObject, runtime: Runtime) -> Iterator[str]:
     declared = configs.architecture(config)
     if declared is None:
         yield "config.json names no model_type"
@@ -83,7 +82,7 @@ def _architecture_reasons(traits: Traits, config: JsonObject, runtime: Runtime) 
         yield from _generator_reasons(traits, declared, configs.class_names(config), runtime)
 
 
-def _generator_reasons(traits: Traits, declared: str, classes: tuple[str, ...], runtime: Runtime) -> Iterator[str]:
+def _generator_reasons(traits: ModelTraits, declared: str, classes: tuple[str, ...], runtime: Runtime) -> Iterator[str]:
     if runtime.mlx_lm is not None and knows(runtime.mlx_lm, declared, classes):
         return
     if Capability.VISION in traits.capabilities:
@@ -103,7 +102,7 @@ def _encoder_reasons(declared: str, mlx_vlm: RuntimePackage | None) -> Iterator[
 
 
 def knows(package: RuntimePackage, declared: str, classes: tuple[str, ...]) -> bool:
-    """Tell whether a package has the architecture that a config declares, after its own renaming."""
+    """Return whether a package supports the architecture that a config declares, after the package's own remapping."""
     for class_name in classes:
         remapped = package.class_remapping.get((declared, class_name))
         if remapped is not None:
@@ -123,5 +122,5 @@ def _unknown(declared: str, package: str, since: str | None, installed: RuntimeP
 
 
 def _parts(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, as far as they go."""
+    """Return the numbers of a version."""
     return tuple(int(part) for part in re.findall(r"\d+", version))

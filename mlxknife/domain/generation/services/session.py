@@ -174,7 +174,7 @@ class Sessions:
 
     def _profile(self, models: Sequence[RunnableModel], asked: str | None, max_kv_size: int | None) -> str:
         """Return the CPU profile for models that are loaded together. Raises NotEnoughMemory."""
-        need = sum((memory.needed(model.facts, max_kv_size) for model in models), memory.Need(0, 0, 0))
+        need = sum((memory.needed(model.facts, max_kv_size) for model in models), memory.MemoryNeed(0, 0, 0))
         free = self.system.memory_available_bytes()
         least = need.least if asked is None else need.of(asked)
         if free is not None and least > free:

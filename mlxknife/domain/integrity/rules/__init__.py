@@ -1,1 +1,1 @@
-"""Pure rules of integrity: structure, safetensors headers, hashes."""
+"""Rules of integrity: structure, safetensors headers, hashes."""

@@ -1,4 +1,4 @@
-"""Integrity: whether the files of a model are all there and fit together (the contract's seven rules, in order)."""
+"""Integrity: whether the files of a model are complete and consistent (the contract's seven rules, in order)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from mlxknife.domain.models.values.snapshot import (
     FileState,
     SnapshotFacts,
     WeightFormat,
-    WeightHead,
+    WeightHeader,
 )
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 
 _NAMED_AT_MOST = 3
-_NO_HEAD = WeightHead(WeightFormat.OTHER)
+_NO_HEADER = WeightHeader(WeightFormat.OTHER)
 
 
 def findings(
     facts: SnapshotFacts,
     *,
-    speaks_text: bool,
+    needs_tokenizer: bool,
     needs_processor: bool,
     unfinished: frozenset[str] = frozenset(),
     manifest: Mapping[str, RecordedFile] | None = None,
 ) -> Iterator[Finding]:
-    """Yield what is wrong, most telling first; nothing for a model that is whole.
+    """Yield the problems of a model, most significant first; nothing for an intact model.
 
-    ``unfinished`` are blob names with a download under way; ``manifest`` is what the Hub listed for this commit.
+    ``unfinished`` are the blobs whose download is unfinished; ``manifest`` is the Hub's listing of the commit.
     """
     weights = [file for file in facts.files if filenames.is_weight(file.name)]
     if facts.problem is not None:
@@ -40,12 +40,12 @@ def findings(
     yield from _links(facts, unfinished)
     if unfinished and manifest:
         yield from _unlinked(facts, unfinished, manifest)
-    ruling = _ruling_indexes(facts)
-    yield from _shards(facts, ruling, weights)
-    yield from _presence(ruling, weights, unfinished)
+    defining = _defining_indexes(facts)
+    yield from _shards(facts, defining, weights)
+    yield from _presence(defining, weights, unfinished)
     yield from _weight_files(facts, weights)
     if not _are_gguf(weights):
-        yield from _text_and_images(facts, speaks_text=speaks_text, needs_processor=needs_processor)
+        yield from _text_and_images(facts, needs_tokenizer=needs_tokenizer, needs_processor=needs_processor)
     if manifest:
         yield from _sizes(facts, manifest)
 
@@ -107,53 +107,53 @@ def _links(facts: SnapshotFacts, unfinished: frozenset[str]) -> Iterator[Finding
 def _unlinked(
     facts: SnapshotFacts, unfinished: frozenset[str], manifest: Mapping[str, RecordedFile]
 ) -> Iterator[Finding]:
-    """Find files that a loader would want, whose download has begun, and that no link leads to yet."""
-    there = facts.names()
+    """Find files that a loader needs, whose download has started, and that have no link yet."""
+    present = facts.names()
     for name, listed in manifest.items():
         if (
-            name not in there
+            name not in present
             and listed.hash is not None
             and listed.hash.digest in unfinished
-            and _is_wanted(name, there)
+            and _is_needed(name, present)
         ):
             yield _incomplete(f"download not finished: {name}")
 
 
-def _is_wanted(name: str, there: frozenset[str]) -> bool:
-    """Tell whether a listed file belongs to the model, and is not another form of it or an extra in a folder."""
+def _is_needed(name: str, present: frozenset[str]) -> bool:
+    """Return whether a listed file belongs to the model, and is not another format or an extra in a subfolder."""
     if name.endswith(filenames.SAFETENSORS):
         return True
-    is_other_form = filenames.is_weight(name) and any(file.endswith(filenames.SAFETENSORS) for file in there)
+    is_other_format = filenames.is_weight(name) and any(file.endswith(filenames.SAFETENSORS) for file in present)
     is_part = filenames.is_weight(name) or filenames.kind(name) in ("tokenizer", "config", "index")
-    return "/" not in name and is_part and not is_other_form
+    return "/" not in name and is_part and not is_other_format
 
 
-def _ruling_indexes(facts: SnapshotFacts) -> list[str]:
-    """Return the indexes that say which shards there must be: those of safetensors, of PyTorch only without them."""
+def _defining_indexes(facts: SnapshotFacts) -> list[str]:
+    """Return the indexes that define the shards: those of safetensors, else those of PyTorch."""
     indexes = [name for name in sorted(facts.documents) if name.endswith(filenames.INDEX_SUFFIX)]
-    ruling = [name for name in indexes if filenames.SAFETENSORS in name]
-    if ruling or any(file.name.endswith(filenames.SAFETENSORS) for file in facts.files):
-        return ruling
+    defining = [name for name in indexes if filenames.SAFETENSORS in name]
+    if defining or any(file.name.endswith(filenames.SAFETENSORS) for file in facts.files):
+        return defining
     return [name for name in indexes if ".bin" in name]
 
 
-def _shards(facts: SnapshotFacts, ruling: Sequence[str], weights: Sequence[FileFact]) -> Iterator[Finding]:
-    for index in ruling:
+def _shards(facts: SnapshotFacts, defining: Sequence[str], weights: Sequence[FileFact]) -> Iterator[Finding]:
+    for index in defining:
         yield from _index(facts, index, facts.names())
-    if not ruling:
+    if not defining:
         missing = list(islice(filenames.missing_shards(file.name for file in weights), _NAMED_AT_MOST))
         if missing:
             yield _incomplete(f"missing weight shards: {', '.join(missing)}")
 
 
-def _presence(ruling: Sequence[str], weights: Sequence[FileFact], unfinished: frozenset[str]) -> Iterator[Finding]:
-    """Ask for weights where a loader looks for them: beside config.json, or where an index there says."""
-    has_index = any("/" not in name for name in ruling)
+def _presence(defining: Sequence[str], weights: Sequence[FileFact], unfinished: frozenset[str]) -> Iterator[Finding]:
+    """Find missing weights: a loader looks beside config.json, or where an index there points."""
+    has_index = any("/" not in name for name in defining)
     if _are_gguf(weights) or has_index or any("/" not in file.name for file in weights):
         return
     where = " beside config.json" if weights else ""
-    begun = ", a download has begun" if unfinished else ""
-    yield _incomplete(f"no weight files{where}{begun}")
+    started = ", a download has started" if unfinished else ""
+    yield _incomplete(f"no weight files{where}{started}")
 
 
 def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[Finding]:
@@ -170,7 +170,7 @@ def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[
         return
     shards = set(weight_map.values()) if set(map(type, weight_map.values())) == {str} else None
     if shards is None or not all(map(filenames.is_weight, shards)):
-        yield _corrupt(f"{index}: weight_map names something that is no weight file")
+        yield _corrupt(f"{index}: weight_map names a file that is not a weight file")
         return
     folder = index.rpartition("/")[0]
     missing = sorted(shard for shard in shards if (f"{folder}/{shard}" if folder else shard) not in names)
@@ -180,21 +180,21 @@ def _index(facts: SnapshotFacts, index: str, names: frozenset[str]) -> Iterator[
 
 
 def _misplaced(
-    facts: SnapshotFacts, index: str, weight_map: Mapping[str, str], files: Mapping[str, str]
+    facts: SnapshotFacts, index: str, weight_map: Mapping[str, str], paths: Mapping[str, str]
 ) -> Iterator[Finding]:
-    """Find a tensor that is in another shard than its index says, as when two files were swapped.
+    """Find a tensor that is in another shard than its index says, for example after two files were swapped.
 
-    A tensor that is nowhere does not count: an index may be older than whole weights beside it.
+    A tensor that is in no shard does not count: an index may be older than complete weights beside it.
     """
-    tensors_of = {shard: facts.weights.get(file, _NO_HEAD).tensors for shard, file in files.items()}
+    tensors_of = {shard: facts.weights.get(path, _NO_HEADER).tensors for shard, path in paths.items()}
     elsewhere = [tensor for tensor, shard in weight_map.items() if tensor not in tensors_of[shard]]
     if not elsewhere:
         return
     found_in = {tensor: name for name, head in facts.weights.items() for tensor in head.tensors}
     for tensor in elsewhere:
         if tensor in found_in:
-            home = files[weight_map[tensor]]
-            yield _corrupt(f"{index} expects tensor {tensor!r} in {home}, it is in {found_in[tensor]}")
+            shard = paths[weight_map[tensor]]
+            yield _corrupt(f"{index} expects tensor {tensor!r} in {shard}, it is in {found_in[tensor]}")
             return
 
 
@@ -214,14 +214,14 @@ def _weight_files(facts: SnapshotFacts, weights: Sequence[FileFact]) -> Iterator
         if head.problem is not None and filenames.is_weight(name):
             yield _corrupt(f"{name}: {head.problem}")
         elif head.format is WeightFormat.SAFETENSORS:
-            fault = safetensors.problem(head) or (None if head.tensors else "holds no tensors")
+            fault = safetensors.problem(head) or (None if head.tensors else "contains no tensors")
             if fault is not None:
                 yield _corrupt(f"{name}: {fault}")
 
 
-def _text_and_images(facts: SnapshotFacts, *, speaks_text: bool, needs_processor: bool) -> Iterator[Finding]:
+def _text_and_images(facts: SnapshotFacts, *, needs_tokenizer: bool, needs_processor: bool) -> Iterator[Finding]:
     names = facts.names()
-    if speaks_text and not filenames.has_tokenizer(names):
+    if needs_tokenizer and not filenames.has_tokenizer(names):
         yield _incomplete("tokenizer missing")
     for file in facts.files:
         if file.state is FileState.OK and not file.size and filenames.kind(file.name) == "tokenizer":

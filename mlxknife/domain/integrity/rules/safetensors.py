@@ -1,10 +1,10 @@
-"""safetensors: the rules that the reference reader holds a header to, and MLX's loader does not."""
+"""safetensors: the header checks of the reference reader, which MLX's loader does not make."""
 
 from __future__ import annotations
 
 from math import prod
 
-from mlxknife.domain.models.values.snapshot import WeightHead
+from mlxknife.domain.models.values.snapshot import WeightHeader
 
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
@@ -17,10 +17,10 @@ BITS = {
 _MAX_COUNT = 2**64 - 1
 
 
-def problem(head: WeightHead) -> str | None:
-    """Return what makes a header and its data disagree, or None.
+def problem(head: WeightHeader) -> str | None:
+    """Return why a header does not match its data, or None.
 
-    The tensors must lie one behind the other, without overlap or hole, and fill the data to the last byte.
+    The tensors must be contiguous, without overlap or hole, and end at the last byte.
     """
     end = 0
     for (start, stop), name in sorted([(entry.data_offsets, name) for name, entry in head.tensors.items()]):
@@ -32,19 +32,19 @@ def problem(head: WeightHead) -> str | None:
             return f"tensor {name!r} has the unknown type {entry.dtype!r}"
         is_countable = not shape or min(shape) > 0 or _is_countable(shape)  # the call is for the rare shapes
         if prod(shape) * bits != (stop - start) * 8 or not is_countable:
-            return f"tensor {name!r} does not fit its place"
+            return f"tensor {name!r} does not match its size in bytes"
         end = stop
     if end > head.data_size:
         return f"truncated: {end - head.data_size} bytes of weights missing"
     if end < head.data_size:
-        return f"{head.data_size - end} bytes behind the last tensor"
+        return f"{head.data_size - end} bytes after the last tensor"
     return None
 
 
 def _is_countable(shape: tuple[int, ...]) -> bool:
-    """Return whether the sides can be multiplied one after the other in 64 bits, as the reference reader does it.
+    """Return whether the product of the dimensions fits into 64 bits at every step.
 
-    Sides that are all positive need no check: their product is the size of data that exists.
+    Positive dimensions need no check: their product is bounded by the size of the data.
     """
     product = 1
     for side in shape:

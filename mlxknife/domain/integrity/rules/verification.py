@@ -1,4 +1,4 @@
-"""Verification: which hash a file must have, and what the outcome says of the model."""
+"""Verification: which hash a file must have, and what matching or different hashes say about the model."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from mlxknife.domain.models.values.entries import Entry
-from mlxknife.domain.models.values.hashes import HashForm, HashJob, HashOutcome, RecordedFile, RecordedHash
+from mlxknife.domain.integrity.values import VerificationPlan
+from mlxknife.domain.models.values.hashes import HashAlgorithm, HashJob, HashOutcome, RecordedFile, RecordedHash
 from mlxknife.domain.models.values.snapshot import FileFact, FileState, SnapshotFacts
+from mlxknife.domain.models.values.stored_models import ModelEntry
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -18,35 +19,35 @@ Manifest = Mapping[str, RecordedFile]
 
 
 def recorded_hash(file: FileFact, manifest: Manifest) -> RecordedHash | None:
-    """Return the hash that a file must have: the listing's where there is one, else the name of its blob."""
+    """Return the hash that a file must have: from the listing where it has one, else from the name of its blob."""
     listed = manifest.get(file.name)
     if listed is not None and listed.hash is not None:
         return listed.hash
     blob = file.blob or ""
     if _SHA256.fullmatch(blob):
-        return RecordedHash(HashForm.SHA256, blob)
+        return RecordedHash(HashAlgorithm.SHA256, blob)
     if _GIT_SHA1.fullmatch(blob):
-        return RecordedHash(HashForm.GIT_SHA1, blob)
+        return RecordedHash(HashAlgorithm.GIT_SHA1, blob)
     return None
 
 
-def jobs(entry: Entry, facts: SnapshotFacts, manifest: Manifest) -> Iterator[HashJob]:
-    """Yield the files of a model that can be checked."""
-    for file in facts.files:
-        recorded = recorded_hash(file, manifest)
-        if entry.location is not None and recorded is not None and file.state is FileState.OK:
-            yield HashJob(entry.name, entry.location, file.name, file.size, recorded)
+def plan(entry: ModelEntry, facts: SnapshotFacts) -> VerificationPlan:
+    """Return what to hash of a model whose structure is intact."""
+    manifest = entry.manifest or {}
+    jobs = tuple(_jobs(entry, facts, manifest))
+    is_verifiable = bool(jobs) and _has_hash_for_every_file(facts, manifest)
+    return VerificationPlan(model=entry.name, jobs=jobs, is_verifiable=is_verifiable)
 
 
 def file_integrity(outcome: HashOutcome) -> Integrity:
-    """Say what hashing a file told."""
+    """Return the integrity of a file after hashing."""
     if outcome.problem is not None:
         return Integrity.INCOMPLETE
     return Integrity.VERIFIED if outcome.matches else Integrity.CORRUPT
 
 
 def finding(outcomes: Iterable[HashOutcome]) -> Finding | None:
-    """Return the first file, by name, that is not what was recorded, or None."""
+    """Return the problem of the first file, by name, whose hash differs or could not be computed; None without one."""
     for outcome in sorted(outcomes, key=lambda outcome: outcome.job.name):
         if outcome.problem is not None:
             return Finding(Integrity.INCOMPLETE, f"{outcome.job.name}: {outcome.problem}")
@@ -55,18 +56,25 @@ def finding(outcomes: Iterable[HashOutcome]) -> Finding | None:
     return None
 
 
-def left_open(integrity: Integrity, *, hashed: int) -> str | None:
-    """Say why a model that nothing is wrong with was not proven; ``hashed`` counts the files that were."""
+def unverified_reason(integrity: Integrity, *, hashed: int) -> str | None:
+    """Return why an undamaged model is not verified; ``hashed`` is the number of hashed files."""
     if integrity is not Integrity.STRUCTURAL:
         return None
     return "nothing recorded to compare with" if not hashed else "not everything is recorded"
 
 
-def is_decided(facts: SnapshotFacts, manifest: Manifest) -> bool:
-    """Tell whether right hashes prove the whole model.
+def _jobs(entry: ModelEntry, facts: SnapshotFacts, manifest: Manifest) -> Iterator[HashJob]:
+    for file in facts.files:
+        recorded = recorded_hash(file, manifest)
+        if entry.location is not None and recorded is not None and file.state is FileState.OK:
+            yield HashJob(entry.name, entry.location, file.name, file.size, recorded)
 
-    They do when every file has a recorded hash. Without a listing a link to the wrong blob is right in itself, so files
-    of different names that share a blob leave the model ``structural``.
+
+def _has_hash_for_every_file(facts: SnapshotFacts, manifest: Manifest) -> bool:
+    """Return whether matching hashes verify the whole model.
+
+    They do when every file has a recorded hash. Without a listing, a link to the wrong blob cannot be detected. So
+    files of different names that share a blob leave the model ``structural``.
     """
     if not all(recorded_hash(file, manifest) for file in facts.files):
         return False

@@ -1,4 +1,4 @@
-"""Health: the verdict on the files of every model, or of those that a pattern names."""
+"""HealthChecker: the integrity of every model, or of those that a pattern names."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
+from mlxknife.domain.integrity.rules import verification
 from mlxknife.domain.integrity.services.inspector import Inspector
-from mlxknife.domain.integrity.services.verifier import Case, Proof, Verifier, case
-from mlxknife.domain.integrity.values import HealthEntry, HealthReport
-from mlxknife.domain.models.values.entries import Entry
+from mlxknife.domain.integrity.services.verifier import Verifier
+from mlxknife.domain.integrity.values import HealthReport, ModelHealth, VerificationPlan, VerificationResult
+from mlxknife.domain.models.values.stored_models import ModelEntry
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import naming
-from mlxknife.domain.names.services import Finder, Place
+from mlxknife.domain.names.services import Finder, ModelFolder
 from mlxknife.ports.system.progress import Progress
 
 
 @attrs.frozen
-class _Look:
-    """What one look at a model told, and how it could be proven."""
+class _Inspection:
+    """The structural verdict on a model, and what to hash where the structure is intact."""
 
-    verdict: HealthEntry
-    case: Case | None
+    health: ModelHealth
+    plan: VerificationPlan | None
 
 
 @attrs.frozen
-class Health:
-    """Answers ``health``: integrity only, whatever the installed runtime can do."""
+class HealthChecker:
+    """Answers ``health``: integrity only, whatever the installed packages can run."""
 
     finder: Finder
     inspector: Inspector
@@ -36,60 +37,62 @@ class Health:
     def check(
         self, pattern: str | None = None, *, verify: bool = False, progress: Progress | None = None
     ) -> HealthReport:
-        """Judge the files of every model, of the models that a pattern names, or of one ``name@revision`` or path.
+        """Return the integrity of every model, of those that a pattern names, or of one ``name@revision`` or path.
 
-        ``verify`` also hashes every byte that has a recorded hash, without any network.
+        ``verify`` also hashes every file that has a recorded hash. Nothing uses the network.
 
-        Raises ModelNotFound when a pattern names none, AmbiguousMatch only for a revision of several models,
+        Raises ModelNotFound when no model matches, AmbiguousMatch only for a revision of several models,
         ValidationError, StorageError, AccessDenied.
         """
-        looks = self._looks(pattern, self._look_closely if verify else self._look)
+        inspections = self._inspections(pattern, self._inspect_and_plan if verify else self._inspect)
         if not verify:
-            return HealthReport(entries=tuple(look.verdict for look in looks))
-        proofs = self.verifier.prove((look.case for look in looks if look.case is not None), progress)
-        verdicts = (
-            _proven(name, proofs[name]) if name in proofs else look.verdict
-            for look in looks
-            for name in (look.verdict.name,)
+            return HealthReport(entries=tuple(inspection.health for inspection in inspections))
+        plans = (inspection.plan for inspection in inspections if inspection.plan is not None)
+        results = self.verifier.verify(plans, progress)
+        entries = (
+            _verified(name, results[name]) if name in results else inspection.health
+            for inspection in inspections
+            for name in (inspection.health.name,)
         )
-        return HealthReport(entries=tuple(verdicts))
+        return HealthReport(entries=tuple(entries))
 
-    def _looks(self, pattern: str | None, look: Callable[[Entry], _Look]) -> Sequence[_Look]:
+    def _inspections(self, pattern: str | None, inspect: Callable[[ModelEntry], _Inspection]) -> Sequence[_Inspection]:
         if pattern is None:
-            return self._looks_at(self.finder.places(), look)
+            return self._inspect_all(self.finder.folders(), inspect)
         if naming.is_owner(pattern):
-            places = self.finder.places(pattern)
-            if not places:
+            folders = self.finder.folders(pattern)
+            if not folders:
                 msg = f"No model found matching '{pattern}'"
                 raise ModelNotFound(msg, suggestions=())
-            return self._looks_at(places, look)
+            return self._inspect_all(folders, inspect)
         try:
-            return (look(self.finder.find(pattern)),)
+            return (inspect(self.finder.find(pattern)),)
         except AmbiguousMatch as ambiguous:
             if "@" in pattern or ambiguous.matches is None:
                 raise
             matches = ambiguous.matches
-        return self._looks_at([place for place in self.finder.places() if place.name in matches], look)
+        return self._inspect_all([folder for folder in self.finder.folders() if folder.name in matches], inspect)
 
-    def _looks_at(self, places: Sequence[Place], look: Callable[[Entry], _Look]) -> Sequence[_Look]:
-        return [look(self.finder.entry(place)) for place in places]
+    def _inspect_all(
+        self, folders: Sequence[ModelFolder], inspect: Callable[[ModelEntry], _Inspection]
+    ) -> Sequence[_Inspection]:
+        return [inspect(self.finder.entry(folder)) for folder in folders]
 
-    def _look(self, entry: Entry) -> _Look:
+    def _inspect(self, entry: ModelEntry) -> _Inspection:
         finding = self.inspector.finding(entry, self.inspector.facts(entry))
-        return _Look(_verdict(entry.name, finding.integrity if finding else Integrity.STRUCTURAL, finding), None)
+        return _Inspection(_health(entry.name, finding.integrity if finding else Integrity.STRUCTURAL, finding), None)
 
-    def _look_closely(self, entry: Entry) -> _Look:
-        """Look, and where the structure is right prepare the proof."""
+    def _inspect_and_plan(self, entry: ModelEntry) -> _Inspection:
         facts = self.inspector.facts(entry)
         finding = self.inspector.finding(entry, facts)
         if finding is not None:
-            return _Look(_verdict(entry.name, finding.integrity, finding), None)
-        return _Look(_verdict(entry.name, Integrity.STRUCTURAL, None), case(entry, facts))
+            return _Inspection(_health(entry.name, finding.integrity, finding), None)
+        return _Inspection(_health(entry.name, Integrity.STRUCTURAL, None), verification.plan(entry, facts))
 
 
-def _proven(name: str, proof: Proof) -> HealthEntry:
-    return attrs.evolve(_verdict(name, proof.integrity, proof.finding), left_open=proof.left_open)
+def _verified(name: str, result: VerificationResult) -> ModelHealth:
+    return attrs.evolve(_health(name, result.integrity, result.finding), unverified_reason=result.unverified_reason)
 
 
-def _verdict(name: str, integrity: Integrity, finding: Finding | None) -> HealthEntry:
-    return HealthEntry(name=name, integrity=integrity, reason=finding.reason if finding else None)
+def _health(name: str, integrity: Integrity, finding: Finding | None) -> ModelHealth:
+    return ModelHealth(name=name, integrity=integrity, reason=finding.reason if finding else None)

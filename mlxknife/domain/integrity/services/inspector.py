@@ -1,4 +1,4 @@
-"""Looking into a model: the facts of its files, and the verdict on them."""
+"""Inspection: reading the files of a model and judging their structure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import attrs
 
 from mlxknife.domain.integrity.rules import integrity
 from mlxknife.domain.models.rules import configs, filenames
-from mlxknife.domain.models.values.entries import Entry
 from mlxknife.domain.models.values.snapshot import ReadingList, SnapshotFacts
+from mlxknife.domain.models.values.stored_models import ModelEntry
 from mlxknife.domain.models.values.verdict import Finding
 from mlxknife.ports.store.snapshot_reader import SnapshotReader
 
@@ -18,19 +18,19 @@ class Inspector:
 
     reader: SnapshotReader
 
-    def facts(self, entry: Entry, wanted: ReadingList = filenames.READING_LIST) -> SnapshotFacts:
-        """Return what is in the folder of a model; nothing where it has none. Raises nothing."""
+    def facts(self, entry: ModelEntry, reading_list: ReadingList = filenames.READING_LIST) -> SnapshotFacts:
+        """Return the facts of a model's folder; empty facts where it has no folder. Raises nothing."""
         if entry.location is None:
             return SnapshotFacts()
-        return self.reader.read(entry.location, wanted)
+        return self.reader.read(entry.location, reading_list)
 
-    def finding(self, entry: Entry, facts: SnapshotFacts) -> Finding | None:
-        """Return the first thing that is wrong with the files, or None when they are whole. Raises nothing."""
+    def finding(self, entry: ModelEntry, facts: SnapshotFacts) -> Finding | None:
+        """Return the first problem of the files, or None when they are intact. Raises nothing."""
         if entry.finding is not None:
             return entry.finding
         found = integrity.findings(
             facts,
-            speaks_text=configs.speaks_text(entry.origin or entry.name, facts),
+            needs_tokenizer=configs.needs_tokenizer(entry.origin or entry.name, facts),
             needs_processor=configs.needs_image_processor(facts),
             unfinished=entry.unfinished,
             manifest=entry.manifest,

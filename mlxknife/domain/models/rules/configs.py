@@ -1,4 +1,4 @@
-"""Configs: what a config.json says about a model, whatever else it holds."""
+"""Configs: the facts that a config.json declares about a model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SPEECH_TYPES = frozenset(
     "encodec wavlm unispeech clap speech_to_text canary dia wav2vec2-bert qwen3_asr snac".split()
 )
 _SPEECH_NAME = re.compile(r"(?:^|[-_./])(?:whisper|parakeet|kokoro|snac|asr|tts)(?:$|[-_.])", re.IGNORECASE)
-_SIGHT_ONLY_TYPES = frozenset(
+_VISION_ONLY_TYPES = frozenset(
     "vit deit beit swin swinv2 convnext dinov2 dinov2_with_registers dinov3_vit depth_pro depth_anything sam sam2 sam3 "
     "resnet yolos detr rt_detr segformer".split()
 )
-_LISTENING_TYPES = frozenset("qwen2_audio qwen2_5_omni qwen3_omni_moe ultravox voxtral granite_speech phi4mm".split())
-_SEEING_TYPES = frozenset(
+_AUDIO_INPUT_TYPES = frozenset("qwen2_audio qwen2_5_omni qwen3_omni_moe ultravox voxtral granite_speech phi4mm".split())
+_IMAGE_INPUT_TYPES = frozenset(
     "llava llava_next llava_onevision mllama idefics2 idefics3 smolvlm paligemma pixtral internvl_chat molmo molmo2 "
     "florence2 qwen2_vl qwen2_5_vl qwen3_vl qwen3_vl_moe deepseek_vl_v2 kimi_vl fastvlm moondream2 phi3_v aya_vision "
     "glm4v glm4v_moe minicpmv minicpmo siglip clip".split()
@@ -41,7 +41,7 @@ def class_names(config: JsonObject) -> tuple[str, ...]:
 
 
 def count(config: JsonObject, *keys: str) -> int | None:
-    """Return the first positive integer under any of the keys, at the top or in the part that describes the text."""
+    """Return the first positive integer under any of the keys, at the top level or in the config of the text part."""
     for part in (config, *(config.get(key) for key in _TEXT_CONFIGS)):
         if isinstance(part, Mapping):
             for key in keys:
@@ -52,34 +52,34 @@ def count(config: JsonObject, *keys: str) -> int | None:
 
 
 def positive_int(value: object) -> int | None:
-    """Return a JSON value if it is a positive integer; true is none."""
+    """Return a JSON value if it is a positive integer, which ``true`` is not."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def sees_images(facts: SnapshotFacts) -> bool:
-    """Tell whether a model takes images, by its config."""
+def takes_images(facts: SnapshotFacts) -> bool:
+    """Return whether a model takes images."""
     config = facts.json_object(filenames.CONFIG)
     kind = architecture(config)
-    if has_part(config, "vision_config") or kind in _SEEING_TYPES:
+    if has_part(config, "vision_config") or kind in _IMAGE_INPUT_TYPES:
         return True
     processor = facts.json_object("preprocessor_config.json")
-    hears_only = "feature_extractor_type" in processor and "image_processor_type" not in processor
-    return "preprocessor_config.json" in facts.names() and not hears_only and not hears_sound(config)
+    is_audio_processor = "feature_extractor_type" in processor and "image_processor_type" not in processor
+    return "preprocessor_config.json" in facts.names() and not is_audio_processor and not takes_audio(config)
 
 
 def needs_image_processor(facts: SnapshotFacts) -> bool:
-    """Tell whether a model cannot work without a processor; one that was converted for text only has lost its eyes."""
+    """Return whether a model needs a processor config; a conversion to text only has no ``vision_config``."""
     return has_part(facts.json_object(filenames.CONFIG), "vision_config")
 
 
 def has_part(config: JsonObject, part: str) -> bool:
-    """Tell whether a config describes a part of a model, at the top or in the part that thinks."""
+    """Return whether a config describes a part of a model, at the top level or in its ``thinker_config``."""
     thinker = config.get("thinker_config")
-    return any(isinstance(place.get(part), Mapping) for place in (config, thinker) if isinstance(place, Mapping))
+    return any(isinstance(parent.get(part), Mapping) for parent in (config, thinker) if isinstance(parent, Mapping))
 
 
 def is_speech(name: str, config: JsonObject) -> bool:
-    """Tell whether a model is for speech: by its config, and by its name where the config says nothing."""
+    """Return whether a model is a speech model: by its config, and by its name where the config declares nothing."""
     kind = architecture(config)
     if kind is not None:
         return kind in SPEECH_TYPES
@@ -88,23 +88,23 @@ def is_speech(name: str, config: JsonObject) -> bool:
     return by_target or (bool(config) and not class_names(config) and _SPEECH_NAME.search(name) is not None)
 
 
-def hears_sound(config: JsonObject) -> bool:
-    """Tell whether a model takes sound, by its config."""
+def takes_audio(config: JsonObject) -> bool:
+    """Return whether a model takes audio."""
     kind = architecture(config)
-    return has_part(config, "audio_config") or kind in SPEECH_TYPES or kind in _LISTENING_TYPES
+    return has_part(config, "audio_config") or kind in SPEECH_TYPES or kind in _AUDIO_INPUT_TYPES
 
 
-def speaks_text(name: str, facts: SnapshotFacts) -> bool:
-    """Tell whether a model cannot work without a tokenizer; speech models bring their own, some only look."""
+def needs_tokenizer(name: str, facts: SnapshotFacts) -> bool:
+    """Return whether a model needs tokenizer files; speech, vision-only and byte-level models do not."""
     config = facts.json_object(filenames.CONFIG)
-    return not is_speech(name, config) and not only_sees(config) and not _is_byte_level(facts)
+    return not is_speech(name, config) and not is_vision_only(config) and not _is_byte_level(facts)
 
 
-def only_sees(config: JsonObject) -> bool:
-    """Tell whether a model takes images and gives no text."""
-    return architecture(config) in _SIGHT_ONLY_TYPES
+def is_vision_only(config: JsonObject) -> bool:
+    """Return whether a model takes images and generates no text."""
+    return architecture(config) in _VISION_ONLY_TYPES
 
 
 def _is_byte_level(facts: SnapshotFacts) -> bool:
-    """Tell whether the tokenizer is code without a vocabulary, as ByT5's."""
+    """Return whether the tokenizer is code without a vocabulary file, as for ByT5."""
     return str(facts.json_object(filenames.TOKENIZER_CONFIG).get("tokenizer_class", "")).startswith("ByT5")

@@ -1,4 +1,4 @@
-"""File names: which role a file plays in a model, judged by its name alone."""
+"""File names: the role of a file in a model, by its name alone."""
 
 from __future__ import annotations
 
@@ -77,28 +77,28 @@ READING_LIST = ReadingList(
     weight_suffixes=(*WEIGHT_SUFFIXES, ".model", ".spm", ".tiktoken", "vocab.txt", "merges.txt"),
 )
 RUN_LIST = attrs.evolve(READING_LIST, parse=READING_LIST.parse | {GENERATION_CONFIG})
-"""What has to be read of a model that is to be run."""
+"""The files to read of a model that will run."""
 
 
 def is_weight(name: str) -> bool:
-    """Tell whether a file holds weights of a model."""
+    """Return whether a file contains weights of a model."""
     base = name.rpartition("/")[2]
     return base.endswith(WEIGHT_SUFFIXES) and base not in _NOT_WEIGHTS and not base.startswith("openvino_")
 
 
 def is_unfinished_weight(name: str) -> bool:
-    """Tell whether a file is what an interrupted writer leaves in the place of weights."""
+    """Return whether a file is a partial weight file of an interrupted writer."""
     return name.endswith(_UNFINISHED_SUFFIXES) and is_weight(name.rpartition(".")[0])
 
 
 def is_torch_weight(name: str) -> bool:
-    """Tell whether a file holds PyTorch weights."""
+    """Return whether a file contains PyTorch weights."""
     base = name.rpartition("/")[2]
     return base.startswith(("pytorch_model", "model")) and base.endswith(".bin")
 
 
 def has_tokenizer(names: Iterable[str]) -> bool:
-    """Tell whether a tokenizer is there in one of its forms."""
+    """Return whether the files contain a tokenizer in any known format."""
     top = {name for name in names if "/" not in name}
     return (
         not top.isdisjoint(_ONE_FILE_TOKENIZERS) or {"vocab.json", "merges.txt"} <= top or any(map(_is_vocabulary, top))
@@ -110,21 +110,21 @@ def _is_vocabulary(name: str) -> bool:
 
 
 def missing_shards(names: Iterable[str]) -> Iterator[str]:
-    """Yield the files that numbered sets (``x-00001-of-00003``) promise and do not hold."""
+    """Yield the missing files of numbered sets (``x-00001-of-00003``)."""
     sets: dict[tuple[str, int, str], set[int]] = {}
     for name in names:
         shard = _SHARD.fullmatch(name)
         if shard is not None and is_weight(name):
             key = (shard["stem"], int(shard["count"]), shard["suffix"])
             sets.setdefault(key, set()).add(int(shard["number"]))
-    for (stem, count, suffix), there in sorted(sets.items()):
+    for (stem, count, suffix), present in sorted(sets.items()):
         for number in range(1, count + 1):
-            if number not in there:
+            if number not in present:
                 yield f"{stem}-{number:05d}-of-{count:05d}{suffix}"
 
 
 def kind(name: str) -> str:
-    """Return the word that ``show --files`` uses for a file."""
+    """Return the kind of a file, as the contract names it."""
     base = name.rpartition("/")[2]
     if is_weight(name):
         return "weights"

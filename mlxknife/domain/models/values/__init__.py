@@ -1,1 +1,1 @@
-"""Frozen values: where a model is, what its files say, and the verdict on them."""
+"""Values that several subjects share: where a model is, what its files contain, and the verdict on them."""

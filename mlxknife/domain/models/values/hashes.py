@@ -1,4 +1,4 @@
-"""Hashes: what a file should be, and what became of checking it."""
+"""Hashes: what is recorded for a file, and the outcome of hashing it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import attrs
 from mlxknife.domain.models.values.snapshot import Location
 
 
-class HashForm(Enum):
-    """How a recorded hash was made."""
+class HashAlgorithm(Enum):
+    """How a recorded hash was computed."""
 
     SHA256 = "sha256"
     GIT_SHA1 = "git-sha1"
@@ -19,15 +19,15 @@ class HashForm(Enum):
 
 @attrs.frozen
 class RecordedHash:
-    """A hash that somebody recorded for a file."""
+    """The expected hash of a file."""
 
-    form: HashForm
+    algorithm: HashAlgorithm
     digest: str
 
 
 @attrs.frozen
 class RecordedFile:
-    """What the cache's listing of a commit says of one file."""
+    """One file of a commit as the recorded listing describes it."""
 
     size: int
     hash: RecordedHash | None = None
@@ -35,7 +35,7 @@ class RecordedFile:
 
 @attrs.frozen
 class HashJob:
-    """A file of a model to hash. ``size`` is what it had when it was looked at."""
+    """A file of a model to hash. ``size`` is its size when the model was read."""
 
     model: str
     location: Location
@@ -46,7 +46,7 @@ class HashJob:
 
 @attrs.frozen
 class HashOutcome:
-    """The digest of a file, or why there is none."""
+    """The digest of a file, or the reason why there is none."""
 
     job: HashJob
     digest: str | None
@@ -54,5 +54,5 @@ class HashOutcome:
 
     @property
     def matches(self) -> bool:
-        """Whether the content is what was recorded."""
+        """Whether the digest is the recorded one."""
         return self.digest == self.job.recorded.digest

@@ -1,4 +1,4 @@
-"""Models as the catalog describes them: what they are and what they can do."""
+"""Models as the catalog describes them: format, type, capabilities, files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlxknife.domain.models.values.verdict import Integrity
 
 
 class Framework(Enum):
-    """Whose file format a model is in."""
+    """The framework whose file format a model has."""
 
     MLX = "MLX"
     GGUF = "GGUF"
@@ -30,7 +30,7 @@ class ModelType(Enum):
 
 
 class Capability(Enum):
-    """One thing that a model can do, in the order in which the contract lists them."""
+    """A capability of a model, in the order of the contract."""
 
     TEXT_GENERATION = "text-generation"
     CHAT = "chat"
@@ -41,7 +41,7 @@ class Capability(Enum):
 
 @attrs.frozen
 class Quantization:
-    """How MLX quantised the weights."""
+    """The quantisation of the weights, in MLX's terms."""
 
     bits: int
     group_size: int
@@ -49,18 +49,18 @@ class Quantization:
 
 
 @attrs.frozen
-class Card:
-    """What the front matter of a model card says, as far as the catalog asks."""
+class ModelCard:
+    """The front matter of a model card, as far as the catalog uses it."""
 
-    made_for: str | None = None
+    library_name: str | None = None
     tags: tuple[str, ...] = ()
     license: str | None = None
     base_models: tuple[str, ...] = ()
 
 
 @attrs.frozen
-class Traits:
-    """What a model is, read from its files first and from its name last."""
+class ModelTraits:
+    """Format, type and capabilities of a model, taken from its files first and from its name last."""
 
     framework: Framework
     model_type: ModelType
@@ -71,13 +71,13 @@ class Traits:
 
 @attrs.frozen
 class ModelInfo:
-    """The model object of the contract: everything that ``list`` tells of one model."""
+    """The model object of the contract: everything that ``list`` shows of a model."""
 
     name: str
     commit: str | None
     size_bytes: int
     modified: float
-    traits: Traits
+    traits: ModelTraits
     integrity: Integrity
     runtime_compatible: bool
     reason: str | None
@@ -93,12 +93,12 @@ class ModelFile:
     size_bytes: int
     kind: str
     integrity: Integrity | None = None
-    """What hashing told, where it was asked for."""
+    """The result of hashing the file, where that was requested."""
 
 
 @attrs.frozen
-class Metadata:
-    """What a config says about the shape of a model."""
+class ModelMetadata:
+    """The dimensions of a model, from its config."""
 
     model_type: str | None
     quantization: str | None
@@ -111,14 +111,14 @@ class Metadata:
 
 @attrs.frozen
 class ModelDetails:
-    """Everything that ``show`` tells of one model."""
+    """Everything that ``show`` shows of a model."""
 
     info: ModelInfo
-    metadata: Metadata
+    metadata: ModelMetadata
     config: JsonObject
     files: tuple[ModelFile, ...]
-    card: Card
+    card: ModelCard
     chat_template_source: str | None
-    """The file that the chat template stands in."""
-    left_open: str | None = None
-    """What verifying could not prove, where nothing is wrong."""
+    """The file that contains the chat template."""
+    unverified_reason: str | None = None
+    """Why hashing could not verify the model, although it found no damage."""

@@ -1,4 +1,4 @@
-"""Facts about one folder of model files, as they were found. Judging them is the rules' work."""
+"""Facts about the files of one model folder. The rules judge them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ JsonObject = Mapping[str, object]
 
 @attrs.frozen
 class Location:
-    """A place that a store names and an adapter opens; for everyone between it is opaque.
+    """A model folder: a store returns it, an adapter opens it, and nothing between interprets it.
 
-    ``bounds`` are the only places that links below ``token`` may lead to.
+    Links below ``token`` may lead only into ``bounds``.
     """
 
     token: str
@@ -23,7 +23,7 @@ class Location:
 
 
 class FileState(Enum):
-    """What became of following a name to its bytes."""
+    """The outcome of resolving a file name, links included."""
 
     OK = "ok"
     DANGLING = "dangling link"
@@ -35,21 +35,21 @@ class FileState(Enum):
 
 @attrs.frozen
 class FileFact:
-    """One file of a snapshot, by its relative name. ``blob`` is the name in the repo that its first link leads to."""
+    """One file of a snapshot, by its relative name. ``blob`` is the blob that its link points to."""
 
     name: str
     size: int
     state: FileState
     blob: str | None
     identity: tuple[int, int] | None
-    """Device and inode, so that a blob with two names is counted once."""
+    """Device and inode, so that a blob with two names counts once."""
     changed: int | None = None
-    """When it was last written to or renamed, in nanoseconds, where that is known."""
+    """The ctime in nanoseconds, where it is known."""
 
 
 @attrs.frozen
 class Document:
-    """A JSON file: its value, or the reason why it has none. A file that was only checked has the value None."""
+    """A JSON file: its value, or why it is invalid. A file that was only validated has the value None."""
 
     value: object = None
     problem: str | None = None
@@ -65,7 +65,7 @@ class TensorEntry:
 
 
 class WeightFormat(Enum):
-    """What the first and last bytes of a weight file say that it is."""
+    """The format of a weight file, by its first and last bytes."""
 
     SAFETENSORS = "safetensors"
     GGUF = "gguf"
@@ -75,42 +75,42 @@ class WeightFormat(Enum):
 
 
 @attrs.frozen
-class WeightHead:
-    """The part of a weight file that can be read without reading the weights."""
+class WeightHeader:
+    """The header of a weight file: everything but the weights."""
 
     format: WeightFormat
     problem: str | None = None
     data_size: int = 0
-    """Bytes behind the header."""
+    """The number of bytes after the header."""
     tensors: Mapping[str, TensorEntry] = attrs.field(factory=dict)
     metadata: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
 class ReadingList:
-    """What a reader is to open besides looking at every name."""
+    """The files that a snapshot reader opens; of the others it only reads the names."""
 
     parse: frozenset[str]
-    """JSON files whose value is wanted."""
+    """JSON files to parse."""
     check: frozenset[str]
-    """JSON files, often large, that only have to be valid."""
+    """JSON files, often large, to validate only."""
     parse_suffixes: tuple[str, ...]
     weight_suffixes: tuple[str, ...]
-    """Large files whose first bytes tell what they are."""
+    """Large files whose format the first bytes show."""
 
 
 @attrs.frozen
 class SnapshotFacts:
-    """Everything that one pass over a model's folder told."""
+    """The facts that one pass over a model folder found."""
 
     files: tuple[FileFact, ...] = ()
     documents: Mapping[str, Document] = attrs.field(factory=dict)
-    weights: Mapping[str, WeightHead] = attrs.field(factory=dict)
+    weights: Mapping[str, WeightHeader] = attrs.field(factory=dict)
     problem: str | None = None
-    """Why the folder, or a part of it, could not be looked at."""
+    """Why the folder, or a part of it, could not be read."""
 
     def names(self) -> frozenset[str]:
-        """Return the names of all files, whatever state they are in."""
+        """Return the names of all files, readable or not."""
         return self._names
 
     @cached_property
@@ -118,7 +118,7 @@ class SnapshotFacts:
         return frozenset([file.name for file in self.files])
 
     def json_object(self, name: str) -> JsonObject:
-        """Return the object in a JSON file; empty when it is missing, damaged or something else."""
+        """Return the object in a JSON file; an empty one when it is missing, damaged or not an object."""
         document = self.documents.get(name)
         return document.value if document is not None and isinstance(document.value, Mapping) else {}
 

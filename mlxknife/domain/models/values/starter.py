@@ -1,4 +1,4 @@
-"""Starter models: real models that a package index carries."""
+"""Starter models: models that are downloaded from a package index."""
 
 from __future__ import annotations
 
@@ -9,41 +9,23 @@ import attrs
 
 @attrs.frozen
 class Starter:
-    """A model in a file of a Python package, pinned by its hash."""
+    """A model file in a Python package, pinned by its hash."""
 
     name: str
-    """What the workspace is called."""
+    """The name of the workspace."""
     package: str
     version: str
     wheel_bytes: int
     member: str
-    """The file inside of the wheel."""
+    """The path of the model file in the wheel."""
     size_bytes: int
     sha256: str
     origin: str
-    """The model on the Hub that it was made from."""
+    """The model on the Hub that it was converted from."""
     generation_config: Mapping[str, float] = attrs.field(factory=dict, hash=False)
-    """How it answers best, in the words of generation_config.json."""
+    """Sampling parameters for its generation_config.json."""
 
     @property
     def requirement(self) -> str:
-        """The package as an installer is asked for it."""
+        """The requirement in pip's syntax."""
         return f"{self.package}=={self.version}"
-
-
-@attrs.frozen
-class StarterPlan:
-    """What bringing a starter would do."""
-
-    starter: Starter
-    is_in_place: bool = False
-    """Whether the workspace is there, and whole."""
-    replaces: str | None = None
-    """The folder of a workspace that an earlier run made, and that is damaged."""
-    reason: str | None = None
-    """What is wrong with it."""
-
-    @property
-    def bytes_to_fetch(self) -> int:
-        """The bytes that may have to come."""
-        return 0 if self.is_in_place else self.starter.wheel_bytes

@@ -1,4 +1,4 @@
-"""Judgements: what is right or wrong with a model, and why."""
+"""Verdicts on the files of a model, with their reasons."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Integrity(Enum):
     STRUCTURAL = "structural"
     """Complete and consistent; bytes not hashed."""
     INCOMPLETE = "incomplete"
-    """Something that belongs to it cannot be had."""
+    """A file is missing or cannot be read."""
     CORRUPT = "corrupt"
-    """Something is there and is wrong."""
+    """A file is present but wrong."""
 
     @property
     def healthy(self) -> bool:
@@ -27,15 +27,7 @@ class Integrity(Enum):
 
 @attrs.frozen
 class Finding:
-    """One thing that is wrong, and how wrong it makes the model."""
+    """One problem of a model, and the integrity that results from it."""
 
     integrity: Integrity
     reason: str
-
-
-@attrs.frozen
-class RuntimeVerdict:
-    """Whether the installed runtime can execute a model, and if not, why not."""
-
-    compatible: bool
-    reason: str | None = None

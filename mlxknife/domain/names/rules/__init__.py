@@ -1,1 +1,1 @@
-"""Pure rules of names and revisions."""
+"""Rules of names and revisions."""

@@ -1,4 +1,4 @@
-"""Names: which ones are allowed, what a cache folder is called, and which model a spec means."""
+"""Names: which are valid, the cache folder of a name, and the models that a name matches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from mlxknife.domain.errors import AmbiguousMatch, ValidationError
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.entries import ModelSpec
+from mlxknife.domain.models.values.stored_models import ModelSpec
 from mlxknife.domain.text.rules.display import is_unprintable
 
 MAX_NAME = 96
@@ -19,33 +19,33 @@ REPO_FOLDER_PREFIX = "models--"
 _REPO_ID = re.compile(r"(?:[A-Za-z0-9_][\w.-]*/)*[A-Za-z0-9_][\w.-]*", re.ASCII)
 _HUB_WORD = r"[A-Za-z0-9_](?:[A-Za-z0-9_]|-(?!-)|\.(?!\.))*(?<![.-])"
 _HUB_ID = re.compile(rf"(?:{_HUB_WORD}/)?{_HUB_WORD}")
-_ADDRESS = re.compile(rf"https?://(?:[^/]*/((?!datasets/|spaces/){_HUB_WORD}/{_HUB_WORD})(?=[/?#]|$))?")
+_URL = re.compile(rf"https?://(?:[^/]*/((?!datasets/|spaces/){_HUB_WORD}/{_HUB_WORD})(?=[/?#]|$))?")
 _PATH_STARTS = ("./", "../", "/", "~")
 _SUGGESTIONS = 3
 
 
 def parse_spec(text: str) -> ModelSpec:
-    """Take a user's words for a model apart.
+    """Return a user's name for a model, parsed into name and revision, or as a path.
 
-    Raises ValidationError for what can be no name, before anything is looked up.
+    Raises ValidationError for an invalid name.
     """
     if "\0" in text:
         msg = "A model name cannot contain a NUL character"
         raise ValidationError(msg)
     if text in (".", "..") or text.startswith(_PATH_STARTS):
         return ModelSpec(name=text, is_path=True)
-    address = _ADDRESS.match(text)
-    if address is not None:
-        msg = "The address of a page is not the name of a model"
-        raise ValidationError(msg, hint=Hint(HintCode.WRITE, text=address[1] or "ORG/MODEL"))
+    url = _URL.match(text)
+    if url is not None:
+        msg = "A URL is not the name of a model"
+        raise ValidationError(msg, hint=Hint(HintCode.WRITE, text=url[1] or "ORG/MODEL"))
     name, at, revision = text.partition("@")
-    _check_words(name, "Model name", MAX_NAME)
+    _check_text(name, "Model name", MAX_NAME)
     if at:
-        _check_words(revision, "Revision", MAX_REVISION)
+        _check_text(revision, "Revision", MAX_REVISION)
     return ModelSpec(name=name, revision=revision if at else None)
 
 
-def _check_words(text: str, what: str, limit: int) -> None:
+def _check_text(text: str, what: str, limit: int) -> None:
     if not text.strip():
         msg = f"{what} is empty"
         raise ValidationError(msg, hint=HintCode.NAME_FORMS)
@@ -66,31 +66,31 @@ def _is_repo_id(name: str) -> bool:
 
 
 def check_repo_id(name: str) -> None:
-    """Raise ValidationError for a name that no model on the Hub can have."""
+    """Raise ValidationError for a name that is not a valid repo id of the Hub."""
     if not _is_repo_id(name):
         msg = f"No model on the Hub can be called {name!r}"
         raise ValidationError(msg, hint=HintCode.REPO_ID_FORM)
 
 
 def check_revision(text: str) -> None:
-    """Raise ValidationError for what can be no branch, tag or commit."""
-    _check_words(text, "Revision", MAX_REVISION)
+    """Raise ValidationError for a revision that cannot be a branch, tag or commit."""
+    _check_text(text, "Revision", MAX_REVISION)
     if any(part.startswith(".") or part.endswith((".", " ")) for part in text.split("/")):
         msg = f"Revision is not allowed: {text!r} has a part that begins or ends with a dot"
         raise ValidationError(msg)
 
 
 def repo_folder(name: str) -> str:
-    """Return the folder of the cache that a model of the Hub has."""
+    """Return the cache folder of a model of the Hub."""
     return REPO_FOLDER_PREFIX + name.replace("/", "--")
 
 
 def name_on_hub(word: str, cached: Iterable[str]) -> str:
-    """Return the full name of the model that somebody wants to bring.
+    """Return the full repo id of the model to pull.
 
-    A word without an owner is the cached model that it names exactly, else one of ``mlx-community``.
+    A name without an owner is the cached model of exactly that name, else a model of ``mlx-community``.
 
-    Raises AmbiguousMatch when several cached models have that name, ValidationError for what can be no name.
+    Raises AmbiguousMatch when several cached models have that name, ValidationError for an invalid name.
     """
     names = frozenset(filter(_is_repo_id, cached))
     if "/" not in word and word not in names:
@@ -107,8 +107,8 @@ def name_on_hub(word: str, cached: Iterable[str]) -> str:
 def repo_name(folder: str) -> str:
     """Return the name of a cached repo from its folder, as huggingface_hub maps it.
 
-    A folder that huggingface_hub would not have made keeps its folder name, quoted where it must be, so that every
-    folder has exactly one name and every name means one folder.
+    A folder that huggingface_hub would not create keeps its folder name, quoted where necessary. So every folder has
+    exactly one name, and every name exactly one folder.
     """
     name = folder.removeprefix(REPO_FOLDER_PREFIX).replace("--", "/")
     plain = _REPO_ID.fullmatch(name) and ".." not in name and len(name) <= MAX_NAME
@@ -118,21 +118,21 @@ def repo_name(folder: str) -> str:
 
 
 def quoted_name(folder: str) -> str:
-    """Return a folder name as a word that ``parse_spec`` lets through, another one for every folder."""
-    quoted = "".join(char if _stands_for_itself(char) else _quoted(char) for char in folder).replace("..", "%2E%2E")
+    """Return a name that ``parse_spec`` accepts for a folder; different folders get different names."""
+    quoted = "".join(char if _needs_no_quoting(char) else _quoted(char) for char in folder).replace("..", "%2E%2E")
     if quoted[:1] in ("~", ".", "-", " "):
         quoted = _quoted(quoted[0]) + quoted[1:]
     if quoted[-1:] == " ":
         quoted = quoted[:-1] + _quoted(" ")
     if len(quoted) <= MAX_NAME:
         return quoted
-    import hashlib  # noqa: PLC0415 - hardly ever needed
+    import hashlib  # noqa: PLC0415 - rarely needed
 
     digest = hashlib.sha256(folder.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return f"{quoted[: MAX_NAME - len(digest) - 2]}%_{digest}"
 
 
-def _stands_for_itself(char: str) -> bool:
+def _needs_no_quoting(char: str) -> bool:
     return char == " " or not (char in "%@/\\" or char.isspace() or is_unprintable(char))
 
 
@@ -141,14 +141,14 @@ def _quoted(char: str) -> str:
 
 
 def last_part(name: str) -> str:
-    """Return what stands behind the owner."""
+    """Return the part after the owner."""
     return name.rpartition("/")[2]
 
 
 def candidates(word: str, cached: Iterable[str], at_home: Iterable[str]) -> tuple[str, ...]:
-    """Return the names that a word means, by the first rule that any name fits.
+    """Return the names that a user's name matches, by the first rule with a match: exact, last part, substring.
 
-    One name is a match; several are ambiguous; none is not found. The order of the inputs does not matter.
+    Several names are ambiguous. The order of the inputs does not matter.
     """
     cached_names, home_names = frozenset(cached), frozenset(at_home)
     if word in cached_names or word in home_names:
@@ -163,41 +163,41 @@ def candidates(word: str, cached: Iterable[str], at_home: Iterable[str]) -> tupl
 
 
 def matching(pattern: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names that contain a pattern, whatever its case, sorted."""
+    """Return the names that contain a pattern, ignoring case, sorted."""
     folded = pattern.casefold()
     return tuple(sorted({name for name in names if folded in name.casefold()}))
 
 
 def is_owner(pattern: str) -> bool:
-    """Tell whether a pattern is an owner with its slash, ``org/``, which no single model can be called."""
+    """Return whether a pattern is an owner with a slash, ``org/``, which is never the name of a model."""
     return re.fullmatch(r"[\w.-]*[\w-]/", pattern, re.ASCII) is not None
 
 
 def is_exact(word: str, name: str) -> bool:
-    """Tell whether a word is a name, or all that stands behind its owner."""
+    """Return whether a user's name is the full name, or its part after the owner."""
     return word in (name, last_part(name))
 
 
 def fits(name: str, pattern: str) -> bool:
-    """Tell whether a name, or its last part, fits a pattern with ``*`` for any characters, in any case."""
-    form = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL | re.IGNORECASE)
-    return any(form.fullmatch(candidate) for candidate in (name, last_part(name)))
+    """Return whether a name, or its last part, matches a pattern with ``*``, ignoring case."""
+    regex = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL | re.IGNORECASE)
+    return any(regex.fullmatch(candidate) for candidate in (name, last_part(name)))
 
 
 def nearest(word: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the few names that look most like a word, best first."""
-    import difflib  # noqa: PLC0415 - only after a miss
+    """Return the few names that are most similar to a name, best first."""
+    import difflib  # noqa: PLC0415 - only after a name was not found
 
-    by_form: dict[str, str] = {}
+    by_spelling: dict[str, str] = {}
     for name in sorted(names):
-        by_form.setdefault(name.casefold(), name)
-        by_form.setdefault(last_part(name).casefold(), name)
-    close = difflib.get_close_matches(word.casefold(), by_form, n=2 * _SUGGESTIONS)
-    return tuple(dict.fromkeys(by_form[form] for form in close))[:_SUGGESTIONS]
+        by_spelling.setdefault(name.casefold(), name)
+        by_spelling.setdefault(last_part(name).casefold(), name)
+    close = difflib.get_close_matches(word.casefold(), by_spelling, n=2 * _SUGGESTIONS)
+    return tuple(dict.fromkeys(by_spelling[spelling] for spelling in close))[:_SUGGESTIONS]
 
 
 def matching_commits(revision: str, commits: Sequence[str]) -> tuple[str, ...]:
-    """Return the commits that a prefix of at least three characters means; an exact one wins."""
+    """Return the commits that a revision of at least three characters abbreviates; an exact match wins."""
     if revision in commits:
         return (revision,)
     if len(revision) < MIN_COMMIT_PREFIX:

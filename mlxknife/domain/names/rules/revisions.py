@@ -1,10 +1,10 @@
-"""Revisions: which snapshot of a cached repo is meant."""
+"""Revisions: which snapshot of a cached repo a revision selects."""
 
 from __future__ import annotations
 
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.models.values.entries import CachedRepo, CachedSnapshot, Ref
+from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, Ref
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import naming
 
@@ -13,9 +13,9 @@ _COMMIT_DIGITS = 40
 
 
 def default_snapshot(repo: CachedRepo) -> tuple[CachedSnapshot | None, Finding | None]:
-    """Choose ``refs/main``, then the newest ref, then the newest snapshot; say what is wrong with the choice.
+    """Return the snapshot of ``refs/main``, else of the newest ref, else the newest, and the problem of that choice.
 
-    A ref that leads nowhere still shows the newest snapshot, so that a damaged model can be told from an empty one.
+    A ref to a missing snapshot still returns the newest one, so that a damaged model differs from an empty one.
     """
     if repo.problem is not None:
         return _newest(repo), Finding(Integrity.INCOMPLETE, repo.problem)
@@ -32,19 +32,19 @@ def default_snapshot(repo: CachedRepo) -> tuple[CachedSnapshot | None, Finding |
     return _newest(repo), Finding(Integrity.INCOMPLETE, reason)
 
 
-def can_begin_commit(revision: str) -> bool:
-    """Tell whether a revision could be the beginning of a commit, but is not all of it."""
+def can_abbreviate_commit(revision: str) -> bool:
+    """Return whether a revision could abbreviate a commit hash."""
     digits = revision.lower()
     return naming.MIN_COMMIT_PREFIX <= len(digits) < _COMMIT_DIGITS and set(digits) <= set("0123456789abcdef")
 
 
 def is_commit_prefix(revision: str, commit: str) -> bool:
-    """Tell whether a revision is the beginning of a commit, and so no branch or tag that could move."""
+    """Return whether a revision abbreviates or is this commit, and so is no branch or tag, which could move."""
     return len(revision) >= naming.MIN_COMMIT_PREFIX and commit.startswith(revision.lower())
 
 
 def named_snapshots(repo: CachedRepo, revision: str) -> tuple[str, ...]:
-    """Return the commits that a revision means: a full hash, else a ref of that name, else a prefix."""
+    """Return the commits that a revision names: a full hash, else a ref of that name, else a prefix."""
     commits = tuple(snapshot.commit for snapshot in repo.snapshots)
     if revision in commits:
         return (revision,)
@@ -55,7 +55,7 @@ def named_snapshots(repo: CachedRepo, revision: str) -> tuple[str, ...]:
 
 
 def only_snapshot(name: str, repo: CachedRepo, revision: str) -> CachedSnapshot:
-    """Return the one snapshot that a revision of a model means. Raises ModelNotFound, AmbiguousMatch."""
+    """Return the one snapshot that a revision names. Raises ModelNotFound, AmbiguousMatch."""
     snapshots = {snapshot.commit: snapshot for snapshot in repo.snapshots}
     found = named_snapshots(repo, revision)
     if len(found) > 1:

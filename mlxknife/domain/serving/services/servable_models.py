@@ -45,7 +45,7 @@ class ServableModel:
         return self.runnable.key
 
     @cached_property
-    def need(self) -> memory.Need:
+    def need(self) -> memory.MemoryNeed:
         """The memory that it needs."""
         return memory.needed(self.runnable.facts)
 

@@ -1,1 +1,1 @@
-"""Pure rules of text for people."""
+"""Rules of text for people."""

@@ -1,4 +1,4 @@
-"""Pulling: first a plan of what is missing or wrong, then its execution."""
+"""Pulling from the Hub: a plan of the missing and damaged files, then its execution."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from mlxknife.domain.names.rules import naming, revisions
 from mlxknife.domain.names.services import Finder
 from mlxknife.domain.text.rules import display
 from mlxknife.domain.transfer import rules as listings
-from mlxknife.domain.transfer.values import Held, Holding, PullPlan, PullRequest, RemoteCommit, RemoteFile
+from mlxknife.domain.transfer.values import CachedFile, CachedFileState, PullPlan, PullRequest, RemoteCommit, RemoteFile
 from mlxknife.ports.hub.hub import Hub
 from mlxknife.ports.store.download_store import DownloadStore
 from mlxknife.ports.store.hasher import Hasher
-from mlxknife.ports.system.progress import Progress, Silence
+from mlxknife.ports.system.progress import NoProgress, Progress
 
-_EVERYTHING = PullRequest()
+_ALL_FILES = PullRequest()
 
-_Key = tuple[str, str, str]
+_JobKey = tuple[str, str, str]
 
 
 @attrs.frozen
@@ -38,28 +38,28 @@ class Puller:
     hasher: Hasher
 
     def name(self, spec: str) -> tuple[str, str | None]:
-        """Return the full name and the revision that a spec means.
+        """Return the full name and the revision that a spec names.
 
         Raises ValidationError, AmbiguousMatch, StorageError, AccessDenied.
         """
-        words = naming.parse_spec(spec)
-        if words.is_path:
-            msg = f"Only models of the Hub can be pulled, and this is a path: {spec}"
+        parsed = naming.parse_spec(spec)
+        if parsed.is_path:
+            msg = f"Only models of the Hub can be pulled, not a path: {spec}"
             raise ValidationError(msg, hint=HintCode.HUB_NAME)
         cached = (naming.repo_name(folder) for folder in self.finder.store.folders())
-        return naming.name_on_hub(words.name, cached), words.revision
+        return naming.name_on_hub(parsed.name, cached), parsed.revision
 
-    def plan(self, spec: str, request: PullRequest = _EVERYTHING, progress: Progress | None = None) -> PullPlan:
-        """Say what would be fetched, having hashed what is there and was never proven.
+    def plan(self, spec: str, request: PullRequest = _ALL_FILES, progress: Progress | None = None) -> PullPlan:
+        """Return what a pull would download. Cached files without a stamp are hashed first.
 
         Raises ValidationError, AmbiguousMatch, StorageError, AccessDenied, and what ``Hub.commit`` raises.
         """
         name, revision = self.name(spec)
         if revision is not None and request.revision is not None and revision != request.revision:
-            msg = f"Two revisions are named: {revision} and {request.revision}"
+            msg = f"Two revisions were given: {revision} and {request.revision}"
             raise ValidationError(msg, hint=HintCode.REVISION_ONCE)
-        asked = request.revision if request.revision is not None else revision
-        revision = revisions.MAIN if asked is None else asked
+        given = request.revision if request.revision is not None else revision
+        revision = revisions.MAIN if given is None else given
         naming.check_revision(revision)
         revision = self._full_commit(name, revision)
         draft = PullPlan(
@@ -73,92 +73,91 @@ class Puller:
             commit = self.hub.commit(name, revision)
         except HubOffline:
             return self._offline(draft, revision)
-        listings.check(commit)
-        files = listings.wanted(commit.files, request.include, request.exclude)
+        listings.check_listing(commit)
+        files = listings.select_files(commit.files, request.include, request.exclude)
         ref = None if revisions.is_commit_prefix(revision, commit.commit) else revision
         plan = attrs.evolve(draft, commit=commit, ref=ref)
-        return self._compared(plan, files, progress or Silence())
+        return self._with_cached_files(plan, files, progress or NoProgress())
 
     def execute(self, plan: PullPlan, progress: Progress | None = None) -> None:
-        """Fetch what a plan misses, and publish it.
+        """Download the missing files of a plan, and publish the snapshot.
 
-        Raises LocksPresent, StorageError, AccessDenied, and what ``Hub.fetch`` raises. Whatever happens, what is listed
-        is true, and the next pull goes on from where this one stopped.
+        After an error or a crash the cache is consistent, and the next pull resumes where this one stopped. Raises
+        LocksPresent, StorageError, AccessDenied, and what ``Hub.fetch`` raises.
         """
         if plan.is_done:
-            self._remember(plan)
+            self._record_stamps(plan)
             return
-        progress = progress or Silence()
+        progress = progress or NoProgress()
         with self.download_store.lock_shared(plan.folder, progress):
-            plan = self._looked_at_again(plan)
-            self._check_room(plan)
+            plan = self._refreshed(plan)
+            self._check_disk_space(plan)
             publisher = self.download_store.publisher(plan.folder, progress, force_download=plan.is_forced)
             progress.begin("downloading", plan.bytes_to_fetch)
             try:
-                self.hub.fetch(plan.commit, [holding.file for holding in plan.missing], publisher)
+                self.hub.fetch(plan.commit, [cached.file for cached in plan.missing], publisher)
             finally:
                 progress.end()
-            publisher.publish(plan.commit, plan.holdings, plan.ref)
+            publisher.publish(plan.commit, plan.cached_files, plan.ref)
 
     def _full_commit(self, name: str, revision: str) -> str:
-        """Return the commit of the cache that a revision begins, because the Hub knows only whole ones."""
-        if not revisions.can_begin_commit(revision):
+        """Return the cached commit that a revision abbreviates: the Hub only knows full commit hashes."""
+        if not revisions.can_abbreviate_commit(revision):
             return revision
         repo = self.finder.store.repo(naming.repo_folder(name))
         found = revisions.named_snapshots(repo, revision)
         return found[0] if len(found) == 1 and revisions.is_commit_prefix(revision, found[0]) else revision
 
-    def _remember(self, plan: PullPlan) -> None:
-        """Note what was proven, so that it need not be proven again; a cache that cannot be written to does without."""
+    def _record_stamps(self, plan: PullPlan) -> None:
+        """Record which files were verified, so that later pulls need not hash them; skipped on a read-only cache."""
         if not plan.is_offline and (plan.was_hashed or self.download_store.has_leftovers(plan.folder)):
             with suppress(StorageError, LocksPresent), self.download_store.lock_shared(plan.folder, waits=False):
-                plan = self._looked_at_again(plan)
-                if plan.missing:  # it changed meanwhile: the next pull sees to that
+                plan = self._refreshed(plan)
+                if plan.missing:  # the cache changed in the meantime: the next pull handles it
                     return
-                publisher = self.download_store.publisher(plan.folder, Silence(), force_download=False)
-                publisher.publish(plan.commit, plan.holdings, None)
+                publisher = self.download_store.publisher(plan.folder, NoProgress(), force_download=False)
+                publisher.publish(plan.commit, plan.cached_files, None)
 
-    def _compared(self, plan: PullPlan, files: Sequence[RemoteFile], progress: Progress) -> PullPlan:
-        """Compare what is wanted with the cache, hashing what is unproven."""
-        holdings = self.download_store.holdings(plan.folder, plan.commit.commit, files)
-        jobs = {_key(job.location, job.name, job.recorded): job for job in _jobs(plan.name, holdings)}
-        proven: set[_Key] = set()
-        progress.begin("checking what is there", sum(job.size for job in jobs.values()))
+    def _with_cached_files(self, plan: PullPlan, files: Sequence[RemoteFile], progress: Progress) -> PullPlan:
+        """Add the state of the selected files in the cache, hashing the unverified ones."""
+        cached_files = self.download_store.cached_files(plan.folder, plan.commit.commit, files)
+        jobs = {_key(job.location, job.name, job.recorded): job for job in _jobs(plan.name, cached_files)}
+        matching: set[_JobKey] = set()
+        progress.begin("checking cached files", sum(job.size for job in jobs.values()))
         try:
             for outcome in self.hasher.hash_files(jobs.values(), progress.advance):
                 if outcome.matches:
-                    proven.add(_key(outcome.job.location, outcome.job.name, outcome.job.recorded))
+                    matching.add(_key(outcome.job.location, outcome.job.name, outcome.job.recorded))
         finally:
             progress.end()
-        judged = tuple(_judged(holding, proven) for holding in holdings)
+        judged = tuple(_judged(cached, matching) for cached in cached_files)
         refs = self.finder.store.repo(plan.folder).refs
-        leads_here = plan.ref is None or any(ref.name == plan.ref and ref.commit == plan.commit.commit for ref in refs)
-        is_in_place = leads_here and all(holding.is_linked for holding in judged)
-        return attrs.evolve(plan, holdings=judged, is_in_place=is_in_place, was_hashed=bool(jobs))
+        is_ref_set = plan.ref is None or any(ref.name == plan.ref and ref.commit == plan.commit.commit for ref in refs)
+        is_in_place = is_ref_set and all(cached.is_linked for cached in judged)
+        return attrs.evolve(plan, cached_files=judged, is_in_place=is_in_place, was_hashed=bool(jobs))
 
-    def _looked_at_again(self, plan: PullPlan) -> PullPlan:
-        """Fetch also what was there when the plan was made, and went or changed since."""
-        files = [holding.file for holding in plan.holdings]
-        now = self.download_store.holdings(plan.folder, plan.commit.commit, files)
+    def _refreshed(self, plan: PullPlan) -> PullPlan:
+        """Read the cache again under its lock: files that changed since the plan was made are downloaded too."""
+        files = [cached.file for cached in plan.cached_files]
+        now = self.download_store.cached_files(plan.folder, plan.commit.commit, files)
         return attrs.evolve(
             plan,
-            holdings=tuple(
-                attrs.evolve(after, held=Held.TRUSTED)
-                if before.is_right and before.identity == after.identity
-                else _unproven_is_damaged(after)
-                for before, after in zip(plan.holdings, now, strict=True)
+            cached_files=tuple(
+                attrs.evolve(after, state=CachedFileState.VERIFIED)
+                if before.is_verified and before.identity == after.identity
+                else _unverified_as_damaged(after)
+                for before, after in zip(plan.cached_files, now, strict=True)
             ),
         )
 
-    def _check_room(self, plan: PullPlan) -> None:
+    def _check_disk_space(self, plan: PullPlan) -> None:
         free = self.download_store.free_bytes()
         if plan.bytes_to_fetch > free:
-            needed, there = display.size(plan.bytes_to_fetch), display.size(free)
-            msg = f"Not enough free disk space: {needed} needed, {there} free"
+            msg = f"Not enough free disk space: {display.size(plan.bytes_to_fetch)} needed, {display.size(free)} free"
             raise StorageError(msg, hint=HintCode.FREE_DISK_SPACE)
 
     def _offline(self, draft: PullPlan, revision: str) -> PullPlan:
-        """Answer from the cache alone: a model that is whole needs no network."""
+        """Return a plan from the cache alone: an intact model needs no network."""
         spec = draft.name if revision == revisions.MAIN else f"{draft.name}@{revision}"
         entry = None
         refs = {ref.name for ref in self.finder.store.repo(draft.folder).refs}
@@ -177,24 +176,24 @@ class Puller:
         return attrs.evolve(draft, commit=commit, is_in_place=True, is_offline=True)
 
 
-def _jobs(model: str, holdings: Iterable[Holding]) -> Iterable[HashJob]:
-    for holding in holdings:
-        if holding.held is Held.UNPROVEN and holding.location is not None:
-            yield HashJob(model, holding.location, holding.name, holding.file.size, holding.file.hash)
+def _jobs(model: str, cached_files: Iterable[CachedFile]) -> Iterable[HashJob]:
+    for cached in cached_files:
+        if cached.state is CachedFileState.UNVERIFIED and cached.location is not None:
+            yield HashJob(model, cached.location, cached.name, cached.file.size, cached.file.hash)
 
 
-def _key(location: Location, name: str, recorded: RecordedHash) -> _Key:
-    """Return what tells one hash job from another: the same file may be listed with two hashes."""
+def _key(location: Location, name: str, recorded: RecordedHash) -> _JobKey:
+    """Return the key of a hash job: the same file may be listed with two hashes."""
     return location.token, name, recorded.digest
 
 
-def _judged(holding: Holding, proven: set[_Key]) -> Holding:
-    if holding.held is not Held.UNPROVEN or holding.location is None:
-        return holding
-    is_right = _key(holding.location, holding.name, holding.file.hash) in proven
-    return attrs.evolve(holding, held=Held.TRUSTED if is_right else Held.DAMAGED)
+def _judged(cached: CachedFile, matching: set[_JobKey]) -> CachedFile:
+    if cached.state is not CachedFileState.UNVERIFIED or cached.location is None:
+        return cached
+    is_match = _key(cached.location, cached.name, cached.file.hash) in matching
+    return attrs.evolve(cached, state=CachedFileState.VERIFIED if is_match else CachedFileState.DAMAGED)
 
 
-def _unproven_is_damaged(holding: Holding) -> Holding:
-    """Leave it to the sink to hash what came meanwhile: it takes only what is right."""
-    return attrs.evolve(holding, held=Held.DAMAGED) if holding.held is Held.UNPROVEN else holding
+def _unverified_as_damaged(cached: CachedFile) -> CachedFile:
+    """Treat a file that appeared in the meantime as damaged: its sink hashes it, and keeps it if it matches."""
+    return attrs.evolve(cached, state=CachedFileState.DAMAGED) if cached.state is CachedFileState.UNVERIFIED else cached

@@ -1,4 +1,4 @@
-"""Where weights must lie, what a listing promises, and what a tokenizer, an index and a weight file must be."""
+"""Rules of integrity: where weights must be, unfinished downloads, tokenizers, indexes and weight files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from mlxknife.domain.integrity.rules import integrity
 from mlxknife.domain.models.rules import configs
-from mlxknife.domain.models.values.hashes import HashForm, RecordedFile, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedFile, RecordedHash
 from mlxknife.domain.models.values.verdict import Integrity
 from tests.builder import (
     Files,
@@ -25,8 +25,8 @@ from tests.unit.facts import facts_of, without
 
 _LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 _INDEX, _WEIGHTS = "model.safetensors.index.json", "model.safetensors"
-_NOWHERE = without(chat_files(), _WEIGHTS)
-_BEGUN = frozenset({"blob"})
+_NO_WEIGHTS = without(chat_files(), _WEIGHTS)
+_STARTED = frozenset({"blob"})
 
 
 def _first(
@@ -35,7 +35,7 @@ def _first(
     facts = facts_of(files)
     found = integrity.findings(
         facts,
-        speaks_text=configs.speaks_text("org/name", facts),
+        needs_tokenizer=configs.needs_tokenizer("org/name", facts),
         needs_processor=configs.needs_image_processor(facts),
         unfinished=unfinished,
         manifest=manifest,
@@ -53,8 +53,8 @@ def _first(
         pytest.param({"gguf/tiny.gguf": gguf_files()["tiny-chat.Q4_K_M.gguf"], "sub/model.npz": b"x"}, id="mixed"),
     ],
 )
-def test_weights_lie_beside_the_config(files: Files) -> None:
-    assert _first(_NOWHERE | files) == (Integrity.INCOMPLETE, "no weight files beside config.json")
+def test_weights_must_be_beside_the_config(files: Files) -> None:
+    assert _first(_NO_WEIGHTS | files) == (Integrity.INCOMPLETE, "no weight files beside config.json")
 
 
 @pytest.mark.parametrize(
@@ -64,15 +64,15 @@ def test_weights_lie_beside_the_config(files: Files) -> None:
         pytest.param({"openvino_model.bin": b"x", "openvino_model.xml": b"<"}, id="beside"),
     ],
 )
-def test_weights_of_openvino_are_none(files: Files) -> None:
-    assert _first(_NOWHERE | files) == (Integrity.INCOMPLETE, "no weight files")
+def test_openvino_files_are_not_weights(files: Files) -> None:
+    assert _first(_NO_WEIGHTS | files) == (Integrity.INCOMPLETE, "no weight files")
 
 
-def test_a_download_that_has_begun_is_told_where_weights_are_missing() -> None:
-    assert _first(_NOWHERE, _BEGUN) == (Integrity.INCOMPLETE, "no weight files, a download has begun")
-    below = _NOWHERE | {"2_Dense/model.safetensors": safetensors()}
-    told = "no weight files beside config.json, a download has begun"
-    assert _first(below, _BEGUN) == (Integrity.INCOMPLETE, told)
+def test_a_started_download_is_reported_where_weights_are_missing() -> None:
+    assert _first(_NO_WEIGHTS, _STARTED) == (Integrity.INCOMPLETE, "no weight files, a download has started")
+    below = _NO_WEIGHTS | {"2_Dense/model.safetensors": safetensors()}
+    reason = "no weight files beside config.json, a download has started"
+    assert _first(below, _STARTED) == (Integrity.INCOMPLETE, reason)
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,12 @@ def test_a_download_that_has_begun_is_told_where_weights_are_missing() -> None:
         ),
     ],
 )
-def test_weights_may_lie_where_something_leads_to_them(files: Files) -> None:
-    assert _first(_NOWHERE | files) is None
+def test_weights_may_be_where_an_index_points(files: Files) -> None:
+    assert _first(_NO_WEIGHTS | files) is None
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "is_reported"),
     [
         (_WEIGHTS, True),
         ("2_Dense/model.safetensors", True),
@@ -106,32 +106,32 @@ def test_weights_may_lie_where_something_leads_to_them(files: Files) -> None:
         ("training_args.bin", False),
     ],
 )
-def test_a_listed_file_that_was_begun_and_not_linked_is_missing_where_the_model_needs_it(
-    name: str, *, told: bool
+def test_a_listed_file_with_a_started_download_and_no_link_is_missing_where_the_model_needs_it(
+    name: str, *, is_reported: bool
 ) -> None:
-    manifest = {name: RecordedFile(9, RecordedHash(HashForm.SHA256, "blob"))}
+    manifest = {name: RecordedFile(9, RecordedHash(HashAlgorithm.SHA256, "blob"))}
     files = without(embedding_files(), name)
-    expected = (Integrity.INCOMPLETE, f"download not finished: {name}") if told else None
-    assert _first(files, _BEGUN, manifest) == expected
+    expected = (Integrity.INCOMPLETE, f"download not finished: {name}") if is_reported else None
+    assert _first(files, _STARTED, manifest) == expected
 
 
-@pytest.mark.parametrize("recorded", [RecordedFile(9), RecordedFile(9, RecordedHash(HashForm.SHA256, "other"))])
-def test_a_listed_file_that_nobody_began_to_fetch_may_be_left_out(recorded: RecordedFile) -> None:
-    assert _first(chat_files(), _BEGUN, {"model-00002-of-00002.safetensors": recorded}) is None
+@pytest.mark.parametrize("recorded", [RecordedFile(9), RecordedFile(9, RecordedHash(HashAlgorithm.SHA256, "other"))])
+def test_a_listed_file_without_a_started_download_may_be_absent(recorded: RecordedFile) -> None:
+    assert _first(chat_files(), _STARTED, {"model-00002-of-00002.safetensors": recorded}) is None
 
 
 @pytest.mark.parametrize("name", ["tokenizer.model", "merges.txt", "vocab.txt", "qwen.tiktoken", "sub/spm.model"])
-def test_a_tokenizer_of_no_bytes_is_corrupt(name: str) -> None:
+def test_an_empty_tokenizer_is_corrupt(name: str) -> None:
     assert _first(chat_files() | {name: b""}) == (Integrity.CORRUPT, f"empty tokenizer file: {name}")
 
 
 @pytest.mark.parametrize("name", ["tokenizer.model", "spm.model", "source.spm", "qwen.tiktoken"])
-def test_a_tokenizer_that_is_a_pointer_is_corrupt(name: str) -> None:
+def test_a_tokenizer_that_is_an_lfs_pointer_is_corrupt(name: str) -> None:
     files = without(chat_files(), "tokenizer.json") | {name: _LFS}
     assert _first(files) == (Integrity.CORRUPT, f"LFS pointers instead of files: {name}")
 
 
-def test_a_tokenizer_json_of_no_bytes_or_a_pointer_is_corrupt() -> None:
+def test_an_empty_tokenizer_json_or_an_lfs_pointer_is_corrupt() -> None:
     assert _first(chat_files() | {"tokenizer.json": b""}) == (
         Integrity.CORRUPT,
         "empty tokenizer file: tokenizer.json",
@@ -149,14 +149,14 @@ def test_a_tokenizer_json_is_an_object(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("shard", ["config.json", "../../secret", "model.safetensors.index.json", ""])
-def test_an_index_names_weight_files(shard: str) -> None:
+def test_an_index_must_name_weight_files(shard: str) -> None:
     files = sharded_files() | {_INDEX: json_bytes({"weight_map": {"w": shard}})}
-    assert _first(files) == (Integrity.CORRUPT, f"{_INDEX}: weight_map names something that is no weight file")
+    assert _first(files) == (Integrity.CORRUPT, f"{_INDEX}: weight_map names a file that is not a weight file")
 
 
 def test_weights_without_tensors_are_corrupt() -> None:
     files = chat_files() | {_WEIGHTS: raw_safetensors(b"{}", b"")}
-    assert _first(files) == (Integrity.CORRUPT, f"{_WEIGHTS}: holds no tensors")
+    assert _first(files) == (Integrity.CORRUPT, f"{_WEIGHTS}: contains no tensors")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_weights_without_tensors_are_corrupt() -> None:
         ({"tiny.gguf": b"<html>" + bytes(30)}, "tiny.gguf: not a GGUF file"),
     ],
 )
-def test_weights_of_another_kind_than_their_name_says_are_corrupt(files: Files, reason: str) -> None:
+def test_weights_whose_format_differs_from_their_name_are_corrupt(files: Files, reason: str) -> None:
     assert _first(files) == (Integrity.CORRUPT, reason)
 
 
@@ -175,7 +175,7 @@ def test_weights_of_another_kind_than_their_name_says_are_corrupt(files: Files, 
     "files",
     [
         pytest.param(pytorch_files() | {"pytorch_model.bin": b"\x80\x02}q\x00."}, id="a pickle of old PyTorch"),
-        pytest.param(chat_files() | {"openvino_model.bin": b"<html>"}, id="a broken file that nobody loads"),
+        pytest.param(chat_files() | {"openvino_model.bin": b"<html>"}, id="a broken file that no loader reads"),
         pytest.param(chat_files() | {"training_args.bin": b""}, id="settings of the training"),
         pytest.param(without(vision_files(), "preprocessor_config.json", "config.json") | chat_files(), id="no eyes"),
         pytest.param(
@@ -185,5 +185,5 @@ def test_weights_of_another_kind_than_their_name_says_are_corrupt(files: Files, 
         pytest.param(speech_files() | {"weights.npz": b"PK\x03\x04PK\x05\x06"}, id="speech"),
     ],
 )
-def test_what_no_loader_misses_harms_nobody(files: Files) -> None:
+def test_files_that_no_loader_reads_do_not_matter(files: Files) -> None:
     assert _first(files) is None

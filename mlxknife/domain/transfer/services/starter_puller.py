@@ -1,4 +1,4 @@
-"""Starters: a first model from a package index alone, made into a workspace."""
+"""Pulling starter models: from a package index into a workspace."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import attrs
 from mlxknife.domain.errors import ModelNotFound, ValidationError
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.integrity.services.inspector import Inspector
-from mlxknife.domain.models.values.starter import Starter, StarterPlan
-from mlxknife.domain.names.rules import starters
+from mlxknife.domain.models.rules import starters
+from mlxknife.domain.models.values.starter import Starter
 from mlxknife.domain.names.services import workspace_entry
+from mlxknife.domain.transfer.values import StarterPlan
 from mlxknife.domain.workspaces.values import Origin
 from mlxknife.ports.hub.starters import StarterSource
-from mlxknife.ports.system.progress import Progress, Silence
+from mlxknife.ports.system.progress import NoProgress, Progress
 from mlxknife.ports.workspaces.importer import Importer
 from mlxknife.ports.workspaces.workspace_builder import WorkspaceBuilder
 from mlxknife.ports.workspaces.workspaces import Workspaces
@@ -29,37 +30,37 @@ class StarterPuller:
     workspace_builder: WorkspaceBuilder
 
     def plan(self, name: str) -> StarterPlan:
-        """Say what there is of a starter already. Changes nothing.
+        """Return whether a starter is already pulled. Changes nothing.
 
-        Raises ModelNotFound for a name that no starter has, ValidationError when another workspace has that name,
+        Raises ModelNotFound for an unknown starter, ValidationError when another workspace has that name,
         StorageError, AccessDenied.
         """
         starter = starters.named(name)
         if starter is None:
             msg = f"No starter model is called '{name}'"
             raise ModelNotFound(msg)
-        there = next((found for found in self.workspaces.at_home() if found.folder == name), None)
-        if there is None:
+        existing = next((workspace for workspace in self.workspaces.at_home() if workspace.folder == name), None)
+        if existing is None:
             return StarterPlan(starter)
-        if not there.is_managed or there.origin != starter.origin:
-            msg = f"Another workspace is called '{name}': {there.path}"
+        if not existing.is_managed or existing.origin != starter.origin:
+            msg = f"Another workspace is called '{name}': {existing.path}"
             raise ValidationError(msg, hint=HintCode.MOVE_AND_REPEAT)
-        entry = workspace_entry(name, there)
+        entry = workspace_entry(name, existing)
         finding = self.inspector.finding(entry, self.inspector.facts(entry))
         if finding is None:
             return StarterPlan(starter, is_in_place=True)
-        return StarterPlan(starter, replaces=there.path, reason=finding.reason)
+        return StarterPlan(starter, replaces=existing.path, reason=finding.reason)
 
     def execute(self, plan: StarterPlan, progress: Progress | None = None) -> None:
-        """Bring a starter, and make its workspace; a damaged one goes once the new file is here and right.
+        """Download a starter and make its workspace. A damaged workspace is removed after the download is verified.
 
-        Raises what ``StarterSource.fetch`` and ``Importer.import_gguf`` raise, and ValidationError when something took
-        the name meanwhile.
+        Raises what ``StarterSource.fetch`` and ``Importer.import_gguf`` raise, and ValidationError when a workspace of
+        that name appeared in the meantime.
         """
         if plan.is_in_place:
             return
         with self.workspace_builder.scratch() as scratch:
-            source = self.source.fetch(plan.starter, scratch, progress or Silence())
+            source = self.source.fetch(plan.starter, scratch, progress or NoProgress())
             if plan.replaces is not None:
                 self.workspaces.discard(plan.replaces)
             with self.workspace_builder.create(plan.starter.name, _origin(plan.starter)) as folder:

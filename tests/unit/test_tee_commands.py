@@ -4,13 +4,13 @@ import pytest
 
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.tee.rules import commands
-from mlxknife.domain.tee.values import Job
+from mlxknife.domain.tee import rules as tee_rules
+from mlxknife.domain.tee.values import TeeCommand
 
 
 def refusal(*texts: str, may_ssh: bool = True) -> ValidationError:
     with pytest.raises(ValidationError) as caught:
-        commands.jobs(texts, may_ssh=may_ssh)
+        tee_rules.parse_commands(texts, may_ssh=may_ssh)
     return caught.value
 
 
@@ -29,8 +29,8 @@ def refusal(*texts: str, may_ssh: bool = True) -> ValidationError:
         ("größe café", ("größe", "café")),
     ],
 )
-def test_a_command_line_is_taken_apart_as_a_shell_would(text: str, words: tuple[str, ...]) -> None:
-    assert commands.job(text, may_ssh=False) == Job(text.strip(), words)
+def test_a_command_line_is_split_as_a_shell_splits_it(text: str, words: tuple[str, ...]) -> None:
+    assert tee_rules.parse_command(text, may_ssh=False) == TeeCommand(text.strip(), words)
 
 
 @pytest.mark.parametrize(
@@ -48,9 +48,9 @@ def test_a_command_line_is_taken_apart_as_a_shell_would(text: str, words: tuple[
         ("true && false", "&"),
     ],
 )
-def test_what_would_need_a_shell_is_refused_and_names_one(text: str, operator: str) -> None:
+def test_a_command_that_needs_a_shell_is_refused_with_the_operator(text: str, operator: str) -> None:
     error = refusal("true", text)
-    assert error.message == f"No shell runs '{text}': its {operator} would mean nothing"
+    assert error.message == f"No shell runs '{text}': its {operator} would have no effect"
     assert error.hint == Hint(HintCode.QUOTE_OPERATOR, operator=operator)
 
 
@@ -60,28 +60,28 @@ def test_an_open_quotation_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  ", "-", "--sequential", "''", "@gpu:", "@gpu: -x"])
-def test_what_is_no_command_is_refused(text: str) -> None:
-    assert refusal("true", text).message == f"'{text}' is no command"
+def test_an_invalid_command_is_refused(text: str) -> None:
+    assert refusal("true", text).message == f"'{text}' is not a command"
 
 
-def test_there_must_be_commands_and_not_too_many() -> None:
+def test_no_command_and_too_many_commands_are_refused() -> None:
     assert "No command" in refusal().message
     assert "101 commands" in refusal(*["true"] * 101).message
-    assert len(commands.jobs(["true"] * 100, may_ssh=False)) == 100
+    assert len(tee_rules.parse_commands(["true"] * 100, may_ssh=False)) == 100
 
 
 @pytest.mark.parametrize("host", ["gpu", "gpu-box.example.org", "10.0.0.7", "me@gpu", "me.too@gpu_2", "G1"])
-def test_another_machine_is_named_in_front(host: str) -> None:
-    job = commands.job(f"@{host}: mlxk run 'a b' -", may_ssh=True)
-    assert job == Job("mlxk run 'a b' -", ("mlxk", "run", "a b", "-"), host)
-    assert job.title == f"@{host}:mlxk run 'a b' -"
-    assert commands.arguments(job) == ("ssh", host, "--", "mlxk run 'a b' -")
+def test_a_host_before_the_command_is_parsed(host: str) -> None:
+    command = tee_rules.parse_command(f"@{host}: mlxk run 'a b' -", may_ssh=True)
+    assert command == TeeCommand("mlxk run 'a b' -", ("mlxk", "run", "a b", "-"), host)
+    assert command.title == f"@{host}:mlxk run 'a b' -"
+    assert tee_rules.arguments(command) == ("ssh", host, "--", "mlxk run 'a b' -")
 
 
-def test_a_command_of_this_machine_is_started_by_its_own_words() -> None:
-    job = commands.job("echo 'a b' user@host:x", may_ssh=False)
-    assert commands.arguments(job) == ("echo", "a b", "user@host:x")
-    assert job.title == "echo 'a b' user@host:x"
+def test_a_local_command_starts_with_its_own_words() -> None:
+    command = tee_rules.parse_command("echo 'a b' user@host:x", may_ssh=False)
+    assert tee_rules.arguments(command) == ("echo", "a b", "user@host:x")
+    assert command.title == "echo 'a b' user@host:x"
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_a_command_of_this_machine_is_started_by_its_own_words() -> None:
         "@[::1]:true",
     ],
 )
-def test_what_names_no_machine_is_refused(text: str) -> None:
+def test_an_invalid_host_is_refused(text: str) -> None:
     error = refusal(text)
-    assert error.message.endswith("names no machine")
+    assert error.message.endswith("does not name a machine")
     assert error.hint == Hint(HintCode.SSH_FORMS)
 
 
-def test_another_machine_needs_a_word_of_permission() -> None:
+def test_another_machine_needs_the_ssh_option() -> None:
     error = refusal("true", "@gpu:true", may_ssh=False)
     assert "'@gpu:'" in error.message
     assert error.hint == Hint(HintCode.ALLOW_SSH)
@@ -134,10 +134,10 @@ def test_another_machine_needs_a_word_of_permission() -> None:
         ("echo mlxk run a", None),
     ],
 )
-def test_our_own_programs_are_known_by_their_names(text: str, own: tuple[str, ...] | None) -> None:
-    assert commands.own_arguments(commands.job(text, may_ssh=False).words) == own
+def test_own_programs_are_recognised_by_their_names(text: str, own: tuple[str, ...] | None) -> None:
+    assert tee_rules.own_arguments(tee_rules.parse_command(text, may_ssh=False).argv) == own
 
 
 @pytest.mark.parametrize(("statuses", "status"), [((), 0), ((0, 0), 0), ((1, 3, 2), 3), ((0, 127, 137), 137)])
-def test_together_they_end_as_the_worst(statuses: tuple[int, ...], status: int) -> None:
-    assert commands.worst(statuses) == status
+def test_the_exit_code_is_the_highest_of_all_commands(statuses: tuple[int, ...], status: int) -> None:
+    assert tee_rules.worst(statuses) == status

@@ -1,4 +1,4 @@
-"""A pull when things are not as they were planned: somebody was faster, or there is no network."""
+"""A pull when the cache changes after the plan was made, and a pull without network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def full(bench: Bench) -> Bench:
 # --- between the plan and its execution
 
 
-def test_a_blob_that_vanished_since_is_fetched(full: Bench) -> None:
+def test_a_blob_deleted_after_the_plan_is_downloaded(full: Bench) -> None:
     full.hub.add(NAME, MORE)
     plan = full.puller.plan(NAME)
     full.download_store.disk.clear()
@@ -37,7 +37,7 @@ def test_a_blob_that_vanished_since_is_fetched(full: Bench) -> None:
     assert full.shown(plan.commit.commit) == MORE
 
 
-def test_a_blob_that_was_written_to_since_is_repaired(full: Bench) -> None:
+def test_a_blob_changed_after_the_plan_is_repaired(full: Bench) -> None:
     full.hub.add(NAME, MORE)
     plan = full.puller.plan(NAME)
     full.download_store.write(FOLDER, sha256(FILES["a.safetensors"]), b"wrong weights")
@@ -46,7 +46,7 @@ def test_a_blob_that_was_written_to_since_is_repaired(full: Bench) -> None:
     assert set(full.hub.requested) == {"config.json", "new.txt", "a.safetensors"}
 
 
-def test_a_blob_that_came_since_is_not_fetched(bench: Bench) -> None:
+def test_a_blob_added_after_the_plan_is_not_downloaded(bench: Bench) -> None:
     plan = bench.puller.plan(NAME)
     for name in ("a.safetensors", "config.json"):
         data = FILES[name]
@@ -55,7 +55,7 @@ def test_a_blob_that_came_since_is_not_fetched(bench: Bench) -> None:
     assert (set(bench.hub.requested), bench.shown(bench.main)) == ({"b.safetensors", "sub/x.txt"}, FILES)
 
 
-def test_links_that_vanished_since_are_made_again(full: Bench) -> None:
+def test_links_deleted_after_the_plan_are_made_again(full: Bench) -> None:
     del full.download_store.snapshots[FOLDER][full.main]["config.json"]
     plan = full.puller.plan(NAME)
     full.download_store.snapshots[FOLDER][full.main].clear()
@@ -63,10 +63,10 @@ def test_links_that_vanished_since_are_made_again(full: Bench) -> None:
     assert full.shown(full.main) == FILES
 
 
-def test_what_was_proven_is_noted_without_moving_a_ref_back(full: Bench) -> None:
+def test_proofs_are_recorded_without_moving_a_ref_back(full: Bench) -> None:
     full.forget_proofs()
     plan = full.puller.plan(NAME)
-    full.download_store.refs[FOLDER]["main"] = "2" * 40  # another pull brought a newer commit
+    full.download_store.refs[FOLDER]["main"] = "2" * 40  # another pull stored a newer commit
     full.puller.execute(plan)
     assert (plan.is_done, plan.was_hashed) == (True, True)
     assert full.download_store.refs[FOLDER]["main"] == "2" * 40
@@ -82,7 +82,7 @@ def _offline(bench: Bench, files: dict[str, bytes], commit: str = "1" * 40) -> N
 
 
 @pytest.mark.parametrize("spec", [NAME, "name", f"{NAME}@main", f"{NAME}@v1", f"{NAME}@11111"])
-def test_a_whole_model_needs_no_network(bench: Bench, spec: str) -> None:
+def test_an_intact_model_needs_no_network(bench: Bench, spec: str) -> None:
     _offline(bench, chat_files())
     plan = bench.pull(spec)
     assert (plan.name, plan.commit.commit, plan.is_done, plan.is_offline) == (NAME, "1" * 40, True, True)
@@ -90,7 +90,7 @@ def test_a_whole_model_needs_no_network(bench: Bench, spec: str) -> None:
 
 
 @pytest.mark.parametrize("spec", ["org/nothing", f"{NAME}@v2", "nothing"])
-def test_what_is_not_in_the_cache_cannot_be_had_offline(bench: Bench, spec: str) -> None:
+def test_a_model_that_is_not_cached_cannot_be_pulled_offline(bench: Bench, spec: str) -> None:
     _offline(bench, chat_files())
     with pytest.raises(HubOffline, match="not in the cache"):
         bench.puller.plan(spec)

@@ -1,4 +1,4 @@
-"""Models as somebody finds them: that they are there, under which name, in which place."""
+"""Models as they are stored: the repos of the cache, the workspaces, and the entries of the catalog."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlxknife.domain.models.values.verdict import Finding
 
 @attrs.frozen
 class ModelSpec:
-    """What a user typed to name a model: ``name[@revision]``, or a path."""
+    """A user's name for a model, parsed: ``name[@revision]``, or a path."""
 
     name: str
     revision: str | None = None
@@ -22,7 +22,7 @@ class ModelSpec:
 
 @attrs.frozen
 class Ref:
-    """A branch or tag of a cached repo. ``commit`` is None when the file says nothing that could be one."""
+    """A branch or tag of a cached repo. ``commit`` is None when the ref file holds no commit hash."""
 
     name: str
     commit: str | None
@@ -37,23 +37,23 @@ class CachedSnapshot:
     location: Location
     modified: float
     problem: str | None = None
-    """Why this cannot be a snapshot, when what stands in its place is no folder."""
+    """Why this is not a usable snapshot, for example because its path is not a folder."""
 
 
 @attrs.frozen
 class CachedRepo:
-    """A model folder of the cache, looked at from outside."""
+    """A model folder of the cache: its refs and snapshots, without the files in them."""
 
     folder: str
     modified: float
     refs: tuple[Ref, ...] = ()
     snapshots: tuple[CachedSnapshot, ...] = ()
     unfinished: frozenset[str] = frozenset()
-    """Names of blobs that have a download under way or left behind."""
+    """Names of the blobs whose download is unfinished."""
     problem: str | None = None
-    """Why the folder could not be looked at, in whole or in part."""
+    """Why the folder could not be read, or only in part."""
     is_link: bool = False
-    """Whether it is a link to the folder that has the model."""
+    """Whether the folder is a symbolic link."""
 
 
 @attrs.frozen
@@ -66,13 +66,13 @@ class Workspace:
     modified: float
     at_home: bool
     is_managed: bool = False
-    """Whether it carries our sentinel."""
+    """Whether mlxk made it, as its sentinel file says."""
     origin: str | None = None
 
 
 @attrs.frozen
-class Entry:
-    """A model that is there, before anybody looked inside. ``name`` resolves to it again."""
+class ModelEntry:
+    """A model of the catalog whose files have not been read. ``name`` resolves to it again."""
 
     name: str
     cached: bool
@@ -81,7 +81,7 @@ class Entry:
     commit: str | None = None
     unfinished: frozenset[str] = frozenset()
     finding: Finding | None = None
-    """What is already known to be wrong."""
+    """The damage that is known without reading the files."""
     manifest: Mapping[str, RecordedFile] | None = None
-    """Every file as the Hub listed it, where the cache recorded that."""
+    """The Hub's listing of the commit, where the cache recorded one."""
     origin: str | None = None

@@ -1,4 +1,4 @@
-"""Bringing a starter: what the plan says, and in which order things happen."""
+"""Pulling a starter: the plan, and the order of the steps."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from mlxknife.domain.errors import ModelNotFound, NetworkError, ValidationError
 from mlxknife.domain.integrity.services.inspector import Inspector
+from mlxknife.domain.models.rules import starters
 from mlxknife.domain.models.values.starter import Starter
-from mlxknife.domain.names.rules import starters
-from mlxknife.domain.transfer.services.starter import StarterPuller
+from mlxknife.domain.transfer.services.starter_puller import StarterPuller
 from mlxknife.domain.workspaces.values import Origin
 from tests.builder import Files, chat_files
 from tests.fakes.importer import FakeImporter
@@ -41,7 +41,7 @@ def _only_a_tiny_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @attrs.frozen
 class Scene:
-    """A service, and what it works on."""
+    """The service with the fakes that it uses."""
 
     starting: StarterPuller
     workspaces: FakeWorkspaces
@@ -50,7 +50,7 @@ class Scene:
 
 
 def scene(there: Files | None = None, origin: str | None = TINY.origin, *, is_offline: bool = False) -> Scene:
-    """Return a service over a workspace home where the files are in the starter's place."""
+    """Return a service over a workspace home with these files under the name of the starter."""
     folders = {} if there is None else {PLACE: frozenset(there)}
     origins = {PLACE: origin} if origin is not None and there is not None else {}
     workspaces = FakeWorkspaces(folders=folders, origins=origins)
@@ -76,7 +76,7 @@ def test_a_starter_becomes_a_workspace() -> None:
     assert stage.workspace_builder.scratch_folders == []
 
 
-def test_one_that_is_there_and_whole_is_left_alone() -> None:
+def test_an_intact_workspace_is_left_alone() -> None:
     stage = scene(chat_files())
     plan = stage.starting.plan("starter")
     assert (plan.is_in_place, plan.bytes_to_fetch) == (True, 0)
@@ -85,7 +85,7 @@ def test_one_that_is_there_and_whole_is_left_alone() -> None:
     assert stage.workspace_builder.made == {}
 
 
-def test_a_damaged_one_is_made_anew() -> None:
+def test_a_damaged_workspace_is_replaced() -> None:
     stage = scene(chat_files() | {"model.safetensors": b"damaged"})
     plan = stage.starting.plan("starter")
     assert (plan.is_in_place, plan.replaces) == (False, PLACE)
@@ -95,7 +95,7 @@ def test_a_damaged_one_is_made_anew() -> None:
     assert "starter" in stage.workspace_builder.made
 
 
-def test_a_damaged_one_stays_until_the_new_file_is_here() -> None:
+def test_a_damaged_workspace_stays_until_the_download_is_verified() -> None:
     stage = scene(chat_files() | {"model.safetensors": b"damaged"}, is_offline=True)
     with pytest.raises(NetworkError):
         stage.starting.execute(stage.starting.plan("starter"))
@@ -103,19 +103,19 @@ def test_a_damaged_one_stays_until_the_new_file_is_here() -> None:
 
 
 @pytest.mark.parametrize("origin", [None, "org/other"])
-def test_what_somebody_else_made_under_that_name_is_not_touched(origin: str | None) -> None:
+def test_another_workspace_of_that_name_is_not_changed(origin: str | None) -> None:
     stage = scene({"config.json": b"{"}, origin)
     with pytest.raises(ValidationError) as caught:
         stage.starting.plan("starter")
     assert PLACE in caught.value.message
 
 
-def test_another_name_is_not_found() -> None:
+def test_an_unknown_starter_is_not_found() -> None:
     with pytest.raises(ModelNotFound):
         scene().starting.plan("starters")
 
 
-def test_what_cannot_be_taken_over_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_import_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     other = attrs.evolve(TINY, size_bytes=1, sha256=hashlib.sha256(b"x").hexdigest())
     monkeypatch.setattr(starters, "_STARTERS", (other,))
     stage = scene()

@@ -1,4 +1,4 @@
-"""Model cards of strangers are read where they are simple, and never break anything."""
+"""Untrusted model cards are parsed where they are simple, and never raise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlxknife.domain.catalog.rules import model_card
-from mlxknife.domain.models.values.info import Card
+from mlxknife.domain.models.values.info import ModelCard
 from tests.property.strategies import strange_text
 
 _word = st.from_regex(r"[a-z][a-zA-Z0-9_./-]{0,15}", fullmatch=True).filter(lambda word: word != "null")
@@ -51,14 +51,14 @@ def _list_field(draw: st.DrawFn, key: str) -> tuple[list[str], str]:
 @example("---\nbase_model:\n- \n---")
 @example("---\ntags: [[[[]]]]\n---")
 @example("---\ntags: " + "[" * 2_000 + "]" * 2_000 + "\n---")
-def test_any_text_can_be_read(text: str) -> None:
+def test_any_text_can_be_parsed(text: str) -> None:
     found = model_card.parse(text)
     assert all(isinstance(tag, str) for tag in found.tags)
 
 
 @given(strange_text(200).filter(lambda text: not text.lstrip("\ufeff").startswith("---")))
-def test_a_text_without_front_matter_says_nothing(text: str) -> None:
-    assert model_card.parse(text) == Card()
+def test_a_text_without_front_matter_is_an_empty_card(text: str) -> None:
+    assert model_card.parse(text) == ModelCard()
 
 
 @given(
@@ -70,7 +70,7 @@ def test_a_text_without_front_matter_says_nothing(text: str) -> None:
     rest=strange_text(50),
     newline=st.sampled_from(["\n", "\r\n"]),
 )
-def test_simple_front_matter_is_read_as_it_was_written(  # noqa: PLR0913 - one argument a field
+def test_simple_front_matter_is_parsed_as_written(  # noqa: PLR0913 - one argument a field
     *,
     library: tuple[str, str],
     license_: tuple[str, str],
@@ -82,22 +82,24 @@ def test_simple_front_matter_is_read_as_it_was_written(  # noqa: PLR0913 - one a
 ) -> None:
     fields = [f"library_name: {library[1]}", tags[1], *others, f"license: {license_[1]}", base_models[1]]
     text = "\n".join(["---", *fields, "---"]).replace("\n", newline)
-    expected = Card(made_for=library[0], tags=tuple(tags[0]), license=license_[0], base_models=tuple(base_models[0]))
+    expected = ModelCard(
+        library_name=library[0], tags=tuple(tags[0]), license=license_[0], base_models=tuple(base_models[0])
+    )
     assert model_card.parse(f"{text}{newline}{rest}") == expected
 
 
 @given(_scalar, _scalar)
-def test_a_base_model_may_be_one_word_and_a_license_name_wins(base: tuple[str, str], name: tuple[str, str]) -> None:
+def test_a_base_model_may_be_a_scalar_and_a_license_name_wins(base: tuple[str, str], name: tuple[str, str]) -> None:
     found = model_card.parse(f"---\nbase_model: {base[1]}\nlicense: other\nlicense_name: {name[1]}\n---\n")
-    assert found == Card(license=name[0], base_models=(base[0],))
+    assert found == ModelCard(license=name[0], base_models=(base[0],))
 
 
 @given(_list_field("tags"), _scalar)
-def test_a_comment_behind_a_value_is_not_part_of_it(tags: tuple[list[str], str], library: tuple[str, str]) -> None:
+def test_a_comment_after_a_value_is_not_part_of_it(tags: tuple[list[str], str], library: tuple[str, str]) -> None:
     found = model_card.parse(f"---\nlibrary_name: {library[1]}  # as is\n{tags[1]} # these\n---\n")
-    assert found == Card(made_for=library[0], tags=tuple(tags[0]))
+    assert found == ModelCard(library_name=library[0], tags=tuple(tags[0]))
 
 
 @given(_scalar)
 def test_front_matter_that_never_ends_is_no_front_matter(library: tuple[str, str]) -> None:
-    assert model_card.parse(f"---\nlibrary_name: {library[1]}\n") == Card()
+    assert model_card.parse(f"---\nlibrary_name: {library[1]}\n") == ModelCard()

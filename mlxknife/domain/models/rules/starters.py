@@ -1,4 +1,4 @@
-"""Which starter models there are."""
+"""The table of starter models."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ _STARTERS = (
         size_bytes=98_362_432,
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         origin="HuggingFaceTB/SmolLM2-135M-Instruct",
-        generation_config={
-            "temperature": 0.0,
-            "repetition_penalty": 1.1,
-        },  # so small, and in 4 bits, chance does it no good
+        # so small a model, in 4 bits, answers best without randomness
+        generation_config={"temperature": 0.0, "repetition_penalty": 1.1},
     ),
 )
 
 
 def named(name: str) -> Starter | None:
-    """Return the starter of that name, if there is one."""
+    """Return the starter of that name, or None."""
     return next((starter for starter in _STARTERS if starter.name == name), None)

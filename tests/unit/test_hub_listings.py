@@ -4,14 +4,14 @@ import attrs
 import pytest
 
 from mlxknife.domain.errors import DownloadFailed, ValidationError
-from mlxknife.domain.models.values.hashes import HashForm, RecordedHash
+from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
 from mlxknife.domain.transfer import rules as listings
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 from tests.fake_hub import HOSTILE_NAMES
 
 
 def _file(name: str, size: int = 1) -> RemoteFile:
-    return RemoteFile(name, size, RecordedHash(HashForm.GIT_SHA1, "0" * 40), "0" * 40)
+    return RemoteFile(name, size, RecordedHash(HashAlgorithm.GIT_SHA1, "0" * 40), "0" * 40)
 
 
 def _commit(*names: str) -> RemoteCommit:
@@ -39,9 +39,9 @@ def _commit(*names: str) -> RemoteCommit:
         "a*b?",
     ],
 )
-def test_a_usual_name_is_plain(name: str) -> None:
+def test_a_usual_name_is_accepted(name: str) -> None:
     assert listings.is_plain_name(name)
-    listings.check(_commit(name))
+    listings.check_listing(_commit(name))
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_a_usual_name_is_plain(name: str) -> None:
         "/".join(["y" * 255] * 5),
     ],
 )
-def test_a_hostile_name_is_refused_with_all_of_the_listing(name: str) -> None:
+def test_a_hostile_name_refuses_the_whole_listing(name: str) -> None:
     assert not listings.is_plain_name(name)
     with pytest.raises(DownloadFailed) as caught:
-        listings.check(_commit("config.json", name))
+        listings.check_listing(_commit("config.json", name))
     assert caught.value.message.isprintable()
 
 
@@ -80,24 +80,24 @@ def test_a_hostile_name_is_refused_with_all_of_the_listing(name: str) -> None:
         ("a/b/c/d", "a"),
     ],
 )
-def test_what_cannot_stand_side_by_side_is_refused(names: tuple[str, ...]) -> None:
+def test_conflicting_names_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(DownloadFailed, match=r"twice|same name"):
-        listings.check(_commit(*names))
+        listings.check_listing(_commit(*names))
 
 
 @pytest.mark.parametrize("names", [(), ("a", "b"), ("a", "ab", "a.b", "b/a", "b/b"), ("a/b", "a/c", "A")])
-def test_what_can_stand_side_by_side_is_taken(names: tuple[str, ...]) -> None:
-    listings.check(_commit(*names))
+def test_names_without_conflict_are_accepted(names: tuple[str, ...]) -> None:
+    listings.check_listing(_commit(*names))
 
 
 @pytest.mark.parametrize(("size", "is_taken"), [(0, True), (2**50, True), (2**50 + 1, False), (-1, False)])
-def test_a_size_is_one_that_a_disk_can_have(size: int, *, is_taken: bool) -> None:
+def test_an_impossible_size_is_refused(size: int, *, is_taken: bool) -> None:
     commit = attrs.evolve(_commit(), files=(_file("a"), _file("b", size)))
     if is_taken:
-        listings.check(commit)
+        listings.check_listing(commit)
         return
     with pytest.raises(DownloadFailed, match=str(size)):
-        listings.check(commit)
+        listings.check_listing(commit)
 
 
 _NAMES = ("a.safetensors", "b.safetensors", "config.json", "onnx/a.onnx", "onnx/deep/c.json", "onnx.md")
@@ -121,15 +121,17 @@ _NAMES = ("a.safetensors", "b.safetensors", "config.json", "onnx/a.onnx", "onnx/
         (("", "/"), (), None),
     ],
 )
-def test_patterns_choose(include: tuple[str, ...], exclude: tuple[str, ...], chosen: tuple[str, ...] | None) -> None:
+def test_patterns_select_files(
+    include: tuple[str, ...], exclude: tuple[str, ...], chosen: tuple[str, ...] | None
+) -> None:
     files = _commit(*_NAMES).files
     if chosen is not None:
-        assert tuple(file.name for file in listings.wanted(files, include, exclude)) == chosen
+        assert tuple(file.name for file in listings.select_files(files, include, exclude)) == chosen
         return
     with pytest.raises(ValidationError) as caught:
-        listings.wanted(files, include, exclude)
+        listings.select_files(files, include, exclude)
     assert "a.safetensors" in str(caught.value.hint)
 
 
-def test_nothing_is_wanted_of_nothing() -> None:
-    assert listings.wanted((), ("*.json",), ("*",)) == ()
+def test_an_empty_listing_selects_nothing() -> None:
+    assert listings.select_files((), ("*.json",), ("*",)) == ()

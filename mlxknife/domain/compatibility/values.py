@@ -1,0 +1,42 @@
+"""The installed packages that can run models, and the verdict on one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+
+@attrs.frozen
+class RuntimePackage:
+    """A package of model architectures, read from its source files."""
+
+    name: str
+    version: str
+    architectures: frozenset[str]
+    remapping: Mapping[str, str] = attrs.field(factory=dict)
+    """Alternative names that the package maps to an architecture."""
+    class_remapping: Mapping[tuple[str, str], str] = attrs.field(factory=dict)
+    """(model type, class name) pairs that the package maps to another architecture."""
+    encoders: frozenset[str] = frozenset()
+    """The architectures that compute embeddings."""
+    embedding_remapping: Mapping[str, str] = attrs.field(factory=dict)
+    """The architecture that the package uses for a model type when it computes embeddings."""
+
+
+@attrs.frozen
+class Runtime:
+    """The installed MLX packages; None for one that is missing."""
+
+    backend: bool
+    """Whether an MLX backend is installed for this machine."""
+    mlx_lm: RuntimePackage | None = None
+    mlx_vlm: RuntimePackage | None = None
+
+
+@attrs.frozen
+class RuntimeVerdict:
+    """Whether the installed packages can run a model, and if not, the reason."""
+
+    compatible: bool
+    reason: str | None = None
