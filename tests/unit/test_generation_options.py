@@ -16,7 +16,6 @@ from mlxknife.domain.generation.values.request import (
     MAX_TOP_LOGPROBS,
     GenerationOptions,
     KVCacheOptions,
-    Message,
     SamplingParameters,
 )
 from mlxknife.domain.generation.values.rows import Row
@@ -239,33 +238,3 @@ def test_the_length_of_an_answer(
 ) -> None:
     row = _row(GenerationOptions(max_tokens=asked), max_tokens=of_server, context_length=context_length)
     assert row.max_tokens == expected
-
-
-@pytest.mark.parametrize(
-    ("texts", "context_length", "is_accepted"),
-    [
-        (["abcd"], None, True),
-        (["abc"], 4, True),
-        (["abcd"], 4, True),  # tokens of three characters may make it shorter
-        (["a" * 11], 4, True),
-        (["a" * 12], 4, False),
-        (["a" * 6, "b" * 6], 4, False),
-        ([], 1, True),
-    ],
-)
-def test_a_text_that_is_too_long_in_any_tokens_is_rejected(
-    texts: list[str], context_length: int | None, *, is_accepted: bool
-) -> None:
-    vocabulary = ("a", "bc", "def")
-    if is_accepted:
-        options.check_characters(texts, vocabulary, context_length)
-        return
-    message = f"^The prompt has 12 characters, and the model reads at most {context_length} tokens in all$"
-    with pytest.raises(ContextLengthExceeded, match=message) as caught:
-        options.check_characters(texts, vocabulary, context_length)
-    assert caught.value.hint
-
-
-def test_the_texts_of_messages_are_their_contents_and_reasoning() -> None:
-    messages = (Message("user", "a"), Message("assistant", "", reasoning_content="b"), Message("tool", "c", name="d"))
-    assert options.message_texts(messages) == ["a", "b", "c"]

@@ -73,3 +73,8 @@ def test_an_empty_conversation_is_rejected() -> None:
     with pytest.raises(ValidationError, match="empty"):
         prompts.check(())
     prompts.check((Message("user", ""),))
+
+
+def test_the_texts_of_messages_are_their_contents_and_reasoning() -> None:
+    messages = (Message("user", "a"), Message("assistant", "", reasoning_content="b"), Message("tool", "c", name="d"))
+    assert prompts.message_texts(messages) == ["a", "b", "c"]

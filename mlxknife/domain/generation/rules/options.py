@@ -5,18 +5,19 @@ Unset fields come from the model's generation_config.json, then from the product
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
-from mlxknife.domain.errors import ContextLengthExceeded, ValidationError
+from mlxknife.domain.checks import check_choice, check_range
+from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.generation.rules import context_window
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import (
     KV_GROUP_SIZES,
     MAX_TOP_LOGPROBS,
     GenerationOptions,
     KVCacheOptions,
-    Message,
     SamplingParameters,
 )
 from mlxknife.domain.generation.values.rows import Row
@@ -39,17 +40,17 @@ def check(options: GenerationOptions, *, has_draft: bool = False) -> None:
     ``has_draft`` says whether the model is loaded with a draft model.
     """
     sampling = options.sampling
-    _within("temperature", sampling.temperature, 0.0, 100.0)
-    _within("top_p", sampling.top_p, 0.0, 1.0)
-    _within("top_k", sampling.top_k, 0, _MAX_INT)
-    _within("min_p", sampling.min_p, 0.0, 1.0)
-    _within("repetition_penalty", sampling.repetition_penalty, 0.01, 100.0)
-    _within("seed", sampling.seed, 0, MAX_SEED)
-    _within("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0)
-    _within("presence_penalty", sampling.presence_penalty, -2.0, 2.0)
-    _within("max_tokens", options.max_tokens, 1, _MAX_INT)
-    _within("top_logprobs", options.top_logprobs, 0, MAX_TOP_LOGPROBS)
-    _within("n", options.n, 1, MAX_N)
+    check_range("temperature", sampling.temperature, 0.0, 100.0)
+    check_range("top_p", sampling.top_p, 0.0, 1.0)
+    check_range("top_k", sampling.top_k, 0, _MAX_INT)
+    check_range("min_p", sampling.min_p, 0.0, 1.0)
+    check_range("repetition_penalty", sampling.repetition_penalty, 0.01, 100.0)
+    check_range("seed", sampling.seed, 0, MAX_SEED)
+    check_range("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0)
+    check_range("presence_penalty", sampling.presence_penalty, -2.0, 2.0)
+    check_range("max_tokens", options.max_tokens, 1, _MAX_INT)
+    check_range("top_logprobs", options.top_logprobs, 0, MAX_TOP_LOGPROBS)
+    check_range("n", options.n, 1, MAX_N)
     _check_bias(sampling.logit_bias)
     _check_kv_cache(options.kv_cache, has_draft=has_draft)
     if isinstance(options.stop, str) or not all(isinstance(stop, str) for stop in options.stop):
@@ -79,40 +80,19 @@ def declared(generation_config: Mapping[str, object]) -> SamplingParameters:
     )
 
 
-def check_characters(texts: Sequence[str], vocabulary: Collection[str], context_length: int | None) -> None:
-    """Raise ContextLengthExceeded for a prompt that is too long however it is tokenized.
-
-    No token has more characters than the longest name in the vocabulary.
-    """
-    length = sum(map(len, texts))
-    if context_length is None or length < context_length:
-        return
-    if length >= context_length * max(map(len, vocabulary), default=length):
-        msg = f"The prompt has {length} characters, and the model reads at most {context_length} tokens in all"
-        raise ContextLengthExceeded(msg, hint=HintCode.SHORTEN_PROMPT)
-
-
-def message_texts(messages: Sequence[Message]) -> list[str]:
-    """Return the texts of messages that a chat template may put into the prompt."""
-    return [text for message in messages for text in (message.content, message.reasoning_content) if text]
-
-
 def rows(first_id: int, prompt: tuple[int, ...], options: GenerationOptions, model: LoadRequest) -> list[Row]:
     """Return the rows for the answers to one prompt, with every value settled and ids from ``first_id`` on.
 
     Raises ContextLengthExceeded for a prompt that leaves no token for an answer.
     """
-    window = model.context_length
-    if window is not None and len(prompt) >= window:
-        msg = f"The prompt has {len(prompt)} tokens, and the model reads at most {window} in all"
-        raise ContextLengthExceeded(msg, hint=HintCode.SHORTEN_PROMPT)
     limit = options.max_tokens or model.max_tokens or MAX_TOKENS
+    max_tokens = context_window.answer_limit(len(prompt), limit, model.context_length)
     sampling = _settled(options.sampling, model.defaults)
     return [
         Row(
             id=first_id + number,
             prompt=prompt,
-            max_tokens=limit if window is None else min(limit, window - len(prompt)),
+            max_tokens=max_tokens,
             sampling=attrs.evolve(sampling, seed=_seed(sampling.seed, number)),
             kv_cache=options.kv_cache,
             top_logprobs=options.top_logprobs,
@@ -137,17 +117,17 @@ def _seed(seed: int | None, number: int) -> int | None:
 
 def _check_bias(logit_bias: Sequence[tuple[int, float]]) -> None:
     for _, bias in logit_bias:
-        _within("logit_bias", bias, -100.0, 100.0)
+        check_range("logit_bias", bias, -100.0, 100.0)
     if len({token for token, _ in logit_bias}) < len(logit_bias):
         msg = "logit_bias names a token twice"
         raise ValidationError(msg, param="logit_bias")
 
 
 def _check_kv_cache(cache: KVCacheOptions, *, has_draft: bool) -> None:
-    _within("quantized_kv_start", cache.quantized_start, 0, _MAX_INT)
-    _within("max_kv_size", cache.max_size, 8, _MAX_INT)
-    _one_of("kv_bits", cache.bits, _KV_BITS)
-    _one_of("kv_group_size", cache.group_size, KV_GROUP_SIZES)
+    check_range("quantized_kv_start", cache.quantized_start, 0, _MAX_INT)
+    check_range("max_kv_size", cache.max_size, 8, _MAX_INT)
+    check_choice("kv_bits", cache.bits, _KV_BITS)
+    check_choice("kv_group_size", cache.group_size, KV_GROUP_SIZES)
     if cache.bits is not None and cache.max_size is not None:
         msg = "kv_bits and max_kv_size cannot be combined: a cache that drops tokens cannot be quantised"
         raise ValidationError(msg)
@@ -155,18 +135,3 @@ def _check_kv_cache(cache: KVCacheOptions, *, has_draft: bool) -> None:
         name = "kv_bits" if cache.bits is not None else "max_kv_size"
         msg = f"{name} and draft_model cannot be combined: a rejected token could not be removed from the cache"
         raise ValidationError(msg, hint=Hint(HintCode.OMIT_ONE, name=name, other="draft_model"))
-
-
-def _within(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-        msg = f"{name} must be a number, not {value!r}"
-        raise ValidationError(msg, param=name)
-    if value is not None and not low <= value <= high:  # NaN is within nothing
-        msg = f"{name} must be between {low} and {high}, not {value}"
-        raise ValidationError(msg, param=name)
-
-
-def _one_of(name: str, value: int | None, allowed: tuple[int, ...]) -> None:
-    if value is not None and value not in allowed:
-        msg = f"{name} must be one of {', '.join(map(str, allowed))}, not {value}"
-        raise ValidationError(msg, param=name)

@@ -47,3 +47,8 @@ def system_message(system: str | None) -> tuple[Message, ...]:
 def plain(messages: Sequence[Message]) -> str:
     """Return the messages as plain text, for a model without a chat template."""
     return _BREAK.join(message.content for message in messages)
+
+
+def message_texts(messages: Sequence[Message]) -> list[str]:
+    """Return the texts of messages that a chat template may put into the prompt."""
+    return [text for message in messages for text in (message.content, message.reasoning_content) if text]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from mlxknife.domain.errors import ContextLengthExceeded, KnifeError, TemplateError, ValidationError
-from mlxknife.domain.generation.rules import options, prompts, reasoning
+from mlxknife.domain.generation.rules import context_window, options, prompts, reasoning
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.services.answer_stream import AnswerStream
 from mlxknife.domain.generation.values.answer import Accepted, Delta
@@ -83,7 +83,7 @@ class TextEngine:
             _check_echo(request)
             return tuple(Prompt(prompt) for prompt in request.prompts)
         prompts.check(request.messages)
-        self._check_characters(options.message_texts(request.messages), "messages")
+        self._check_characters(prompts.message_texts(request.messages), "messages")
         template = self._model.chat_template if request.use_chat_template else None
         if template is None:
             return (Prompt(prompts.plain(request.messages)),)
@@ -205,7 +205,7 @@ class TextEngine:
 
     def _check_characters(self, texts: Sequence[str], field: str) -> None:
         try:
-            options.check_characters(texts, self._model.tokenizer.vocabulary, self._loaded.context_length)
+            context_window.check_characters(texts, self._model.tokenizer.vocabulary, self._loaded.context_length)
         except ContextLengthExceeded as exc:
             exc.param = field
             raise
