@@ -15,7 +15,8 @@ from mlxknife.cli.output import print_error
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.cli.result import CommandFailed, CommandInterrupted
 from mlxknife.cli.streams import INTERRUPTED
-from mlxknife.domain.errors import AccessDenied, InternalError, KnifeError, StorageError, ValidationError
+from mlxknife.domain.errors import InternalError, KnifeError, ValidationError
+from mlxknife.domain.filesystem_errors import filesystem_error
 from mlxknife.domain.hints import HintCode
 
 GENERAL = 1
@@ -66,8 +67,7 @@ def _as_knife_error(exc: Exception) -> KnifeError:
     if isinstance(exc, UsageError):
         return ValidationError(exc.message)
     if isinstance(exc, OSError):
-        kind = AccessDenied if isinstance(exc, PermissionError) else StorageError
-        return kind(f"{exc.strerror or exc}" + (f": {exc.filename}" if exc.filename else ""))
+        return filesystem_error(exc, f"{exc.filename}" if exc.filename else "A file operation failed")
     return InternalError(f"{type(exc).__name__}: {exc}", hint=HintCode.REPORT_DEFECT)
 
 

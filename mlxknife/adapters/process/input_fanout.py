@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import IO
 
 from mlxknife.adapters.process.child_process import ChildProcess
-from mlxknife.domain.errors import StorageError
+from mlxknife.domain.filesystem_errors import filesystem_error
 
 _CHUNK = 65536
 _MAX_BACKLOG = 100 * 1000 * 1000
@@ -39,8 +39,7 @@ class InputFanout:
         except BlockingIOError:  # another process has read it
             return
         except OSError as exc:
-            msg = f"stdin cannot be read: {exc.strerror}"
-            raise StorageError(msg) from exc
+            raise filesystem_error(exc, "stdin cannot be read") from exc
         if not data:
             self._source = None
         for number, backlog in self._backlogs.items():

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from mlxknife.domain.errors import StorageError, ValidationError
+from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.filesystem_errors import filesystem_error
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.settings.values import ServerSettings, Settings
 
@@ -148,8 +149,7 @@ def _config_file(environment: Mapping[str, str]) -> ConfigFile:
     except (FileNotFoundError, NotADirectoryError):
         return ConfigFile()
     except OSError as exc:
-        msg = f"The config file cannot be read: {path}: {exc.strerror}"
-        raise StorageError(msg) from exc
+        raise filesystem_error(exc, f"The config file cannot be read: {path}") from exc
     from mlxknife.adapters.system.config_file import parse  # noqa: PLC0415 - most runs have no config file
 
     try:

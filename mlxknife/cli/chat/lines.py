@@ -55,7 +55,7 @@ class EditedLines:
             kept = InMemoryHistory()
         shown = create_output(stdout=sys.stderr)  # stdout is for answers, wherever it goes
         if isinstance(shown, Vt100_Output):
-            shown.enable_cpr = False  # a line needs no place of the cursor, and a warning comes where none is told
+            shown.enable_cpr = False  # not needed for lines, and prompt_toolkit warns on terminals without it
         self._session: PromptSession[str] = PromptSession(history=kept, key_bindings=keys, output=shown)
 
     def read(self, prompt: str) -> str:
