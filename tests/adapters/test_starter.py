@@ -20,27 +20,33 @@ from mlxknife.adapters.workspaces.folders import LocalWorkspaces
 from mlxknife.adapters.workspaces.workspace_builder import LocalWorkspaceBuilder
 from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.transfer.services.starter import StarterPuller
-
-WHEELS = Path(__file__).parents[2] / ".cache" / "wheels"
-
+from tests.shared import WHEELS, made_once, wheels_in_use
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workspaces")
+    """Return a workspace home with the starter, which one worker pulls for all."""
+    return made_once(tmp_path_factory, "starter-home", _pull)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def starting(home: Path) -> StarterPuller:
-    """Return the service, having brought the starter."""
-    made = StarterPuller(
+    return _service(home)
+
+
+def _pull(home: Path) -> None:
+    with wheels_in_use():
+        service = _service(home)
+        service.execute(service.plan("starter"))
+
+
+def _service(home: Path) -> StarterPuller:
+    return StarterPuller(
         LocalWorkspaces(str(home)),
         Inspector(FolderReader()),
         WheelStarters(str(WHEELS)),
         GgufImporter(),
         LocalWorkspaceBuilder(str(home)),
     )
-    made.execute(made.plan("starter"))
-    return made
 
 
 def test_it_is_whole_and_nothing_else_is_there(starting: StarterPuller, home: Path) -> None:
@@ -50,7 +56,6 @@ def test_it_is_whole_and_nothing_else_is_there(starting: StarterPuller, home: Pa
     assert (workspace.folder, workspace.origin) == ("starter", "HuggingFaceTB/SmolLM2-135M-Instruct")
 
 
-@pytest.mark.usefixtures("starting")
 def test_it_knows_the_capital_of_france(home: Path) -> None:
     model: Any
     tokenizer: Any

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import sample_cache
+from tests.shared import wheels_in_use
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -65,7 +66,8 @@ def test_the_library_example_runs(program: str, surroundings: dict[str, str], tm
 
 def test_the_first_command_of_the_readme_works() -> None:
     assert "make demo" in README
-    done = subprocess.run(["make", "-s", "demo"], cwd=ROOT, capture_output=True, text=True, check=True)
+    with wheels_in_use():
+        done = subprocess.run(["make", "-s", "demo"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "$ mlxk run starter 'What is the capital of France?'\nThe capital of France is Paris.\n" in done.stdout
     assert "$ mlxk health" in done.stdout
     assert "10 models, 8 healthy, 2 unhealthy" in done.stdout
