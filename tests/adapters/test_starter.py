@@ -22,6 +22,7 @@ from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.transfer.services.starter import StarterPuller
 from tests.shared import WHEELS, made_once, wheels_in_use
 
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a workspace home with the starter, which one worker pulls for all."""

@@ -10,8 +10,11 @@ session and the signals that a new process would have.
 ``sys.argv``, ``sys.path``, ``__main__``. The interpreter then shuts down as usual. ``shell_command.py`` is the small
 program that shells find as ``mlxk``: it forwards its command to the server and ends as that command ends.
 
-Never forked: ``--version`` and other tests marked ``cold_start``, commands with settings of Python itself (``PYTHON...``
-variables, other encodings), and anything on a system without ``CLONE_PARENT`` (all but Linux). MLX is not imported
-before a fork. ``huggingface_hub`` reads the environment when it is imported, so programs import it themselves.
-"""
+Never forked: programs of tests marked ``cold_start``, commands with settings that Python reads at its start (``PYTHON``
+variables, other encodings), and anything on a system without ``CLONE_PARENT`` (all but Linux). The variable
+``MLXK_TEST_COLD_STARTS=1`` switches the fork server off. MLX is not imported before a fork. ``huggingface_hub`` reads
+the environment when it is imported, so programs import it themselves.
 
+``mlxk serve`` and ``mlxk run`` start model processes of their own. A forked program has a companion for that: a copy of
+the server that forks them, so that ``python -P -m mlxknife --worker-fd`` costs a fork there, too.
+"""

@@ -16,8 +16,7 @@ import time
 import types
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, TextIO
-
+from typing import Any, NamedTuple
 
 _ARG_START, _ARG_END, _ENV_START, _ENV_END = 45, 46, 47, 48
 """Where /proc/self/stat has the memory of the command line and the environment, counted behind the name."""
@@ -120,7 +119,9 @@ def _place(wanted: dict[int, int], kept: int) -> None:
 
 def _set_environment(environment: Sequence[bytes]) -> None:
     os.environb.clear()
-    os.environb.update(entry.split(b"=", 1) for entry in environment)
+    for entry in environment:
+        name, _, value = entry.partition(b"=")
+        os.environb[name] = value
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     time.tzset()
     tempfile.tempdir = None
@@ -153,35 +154,39 @@ def _enter(request: Request) -> None:
 
 def _open_streams() -> None:
     """Make the standard streams of what stands behind 0, 1 and 2 now, as Python does at its start."""
-    stdin, stdout, stderr = (_stream(number) for number in range(3))
-    sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc,assignment] # None where it is closed, as in every process
-    sys.stdout = sys.__stdout__ = stdout  # type: ignore[misc,assignment]
-    sys.stderr = sys.__stderr__ = stderr  # type: ignore[misc,assignment]
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _stream(number) if _is_open(number) else None
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
-def _stream(number: int) -> TextIO | None:
+def _is_open(number: int) -> bool:
     try:
         os.fstat(number)
     except OSError:
-        return None
+        return False
+    return True
+
+
+def _stream(number: int) -> io.TextIOWrapper:
     mode = "r" if number == 0 else "w"
-    is_unbuffered = bool(number and os.environ.get("PYTHONUNBUFFERED"))
-    buffer: Any = open(number, f"{mode}b", 0 if is_unbuffered else -1, closefd=False)  # noqa: SIM115 - it stays open
-    (buffer if is_unbuffered else buffer.raw).name = ("<stdin>", "<stdout>", "<stderr>")[number]
+    is_unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    buffer: Any = open(number, f"{mode}b", 0 if is_unbuffered and number else -1, closefd=False)  # noqa: SIM115 - it stays
+    getattr(buffer, "raw", buffer).name = ("<stdin>", "<stdout>", "<stderr>")[number]
     locale = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or ""
-    errors = "backslashreplace" if number == 2 else "surrogateescape" if locale in _SURROGATES else "strict"  # noqa: PLR2004
-    is_line_buffered = number == 2 or os.isatty(number)  # noqa: PLR2004
-    stream: Any = io.TextIOWrapper(
+    errors = "backslashreplace" if number == 2 else "surrogateescape" if locale in _SURROGATES else "strict"
+    is_line_buffered = not is_unbuffered and (number == 2 or os.isatty(number))
+    stream = io.TextIOWrapper(
         buffer, "utf-8", errors, "\n", line_buffering=is_line_buffered, write_through=is_unbuffered
     )
-    stream.mode = mode
-    return stream  # type: ignore[no-any-return]
+    stream.mode = mode  # type: ignore[misc]
+    return stream
 
 
 def _run_program(request: Request) -> None:
     folders = os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.environ.get("PYTHONPATH") else []
     first = [] if request.is_safe_path else [os.path.dirname(request.script) if request.script else os.getcwd()]
-    sys.path[:] = [*first, *folders, *sys.path]
+    sys.path[:] = [*first, *dict.fromkeys([*folders, *sys.path])]
     sys.orig_argv = request.words
     behind = request.words.index(request.module) + 1 if request.module else 1
     sys.argv = [request.script, *request.words[behind:]]
@@ -194,4 +199,4 @@ def _run_program(request: Request) -> None:
     sys.modules["__main__"] = main
     with open(request.script, "rb") as file:
         code = compile(file.read(), request.script, "exec")
-    exec(code, main.__dict__)  # noqa: S102 - the script that was installed for the program
+    exec(code, main.__dict__)

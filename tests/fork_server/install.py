@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -25,10 +25,11 @@ OWN_TERMINAL = (
 )
 """For ``python -c``: makes stdin the terminal whose Ctrl-C reaches the program behind it, and executes that."""
 SCRIPTS = ("mlxk", "mlxk2", "mlxk-json", "mlx-run", "mlx-tee", "mlxk-tee")
-_MODULES = frozenset({"mlxknife", "tests.http.process", "tests.e2e.mounted"})
+_MODULES = frozenset({"mlxknife", "tests.http.process", "tests.e2e.mounted", "tests.fork_server.report"})
 _KNOWN = {b"PYTHONPATH", b"PYTHONUNBUFFERED", b"PYTHONDONTWRITEBYTECODE"}
 """Variables for Python itself that a forked program heeds as well."""
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
+_ROOT = os.path.dirname(os.path.dirname(_FOLDER))
 _SPACE = 16384
 """Bytes for the command line and for the environment of a program, where other processes read them."""
 _Socket = socket.socket
@@ -64,8 +65,8 @@ class ForkServers:
             for name in SCRIPTS:
                 path = os.path.join(programs, name)
                 with open(path, "w", encoding="utf-8") as file:
-                    file.write(f"#!{sys.executable} -IS\nimport sys\nsys.path.append({_FOLDER!r})\n")
-                    file.write(f"import shell_command\nshell_command.main({self.folder!r})\n")
+                    file.write(f"#!{sys.executable} -IS\nimport sys\nsys.path.append({_ROOT!r})\n")
+                    file.write(f"from tests.fork_server import shell_command\nshell_command.main({self.folder!r})\n")
                 os.chmod(path, 0o755)
         for kind in wire.KINDS:
             self.run(kind)
@@ -103,11 +104,16 @@ class ForkServers:
 _servers: ForkServers | None = None
 
 
+def can_fork() -> bool:
+    """Return whether programs may be forked here: the system can, and nobody asked for cold starts."""
+    is_possible = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
+    return is_possible and not os.environ.get("MLXK_TEST_COLD_STARTS")
+
+
 def install() -> None:
     """Let ``subprocess`` fork our programs from now on, where the system can."""
     global _servers  # noqa: PLW0603 - as there is one subprocess module
-    can_fork = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
-    if can_fork and not os.environ.get("MLXK_TEST_COLD_STARTS"):
+    if can_fork():
         _servers = ForkServers()
         _replace(_servers.start)
 
@@ -166,7 +172,7 @@ def _replace(start: Callable[[Mapping[str, Any], Sequence[int]], int | None] | N
     """Put a function in the place of the one with which ``subprocess`` executes commands."""
 
     def fork_or_execute(*arguments: Any) -> int:  # noqa: ANN401 - as subprocess has them
-        found = _request(*arguments)
+        found = _request(Execution(*arguments[: len(Execution._fields)]))
         if start is None or found is None:
             return _execute(*arguments)
         folder = os.open(".", os.O_PATH | os.O_DIRECTORY)
@@ -179,53 +185,58 @@ def _replace(start: Callable[[Mapping[str, Any], Sequence[int]], int | None] | N
     subprocess._fork_exec = fork_or_execute if start is not None else _execute  # type: ignore[attr-defined] # noqa: SLF001
 
 
-def _request(  # noqa: PLR0913 - as subprocess has them
-    arguments: Sequence[Any],
-    executables: Sequence[bytes],
-    closes_descriptors: bool,  # noqa: FBT001
-    kept: Sequence[int],
-    folder: Any,  # noqa: ANN401
-    environment: list[bytes] | None,
-    stdin: int,
-    _stdin_other: int,
-    _stdout_other: int,
-    stdout: int,
-    _stderr_other: int,
-    stderr: int,
-    _error_other: int,
-    error_pipe: int,
-    _restores_signals: bool,  # noqa: FBT001
-    starts_session: bool,  # noqa: FBT001
-    process_group: int,
-    gid: object,
-    gids: object,
-    uid: object,
-    umask: int,
-    hook: object,
-    *_: object,
-) -> tuple[dict[str, Any], list[int]] | None:
-    """Return the request for a command and its descriptors; None where only execution does what is asked."""
-    if not closes_descriptors or not (gid is gids is uid is hook is None):
+class Execution(NamedTuple):
+    """What ``subprocess`` hands to the function that executes a command; a number is -1 where there is none."""
+
+    arguments: Sequence[Any]
+    executables: Sequence[bytes]
+    closes_descriptors: bool
+    kept: Sequence[int]
+    folder: Any
+    environment: list[bytes] | None
+    stdin: int
+    stdin_of_caller: int
+    stdout_of_caller: int
+    stdout: int
+    stderr_of_caller: int
+    stderr: int
+    error_pipe_of_caller: int
+    error_pipe: int
+    restores_signals: bool
+    starts_session: bool
+    process_group: int
+    gid: object
+    gids: object
+    uid: object
+    umask: int
+    hook: object
+
+
+def _request(asked: Execution) -> tuple[dict[str, Any], list[int]] | None:
+    """Return the request for a command and its descriptors; None where it must be executed."""
+    if not asked.closes_descriptors or not (asked.gid is asked.gids is asked.uid is asked.hook is None):
         return None
-    environment = [b"=".join(pair) for pair in os.environb.items()] if environment is None else environment
-    words = [os.fsdecode(word) for word in arguments]
-    program = _program(words, next((path for path in executables if os.access(path, os.X_OK)), b""))
-    if program is None or not _is_plain(environment):
+    variables = asked.environment
+    environment = [b"=".join(pair) for pair in os.environb.items()] if variables is None else variables
+    words = [os.fsdecode(word) for word in asked.arguments]
+    program = _program(words, next((path for path in asked.executables if os.access(path, os.X_OK)), b""))
+    if program is None or not _is_plain(environment) or ("terminal" in program and not asked.starts_session):
         return None
-    if program.get("terminal", -1) >= 0 and not starts_session:
-        return None
-    streams = {number: number if given < 0 else given for number, given in enumerate((stdin, stdout, stderr))}
-    placed = {number: given for number, given in streams.items() if _is_open(given)} | {number: number for number in kept}
+    streams = enumerate((asked.stdin, asked.stdout, asked.stderr))
+    placed = {number: number if given < 0 else given for number, given in streams}
+    placed = {number: given for number, given in placed.items() if _is_open(given)} | {
+        kept: kept for kept in asked.kept
+    }
     request = {
         "words": words,
         "environment": environment,
-        "folder": None if folder is None else os.fsdecode(folder),
+        "folder": None if asked.folder is None else os.fsdecode(asked.folder),
         "descriptors": [*placed],
-        "error_pipe": error_pipe,
-        "starts_session": bool(starts_session),
-        "process_group": process_group,
+        "error_pipe": asked.error_pipe,
+        "starts_session": bool(asked.starts_session),
+        "process_group": asked.process_group,
         **wire.inherited(),
-        **({"umask": umask} if umask >= 0 else {}),
+        **({"umask": asked.umask} if asked.umask >= 0 else {}),
         **program,
     }
     return request, [*placed.values()]

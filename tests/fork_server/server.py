@@ -93,7 +93,7 @@ def _spare_modules() -> None:
 def _next_child(listening: socket.socket) -> Forked:
     """Fork for everything that connects. Returns in the children; this process itself ends here."""
     while True:
-        ready, _, _ = select.select([listening, 0], [], [])
+        ready, _, _ = select.select([listening.fileno(), 0], [], [])
         _reap()
         if 0 in ready:
             os._exit(0)
@@ -140,7 +140,7 @@ def _keep(connection: socket.socket) -> None:
     _close_all_but(connection.fileno())
     wire.send_number(connection, pid)
     process = os.pidfd_open(pid)
-    ready, _, _ = select.select([connection, process], [], [])
+    ready, _, _ = select.select([connection.fileno(), process], [], [])
     if process not in ready:
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)

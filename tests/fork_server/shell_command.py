@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 
-import wire
+from tests.fork_server import wire
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -37,9 +37,9 @@ def main(servers: str) -> None:
     pid = wire.receive_number(connection)
     if pid is None:
         sys.exit("The fork server did not start the command")
-    for number in _FORWARDED:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda number, _: _forward(pid, number))
+    for forwarded in _FORWARDED:
+        if signal.getsignal(forwarded) is not signal.SIG_IGN:
+            signal.signal(forwarded, lambda number, _: _forward(pid, number))
     signal.signal(signal.SIGTSTP, lambda *_: _pause(pid))
     signal.pthread_sigmask(signal.SIG_SETMASK, kept_back)
     for number in descriptors:
