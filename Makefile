@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 
 help:
 	@echo "make demo    see what it does: a real model answers, and a sample cache is looked at"
-	@echo "make test    run the whole test suite"
+	@echo "make test    run the whole test suite, on every processor"
 	@echo "make check   lint, types, import contracts"
 	@echo "make stress  run the slow proofs in full"
 	@echo "make bench   time it against its peers"
@@ -39,7 +39,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest
 
 stress: $(STAMP)
-	$(BIN)/python -m pytest -m stress --timeout 3600
+	$(BIN)/python -m pytest -m stress --timeout 3600 -n 0
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -20,27 +20,34 @@ from mlxknife.adapters.workspaces.workspace_builder import LocalWorkspaceBuilder
 from mlxknife.adapters.workspaces.workspaces import LocalWorkspaces
 from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.transfer.services.starter_puller import StarterPuller
-
-WHEELS = Path(__file__).parents[2] / ".cache" / "wheels"
+from tests.shared import WHEELS, made_once, wheels_in_use
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workspaces")
+    """Return a workspace home with the starter, which one worker pulls for all."""
+    return made_once(tmp_path_factory, "starter-home", _pull)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def starting(home: Path) -> StarterPuller:
-    """Return the service after it has pulled the starter."""
-    made = StarterPuller(
+    return _service(home)
+
+
+def _pull(home: Path) -> None:
+    with wheels_in_use():
+        service = _service(home)
+        service.execute(service.plan("starter"))
+
+
+def _service(home: Path) -> StarterPuller:
+    return StarterPuller(
         LocalWorkspaces(str(home)),
         Inspector(FolderReader()),
         WheelStarters(str(WHEELS)),
         GgufImporter(),
         LocalWorkspaceBuilder(str(home)),
     )
-    made.execute(made.plan("starter"))
-    return made
 
 
 def test_the_workspace_is_complete_and_nothing_else_is_left(starting: StarterPuller, home: Path) -> None:
@@ -50,7 +57,6 @@ def test_the_workspace_is_complete_and_nothing_else_is_left(starting: StarterPul
     assert (workspace.folder, workspace.origin) == ("starter", "HuggingFaceTB/SmolLM2-135M-Instruct")
 
 
-@pytest.mark.usefixtures("starting")
 def test_the_model_answers_a_question(home: Path) -> None:
     model: Any
     tokenizer: Any

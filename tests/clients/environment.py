@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -10,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from tests.shared import locked
 
 _CACHE = Path(__file__).parents[2] / ".cache"
 NEWEST = ("openai==3.54.0",)
@@ -28,8 +29,7 @@ def python(requirements: tuple[str, ...]) -> Path:
         return interpreter
     _CACHE.mkdir(exist_ok=True)
     (_CACHE / ".gitignore").write_text("*\n", encoding="utf-8")
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder.with_name(f"{folder.name}.lock")):
         if not stamp.is_file():  # an environment knows its own place, so it cannot be made beside it and moved
             shutil.rmtree(folder, ignore_errors=True)
             _must(sys.executable, "-m", "venv", str(folder))

@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 
 from tests.builder import CacheBuilder, Files, write_workspace
+from tests.fork_server.install import programs_folder
 
 BIN = Path(sys.executable).parent
 MUST_END = 20
@@ -83,7 +84,7 @@ class Machine:
         """Return what every process needs: no cache, no workspaces, no settings named."""
         user = self.root / "user"
         user.mkdir(exist_ok=True, parents=True)
-        path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
+        path = os.pathsep.join((programs_folder(), str(BIN), os.environ.get("PATH", "")))
         return {"PATH": path, "HOME": str(user), "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
 
     def environment(self, **variables: str) -> dict[str, str]:

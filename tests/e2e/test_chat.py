@@ -22,6 +22,7 @@ import pytest
 
 from tests.e2e.processes import BIN, Machine
 from tests.e2e.test_run import SUM, THOUGHT, Bird, rendered
+from tests.fork_server.install import OWN_TERMINAL
 from tests.parrot import ANSWERS, parrot_4bit_folder, parrot_folder
 from tests.parrot.answers import CAPITAL, GREETING, LONG, REASONING
 
@@ -29,10 +30,6 @@ pytestmark = pytest.mark.timeout(1200)
 
 _PASTE_ON, _PASTE_OFF, _CURSOR = "\x1b[?2004h", "\x1b[?2004l", "\x1b[?25h"
 """What prompt_toolkit writes when it begins to ask, when it was answered, and when all is drawn."""
-_OWN_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-)
-"""Makes the terminal the one whose Ctrl-C reaches the program."""
 _CTRL_C, _CTRL_D, _ALT_ENTER, _UP = "\x03", "\x04", "\x1b\r", "\x1b[A"
 _WHERE_IS_THE_CURSOR = b"\x1b[6n"
 """A question that not every terminal answers."""
@@ -49,7 +46,7 @@ class Terminal:
         self._mine, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _OWN_TERMINAL, str(BIN / "mlxk"), "run", str(bird.folder), *words],
+            [sys.executable, "-c", OWN_TERMINAL, str(BIN / "mlxk"), "run", str(bird.folder), *words],
             env=bird.environment(NO_COLOR="1"),
             cwd=bird.machine.root,
             stdin=theirs,

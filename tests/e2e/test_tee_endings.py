@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.processes import BIN, MUST_END, Machine
 from tests.e2e.tee_machine import is_alive, machine_with_starter, sh, wait_for
+from tests.fork_server.install import OWN_TERMINAL
 from tests.parrot.answers import LONG
 
 pytestmark = pytest.mark.timeout(1200)
@@ -57,9 +58,8 @@ def test_closed_streams_do_not_stop_the_commands(starter: Machine, closed: str) 
 def terminal(starter: Machine, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run ``mlx-tee`` on a terminal of its own, which sends it Ctrl-C."""
     mine, theirs = pty.openpty()
-    own = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
     with subprocess.Popen(
-        [sys.executable, "-c", own, str(BIN / "mlx-tee"), *words],
+        [sys.executable, "-c", OWN_TERMINAL, str(BIN / "mlx-tee"), *words],
         env=starter.environment(NO_COLOR="1"),
         cwd=starter.root,
         stdin=theirs,

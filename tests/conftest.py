@@ -1,0 +1,46 @@
+"""What holds for every test: signals as in a shell at a terminal, and the fork server for our programs."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fork_server import install
+
+
+def pytest_configure() -> None:
+    """Undo what ``nohup`` and background jobs pass on: a program that starts with SIGINT ignored hears no Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Return no workers where single files or tests are asked for: they are done before a worker is ready."""
+    asked = [argument.partition("::")[0] for argument in config.args]
+    if all(map(os.path.isdir, asked)):
+        return None
+    config.option.dist = "no"
+    return 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_server() -> Iterator[None]:
+    install.install()
+    yield
+    install.uninstall()
+
+
+@pytest.fixture(autouse=True)
+def _cold_start(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.get_closest_marker("cold_start") is None:
+        yield
+    else:
+        with install.cold_starts():
+            yield
