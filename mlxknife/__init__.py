@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         Message,
         SamplingParameters,
     )
+    from mlxknife.domain.hints import Hint, HintCode
     from mlxknife.domain.integrity.values import HealthReport, ModelHealth
     from mlxknife.domain.models.values.info import ModelDetails, ModelInfo
     from mlxknife.domain.models.values.verdict import Integrity
@@ -72,6 +73,8 @@ __all__ = [
     "GenerationOptions",
     "GenerationResult",
     "HealthReport",
+    "Hint",
+    "HintCode",
     "HubAccessDenied",
     "HubAuthError",
     "HubOffline",
@@ -109,12 +112,14 @@ _HOMES = {  # every other name is an error
     "FinishReason": "mlxknife.domain.generation.values.answer:FinishReason",
     "GenerationOptions": "mlxknife.domain.generation.values.request:GenerationOptions",
     "GenerationResult": "mlxknife.domain.generation.values.answer:GenerationResult",
-    "ModelHealth": "mlxknife.domain.integrity.values:ModelHealth",
     "HealthReport": "mlxknife.domain.integrity.values:HealthReport",
+    "Hint": "mlxknife.domain.hints:Hint",
+    "HintCode": "mlxknife.domain.hints:HintCode",
     "Integrity": "mlxknife.domain.models.values.verdict:Integrity",
     "KVCacheOptions": "mlxknife.domain.generation.values.request:KVCacheOptions",
     "Message": "mlxknife.domain.generation.values.request:Message",
     "ModelDetails": "mlxknife.domain.models.values.info:ModelDetails",
+    "ModelHealth": "mlxknife.domain.integrity.values:ModelHealth",
     "ModelInfo": "mlxknife.domain.models.values.info:ModelInfo",
     "PullPlan": "mlxknife.domain.transfer.values:PullPlan",
     "PullRequest": "mlxknife.domain.transfer.values:PullRequest",

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from mlxknife.http.apis.openai.requests import ChatCompletionBody, CompletionBody
+from mlxknife.http.apis.openai.bodies import ChatCompletionBody, CompletionBody
 from tests.fakes.serving import NAME, FakeBackend
 from tests.http.conftest import BODY, TEXT
 

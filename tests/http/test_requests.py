@@ -6,13 +6,13 @@ import typing
 
 import pytest
 
-from mlxknife.http.apis.openai.decoding import decode
-from mlxknife.http.apis.openai.requests import (
+from mlxknife.http.apis.openai.bodies import (
     UNSUPPORTED_IN_CHAT,
     UNSUPPORTED_IN_COMPLETIONS,
     ChatCompletionBody,
     CompletionBody,
 )
+from mlxknife.http.apis.openai.decoding import decode
 from mlxknife.http.core.errors import BadRequest
 from tests.fakes.serving import NAME
 from tests.http.conftest import BODY, TEXT, Backend, Json

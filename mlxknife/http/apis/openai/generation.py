@@ -18,9 +18,9 @@ from mlxknife.domain.serving.services.loaded_model import Lease
 from mlxknife.domain.serving.services.model_pool import ModelPool
 from mlxknife.domain.serving.services.servable_models import ServableModel
 from mlxknife.http.apis.openai import stream
+from mlxknife.http.apis.openai.bodies import GenerationBody
 from mlxknife.http.apis.openai.decoding import decode
 from mlxknife.http.apis.openai.errors import error_document
-from mlxknife.http.apis.openai.requests import GenerationBody
 from mlxknife.http.apis.openai.writers import GeneratedAnswer, Writer
 from mlxknife.http.core import logs
 from mlxknife.http.core.context import RequestContext

@@ -6,9 +6,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from mlxknife.http.apis.openai.errors import ErrorDocument
-from mlxknife.http.apis.openai.requests import (
-    MAX_CHOICES,
+from mlxknife.http.apis.openai.bodies import (
     MAX_TOKEN_ID,
     UNSUPPORTED_IN_CHAT,
     UNSUPPORTED_IN_COMPLETIONS,
@@ -16,6 +14,8 @@ from mlxknife.http.apis.openai.requests import (
     ChatCompletionBody,
     CompletionBody,
 )
+from mlxknife.http.apis.openai.errors import ErrorDocument
+from mlxknife.http.apis.openai.requests import MAX_CHOICES
 from mlxknife.http.apis.openai.responses import (
     ChatCompletion,
     ChatCompletionChunk,

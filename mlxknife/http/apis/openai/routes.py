@@ -13,14 +13,10 @@ from starlette.routing import Route
 from mlxknife.domain.errors import KnifeError
 from mlxknife.domain.models.values.info import ModelInfo
 from mlxknife.http.apis.openai import errors
+from mlxknife.http.apis.openai.bodies import ChatCompletionBody, CompletionBody
 from mlxknife.http.apis.openai.generation import GenerationEndpoint
 from mlxknife.http.apis.openai.openapi import describe
-from mlxknife.http.apis.openai.requests import (
-    ChatCompletionBody,
-    CompletionBody,
-    chat_request,
-    completion_request,
-)
+from mlxknife.http.apis.openai.requests import chat_request, completion_request
 from mlxknife.http.apis.openai.responses import ModelCard, ModelList, Welcome
 from mlxknife.http.apis.openai.writers import ChatWriter, CompletionWriter
 from mlxknife.http.core.api import ErrorResponse
