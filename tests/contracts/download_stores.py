@@ -40,10 +40,10 @@ def publisher_of(store: DownloadStore, *, force_download: bool = False) -> Snaps
 
 
 def held(store: DownloadStore, commit: RemoteCommit = COMMIT) -> dict[str, CachedFileState]:
-    return {cached.file.name: cached.state for cached in holdings_of(store, commit)}
+    return {cached.file.name: cached.state for cached in cached_files_of(store, commit)}
 
 
-def holdings_of(store: DownloadStore, commit: RemoteCommit = COMMIT) -> tuple[CachedFile, ...]:
+def cached_files_of(store: DownloadStore, commit: RemoteCommit = COMMIT) -> tuple[CachedFile, ...]:
     return store.cached_files(FOLDER, commit.commit, commit.files)
 
 
@@ -61,7 +61,7 @@ def pull(
     ref: str | None = "main",
 ) -> None:
     publisher = publisher_of(store)
-    cached_files = holdings_of(store, commit)
+    cached_files = cached_files_of(store, commit)
     for cached in cached_files:
         with publisher.open(cached.file, never) as sink:
             if sink is not None:

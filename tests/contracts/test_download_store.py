@@ -20,7 +20,7 @@ from tests.contracts.download_stores import (
     Scene,
     download,
     held,
-    holdings_of,
+    cached_files_of,
     never,
     publisher_of,
     pull,
@@ -33,7 +33,7 @@ class Contract(Scene):
 
     def test_an_empty_cache_holds_nothing_and_reading_it_changes_nothing(self, place: Path) -> None:
         store = self.opened(place)
-        assert holdings_of(store) == tuple(CachedFile(file, CachedFileState.MISSING) for file in COMMIT.files)
+        assert cached_files_of(store) == tuple(CachedFile(file, CachedFileState.MISSING) for file in COMMIT.files)
         assert store.free_bytes() > 0
         assert self.shown(store, place, COMMIT.commit) == {}
 
@@ -41,11 +41,11 @@ class Contract(Scene):
         store = self.opened(place)
         pull(store)
         assert held(store) == dict.fromkeys(FILES, CachedFileState.VERIFIED)
-        assert all(cached.is_linked and cached.identity and not cached.partial_bytes for cached in holdings_of(store))
+        assert all(cached.is_linked and cached.identity and not cached.partial_bytes for cached in cached_files_of(store))
         assert self.shown(store, place, COMMIT.commit) == FILES
         assert self.refs(store, place) == {"main": COMMIT.commit}
 
-    def test_holdings_come_in_the_order_of_the_files(self, place: Path) -> None:
+    def test_cached_files_come_in_the_order_of_the_files(self, place: Path) -> None:
         store = self.opened(place)
         pull(store)
         backwards = COMMIT.files[::-1]
@@ -54,14 +54,14 @@ class Contract(Scene):
     def test_a_blob_without_a_snapshot_is_held_and_not_linked(self, place: Path) -> None:
         store = self.opened(place)
         pull(store)
-        (config, more) = holdings_of(store, OTHER)
+        (config, more) = cached_files_of(store, OTHER)
         assert (config.state, config.is_linked, more.state) == (
             CachedFileState.VERIFIED,
             False,
             CachedFileState.MISSING,
         )
 
-    def test_a_blob_that_was_not_hashed_is_unproven(self, place: Path) -> None:
+    def test_a_blob_that_was_not_hashed_is_unverified(self, place: Path) -> None:
         store = self.opened(place)
         for data in (FILES[A.name], WRONG):
             self.write(store, place, A.hash.digest, data)
@@ -80,16 +80,16 @@ class Contract(Scene):
     def test_a_stamp_is_invalid_after_a_write(self, place: Path, data: bytes) -> None:
         store = self.opened(place)
         pull(store)
-        before = holdings_of(store)[0].identity
+        before = cached_files_of(store)[0].identity
         self.write(store, place, A.hash.digest, data)
         assert held(store)[A.name] is CachedFileState.UNVERIFIED
-        assert holdings_of(store)[0].identity != before
+        assert cached_files_of(store)[0].identity != before
 
     def test_publishing_stamps_the_files_that_the_caller_verified(self, place: Path) -> None:
         store = self.opened(place)
         pull(store)
         self.write(store, place, A.hash.digest, FILES[A.name])
-        publisher_of(store).publish(COMMIT, trusted(holdings_of(store)), "main")
+        publisher_of(store).publish(COMMIT, trusted(cached_files_of(store)), "main")
         assert held(store) == dict.fromkeys(FILES, CachedFileState.VERIFIED)
 
     # --- publishing
@@ -104,7 +104,7 @@ class Contract(Scene):
         publisher = publisher_of(store)
         download(publisher, A, FILES[A.name])
         with pytest.raises(DownloadFailed):
-            publisher.publish(COMMIT, holdings_of(store), "main")
+            publisher.publish(COMMIT, cached_files_of(store), "main")
         assert (self.shown(store, place, COMMIT.commit), self.refs(store, place)) == ({}, {})
         pull(store)
         assert self.shown(store, place, COMMIT.commit) == FILES
@@ -123,7 +123,7 @@ class Contract(Scene):
     def test_a_link_that_was_removed_meanwhile_is_created_again(self, place: Path, lost: str | None) -> None:
         store = self.opened(place)
         pull(store)
-        cached_files = holdings_of(store)
+        cached_files = cached_files_of(store)
         self.lose(store, place, COMMIT.commit, lost)
         publisher_of(store).publish(COMMIT, cached_files, "main")
         assert self.shown(store, place, COMMIT.commit) == FILES
@@ -154,7 +154,7 @@ class Contract(Scene):
     def test_a_cache_that_may_not_be_written_is_denied_and_loses_nothing(self, place: Path) -> None:
         store = self.opened(place)
         pull(store)
-        cached_files = holdings_of(store)
+        cached_files = cached_files_of(store)
         with self.denying(store, place):
             with pytest.raises(AccessDenied), store.lock_shared(FOLDER):
                 pytest.fail("the lock was taken")

@@ -21,7 +21,7 @@ from tests.contracts.download_stores import (
     Scene,
     download,
     held,
-    holdings_of,
+    cached_files_of,
     never,
     publisher_of,
     pull,
@@ -37,7 +37,7 @@ class Contract(Scene):
             sink.write(b"fir")
             sink.write(b"st")
             assert sink.position == 5
-        assert [cached.partial_bytes for cached in holdings_of(store)] == [5, 0, 0, 0]
+        assert [cached.partial_bytes for cached in cached_files_of(store)] == [5, 0, 0, 0]
         assert held(store)[A.name] is CachedFileState.MISSING
         with publisher_of(store).open(A, never) as sink:
             assert sink is not None
@@ -58,7 +58,7 @@ class Contract(Scene):
 
         with pytest.raises(ZeroDivisionError):
             break_off()
-        assert holdings_of(store)[0].partial_bytes == 5
+        assert cached_files_of(store)[0].partial_bytes == 5
         download(publisher_of(store), A, FILES[A.name])
 
     def test_wrong_bytes_are_refused_and_deleted(self, place: Path) -> None:
@@ -70,7 +70,7 @@ class Contract(Scene):
                 with pytest.raises(WrongBytes):
                     sink.finish()
                 assert sink.position == 0
-        assert (holdings_of(store)[0].state, holdings_of(store)[0].partial_bytes) == (CachedFileState.MISSING, 0)
+        assert (cached_files_of(store)[0].state, cached_files_of(store)[0].partial_bytes) == (CachedFileState.MISSING, 0)
 
     def test_more_bytes_than_the_file_has_are_refused(self, place: Path) -> None:
         with publisher_of(self.opened(place)).open(A, never) as sink:
@@ -95,7 +95,7 @@ class Contract(Scene):
         store = self.opened(place)
         pull(store)
         self.write(store, place, A.hash.digest, WRONG)
-        cached_files = holdings_of(store)
+        cached_files = cached_files_of(store)
         publisher = publisher_of(store)
         download(publisher, A, FILES[A.name])
         publisher.publish(

@@ -141,7 +141,7 @@ class FakeDownloadStore:
 
     def cached_files(self, folder: str, commit: str, files: Sequence[RemoteFile]) -> tuple[CachedFile, ...]:
         links = self.snapshots[folder].get(commit, {}) if folder in self.snapshots else {}
-        return tuple(self._holding(folder, links.get(file.name), file) for file in files)
+        return tuple(self._cached_file(folder, links.get(file.name), file) for file in files)
 
     def has_leftovers(self, folder: str) -> bool:
         return folder in self.leftovers
@@ -152,7 +152,7 @@ class FakeDownloadStore:
     def publisher(self, folder: str, progress: Progress, *, force_download: bool) -> FakePublisher:
         return FakePublisher(self, folder, progress, force_download)
 
-    def _holding(self, folder: str, linked: str | None, file: RemoteFile) -> CachedFile:
+    def _cached_file(self, folder: str, linked: str | None, file: RemoteFile) -> CachedFile:
         found = None
         if linked is not None:
             found = self._at(folder, linked, file, is_linked=True) or CachedFile(file, CachedFileState.DAMAGED)

@@ -49,7 +49,7 @@ class Bench:
         links = self.download_store.snapshots[folder].get(commit, {})
         return {name: self.download_store.disk.get((blobs_of(folder), blob)) for name, blob in links.items()}
 
-    def forget_proofs(self) -> None:
+    def forget_stamps(self) -> None:
         for (location, blob), data in list(self.download_store.disk.items()):
             self.download_store.write(location.removesuffix("/blobs"), blob, data)
 

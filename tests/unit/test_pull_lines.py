@@ -10,18 +10,18 @@ from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
 from mlxknife.domain.transfer.values import CachedFile, CachedFileState, PullPlan, RemoteCommit, RemoteFile
 
 
-def _holding(name: str, held: CachedFileState, *, size: int = 1000, partial: int = 0) -> CachedFile:
+def _cached_file(name: str, state: CachedFileState, *, size: int = 1000, partial: int = 0) -> CachedFile:
     digest = RecordedHash(HashAlgorithm.SHA256, name.encode().hex().ljust(64, "0"))
-    return CachedFile(RemoteFile(name, size, digest, "0" * 40), held, partial_bytes=partial)
+    return CachedFile(RemoteFile(name, size, digest, "0" * 40), state, partial_bytes=partial)
 
 
-_MISSING = _holding("a.safetensors", CachedFileState.MISSING, size=2_000_000, partial=500_000)
-_DAMAGED = _holding("b.safetensors", CachedFileState.DAMAGED)
-_RIGHT = _holding("config.json", CachedFileState.VERIFIED)
+_MISSING = _cached_file("a.safetensors", CachedFileState.MISSING, size=2_000_000, partial=500_000)
+_DAMAGED = _cached_file("b.safetensors", CachedFileState.DAMAGED)
+_RIGHT = _cached_file("config.json", CachedFileState.VERIFIED)
 
 
 def _plan(*cached_files: CachedFile, is_in_place: bool = False) -> PullPlan:
-    commit = RemoteCommit("org/name", "a" * 40, tuple(holding.file for holding in cached_files))
+    commit = RemoteCommit("org/name", "a" * 40, tuple(cached.file for cached in cached_files))
     return PullPlan("org/name", "models--org--name", False, commit, cached_files, is_in_place=is_in_place)  # noqa: FBT003
 
 

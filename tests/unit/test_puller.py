@@ -53,13 +53,13 @@ def test_a_verified_model_is_neither_downloaded_nor_hashed_again(full: Bench) ->
 
 
 def test_an_unverified_file_is_hashed_once(full: Bench) -> None:
-    full.forget_proofs()
+    full.forget_stamps()
     assert [full.pull().was_hashed for _ in range(2)] == [True, False]
     assert full.hub.requested == {}
 
 
 def test_a_read_only_cache_is_hashed_each_time(full: Bench) -> None:
-    full.forget_proofs()
+    full.forget_stamps()
     full.download_store.is_denied = True
     assert [(plan.is_done, plan.was_hashed) for plan in (full.pull(), full.pull())] == [(True, True)] * 2
 
@@ -77,7 +77,7 @@ def test_only_damaged_files_are_downloaded_again(full: Bench, data: bytes) -> No
 def test_a_link_to_the_blob_of_another_file_is_repaired(full: Bench, wrong: str) -> None:
     right = ({"a.safetensors", "b.safetensors"} - {wrong}).pop()
     full.download_store.snapshots[FOLDER][full.main][wrong] = sha256(FILES[right])
-    full.forget_proofs()
+    full.forget_stamps()
     plan = full.pull()
     assert not plan.is_done
     assert (full.shown(full.main), dict(full.hub.requested)) == (FILES, {})

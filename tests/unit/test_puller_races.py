@@ -63,8 +63,8 @@ def test_links_deleted_after_the_plan_are_made_again(full: Bench) -> None:
     assert full.shown(full.main) == FILES
 
 
-def test_proofs_are_recorded_without_moving_a_ref_back(full: Bench) -> None:
-    full.forget_proofs()
+def test_stamps_are_recorded_without_moving_a_ref_back(full: Bench) -> None:
+    full.forget_stamps()
     plan = full.puller.plan(NAME)
     full.download_store.refs[FOLDER]["main"] = "2" * 40  # another pull stored a newer commit
     full.puller.execute(plan)

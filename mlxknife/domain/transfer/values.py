@@ -36,9 +36,9 @@ class RemoteCommit:
 class CachedFileState(Enum):
     """What the cache has of a file."""
 
-    VERIFIED = "trusted"
+    VERIFIED = "verified"
     """The bytes were hashed, and the file has not changed since."""
-    UNVERIFIED = "unproven"
+    UNVERIFIED = "unverified"
     """A file of the right size that has not been hashed."""
     DAMAGED = "damaged"
     """The path holds something else."""

@@ -1,4 +1,4 @@
-"""HealthChecker: the integrity of every model, or of those that a pattern names."""
+"""Health: the integrity of every model, or of those that a pattern names."""
 
 from __future__ import annotations
 
