@@ -25,7 +25,6 @@ OWN_TERMINAL = (
 )
 """For ``python -c``: makes stdin the terminal whose Ctrl-C reaches the program behind it, and executes that."""
 SCRIPTS = ("mlxk", "mlxk2", "mlxk-json", "mlx-run", "mlx-tee", "mlxk-tee")
-_MODULES = frozenset({"mlxknife", "tests.http.process", "tests.e2e.mounted", "tests.fork_server.report"})
 _KNOWN = {b"PYTHONPATH", b"PYTHONUNBUFFERED", b"PYTHONDONTWRITEBYTECODE"}
 """Variables for Python itself that a forked program heeds as well."""
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -253,7 +252,8 @@ def _program(words: list[str], executable: bytes) -> dict[str, Any] | None:
         return {"script": words[3], "words": words[3:], "terminal": 0}
     is_safe = words[1:2] == ["-P"]
     option, module = words[1 + is_safe : 3 + is_safe] if len(words) > 2 + is_safe else ("", "")
-    return {"module": module, "is_safe_path": is_safe} if option == "-m" and module in _MODULES else None
+    is_ours = module == "mlxknife" or module.startswith("tests.")
+    return {"module": module, "is_safe_path": is_safe} if option == "-m" and is_ours else None
 
 
 def _is_plain(environment: Sequence[bytes]) -> bool:

@@ -57,8 +57,8 @@ def main() -> None:
         if server is not None:
             request, descriptors = _next_sibling(server)
             child.enter_group(request)
-    if "run" not in request.words and "--worker-fd" not in request.words:
-        child.drop("transformers", "tokenizers", "huggingface_hub")
+    if "serve" in request.words or "server" in request.words:
+        child.drop("huggingface_hub")
     child.run(request, descriptors, kept)
 
 

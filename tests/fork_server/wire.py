@@ -13,7 +13,7 @@ import sys
 
 KINDS = ("light", "models")
 """The servers: one with everything but what only models need, one with that as well."""
-_MODEL_WORDS = frozenset({"run", "serve", "server", "--worker-fd", "tests.http.process", "tests.e2e.mounted"})
+_MODEL_WORDS = frozenset({"run", "serve", "server", "--worker-fd"})
 _LENGTH = 4
 _MOST_DESCRIPTORS = 64
 _LIMITS = tuple({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
@@ -21,7 +21,8 @@ _LIMITS = tuple({getattr(resource, name) for name in dir(resource) if name.start
 
 def kind_for(words: list[str]) -> str:
     """Return which server is to run a command line."""
-    return "models" if "mlx-run" in words[0] or not _MODEL_WORDS.isdisjoint(words) else "light"
+    is_for_models = "mlx-run" in words[0] or any(word in _MODEL_WORDS or word.startswith("tests.") for word in words)
+    return "models" if is_for_models else "light"
 
 
 def inherited() -> dict[str, object]:
