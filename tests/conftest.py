@@ -11,13 +11,19 @@ import pytest
 from tests.fork_server import install
 
 
-def pytest_configure() -> None:
-    """Undo what ``nohup`` and background jobs pass on: a program that starts with SIGINT ignored hears no Ctrl-C."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Undo what ``nohup`` and background jobs pass on: a program that starts with SIGINT ignored gets no Ctrl-C.
+
+    A handler without effect keeps a hangup away from the run itself. The programs that tests start do not inherit it.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+    for number in (signal.SIGQUIT, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    is_worker = hasattr(config, "workerinput")  # of pytest-xdist; it ends when the main process does
+    if is_worker or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.hookimpl(optionalhook=True)

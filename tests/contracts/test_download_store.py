@@ -18,9 +18,9 @@ from tests.contracts.download_stores import (
     FakeScene,
     RealScene,
     Scene,
+    cached_files_of,
     download,
     held,
-    cached_files_of,
     never,
     publisher_of,
     pull,
@@ -41,7 +41,9 @@ class Contract(Scene):
         store = self.opened(place)
         pull(store)
         assert held(store) == dict.fromkeys(FILES, CachedFileState.VERIFIED)
-        assert all(cached.is_linked and cached.identity and not cached.partial_bytes for cached in cached_files_of(store))
+        assert all(
+            cached.is_linked and cached.identity and not cached.partial_bytes for cached in cached_files_of(store)
+        )
         assert self.shown(store, place, COMMIT.commit) == FILES
         assert self.refs(store, place) == {"main": COMMIT.commit}
 

@@ -19,9 +19,9 @@ from tests.contracts.download_stores import (
     FakeScene,
     RealScene,
     Scene,
+    cached_files_of,
     download,
     held,
-    cached_files_of,
     never,
     publisher_of,
     pull,
@@ -70,7 +70,10 @@ class Contract(Scene):
                 with pytest.raises(WrongBytes):
                     sink.finish()
                 assert sink.position == 0
-        assert (cached_files_of(store)[0].state, cached_files_of(store)[0].partial_bytes) == (CachedFileState.MISSING, 0)
+        assert (cached_files_of(store)[0].state, cached_files_of(store)[0].partial_bytes) == (
+            CachedFileState.MISSING,
+            0,
+        )
 
     def test_more_bytes_than_the_file_has_are_refused(self, place: Path) -> None:
         with publisher_of(self.opened(place)).open(A, never) as sink:
