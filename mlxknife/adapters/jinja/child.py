@@ -126,6 +126,7 @@ def _end_with_parent() -> None:
 
     The alarm of a job has no handler either. On a system without that SIGIO it ends the job, and then stdin is empty.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     for number in (signal.SIGIO, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     with suppress(OSError):

@@ -112,7 +112,10 @@ class Renderer:
 
 
 def _started(argument: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """Start a process; return the socket to it and the process. Raises OSError."""
+    """Start a process; return the socket to it and the process. Raises OSError.
+
+    It stays in the process group of this process, so that a SIGKILL for the group ends both, even if they are stopped.
+    """
     import socket  # noqa: PLC0415 - most commands render nothing
     import subprocess  # noqa: PLC0415
 
@@ -125,7 +128,6 @@ def _started(argument: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
                 stdin=subprocess.PIPE,  # nothing is written: it closes when this process ends
                 stdout=other.fileno(),
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C must not reach it
             )
         except BaseException:
             ours.close()
