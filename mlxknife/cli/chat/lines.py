@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from mlxknife.cli import text_io
+from mlxknife.cli import prompt_input
 
 _FENCE = '"""'
 
@@ -26,7 +26,7 @@ class PlainLines:
     def read(self, prompt: str) -> str:
         """See ``Lines.read``. Raises ValidationError for what is no text."""
         del prompt
-        return text_io.read_stdin_line()
+        return prompt_input.read_stdin_line()
 
 
 class EditedLines:

@@ -11,16 +11,16 @@ from itertools import chain
 import attrs
 
 from mlxknife.app import App
-from mlxknife.cli import text_io
+from mlxknife.cli import prompt_input
 from mlxknife.cli.arguments import UsageError
 from mlxknife.cli.commands.run_arguments import add_arguments
 from mlxknife.cli.console import Console
 from mlxknife.cli.json_documents import InterruptedRunData, RunData, TimingsObject, UsageObject
+from mlxknife.cli.output_file import OutputFile
 from mlxknife.cli.render.answer import AnswerPrinter, statistics
 from mlxknife.cli.render.text import Span, Style
 from mlxknife.cli.result import CommandInterrupted, CommandResult
 from mlxknife.cli.signals import pause_on_ctrl_z, propagate_interrupts
-from mlxknife.cli.text_io import OutputFile
 from mlxknife.domain.errors import FeatureDisabled, StorageError, ValidationError
 from mlxknife.domain.generation.rules import options as rules
 from mlxknife.domain.generation.rules import prompts
@@ -163,13 +163,13 @@ def _check_chat(options: RunOptions, console: Console) -> None:
 
 def _system_text(options: RunOptions) -> str | None:
     if options.system is not None and options.system.startswith("@"):
-        return text_io.read_file(options.system[1:])
-    return options.system if options.system is None else text_io.checked_utf8(options.system, "The system text")
+        return prompt_input.read_file(options.system[1:])
+    return options.system if options.system is None else prompt_input.checked_utf8(options.system, "The system text")
 
 
 def _messages(options: RunOptions, *, has_pipes: bool) -> tuple[Message, ...]:
     """Assemble the conversation from the words, stdin and files."""
-    words = [text_io.checked_utf8(word, "The prompt") for word in options.prompt]
+    words = [prompt_input.checked_utf8(word, "The prompt") for word in options.prompt]
     if _STDIN in words[1:]:
         msg = "- must be the first word of the prompt"
         raise ValidationError(msg)
@@ -181,14 +181,14 @@ def _messages(options: RunOptions, *, has_pipes: bool) -> tuple[Message, ...]:
             msg = "Reading from stdin is switched off"
             raise FeatureDisabled(msg, hint=HintCode.ENABLE_PIPES)
         further = " ".join(words[1:])
-        separator = text_io.unescape(options.separator)
-        question = text_io.read_stdin().rstrip("\n") + (separator + further if further else "")
+        separator = prompt_input.unescape(options.separator)
+        question = prompt_input.read_stdin().rstrip("\n") + (separator + further if further else "")
     return prompts.assembled((question,), context, system)
 
 
 def _context(name: str, *, has_prompt: bool) -> str:
     try:
-        return text_io.read_file(name)
+        return prompt_input.read_file(name)
     except FileNotFoundError as exc:
         msg = f"{exc.strerror}: {name}"
         raise StorageError(msg, hint=None if has_prompt else HintCode.IN_TAKES_EVERY_WORD) from exc

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.cli import text_io
+from mlxknife.cli import prompt_input
 from mlxknife.domain.errors import ValidationError
 
 _LIMIT = 100_000_000
@@ -32,7 +32,7 @@ def _pipe(monkeypatch: pytest.MonkeyPatch, data: bytes, encoding: str = "ascii")
 )
 def test_stdin_is_read_to_its_end_unchanged(monkeypatch: pytest.MonkeyPatch, data: bytes, text: str) -> None:
     _pipe(monkeypatch, data)
-    assert text_io.read_stdin() == text
+    assert prompt_input.read_stdin() == text
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_stdin_is_read_to_its_end_unchanged(monkeypatch: pytest.MonkeyPatch, dat
 def test_input_that_is_not_text_is_refused(monkeypatch: pytest.MonkeyPatch, data: bytes, reason: str) -> None:
     _pipe(monkeypatch, data, "utf-8")
     with pytest.raises(ValidationError) as caught:
-        text_io.read_stdin()
+        prompt_input.read_stdin()
     assert caught.value.message == reason
 
 
@@ -60,20 +60,20 @@ def test_a_closed_stdin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _pipe(monkeypatch, b"Hello")
     sys.stdin.close()
     with pytest.raises(ValidationError, match="stdin is closed"):
-        text_io.read_stdin()
+        prompt_input.read_stdin()
 
 
 def test_a_process_without_stdin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(ValidationError, match="stdin is closed"):
-        text_io.read_stdin()
+        prompt_input.read_stdin()
 
 
 def test_stdin_is_read_up_to_100_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
     source = io.BytesIO(b"x" * (_LIMIT + 1000))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(source))
     with pytest.raises(ValidationError, match="longer than 100MB"):
-        text_io.read_stdin()
+        prompt_input.read_stdin()
     assert source.tell() < _LIMIT + 1000
 
 
@@ -81,7 +81,7 @@ def test_stdin_is_read_up_to_100_megabytes(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_file_is_read_unchanged(tmp_path: Path, data: bytes, text: str) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(data)
-    assert text_io.read_file(str(path)) == text
+    assert prompt_input.read_file(str(path)) == text
 
 
 @pytest.mark.parametrize(("data", "reason"), [(b"\0", "is binary"), (b"\xff", "is not UTF-8 text")])
@@ -89,7 +89,7 @@ def test_a_file_that_is_not_text_is_refused_with_its_name(tmp_path: Path, data: 
     path = tmp_path / "a.txt"
     path.write_bytes(data)
     with pytest.raises(ValidationError) as caught:
-        text_io.read_file(str(path))
+        prompt_input.read_file(str(path))
     assert caught.value.message.startswith(f"{path} {reason}")
 
 
@@ -98,25 +98,25 @@ def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(50 * _LIMIT)
     with pytest.raises(ValidationError, match="longer than 100MB") as caught:
-        text_io.read_file(str(path))
+        prompt_input.read_file(str(path))
     assert caught.value.hint
 
 
 def test_a_missing_file_or_a_directory_raises_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        text_io.read_file(str(tmp_path / "none"))
+        prompt_input.read_file(str(tmp_path / "none"))
     with pytest.raises(IsADirectoryError):
-        text_io.read_file(str(tmp_path))
+        prompt_input.read_file(str(tmp_path))
 
 
 @pytest.mark.parametrize("text", ["", "Hello", "Grüße 世界 \U0001f600", "a\nb\tc\x1b"])
 def test_a_valid_argument_is_returned_unchanged(text: str) -> None:
-    assert text_io.checked_utf8(text, "The prompt") == text
+    assert prompt_input.checked_utf8(text, "The prompt") == text
 
 
 def test_an_argument_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"^The prompt is not UTF-8$"):
-        text_io.checked_utf8(os.fsdecode("Grüße".encode("latin-1")), "The prompt")
+        prompt_input.checked_utf8(os.fsdecode("Grüße".encode("latin-1")), "The prompt")
 
 
 @pytest.mark.parametrize(
@@ -137,4 +137,4 @@ def test_an_argument_that_is_not_utf8_is_refused() -> None:
     ],
 )
 def test_escapes_are_replaced(escaped: str, text: str) -> None:
-    assert text_io.unescape(escaped) == text
+    assert prompt_input.unescape(escaped) == text
