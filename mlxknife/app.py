@@ -149,7 +149,7 @@ class App:
         return self.wiring.servable_models(max_tokens)
 
     def model_pool(self, settings: ServerSettings | None = None, processes: ModelProcesses | None = None) -> ModelPool:
-        """Build what loads models for a server. Call it on the running asyncio loop, and close the pool at the end."""
+        """Build what loads models for a server. Use it on one asyncio loop, and close it at the end."""
         return self.wiring.model_pool(settings or self.server_settings(), processes or self.wiring.model_processes())
 
     def serve(self, settings: ServerSettings, on_ready: Callable[[str], None]) -> int:

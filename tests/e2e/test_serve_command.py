@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -158,7 +159,8 @@ def test_on_a_terminal_the_address_is_shown_once(machine: Machine, *, is_log_els
         os.close(its_end)
         try:
             shown = b""
-            while b"Ctrl-C stops it" not in shown:
+            while b"(Ctrl-C stops it)" not in shown:
+                assert select.select([terminal], [], [], PATIENCE)[0], shown
                 shown += os.read(terminal, 4096)
             process.terminate()
             assert process.wait(PATIENCE) == 0
