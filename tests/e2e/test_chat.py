@@ -141,7 +141,7 @@ def stats(terminal: Terminal) -> tuple[int, int, int]:
 
 
 def test_every_question_is_answered_after_all_that_was_said(bird: Bird, terminal: Terminal) -> None:
-    assert terminal.greeting == f"{bird.folder} (/help tells more, Ctrl-D leaves)\n"
+    assert terminal.greeting == f"{bird.folder} (/help lists the commands, Ctrl-D leaves)\n"
     assert terminal.enter("/stats") == "Nothing was answered yet\n"
     assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
     assert stats(terminal) == (rendered(CAPITAL), 0, len(ANSWERS[CAPITAL]) + 1)
@@ -180,9 +180,9 @@ def test_commands_shape_the_conversation(bird: Bird, terminal: Terminal) -> None
     assert terminal.enter("/show") == shown
     assert terminal.enter("/save kept.json") == "saved in kept.json\n"
     assert json.loads((bird.machine.root / "kept.json").read_text())["messages"][1]["content"] == "The capital "
-    assert terminal.enter("/clear") == "forgotten\n"
+    assert terminal.enter("/clear") == "messages removed\n"
     assert terminal.enter("/system") == "no system text\n"
-    assert terminal.enter("/set max_tokens") == "max_tokens: as the model wants it\n"
+    assert terminal.enter("/set max_tokens") == "max_tokens: the default\n"
     assert terminal.enter("/show") == f"model: {bird.folder}\nsystem: -\ntemperature: 0.0\n"
     assert terminal.enter("/load kept.json") == "2 messages\n"
     assert terminal.enter("/show") == shown.replace("max_tokens: 12\n", "")
@@ -192,7 +192,7 @@ def test_commands_shape_the_conversation(bird: Bird, terminal: Terminal) -> None
     assert terminal.enter(f"/model {small}") == f"now talking to {small}\n"
     assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
     assert terminal.enter("/show").startswith(f"model: {small}\nsystem: Be kind.\n")
-    assert terminal.enter("/unkown").startswith("error: There is no command /unkown\n")
+    assert terminal.enter("/unkown").startswith("error: Unknown command /unkown\n")
     assert terminal.leave("/exit\r") == (0, "")
 
 
@@ -236,7 +236,7 @@ def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird) -> None:
 def test_only_answers_go_where_stdout_goes(bird: Bird, tmp_path: Path) -> None:
     told = tmp_path / "told"
     with told.open("wb") as out, Terminal(bird, out=out) as terminal:
-        assert terminal.greeting == f"{bird.folder} (/help tells more, Ctrl-D leaves)\n"
+        assert terminal.greeting == f"{bird.folder} (/help lists the commands, Ctrl-D leaves)\n"
         assert terminal.enter(CAPITAL) == ""
         assert stats(terminal)[0] == rendered(CAPITAL)
         terminal.press(_CTRL_C)

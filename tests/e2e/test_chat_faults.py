@@ -70,5 +70,5 @@ def test_the_help_fits_a_narrow_terminal_and_a_setting_has_a_name(bird: Bird) ->
     outcome = bird.shell("printf '%s\\n' /help /set | mlxk run $BIRD", COLUMNS="60")
     *helped, told, _ = outcome.err.splitlines()
     assert max(map(len, helped)) <= 60
-    assert "/set NAME [VALUE]  set, or leave to the model: temperature," in helped
+    assert "/set NAME [VALUE]  set, or return to the default:" in helped
     assert told == "error: No setting was named"

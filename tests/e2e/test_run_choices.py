@@ -79,7 +79,7 @@ def test_it_remembers_no_more_than_it_may(bird: Bird) -> None:
 
 def test_what_cannot_be_quantised_is_refused_by_name(bird: Bird) -> None:
     told = bird.refusal(CAPITAL, "--kv-bits", "8", "--kv-group-size", "32", "--quantized-kv-start", "1000")
-    assert told.startswith("error: kv_group_size 32 does not go with this model: its heads remember 12 numbers\n")
+    assert told.startswith("error: kv_group_size 32 does not work with this model: its head size is 12\n")
     assert "Leave out kv_bits" in told
 
 
@@ -114,6 +114,6 @@ def test_it_is_quantised_from_the_token_on_that_was_named(wide: Bird) -> None:
 def test_a_group_that_is_no_part_of_a_head_is_refused_with_those_that_are(wide: Bird) -> None:
     told = wide.refusal(CAPITAL, "--kv-bits", "4", "--kv-group-size", "128")
     assert told == (
-        "error: kv_group_size 128 does not go with this model: its heads remember 64 numbers\n"
+        "error: kv_group_size 128 does not work with this model: its head size is 64\n"
         "hint: Possible values: 32, 64\n"
     )

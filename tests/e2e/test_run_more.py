@@ -42,7 +42,7 @@ def test_a_draft_model_changes_no_letter(bird: Bird) -> None:
         outcome = bird.run(LONG, "--draft-model", str(draft), "--verbose")
         assert (outcome.code, outcome.out) == (0, f"{ANSWERS[LONG]}\n")
         *notes, last = outcome.err.splitlines()
-        assert notes[-1] == f"guesses ahead: {draft}"
+        assert notes[-1] == f"draft model: {draft}"
         assert STATISTICS.fullmatch(last)
     penalty = ("--repetition-penalty", "5", "--max-tokens", "40")
     assert bird.says(ECHO, *penalty, "--draft-model", str(bird.folder)) == bird.says(ECHO, *penalty)
@@ -54,7 +54,7 @@ def test_a_draft_model_is_for_the_model_that_it_was_named_for(bird: Bird) -> Non
     script = " ".join(f"'{line}'" for line in lines)
     talk = bird.shell(f"printf '%s\\n' {script} | mlxk run $BIRD --draft-model $BIRD --verbose")
     assert (talk.code, talk.out) == (0, f"{ANSWERS[CAPITAL]}\n{SUM}\n{ANSWERS[CAPITAL]}\n")
-    assert talk.err.count("guesses ahead: ") == 1
+    assert talk.err.count("draft model: ") == 1
     assert f"now talking to {small}\n" in talk.err
     assert " cached)" in talk.err
 

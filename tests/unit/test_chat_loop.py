@@ -165,7 +165,7 @@ def test_show_lists_only_what_was_set(capsys: pytest.CaptureFixture[str]) -> Non
     _chatted(_machine(), *lines)
     notes = capsys.readouterr().err.splitlines()
     assert notes[:2] == ["model: mlx-community/one", "system: -"]
-    assert notes[2:7] == ["top-k: 5", "temperature: 0", "stop: END", "max_tokens: 9", "top_k: as the model wants it"]
+    assert notes[2:7] == ["top-k: 5", "temperature: 0", "stop: END", "max_tokens: 9", "top_k: the default"]
     assert notes[7:] == ["model: mlx-community/one", "system: -", "temperature: 0.0", "max_tokens: 9", "stop: 'END'"]
 
 

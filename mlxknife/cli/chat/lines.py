@@ -1,4 +1,4 @@
-"""Lines that a person types: with editing and history on a terminal, plainly from anywhere else."""
+"""The lines of a chat: with editing and history on a terminal, and plainly from a pipe or a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FENCE = '"""'
 
 
 class Lines(Protocol):
-    """Where the questions come from."""
+    """A source of lines."""
 
     def read(self, prompt: str) -> str:
         """Return the next line. Raises EOFError at the end, KeyboardInterrupt for Ctrl-C."""
@@ -21,10 +21,10 @@ class Lines(Protocol):
 
 
 class PlainLines:
-    """Lines of a pipe or a file; nothing is echoed and nothing asked."""
+    """Lines of a pipe or a file, without echo or prompt."""
 
     def read(self, prompt: str) -> str:
-        """See ``Lines.read``. Raises ValidationError for what is no text."""
+        """See ``Lines.read``. Raises EOFError, ValidationError for a line that is no text."""
         del prompt
         return prompt_input.read_stdin_line()
 
@@ -33,7 +33,7 @@ class EditedLines:
     """Lines of a terminal, with editing, history in a file, and Alt-Enter for a line break."""
 
     def __init__(self, history: str) -> None:
-        """Take the file that the history is kept in."""
+        """Take the file of the history; without one that can be written, the history ends with the chat."""
         from prompt_toolkit import PromptSession  # noqa: PLC0415 - a tenth of a second, only to chat
         from prompt_toolkit.history import FileHistory, InMemoryHistory  # noqa: PLC0415
         from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent  # noqa: PLC0415
@@ -53,9 +53,9 @@ class EditedLines:
             kept: Any = FileHistory(history)
         except OSError:
             kept = InMemoryHistory()
-        shown = create_output(stdout=sys.stderr)  # stdout is for answers, wherever it goes
+        shown = create_output(stdout=sys.stderr)  # stdout is only for answers
         if isinstance(shown, Vt100_Output):
-            shown.enable_cpr = False  # not needed for lines, and prompt_toolkit warns on terminals without it
+            shown.enable_cpr = False  # not needed, and a terminal that does not answer causes a warning
         self._session: PromptSession[str] = PromptSession(history=kept, key_bindings=keys, output=shown)
 
     def read(self, prompt: str) -> str:
@@ -64,7 +64,7 @@ class EditedLines:
 
 
 def read_question(lines: Lines, prompt: str, more: str) -> str:
-    """Return a question of one line, or of all between two lines that begin and end with three quotation marks."""
+    """Return a question: one line, or several between three quotation marks and three more."""
     first = lines.read(prompt)
     if not first.lstrip().startswith(_FENCE):
         return first
@@ -73,11 +73,11 @@ def read_question(lines: Lines, prompt: str, more: str) -> str:
 
 
 def _until_fence(first: str, further: Callable[[], str]) -> str:
-    """Return what was begun until it is ended; the end of all lines ends it too."""
-    said = [first]
-    while not said[-1].rstrip().endswith(_FENCE):
+    """Return the lines up to the closing quotation marks or the end of the input."""
+    read = [first]
+    while not read[-1].rstrip().endswith(_FENCE):
         try:
-            said.append(further())
+            read.append(further())
         except EOFError:
             break
-    return "\n".join(said).rstrip().removesuffix(_FENCE).strip("\n")
+    return "\n".join(read).rstrip().removesuffix(_FENCE).strip("\n")

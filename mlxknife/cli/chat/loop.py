@@ -186,7 +186,7 @@ class ChatLoop:
     def _set(self, rest: str) -> None:
         name, _, value = rest.partition(" ")
         self._conversation = self._conversation.set(name, value.strip())
-        self._say(f"{name}: {value.strip() or 'as the model wants it'}")
+        self._say(f"{name}: {value.strip() or 'the default'}")
 
     def _show(self, rest: str) -> None:
         del rest
@@ -208,7 +208,7 @@ class ChatLoop:
     def _clear(self, rest: str) -> None:
         del rest
         self._conversation = attrs.evolve(self._conversation, messages=())
-        self._say("forgotten")
+        self._say("messages removed")
 
     def _model(self, name: str) -> None:
         """Switch to another model. The old one is unloaded first, because the memory is seldom enough for both."""
