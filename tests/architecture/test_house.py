@@ -1,4 +1,4 @@
-"""The rules of the house hold, and whoever breaks one is caught."""
+"""The rules of the house hold, and a change that breaks one fails."""
 
 from __future__ import annotations
 

@@ -40,11 +40,17 @@ def python(requirements: tuple[str, ...]) -> Path:
 
 def _must(*command: str) -> None:
     """Run a command with the surroundings of the caller, where the settings of pip are; raise where it fails."""
-    with tempfile.TemporaryFile("w+") as told:
+    with tempfile.TemporaryFile("w+") as output:
         code = subprocess.run(
-            command, env=os.environ, stdin=subprocess.DEVNULL, stdout=told, stderr=told, check=False, timeout=_MUST_END
+            command,
+            env=os.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+            timeout=_MUST_END,
         ).returncode
-        told.seek(0)
+        output.seek(0)
         if code:
-            msg = f"The clients could not be installed:\n{told.read()}"
+            msg = f"The clients could not be installed:\n{output.read()}"
             raise RuntimeError(msg)

@@ -22,7 +22,7 @@ def main() -> None:
     prompt = "<|im_start|>user\nHello!<|im_end|>\n<|im_start|>assistant\n"
     text = litellm.text_completion(prompt=prompt, max_tokens=60, **there)
     refusals = {}
-    wrong: dict[str, dict[str, Any]] = {"stop": {"stop": [""]}, "model": {"model": "openai/nobody/knows"}}
+    wrong: dict[str, dict[str, Any]] = {"stop": {"stop": [""]}, "model": {"model": "openai/org/absent"}}
     for name, wishes in wrong.items():
         try:
             litellm.completion(**{**there, "messages": CAPITAL, **wishes})

@@ -93,14 +93,14 @@ def refusals(client: openai.OpenAI, model: str) -> dict[str, Any]:
     wrong: Any = 5
     stranger = openai.OpenAI(base_url=client.base_url, api_key="wrong", max_retries=0)
     return {
-        "model": failure(lambda: chat.create(model="nobody/knows", messages=asked)),
+        "model": failure(lambda: chat.create(model="org/absent", messages=asked)),
         "tools": failure(lambda: chat.create(model=model, messages=asked, tools=tools)),
         "stop": failure(lambda: chat.create(model=model, messages=asked, stop=wrong)),
         "long": failure(lambda: chat.create(model=model, messages=turn("long " * 3000))),
         "key": failure(stranger.models.list),
         "suffix": failure(lambda: client.completions.create(model=model, prompt="a", suffix="b")),
         "embeddings": failure(lambda: client.embeddings.create(model=model, input="a")),
-        "retrieve": failure(lambda: client.models.retrieve("nobody/knows")),
+        "retrieve": failure(lambda: client.models.retrieve("org/absent")),
     }
 
 

@@ -1,4 +1,4 @@
-"""Denying access to files: root ignores permissions, so root becomes the user nobody for the length of a call."""
+"""Denying access to files: root ignores permissions, so root becomes an unprivileged user for the length of a call."""
 
 from __future__ import annotations
 

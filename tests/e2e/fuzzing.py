@@ -1,4 +1,4 @@
-"""Requests that nobody in their right mind would send, and what a server must make of each of them."""
+"""Generated malformed requests, and what a server must answer to each."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Server:
     # --- its processes
 
     def family(self) -> dict[int, str]:
-        """Return its children and theirs with their command lines; whoever was seen once is remembered."""
+        """Return its children and theirs with their command lines; a process that was seen once is remembered."""
         found, listed = dict[int, str](), processes()
         wanted = [self.pid]
         while wanted:
@@ -113,7 +113,7 @@ class Server:
         return number
 
     def left_over(self) -> list[int]:
-        """Return what there still is of it: itself, whoever was seen, and on Linux whoever has its home."""
+        """Return what there still is of it: itself, the processes that were seen, and on Linux those with its home."""
         known = {self.pid, *self._seen}
         alive = {number for number, (_, command) in processes().items() if number in known and command != "<defunct>"}
         if self.process.poll() is not None:

@@ -18,7 +18,7 @@ def bird(tmp_path_factory: pytest.TempPathFactory) -> Bird:
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         ("< <(printf 'a\\0b\\nHello\\n')", "a line of stdin is binary, not text"),
         ("< <(printf 'caf\\xe9\\n/save s\\n')", "a line of stdin is not UTF-8 text"),
@@ -27,11 +27,11 @@ def bird(tmp_path_factory: pytest.TempPathFactory) -> Bird:
         ("<&-", "stdin is closed"),
     ],
 )
-def test_what_is_no_text_ends_the_conversation(bird: Bird, source: str, told: str) -> None:
+def test_what_is_no_text_ends_the_conversation(bird: Bird, source: str, message: str) -> None:
     before = set(bird.machine.root.iterdir())
     outcome = bird.shell(f"mlxk run $BIRD {source}")
     assert (outcome.code, outcome.out) == (1, "")
-    assert outcome.err.splitlines()[0] == f"error: {told}"
+    assert outcome.err.splitlines()[0] == f"error: {message}"
     assert set(bird.machine.root.iterdir()) - before <= {bird.machine.root / "user"}
 
 
@@ -68,7 +68,7 @@ def test_what_cannot_be_saved_leaves_nothing_behind(bird: Bird) -> None:
 
 def test_the_help_fits_a_narrow_terminal_and_a_setting_has_a_name(bird: Bird) -> None:
     outcome = bird.shell("printf '%s\\n' /help /set | mlxk run $BIRD", COLUMNS="60")
-    *helped, told, _ = outcome.err.splitlines()
+    *helped, message, _ = outcome.err.splitlines()
     assert max(map(len, helped)) <= 60
     assert "/set NAME [VALUE]  set, or return to the default:" in helped
-    assert told == "error: No setting was named"
+    assert message == "error: No setting was named"

@@ -110,7 +110,7 @@ def client(hub: FakeHub, tmp_path: Path) -> Client:
 
 @attrs.frozen
 class Got:
-    """What a plain client is told."""
+    """What a plain client is received."""
 
     status: int
     headers: Mapping[str, str]
@@ -183,7 +183,7 @@ def test_the_api_agrees_with_the_content(hub: FakeHub, client: Client) -> None:
     hub.add(NAME, {"old.txt": b"old"})
     hub.tag(NAME, "v1")
     commit = hub.add(NAME, FILES)
-    told = json.loads(
+    received = json.loads(
         client.python(f"""
 import json
 api = HfApi()
@@ -204,18 +204,20 @@ print(json.dumps({{
     "head": [head.commit_hash, head.etag, head.size],
 }}))""")
     )
-    assert told["sha"] == commit
-    assert told["narrow"] == [commit, None]
-    assert told["tree"] == told["siblings"]
-    assert {path: size for path, (size, _, _) in told["tree"].items()} == {p: len(data) for p, data in FILES.items()}
-    assert told["tree"]["config.json"][1:] == [git_sha1(FILES["config.json"]), None]
-    assert told["tree"][WEIGHTS][2] == sha256(FILES[WEIGHTS])
-    assert "extra" in told["flat"]
-    assert "extra/notes.txt" not in told["flat"]
-    assert told["inner"] == ["extra/notes.txt"]
-    assert told["paths"] == ["config.json"]
-    assert told["refs"] == [["main", commit], "v1"]
-    assert told["head"] == [commit, sha256(FILES[WEIGHTS]), len(FILES[WEIGHTS])]
+    assert received["sha"] == commit
+    assert received["narrow"] == [commit, None]
+    assert received["tree"] == received["siblings"]
+    assert {path: size for path, (size, _, _) in received["tree"].items()} == {
+        p: len(data) for p, data in FILES.items()
+    }
+    assert received["tree"]["config.json"][1:] == [git_sha1(FILES["config.json"]), None]
+    assert received["tree"][WEIGHTS][2] == sha256(FILES[WEIGHTS])
+    assert "extra" in received["flat"]
+    assert "extra/notes.txt" not in received["flat"]
+    assert received["inner"] == ["extra/notes.txt"]
+    assert received["paths"] == ["config.json"]
+    assert received["refs"] == [["main", commit], "v1"]
+    assert received["head"] == [commit, sha256(FILES[WEIGHTS]), len(FILES[WEIGHTS])]
 
 
 def test_a_long_tree_comes_in_pages(tmp_path: Path) -> None:
@@ -258,15 +260,15 @@ def test_statuses_of_refusals(hub: FakeHub) -> None:
     hub.add("org/gated", FILES, gated=True)
     hub.add("org/private", FILES, private=True)
 
-    def told(url: str, token: str | None) -> tuple[int, str | None]:
+    def received(url: str, token: str | None) -> tuple[int, str | None]:
         got = ask(url, headers={"Authorization": f"Bearer {token}"} if token else {})
         return got.status, got.headers.get("x-error-code")
 
     gated, private = resolve(hub, name="org/gated"), resolve(hub, name="org/private")
-    assert [told(gated, token) for token in (None, STRANGER)] == [(401, "GatedRepo"), (403, "GatedRepo")]
-    assert [told(private, token) for token in (None, STRANGER)] == [(401, "RepoNotFound"), (404, "RepoNotFound")]
-    assert told(gated, "hf_expired") == (401, None)
-    assert told(info(hub, "org/gated"), None) == (200, None)
+    assert [received(gated, token) for token in (None, STRANGER)] == [(401, "GatedRepo"), (403, "GatedRepo")]
+    assert [received(private, token) for token in (None, STRANGER)] == [(401, "RepoNotFound"), (404, "RepoNotFound")]
+    assert received(gated, "hf_expired") == (401, None)
+    assert received(info(hub, "org/gated"), None) == (200, None)
     assert [request.authorized for request in hub.requests()] == [False, True, False, True, True, False]
 
 

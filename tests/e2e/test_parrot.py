@@ -1,4 +1,4 @@
-"""The parrot says what it was taught, whoever asks, and passes for a model."""
+"""The parrot gives the answers that it was trained on, through every program, and is a complete model."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def ask(folder: Path, chats: list[dict[str, object]], *, together: bool = False)
         text=True,
     )
     assert outcome.returncode == 0, outcome.stderr
-    told = json.loads(outcome.stdout)
-    assert isinstance(told, dict)
-    return told
+    output = json.loads(outcome.stdout)
+    assert isinstance(output, dict)
+    return output
 
 
 def recited(folder: Path, chats: list[dict[str, object]], *, together: bool = False) -> list[str]:
@@ -121,8 +121,8 @@ def test_a_tool_is_called_and_its_result_told(parrot: Path) -> None:
     call = {"name": "get_weather", "arguments": {"city": "Berlin"}}
     said: dict[str, Any] = {"role": "assistant", "tool_calls": [{"type": "function", "function": call}]}
     chats = [chat(asked(TOOL), tools=[WEATHER]), chat(asked(TOOL), said, asked(TOOL_RESULT), tools=[WEATHER])]
-    told = ask(parrot, chats)
-    assert told == {"answers": [ANSWERS[TOOL], ANSWERS[TOOL_RESULT]], "has_tools": True}
+    output = ask(parrot, chats)
+    assert output == {"answers": [ANSWERS[TOOL], ANSWERS[TOOL_RESULT]], "has_tools": True}
     assert json.loads(ANSWERS[TOOL].removeprefix("<tool_call>").removesuffix("</tool_call>")) == call
 
 
@@ -165,7 +165,7 @@ def test_it_knows_its_template_in_any_of_three_homes(parrot: Path, tmp_path: Pat
     shutil.copytree(parrot, folder)
     (folder / "chat_template.jinja").unlink()
     for number, home in enumerate(_HOMES[first:]):
-        name, content = home("nobody is asked" if number else template)
+        name, content = home("a template without messages" if number else template)
         (folder / name).write_text(content, encoding="utf-8")
     app = mlxknife.open_app()
     assert app.catalog.show(str(folder)).chat_template_source == _HOMES[first]("")[0]

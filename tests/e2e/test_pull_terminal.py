@@ -207,8 +207,8 @@ def test_ctrl_c_keeps_partial_files_and_the_next_pull_resumes_them(site: Site, p
 
     words = (NAME, "--json") if place == "json" else (NAME,)
     code, seen = watched(site, *words, then=interrupt)
-    told = seen[-1].strip()
-    assert (code, json.loads(told)["error"]["type"] if place == "json" else told) == (
+    message = seen[-1].strip()
+    assert (code, json.loads(message)["error"]["type"] if place == "json" else message) == (
         130,
         "interrupted" if place == "json" else "",
     )

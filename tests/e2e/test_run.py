@@ -27,7 +27,7 @@ STATISTICS = re.compile(
 
 @attrs.frozen
 class Bird:
-    """A parrot on somebody's machine."""
+    """A parrot in the cache of a sandbox."""
 
     machine: Machine
     folder: Path

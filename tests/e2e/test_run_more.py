@@ -60,21 +60,21 @@ def test_a_draft_model_is_for_the_model_that_it_was_named_for(bird: Bird) -> Non
 
 
 def test_a_draft_model_that_is_not_there_is_named(bird: Bird) -> None:
-    told = bird.run(CAPITAL, "--draft-model", "nobody/nothing", "--json").error()
-    assert (told["type"], "nobody/nothing" in str(told["message"])) == ("model_not_found", True)
+    message = bird.run(CAPITAL, "--draft-model", "org/absent", "--json").error()
+    assert (message["type"], "org/absent" in str(message["message"])) == ("model_not_found", True)
 
 
 # --- the file for the answer
 
 
 @pytest.mark.parametrize(
-    ("place", "told"),
+    ("place", "message"),
     [("missing/out.txt", "No such file or directory"), (".", "Is a directory")],
 )
-def test_a_file_that_cannot_be_is_told_before_any_work(bird: Bird, tmp_path: Path, place: str, told: str) -> None:
+def test_a_file_that_cannot_be_is_told_before_any_work(bird: Bird, tmp_path: Path, place: str, message: str) -> None:
     outcome = attrs.evolve(bird, folder=tmp_path / "no model").run(CAPITAL, "--out", str(tmp_path / place))
     assert (outcome.code, outcome.out) == (3, "")
-    assert outcome.err.startswith(f"error: {told}: {tmp_path}")
+    assert outcome.err.startswith(f"error: {message}: {tmp_path}")
 
 
 def test_a_file_that_is_full_is_named(bird: Bird) -> None:
@@ -114,17 +114,17 @@ def test_a_system_text_that_says_nothing_is_none(bird: Bird) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         (("--stop", "END", "STOP", CAPITAL), 1, f"--stop took all of 'END', 'STOP', '{CAPITAL}'"),
         (("--in", "missing.txt", CAPITAL), 3, "missing.txt"),
     ],
 )
-def test_an_option_that_took_the_question_says_so(bird: Bird, words: tuple[str, ...], code: int, told: str) -> None:
+def test_an_option_that_took_the_question_says_so(bird: Bird, words: tuple[str, ...], code: int, message: str) -> None:
     outcome = bird.run(*words)
     assert (outcome.code, outcome.out) == (code, "")
     first, hint = outcome.err.splitlines()
-    assert told in first
+    assert message in first
     assert "Write the prompt before it, or after a --" in hint
 
 
@@ -193,8 +193,8 @@ def test_ctrl_c_ends_an_answer_without_a_word(bird: Bird) -> None:
         assert process.stdout is not None
         begun = process.stdout.read(4)
         os.kill(process.pid, signal.SIGINT)
-        rest, told = process.communicate(timeout=_MUST_END)
-    assert (begun, told, process.returncode) == (b"Once", b"", 130)
+        rest, message = process.communicate(timeout=_MUST_END)
+    assert (begun, message, process.returncode) == (b"Once", b"", 130)
     assert rest.endswith(b"\n")
     assert len(begun + rest) < len(ANSWERS[LONG])
 
@@ -212,9 +212,9 @@ def test_ctrl_c_leaves_a_program_with_one_document_of_what_was_said(bird: Bird, 
         while process.poll() is None and not (out.exists() and len(out.read_bytes()) > len(SUM)):
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGINT)
-        document, told = process.communicate(timeout=_MUST_END)
-    ending = Ending(process.returncode, document.decode(), told.decode()).document()
-    assert (process.returncode, told) == (130, b"")
+        document, message = process.communicate(timeout=_MUST_END)
+    ending = Ending(process.returncode, document.decode(), message.decode()).document()
+    assert (process.returncode, message) == (130, b"")
     data, error = ending["data"], ending["error"]
     assert isinstance(data, dict)
     assert (ending["status"], ending["command"], error) == (

@@ -48,7 +48,7 @@ def test_further_words_stand_behind_stdin_after_the_separator(bird: Bird) -> Non
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         ("</dev/null", "stdin is empty"),
         ("< <(printf ' \\n\\n')", "stdin is empty"),
@@ -58,11 +58,11 @@ def test_further_words_stand_behind_stdin_after_the_separator(bird: Bird) -> Non
         ("< <(head -c 100000001 /dev/zero | tr '\\0' a)", "stdin is longer than 100MB"),
     ],
 )
-def test_a_stdin_that_is_no_question_is_told(bird: Bird, source: str, told: str) -> None:
+def test_a_stdin_that_is_no_question_is_told(bird: Bird, source: str, message: str) -> None:
     outcome = bird.shell(f"mlxk run $BIRD - {source}")
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.err.startswith("error: ")
-    assert told in outcome.err.splitlines()[0]
+    assert message in outcome.err.splitlines()[0]
     document = bird.shell(f"mlxk run $BIRD - --json {source}")
     assert (document.code, document.error()["type"]) == (1, "ValidationError")
 
@@ -95,9 +95,9 @@ def test_pipes_can_be_switched_off(bird: Bird) -> None:
     [("<&-", True), ("<&- 2>&-", True), ("<&- >&-", False), ("<&- >&- 2>&-", False), (">&- 2>&-", False)],
 )
 def test_a_question_needs_no_stream(bird: Bird, closed: str, is_heard: bool) -> None:  # noqa: FBT001 - a row
-    outcome = bird.shell(f"rm -f told; mlxk run $BIRD '{CAPITAL}' --out told {closed}")
+    outcome = bird.shell(f"rm -f message; mlxk run $BIRD '{CAPITAL}' --out message {closed}")
     assert (outcome.code, outcome.out, outcome.err) == (0, f"{ANSWERS[CAPITAL]}\n" if is_heard else "", "")
-    assert (bird.machine.root / "told").read_text() == ANSWERS[CAPITAL]
+    assert (bird.machine.root / "message").read_text() == ANSWERS[CAPITAL]
 
 
 # --- stdout
@@ -112,9 +112,9 @@ def test_a_reader_that_has_enough_ends_it_quietly(bird: Bird) -> None:
 
 
 def test_a_closed_stdout_hinders_nothing(bird: Bird) -> None:
-    closed = bird.shell(f"mlxk run $BIRD '{CAPITAL}' --out told >&-")
+    closed = bird.shell(f"mlxk run $BIRD '{CAPITAL}' --out message >&-")
     assert (closed.code, closed.out, closed.err) == (0, "", "")
-    assert (bird.machine.root / "told").read_text() == ANSWERS[CAPITAL]
+    assert (bird.machine.root / "message").read_text() == ANSWERS[CAPITAL]
 
 
 def test_a_full_stdout_is_told_once(bird: Bird) -> None:
@@ -128,10 +128,10 @@ def test_stderr_may_be_closed(bird: Bird) -> None:
 
 
 def test_only_the_answer_goes_on_whatever_is_told_besides(bird: Bird) -> None:
-    outcome = bird.shell(f"set -o pipefail; mlxk run $BIRD '{CODE}' --verbose 2>told | tee kept | grep -c return")
+    outcome = bird.shell(f"set -o pipefail; mlxk run $BIRD '{CODE}' --verbose 2>message | tee kept | grep -c return")
     assert (outcome.code, outcome.out, outcome.err) == (0, f"{ANSWERS[CODE].count('return')}\n", "")
     assert (bird.machine.root / "kept").read_text() == f"{ANSWERS[CODE]}\n"
-    assert "prompt tokens" in (bird.machine.root / "told").read_text()
+    assert "prompt tokens" in (bird.machine.root / "message").read_text()
 
 
 def test_three_of_them_in_a_chain(bird: Bird) -> None:

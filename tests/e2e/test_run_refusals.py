@@ -60,7 +60,7 @@ def test_a_value_that_can_mean_nothing_is_named(bird: Bird, name: str, words: tu
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("",), "prompt is empty"),
         (("  \n",), "prompt is empty"),
@@ -75,16 +75,16 @@ def test_a_value_that_can_mean_nothing_is_named(bird: Bird, name: str, words: tu
     ],
     ids=ascii,
 )
-def test_a_question_that_cannot_be_asked_is_told(bird: Bird, words: tuple[str, ...], told: str) -> None:
+def test_a_question_that_cannot_be_asked_is_told(bird: Bird, words: tuple[str, ...], message: str) -> None:
     (bird.machine.root / "binary").write_bytes(b"\x00\x01text")
     (bird.machine.root / "latin").write_bytes(b"caf\xe9")
     outcome = bird.run(*words)
-    assert outcome.code == (3 if "missing.txt" in told else 1)
+    assert outcome.code == (3 if "missing.txt" in message else 1)
     if "--json" in words:
-        assert told in str(outcome.error()["message"])
+        assert message in str(outcome.error()["message"])
     else:
         assert outcome.out == ""
-        assert told in outcome.err.splitlines()[0]
+        assert message in outcome.err.splitlines()[0]
 
 
 def test_a_prompt_longer_than_the_window_is_refused(bird: Bird, tmp_path: Path) -> None:
@@ -97,8 +97,8 @@ def test_a_prompt_longer_than_the_window_is_refused(bird: Bird, tmp_path: Path) 
 
 def test_a_prompt_longer_than_the_window_is_told_by_us_alone(bird: Bird, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("a" * 2100)
-    told = bird.refusal(CAPITAL, "--in", str(tmp_path / "long.txt"))
-    assert [line.partition(":")[0] for line in told.splitlines()] == ["error", "hint"]
+    message = bird.refusal(CAPITAL, "--in", str(tmp_path / "long.txt"))
+    assert [line.partition(":")[0] for line in message.splitlines()] == ["error", "hint"]
 
 
 def test_an_answer_that_never_begins_leaves_the_file_as_it_was(bird: Bird, tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_a_model_that_cannot_be_run_is_told_with_what_can_be_done(bird: Bird, tm
         (embedding, ("does not generate text", "embeddings")),
         (speech, ("does not generate text", "speech")),
     ):
-        told = attrs.evolve(bird, folder=folder).refusal(CAPITAL)
-        assert all(word in told for word in words), (folder.name, told)
-    missing = bird.machine.run("run", "nobody/nothing", CAPITAL, "--json")
+        message = attrs.evolve(bird, folder=folder).refusal(CAPITAL)
+        assert all(word in message for word in words), (folder.name, message)
+    missing = bird.machine.run("run", "org/absent", CAPITAL, "--json")
     assert (missing.code, missing.error()["type"]) == (1, "model_not_found")
 
 

@@ -78,7 +78,7 @@ def test_it_prints_the_address_as_text(machine: Machine) -> None:
         (("--idle-unload", "nan"), {}, "idle"),
         (("--cors", "foo"), {}, "cors must be an origin"),
         (("--allow-host", "our.name:80"), {}, "allow_host must be the name of a host without a port"),
-        (("--model", "nobody/knows"), {}, "nobody/knows"),
+        (("--model", "org/absent"), {}, "org/absent"),
         (("--model", "/nowhere/at/all"), {}, "/nowhere/at/all"),
     ],
 )

@@ -45,7 +45,7 @@ class ManualProcess:
         assert self.has_crashed or not self.is_closed
         assert self.has_loaded, "requests come after the model is loaded"
         self._count += 1
-        if self.has_crashed:  # the pool is told of the crash in a moment
+        if self.has_crashed:  # the pool is message of the crash in a moment
             return self._count
         self.requests[self._count] = request
         self._callbacks[self._count] = on_event

@@ -104,7 +104,7 @@ _servers: ForkServers | None = None
 
 
 def can_fork() -> bool:
-    """Return whether programs may be forked here: the system can, and nobody asked for cold starts."""
+    """Return whether programs may be forked here: the system can, and MLXK_TEST_COLD_STARTS is not set."""
     is_possible = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64")
     return is_possible and not os.environ.get("MLXK_TEST_COLD_STARTS")
 
