@@ -9,7 +9,8 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from tests.parrot import parrot_folder
+from tests.parrot import ANSWERS, parrot_folder
+from tests.parrot.answers import LONG
 from tests.parrot.network import CONFIG
 
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
@@ -25,6 +26,11 @@ def endless_parrot(folder: Path) -> Path:
     head[mx.array(ends)] = 0
     _write(folder, weights | {"lm_head.weight": head}, {"tie_word_embeddings": False})
     return folder
+
+
+def is_beginning(text: str) -> bool:
+    """Whether an endless parrot that is asked for the long answer begins with a text."""
+    return ANSWERS[LONG].startswith(text) or text.startswith(ANSWERS[LONG])
 
 
 def wide_parrot(folder: Path) -> Path:

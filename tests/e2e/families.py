@@ -20,6 +20,21 @@ def processes() -> dict[int, tuple[int, str]]:
     return found
 
 
+def model_processes(parent: int) -> list[int]:
+    """Return the model processes that a process has started."""
+    return [number for number, (of, command) in processes().items() if of == parent and "--worker-fd" in command]
+
+
+def descendants(ancestor: int) -> set[int]:
+    """Return the children of a process and theirs."""
+    found, listed = set[int](), processes()
+    before = {-1}
+    while before != found:
+        before = set(found)
+        found |= {number for number, (of, _) in listed.items() if of == ancestor or of in found}
+    return found
+
+
 def processes_with(home: str) -> set[int]:
     """Return the processes whose surroundings name a folder; none where the system does not tell."""
     if not sys.platform.startswith("linux"):

@@ -1,4 +1,4 @@
-"""The chat on a terminal: the tests type the bytes of a keyboard and read what appears between two prompts."""
+"""The conversation as somebody at a terminal has it: typed with a real keyboard's bytes, read between two prompts."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from typing import IO, Self
 
 import pytest
 
+from tests.e2e.breeding import endless_parrot, is_beginning
 from tests.e2e.processes import BIN, Machine
 from tests.e2e.test_run import SUM, THOUGHT, Bird, rendered
-from tests.fork_server.install import OWN_TERMINAL
 from tests.parrot import ANSWERS, parrot_4bit_folder, parrot_folder
 from tests.parrot.answers import CAPITAL, GREETING, LONG, REASONING
 
@@ -30,6 +30,10 @@ pytestmark = pytest.mark.timeout(1200)
 
 _PASTE_ON, _PASTE_OFF, _CURSOR = "\x1b[?2004h", "\x1b[?2004l", "\x1b[?25h"
 """What prompt_toolkit writes when it begins to ask, when it was answered, and when all is drawn."""
+_OWN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+"""Makes the terminal the one whose Ctrl-C reaches the program."""
 _CTRL_C, _CTRL_D, _ALT_ENTER, _UP = "\x03", "\x04", "\x1b\r", "\x1b[A"
 _WHERE_IS_THE_CURSOR = b"\x1b[6n"
 """A question that not every terminal answers."""
@@ -39,14 +43,17 @@ _MUST_COME = 60
 
 
 class Terminal:
-    """A chat on a terminal."""
+    """A conversation that somebody types."""
 
     def __init__(self, bird: Bird, *words: str, out: IO[bytes] | None = None) -> None:
         """Begin it, with what is said on the terminal too, or in a file."""
         self._mine, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
+        settings = termios.tcgetattr(theirs)
+        settings[3] |= termios.NOFLSH  # a Ctrl-C drops nothing that was printed before
+        termios.tcsetattr(theirs, termios.TCSANOW, settings)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", OWN_TERMINAL, str(BIN / "mlxk"), "run", str(bird.folder), *words],
+            [sys.executable, "-c", _OWN_TERMINAL, str(BIN / "mlxk"), "run", str(bird.folder), *words],
             env=bird.environment(NO_COLOR="1"),
             cwd=bird.machine.root,
             stdin=theirs,
@@ -67,24 +74,32 @@ class Terminal:
         self._process.wait()
         os.close(self._mine)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def press(self, keys: str) -> None:
         os.write(self._mine, keys.encode())
 
     def enter(self, line: str) -> str:
         """Type a line; return what is shown until the next prompt, untouched but for the line breaks."""
         self.press(f"{line}\r")
-        return self.message()
+        return self.told()
 
-    def message(self) -> str:
+    def told(self) -> str:
         """Return what is shown between a line that was given and the next prompt."""
         shown = self._until(lambda text: _PASTE_OFF in text and _is_asking(text.partition(_PASTE_OFF)[2]))
         return shown.partition(_PASTE_OFF)[2].partition(_PASTE_ON)[0].replace("\r\n", "\n")
 
     def interrupt(self, line: str, after: str) -> str:
         """Type a line, press Ctrl-C as soon as a text is seen, and return what is shown until the next prompt."""
+        return self.do_after(line, after, lambda: self.press(_CTRL_C))
+
+    def do_after(self, line: str, after: str, work: Callable[[], None]) -> str:
+        """Type a line, do something as soon as a text is seen, and return what is shown until the next prompt."""
         self.press(f"{line}\r")
         shown = self._until(lambda text: after in text.partition(_PASTE_OFF)[2])
-        self.press(_CTRL_C)
+        work()
         shown += self._until(_is_asking)
         return shown.partition(_PASTE_OFF)[2].partition(_PASTE_ON)[0].replace("\r\n", "\n")
 
@@ -188,7 +203,7 @@ def test_commands_shape_the_conversation(bird: Bird, terminal: Terminal) -> None
     assert terminal.enter("/show") == shown.replace("max_tokens: 12\n", "")
     assert terminal.enter("/load missing.json") == "error: No such file or directory: missing.json\n"
     assert terminal.enter("/save").startswith("error: Something is missing: /save FILE")
-    assert "error: " in terminal.enter("/model org/absent")
+    assert "error: " in terminal.enter("/model nobody/nothing")
     assert terminal.enter(f"/model {small}") == f"now talking to {small}\n"
     assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
     assert terminal.enter("/show").startswith(f"model: {small}\nsystem: Be kind.\n")
@@ -207,26 +222,27 @@ def test_a_question_may_have_several_lines(terminal: Terminal) -> None:
     assert f"\n[user] Polly:\n{GREETING}\n" in said
     assert terminal.enter('"""never') == ""
     terminal.press(_CTRL_C)
-    assert terminal.message() == "Ctrl-D or /exit leaves\n"
+    assert terminal.told() == "Ctrl-D or /exit leaves\n"
     assert terminal.enter("/show") == said
 
 
 def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird) -> None:
-    slow = Bird(bird.machine, parrot_4bit_folder())
-    with Terminal(slow, "--cpu-profile", "as-is") as terminal:
+    endless = Bird(bird.machine, endless_parrot(bird.machine.root / "endless"))
+    with Terminal(endless) as terminal:
         shown = terminal.interrupt(LONG, "Once")
         said, _, rest = shown.partition("^C")
         assert rest.endswith("\nstopped\n")
         said += rest.removesuffix("\nstopped\n")
         assert said.startswith("Once")
-        assert len(said) < len(ANSWERS[LONG])
-        line = f"[assistant] {said}".rstrip()  # lines are shown without the blanks behind them, but all is known
+        assert is_beginning(said)
+        line = "\n".join(part.rstrip() for part in f"[assistant] {said}".split("\n"))  # /show drops blanks at the end
         assert terminal.enter("/show").endswith(f"[user] {LONG}\n{line}\n")
         assert terminal.enter("/save stopped.json") == "saved in stopped.json\n"
         kept = json.loads((bird.machine.root / "stopped.json").read_text())
         assert kept["messages"][-1]["content"] == said
         terminal.press(_CTRL_C)
-        assert terminal.message() == "Ctrl-D or /exit leaves\n"
+        assert terminal.told() == "Ctrl-D or /exit leaves\n"
+        terminal.enter(f"/set max_tokens {len(ANSWERS[CAPITAL])}")
         assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
         prompt, known, _ = stats(terminal)
         assert prompt - rendered(CAPITAL) - 2 <= known < prompt  # a character, and the end of the turn, it did not say
@@ -234,16 +250,16 @@ def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird) -> None:
 
 
 def test_only_answers_go_where_stdout_goes(bird: Bird, tmp_path: Path) -> None:
-    message = tmp_path / "message"
-    with message.open("wb") as out, Terminal(bird, out=out) as terminal:
+    told = tmp_path / "told"
+    with told.open("wb") as out, Terminal(bird, out=out) as terminal:
         assert terminal.greeting == f"{bird.folder} (/help lists the commands, Ctrl-D leaves)\n"
         assert terminal.enter(CAPITAL) == ""
         assert stats(terminal)[0] == rendered(CAPITAL)
         terminal.press(_CTRL_C)
-        assert terminal.message() == "Ctrl-D or /exit leaves\n"
+        assert terminal.told() == "Ctrl-D or /exit leaves\n"
         assert terminal.enter(GREETING) == ""
         assert terminal.leave(_CTRL_D) == (0, "")
-    assert message.read_text() == f"{ANSWERS[CAPITAL]}\n{ANSWERS[GREETING]}\n"
+    assert told.read_text() == f"{ANSWERS[CAPITAL]}\n{ANSWERS[GREETING]}\n"
 
 
 def test_a_conversation_of_a_stranger_never_steers_the_terminal(bird: Bird, terminal: Terminal) -> None:
