@@ -1,4 +1,4 @@
-"""The conversation as somebody at a terminal has it: typed with a real keyboard's bytes, read between two prompts."""
+"""The chat on a terminal: the tests type the bytes of a keyboard and read what appears between two prompts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MUST_COME = 60
 
 
 class Terminal:
-    """A conversation that somebody types."""
+    """A chat on a terminal."""
 
     def __init__(self, bird: Bird, *words: str, out: IO[bytes] | None = None) -> None:
         """Begin it, with what is said on the terminal too, or in a file."""
@@ -84,9 +84,9 @@ class Terminal:
     def enter(self, line: str) -> str:
         """Type a line; return what is shown until the next prompt, untouched but for the line breaks."""
         self.press(f"{line}\r")
-        return self.told()
+        return self.message()
 
-    def told(self) -> str:
+    def message(self) -> str:
         """Return what is shown between a line that was given and the next prompt."""
         shown = self._until(lambda text: _PASTE_OFF in text and _is_asking(text.partition(_PASTE_OFF)[2]))
         return shown.partition(_PASTE_OFF)[2].partition(_PASTE_ON)[0].replace("\r\n", "\n")
@@ -203,7 +203,7 @@ def test_commands_shape_the_conversation(bird: Bird, terminal: Terminal) -> None
     assert terminal.enter("/show") == shown.replace("max_tokens: 12\n", "")
     assert terminal.enter("/load missing.json") == "error: No such file or directory: missing.json\n"
     assert terminal.enter("/save").startswith("error: Something is missing: /save FILE")
-    assert "error: " in terminal.enter("/model nobody/nothing")
+    assert "error: " in terminal.enter("/model org/absent")
     assert terminal.enter(f"/model {small}") == f"now talking to {small}\n"
     assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
     assert terminal.enter("/show").startswith(f"model: {small}\nsystem: Be kind.\n")
@@ -222,7 +222,7 @@ def test_a_question_may_have_several_lines(terminal: Terminal) -> None:
     assert f"\n[user] Polly:\n{GREETING}\n" in said
     assert terminal.enter('"""never') == ""
     terminal.press(_CTRL_C)
-    assert terminal.told() == "Ctrl-D or /exit leaves\n"
+    assert terminal.message() == "Ctrl-D or /exit leaves\n"
     assert terminal.enter("/show") == said
 
 
@@ -241,7 +241,7 @@ def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird) -> None:
         kept = json.loads((bird.machine.root / "stopped.json").read_text())
         assert kept["messages"][-1]["content"] == said
         terminal.press(_CTRL_C)
-        assert terminal.told() == "Ctrl-D or /exit leaves\n"
+        assert terminal.message() == "Ctrl-D or /exit leaves\n"
         terminal.enter(f"/set max_tokens {len(ANSWERS[CAPITAL])}")
         assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
         prompt, known, _ = stats(terminal)
@@ -250,16 +250,16 @@ def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird) -> None:
 
 
 def test_only_answers_go_where_stdout_goes(bird: Bird, tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    with told.open("wb") as out, Terminal(bird, out=out) as terminal:
+    message = tmp_path / "message"
+    with message.open("wb") as out, Terminal(bird, out=out) as terminal:
         assert terminal.greeting == f"{bird.folder} (/help lists the commands, Ctrl-D leaves)\n"
         assert terminal.enter(CAPITAL) == ""
         assert stats(terminal)[0] == rendered(CAPITAL)
         terminal.press(_CTRL_C)
-        assert terminal.told() == "Ctrl-D or /exit leaves\n"
+        assert terminal.message() == "Ctrl-D or /exit leaves\n"
         assert terminal.enter(GREETING) == ""
         assert terminal.leave(_CTRL_D) == (0, "")
-    assert told.read_text() == f"{ANSWERS[CAPITAL]}\n{ANSWERS[GREETING]}\n"
+    assert message.read_text() == f"{ANSWERS[CAPITAL]}\n{ANSWERS[GREETING]}\n"
 
 
 def test_a_conversation_of_a_stranger_never_steers_the_terminal(bird: Bird, terminal: Terminal) -> None:

@@ -78,9 +78,9 @@ def test_it_remembers_no_more_than_it_may(bird: Bird) -> None:
 
 
 def test_what_cannot_be_quantised_is_refused_by_name(bird: Bird) -> None:
-    told = bird.refusal(CAPITAL, "--kv-bits", "8", "--kv-group-size", "32", "--quantized-kv-start", "1000")
-    assert told.startswith("error: kv_group_size 32 does not work with this model: its head size is 12\n")
-    assert "Leave out kv_bits" in told
+    message = bird.refusal(CAPITAL, "--kv-bits", "8", "--kv-group-size", "32", "--quantized-kv-start", "1000")
+    assert message.startswith("error: kv_group_size 32 does not work with this model: its head size is 12\n")
+    assert "Leave out kv_bits" in message
 
 
 def shared(text: str) -> int:
@@ -100,7 +100,7 @@ def test_what_it_remembers_in_two_bits_is_not_and_shows_in_which_groups(wide: Bi
     said = {
         size: wide.says(LONG, "--kv-bits", "2", "--kv-group-size", size, "--max-tokens", "60") for size in ("32", "64")
     }
-    assert said["64"] == wide.says(LONG, "--kv-bits", "2", "--max-tokens", "60")  # which holds where nobody says
+    assert said["64"] == wide.says(LONG, "--kv-bits", "2", "--max-tokens", "60")  # the default
     assert len({*said.values(), f"{ANSWERS[LONG][:60]}\n"}) == 3
 
 
@@ -112,7 +112,7 @@ def test_it_is_quantised_from_the_token_on_that_was_named(wide: Bird) -> None:
 
 
 def test_a_group_that_is_no_part_of_a_head_is_refused_with_those_that_are(wide: Bird) -> None:
-    told = wide.refusal(CAPITAL, "--kv-bits", "4", "--kv-group-size", "128")
-    assert told == (
+    message = wide.refusal(CAPITAL, "--kv-bits", "4", "--kv-group-size", "128")
+    assert message == (
         "error: kv_group_size 128 does not work with this model: its head size is 64\nhint: Possible values: 32, 64\n"
     )

@@ -1,4 +1,4 @@
-"""``run`` in lines of bash as somebody types them at a terminal, and as a script runs them: the same comes of both."""
+"""``run`` in command lines of bash, typed at a terminal and run as a script, with the same results."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_head_takes_its_line_and_ends_the_answer_quietly(bird: Bird, endless: Bi
 
 @both
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         ("</dev/null", "stdin is empty"),
         ("<&-", "stdin is closed"),
@@ -139,9 +139,9 @@ def test_head_takes_its_line_and_ends_the_answer_quietly(bird: Bird, endless: Bi
         ("< <(printf 'caf\\xe9')", "stdin is not UTF-8 text"),
     ],
 )
-def test_what_is_no_question_is_refused(bird: Bird, shell: Shell, source: str, told: str) -> None:
+def test_what_is_no_question_is_refused(bird: Bird, shell: Shell, source: str, message: str) -> None:
     ran = shell(bird, f"mlxk run $BIRD - {source}")
-    assert (ran.statuses, ran.shown.splitlines()[0]) == ("1", f"error: {told}")
+    assert (ran.statuses, ran.shown.splitlines()[0]) == ("1", f"error: {message}")
     ran = shell(bird, f"mlxk run $BIRD - {source} 2>/dev/null | wc -c")
     assert (ran.shown.strip(), ran.statuses) == ("0", "1 0")
 
@@ -167,10 +167,10 @@ def test_megabytes_are_refused_and_their_writer_is_not_cut_off(bird: Bird, shell
 
 @both
 def test_what_is_shown_besides_reaches_no_pipe(bird: Bird, shell: Shell) -> None:
-    ran = shell(bird, f"mlxk run $BIRD '{CODE}' --verbose 2>told | tee kept | grep -c return")
+    ran = shell(bird, f"mlxk run $BIRD '{CODE}' --verbose 2>message | tee kept | grep -c return")
     assert ran == Ran(f"{ANSWERS[CODE].count('return')}\n", "0 0 0")
     assert (bird.machine.root / "kept").read_text() == f"{ANSWERS[CODE]}\n"
-    assert "prompt tokens" in (bird.machine.root / "told").read_text()
+    assert "prompt tokens" in (bird.machine.root / "message").read_text()
 
 
 @both
@@ -184,7 +184,7 @@ def test_a_chain_goes_on_with_answers_and_each_link_tells_its_own_failure(bird: 
     chain = f"mlxk run $BIRD '{CODE}' --max-tokens 3 | {echo} | mlxk run $BIRD - --max-tokens 8 | wc -l"
     ran = shell(bird, chain)
     assert (ran.shown.strip(), ran.statuses) == ("1", "0 0 0 0")
-    broken = shell(bird, "mlxk run nobody/nothing hi | mlxk run $BIRD - | mlxk run $BIRD -")
+    broken = shell(bird, "mlxk run org/absent hi | mlxk run $BIRD - | mlxk run $BIRD -")
     assert broken.statuses == "1 1 1"
     assert sorted(line.partition(": ")[2] for line in broken.shown.splitlines() if line.startswith("error"))[1:] == [
         "stdin is empty",
@@ -194,5 +194,5 @@ def test_a_chain_goes_on_with_answers_and_each_link_tells_its_own_failure(bird: 
 
 @both
 def test_a_full_disk_is_told(bird: Bird, shell: Shell) -> None:
-    told = "error: cannot write the answer: No space left on device\n"
-    assert shell(bird, f"mlxk run $BIRD '{CAPITAL}' >/dev/full") == Ran(told, "3")
+    message = "error: cannot write the answer: No space left on device\n"
+    assert shell(bird, f"mlxk run $BIRD '{CAPITAL}' >/dev/full") == Ran(message, "3")

@@ -7,7 +7,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Generic
 
 import attrs
@@ -94,9 +94,9 @@ class Loop(Generic[Rendered, Prepared]):
         self._line = line
         self._engine = engine
         self._steps = steps
-        self._preparation = Preparation(engine, deadline, line.wake)
         self._preparing = set[int]()
         """The requests that are being prepared and are not cancelled."""
+        self._preparation = Preparation(engine, deadline, line.wake, self._preparing)
         self._answering = set[tuple[int, int]]()
         """The answers of which a delta has been sent, by request and index."""
         self._is_paused = False
@@ -181,11 +181,21 @@ class Loop(Generic[Rendered, Prepared]):
 class Preparation(Generic[Rendered, Prepared]):
     """Renders and tokenizes requests in threads, beside the steps."""
 
-    def __init__(self, engine: Engine[Rendered, Prepared], deadline: Deadline, on_finished: Callable[[], None]) -> None:
-        """Take the engine, the deadline for tokenizing, and what to call when a request is ready."""
+    def __init__(
+        self,
+        engine: Engine[Rendered, Prepared],
+        deadline: Deadline,
+        on_finished: Callable[[], None],
+        uncancelled: Container[int],
+    ) -> None:
+        """Take the engine and the deadline for tokenizing.
+
+        ``on_finished`` is called when a request is ready; ``uncancelled`` has the requests that still need preparation.
+        """
         self._engine = engine
         self._deadline = deadline
         self._on_finished = on_finished
+        self._uncancelled = uncancelled
         self._waiting: queue.SimpleQueue[Generate] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[tuple[int, Prepared | KnifeError]] = queue.SimpleQueue()
         for number in range(_PREPARING_THREADS):
@@ -210,6 +220,8 @@ class Preparation(Generic[Rendered, Prepared]):
     def _work(self) -> None:
         while True:
             message = self._waiting.get()
+            if message.id not in self._uncancelled:
+                continue
             self._finished.put((message.id, self._prepared(message)))
             self._on_finished()
 
