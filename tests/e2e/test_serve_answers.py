@@ -137,6 +137,19 @@ def test_a_stop_string_ends_the_answer_and_its_beginning_alone_does_not(server: 
         assert (said.content, said.finish) == ("one END? two EN three ", "stop")
 
 
+def test_thirty_streams_with_different_stop_strings_end_each_at_its_own(server: Server) -> None:
+    whole_text = ANSWERS[answers.LONG]
+    stops = [whole_text[place : place + 8] for place in range(0, 300, 10)]
+    assert len(set(stops)) == 30
+    with ThreadPoolExecutor(len(stops) + 1) as pool:
+        without = pool.submit(streamed, server, CHAT, chat("parrot", answers.LONG))
+        found = list(pool.map(lambda stop: streamed(server, CHAT, chat("parrot", answers.LONG, stop=stop)), stops))
+    for stop, one in zip(stops, found, strict=True):
+        (choice,) = one.choices
+        assert (choice.content, choice.finish) == (whole_text.partition(stop)[0], "stop")
+    assert without.result().texts == [whole_text]
+
+
 def test_reasoning_is_never_in_content_however_short_the_answer(server: Server) -> None:
     for count in (1, 2, 10, *range(38, 44), 50):
         body = chat("parrot", answers.REASONING, max_tokens=count)

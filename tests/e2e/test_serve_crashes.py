@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import statistics
 import sys
@@ -14,10 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 import attrs
 import pytest
 
+from tests.e2e.fuzzing import TEXT
 from tests.e2e.processes import Machine
 from tests.e2e.serving import Server, eventually, parrot_in, serving
-from tests.e2e.talking import Reply, Stream, gathered
-from tests.parrot import ANSWERS, answers
+from tests.e2e.talking import Reply, Stream, chat, gathered
+from tests.e2e.wire import Line, get, post
+from tests.fake_server import FakeServer
+from tests.parrot import ANSWERS, answers, parrot_folder
+from tests.parrot_rows import NAN_TOKEN
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -171,6 +176,54 @@ def test_an_idle_model_is_unloaded_and_a_busy_one_is_not(home: Machine) -> None:
         assert gathered(stream).choices[0].finish == "length"
         eventually(lambda: not server.workers())
         assert server.chat("parrot", answers.GREETING).text() == ANSWERS[answers.GREETING]
+
+
+def test_a_crash_while_a_model_loads_is_an_error_of_the_waiting_requests_and_of_no_other(home: Machine) -> None:
+    with serving(home, "--model", "parrot") as server:
+        running_stream = server.chat_stream("parrot", answers.LONG, logit_bias=ENDS, max_tokens=1500).begun()
+        parrot = server.worker()
+        body = chat("other", answers.CAPITAL)
+        with ThreadPoolExecutor(3) as pool:
+            waiting = [
+                pool.submit(server.ask, "/v1/chat/completions", body | {"stream": stream})
+                for stream in (True, False, True)
+            ]
+            eventually(lambda: len(server.workers()) == 2)
+            (loading,) = set(server.workers()) - {parrot}
+            eventually(lambda: in_flight(server) == 4)
+            os.kill(loading, signal.SIGKILL)
+            replies = [one.result() for one in waiting]
+        for reply in replies:
+            assert (reply.status, reply.error()["type"]) == (503, "worker_lost")
+            assert reply.headers["retry-after"]
+        assert server.chat("other", answers.CAPITAL).text() == ANSWERS[answers.CAPITAL]
+        assert gathered(running_stream).choices[0].finish == "length"
+
+
+def in_flight(server: Server) -> int:
+    (line,) = re.findall(rb"^mlxknife_requests_in_flight (\S+)$", server.ask("/metrics").body, re.MULTILINE)
+    return int(float(line))
+
+
+def test_an_error_of_one_answer_ends_its_request_and_no_other() -> None:
+    """The prompt of two answers has a token that makes the model fail."""
+    with FakeServer(parrot_folder(), step_seconds=0.02) as server, Line(server.port) as other, Line(server.port) as one:
+        model = parrot_folder().name
+        prompt = [[1, 2, 3], [1, NAN_TOKEN]]
+        other.send(
+            post(TEXT, json.dumps({"model": model, "prompt": "a", "max_tokens": 100, "temperature": 1}).encode())
+        )
+        for stream in (False, True):
+            body = {"model": model, "prompt": prompt, "n": 2, "temperature": 1, "stream": stream}
+            reply = one.ask(post(TEXT, json.dumps(body).encode()))
+            error = json.loads(reply.body.rpartition(b"data: ")[2] if reply.status == 200 else reply.body)["error"]
+            assert error["type"] == "generation_failed"
+            assert b"[DONE]" not in reply.body
+        answer = other.reply()
+        assert answer is not None
+        assert json.loads(answer.body)["usage"]["completion_tokens"] == 100
+        health = json.loads(one.ask(get("/health")).body)
+        assert [loaded["running"] for loaded in health["models"]] == [0]
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error_and_others_are_served(home: Machine) -> None:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.fuzzing import CHAT, TEXT
 from tests.e2e.processes import Machine
-from tests.e2e.serving import eventually, parrot_in, serving
+from tests.e2e.serving import Server, eventually, parrot_in, serving
+from tests.e2e.talking import chat, gathered
 from tests.e2e.wire import Line, bounded, line, post
+from tests.fake_server import FakeServer
+from tests.fake_server.worker import HANGING_TEXT
+from tests.parrot import ANSWERS, answers, parrot_folder
+from tests.parrot.tokens import TEMPLATE
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
+ENDS = {"256": -100, "258": -100}
+"""A logit bias with which the parrot never ends."""
 TEMPLATES = {
     "hangs": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
     "eats": "{{ 'a' * 2000000000 }}",
@@ -34,8 +42,8 @@ def ask(one: Line, model: str, *, path: str = CHAT) -> tuple[int, dict[str, obje
     return reply.status, json.loads(reply.body)
 
 
-def greets(one: Line) -> bool:
-    return "Hello! How can I help you today?" in json.dumps(ask(one, "parrot"))
+def greets(one: Line, model: str = "parrot") -> bool:
+    return ANSWERS[answers.GREETING] in json.dumps(ask(one, model))
 
 
 def with_template(machine: Machine, name: str, template: str) -> None:
@@ -68,6 +76,61 @@ def test_a_malicious_template_fails_its_own_request_only(machine: Machine, kinds
                 )
             assert ask(bad, name, path=TEXT)[0] == 200, "the model itself is whole"
         assert greets(one)
+
+
+def test_a_template_that_hangs_on_one_conversation_does_not_stop_other_requests_of_its_model(machine: Machine) -> None:
+    hanging = "{% if messages[-1].content == 'hang' %}" + TEMPLATES["hangs"] + "{% endif %}"
+    with_template(machine, "parrot", hanging + TEMPLATE)
+    with serving(machine, "--model", "parrot") as server:
+        assert server.chat("parrot", answers.GREETING).text() == ANSWERS[answers.GREETING]
+        worker = server.worker()
+        stream = server.chat_stream("parrot", answers.LONG, logit_bias=ENDS, max_tokens=1500).begun()
+        with ThreadPoolExecutor(2) as pool:
+            bad = pool.submit(server.chat, "parrot", "hang", stream=True)
+            time.sleep(0.5)
+            with line(server.port) as waiting:  # for the renderer, until it disconnects
+                waiting.send(post(CHAT, json.dumps(chat("parrot", answers.CAPITAL)).encode()))
+                eventually(lambda: running(server) == 3)
+            eventually(lambda: running(server) == 2)
+            began = time.monotonic()
+            assert server.ask(TEXT, {"model": "parrot", "prompt": "a", "max_tokens": 2}).status == 200
+            assert gathered(stream).choices[0].finish == "length"
+            assert time.monotonic() - began < 5, "neither waited for the template"
+            good = pool.submit(server.chat, "parrot", answers.CAPITAL)
+            assert (bad.result().status, bad.result().error()["type"]) == (422, "template_error")
+            assert good.result().text() == ANSWERS[answers.CAPITAL]
+        assert server.worker() == worker
+
+
+def test_a_tokenizer_that_hangs_costs_the_process_of_its_model_and_not_the_server() -> None:
+    model = parrot_folder().name
+    endless = {"model": model, "prompt": "a", "max_tokens": 1900, "temperature": 1, "stream": True}
+    with FakeServer(parrot_folder(), step_seconds=0.05) as server, Line(server.port) as other, Line(server.port) as one:
+        other.send(post(TEXT, json.dumps(endless).encode()))
+        other.wait_for(b"data: ")
+        began = time.monotonic()
+        one.send(post(TEXT, json.dumps({"model": model, "prompt": HANGING_TEXT, "stream": True}).encode()))
+        with line(server.port) as third:
+            assert (
+                third.ask(post(TEXT, json.dumps({"model": model, "prompt": "b", "max_tokens": 2}).encode())).status
+                == 200
+            )
+        assert time.monotonic() - began < 5, "it did not wait for the tokenizer"
+        refused, broken = one.reply(), other.reply()
+        assert refused is not None
+        assert broken is not None
+        assert (refused.status, refused.header("retry-after")) == (503, "1")
+        error = json.loads(refused.body)["error"]
+        assert (error["type"], error["retryable"]) == ("worker_lost", True)
+        assert "Tokenizing a prompt took longer than 10 seconds" in error["message"]
+        assert json.loads(broken.body.rpartition(b"data: ")[2])["error"]["type"] == "worker_lost"
+        assert greets(one, model)
+    assert "Traceback" not in server.stderr
+
+
+def running(server: Server) -> int:
+    (model,) = server.ask("/health").document()["models"]
+    return int(model["running"])
 
 
 def _config(folder: Path, **values: object) -> None:

@@ -19,6 +19,7 @@ from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.generation.values.rows import BatchStep, Row
 from tests.fakes.text_model import FakeTextModel, fake_parrot
+from tests.parrot_rows import NAN_TOKEN
 
 HANGING_TEXT = "this text hangs the tokenizer"
 
@@ -90,6 +91,7 @@ class Opener:
             chat_template=parrot.chat_template,
             special_tokens=parrot.special_tokens,
             vocabulary_size=parrot.vocabulary_size,
+            failing_token=NAN_TOKEN,
             samples=True,
             step_seconds=self.step_seconds,
             note=self.note,
