@@ -9,6 +9,7 @@ from typing import Self, TextIO
 import attrs
 
 from mlxknife.domain.errors import StorageError
+from mlxknife.domain.filesystem_errors import filesystem_error
 
 
 @attrs.define
@@ -52,4 +53,4 @@ class OutputFile:
                 raise self._failure(exc) from exc
 
     def _failure(self, exc: OSError) -> StorageError:
-        return StorageError(f"{exc.strerror}: {self.path}")
+        return filesystem_error(exc, self.path)

@@ -74,14 +74,15 @@ def test_a_draft_model_that_is_not_there_is_named(bird: Bird) -> None:
 def test_a_file_that_cannot_be_is_told_before_any_work(bird: Bird, tmp_path: Path, place: str, message: str) -> None:
     outcome = attrs.evolve(bird, folder=tmp_path / "no model").run(CAPITAL, "--out", str(tmp_path / place))
     assert (outcome.code, outcome.out) == (3, "")
-    assert outcome.err.startswith(f"error: {message}: {tmp_path}")
+    assert outcome.err.startswith(f"error: {tmp_path}")
+    assert outcome.err.endswith(f": {message}\n")
 
 
 def test_a_file_that_is_full_is_named(bird: Bird) -> None:
     outcome = bird.run(CAPITAL, "--out", "/dev/full", "--json")
     error = outcome.error()
     assert (outcome.code, error["type"]) == (3, "FilesystemError")
-    assert error["message"] == "No space left on device: /dev/full"
+    assert error["message"] == "/dev/full: No space left on device"
 
 
 def test_an_answer_that_is_nothing_makes_an_empty_file(bird: Bird, tmp_path: Path) -> None:

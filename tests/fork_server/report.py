@@ -7,7 +7,10 @@ import os
 import resource
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
+
+_MAX_DESCRIPTORS = 4096
 
 
 def report() -> dict[str, Any]:
@@ -46,13 +49,12 @@ def _folder() -> str | None:
 
 
 def _descriptors() -> list[int]:
+    """Return the inheritable ones: the fork server's own descriptor in a program is not."""
     found = []
-    for number in range(64):
-        try:
-            os.fstat(number)
-        except OSError:
-            continue
-        found.append(number)
+    for number in range(_MAX_DESCRIPTORS):
+        with suppress(OSError):
+            if os.get_inheritable(number):
+                found.append(number)
     return found
 
 
