@@ -65,7 +65,7 @@ def test_a_crash_during_the_answer_is_an_error_and_what_was_printed_stays(
 ) -> None:
     with started(endless, LONG) as process:
         assert process.stdout is not None
-        begun = process.stdout.read(4).decode()
+        begun = process.stdout.read(1).decode()
         outcome = outcome_of(process, crash(process, number))
     assert outcome.code == 1
     first, hint = outcome.err.splitlines()
@@ -73,7 +73,7 @@ def test_a_crash_during_the_answer_is_an_error_and_what_was_printed_stays(
     assert hint.startswith("hint: ")
     printed = begun + outcome.out
     assert printed.endswith("\n")
-    assert printed.startswith("Once")
+    assert begun
     assert is_beginning(printed.removesuffix("\n"))
 
 

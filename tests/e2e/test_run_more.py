@@ -193,10 +193,10 @@ def test_ctrl_c_ends_an_answer_silently(bird: Bird, tmp_path: Path) -> None:
         start_new_session=True,
     ) as process:
         assert process.stdout is not None
-        begun = process.stdout.read(4)
+        begun = process.stdout.read(1)
         os.kill(process.pid, signal.SIGINT)
         rest, message = process.communicate(timeout=_MUST_END)
-    assert (begun, message, process.returncode) == (b"Once", b"", 130)
+    assert (begun, message, process.returncode) == (b"O", b"", 130)
     assert rest.endswith(b"\n")
     assert is_beginning((begun + rest).decode().removesuffix("\n"))
 
