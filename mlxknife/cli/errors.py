@@ -9,9 +9,9 @@ import traceback
 from msgspec import UNSET
 
 from mlxknife.cli.arguments import UsageError
+from mlxknife.cli.envelope import print_error
 from mlxknife.cli.hints import hint_text
 from mlxknife.cli.json_documents import ErrorObject
-from mlxknife.cli.output import print_error
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.cli.result import CommandFailed, CommandInterrupted
 from mlxknife.cli.streams import INTERRUPTED

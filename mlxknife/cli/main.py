@@ -58,7 +58,7 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
         return report_error(exc, command=json_name(name), as_json=as_json, debug=is_debug)
     if name is None:
         return _print_version_or_help(is_version=program.version)
-    from mlxknife.cli.output import print_result  # noqa: PLC0415 - --version and --help do not need it
+    from mlxknife.cli.envelope import print_result  # noqa: PLC0415 - --version and --help do not need it
 
     return print_result(result, command=json_name(name) or name, as_json=as_json)
 

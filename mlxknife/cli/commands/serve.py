@@ -9,8 +9,8 @@ import attrs
 
 from mlxknife.app import App
 from mlxknife.cli.console import Console
+from mlxknife.cli.envelope import print_result
 from mlxknife.cli.json_documents import ServerData
-from mlxknife.cli.output import print_result
 from mlxknife.cli.result import CommandResult
 from mlxknife.domain.memory import rules as memory
 from mlxknife.domain.settings import rules as server_settings

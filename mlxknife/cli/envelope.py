@@ -1,4 +1,4 @@
-"""Printing the result of a command: as one JSON document, or as lines of text."""
+"""The envelope of a result or an error, printed as one JSON document; or a result as lines of text."""
 
 from __future__ import annotations
 
