@@ -108,13 +108,11 @@ def _message(body: MessageBody, place: str) -> Message:
 
 
 def _content(body: MessageBody, place: str) -> str:
-    if isinstance(body.content, str):
-        return body.content
-    if body.content is None:
-        if body.role != "assistant":  # the answer of an assistant may be reasoning only
-            msg = f"{place}.content is missing"
-            raise BadRequest(msg, param=f"{place}.content")
-        return ""
+    if body.content is None and body.role != "assistant":  # the answer of an assistant may be reasoning only
+        msg = f"{place}.content is missing"
+        raise BadRequest(msg, param=f"{place}.content")
+    if not isinstance(body.content, list):
+        return body.content or ""
     return "".join(_text(part, f"{place}.content[{index}]") for index, part in enumerate(body.content))
 
 
