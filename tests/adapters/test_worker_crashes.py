@@ -135,6 +135,24 @@ def test_a_process_without_finished_steps_hangs_in_spite_of_its_heartbeats() -> 
     play(act())
 
 
+def test_further_requests_do_not_hide_that_no_step_finishes() -> None:
+    async def act() -> None:
+        listener = Listener()
+        process = start(listener, "parrot stuck", limits=HeartbeatLimits(stall=1.0))
+        await listener.loaded()
+        answers = []
+        while listener.has_no_state:
+            request_id, answer = listener.submit(process, asking(CAPITAL))
+            answers.append(answer)
+            await asyncio.sleep(0.2)
+            process.cancel(request_id - 1)
+        assert "finished no step for 1 seconds" in (await listener.error()).message
+        assert isinstance(answers[-1].error, WorkerLost)
+        await gone(process)
+
+    play(act())
+
+
 @pytest.mark.timeout(4 * PREPARATION_SECONDS + 60)
 def test_a_tokenizer_that_hangs_costs_the_process() -> None:
     async def act() -> None:

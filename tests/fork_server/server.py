@@ -57,7 +57,7 @@ def main() -> None:
         if server is not None:
             request, descriptors = _next_sibling(server)
             child.enter_group(request)
-    if "serve" in request.words or "server" in request.words or request.module == "tests.fork_server.report":
+    if "run" not in request.words and "--worker-fd" not in request.words:  # it has read the environment
         child.drop("huggingface_hub")
     child.run(request, descriptors, kept)
 

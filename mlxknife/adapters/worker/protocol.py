@@ -96,7 +96,7 @@ class Generate(Struct, tag="generate", array_like=True, frozen=True):
                 return cls(request_id, Raw(_ENCODER.encode(request)))
             except UnicodeError:  # lone surrogates, as an undecodable argument has them
                 return cls(request_id, Raw(_ENCODER.encode(_clean_value(request))))
-        except (OverflowError, TypeError, NotImplementedError) as exc:
+        except (OverflowError, RecursionError, TypeError, NotImplementedError) as exc:
             msg = f"The request cannot be sent to the model: {exc}"
             raise ValidationError(msg) from exc
 

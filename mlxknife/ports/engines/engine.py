@@ -1,4 +1,4 @@
-"""What a model process carries: an engine answers the requests of one model, whatever kind of model it is."""
+"""What a model process carries: an engine that answers generation requests with one model."""
 
 from __future__ import annotations
 

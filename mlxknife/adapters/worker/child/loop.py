@@ -196,6 +196,8 @@ class Preparation(Generic[Rendered, Prepared]):
         self._deadline = deadline
         self._on_finished = on_finished
         self._uncancelled = uncancelled
+        self._tokenizing = threading.Lock()
+        """One prompt at a time: several long ones would share the processors, and miss the deadline together."""
         self._waiting: queue.SimpleQueue[Generate] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[tuple[int, Prepared | KnifeError]] = queue.SimpleQueue()
         for number in range(_PREPARING_THREADS):
@@ -229,7 +231,7 @@ class Preparation(Generic[Rendered, Prepared]):
         try:
             request = message.request()
             rendered = self._engine.render(request)
-            with self._deadline.watched():
+            with self._tokenizing, self._deadline.watched():
                 return self._engine.tokenize(request, rendered)
         except KnifeError as exc:
             return exc

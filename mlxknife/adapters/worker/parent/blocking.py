@@ -6,6 +6,7 @@ One background thread runs a loop for all of them, so that any thread may call a
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from collections.abc import Callable, Generator
@@ -32,6 +33,8 @@ class BlockingClients:
         self._processes = processes
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._process_id = 0
+        """The process that has the thread of the loop: a fork has the loop, but not the thread."""
 
     def start(self) -> ModelClient:
         """See ``ModelClients.start``."""
@@ -39,8 +42,8 @@ class BlockingClients:
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+            if self._loop is None or self._process_id != os.getpid():
+                self._loop, self._process_id = asyncio.new_event_loop(), os.getpid()
                 threading.Thread(target=self._loop.run_forever, name="mlxknife-models", daemon=True).start()
             return self._loop
 
@@ -68,6 +71,7 @@ class BlockingClient:
         events: queue.SimpleQueue[GenerationEvent | KnifeError] = queue.SimpleQueue()
         process = self._started.result()
         submitted = self._call(lambda: self._submit(process, request, events))
+        submitted.result()  # raises what a request that cannot be sent raises
         answers = request.answer_count
         try:
             while answers:

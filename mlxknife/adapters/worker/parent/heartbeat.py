@@ -70,10 +70,14 @@ class HeartbeatMonitor:
         if count != self._steps:
             self._steps, self._stall = count, 0.0
 
-    def busy(self, *, is_busy: bool) -> None:
-        """Note that requests make progress, and whether any are left."""
+    def progress(self) -> None:
+        """Note that a request has made progress."""
         self._stall = 0.0
-        self._is_busy = is_busy
+
+    def busy(self, *, is_busy: bool) -> None:
+        """Note whether there are requests. More of them are no progress of the process."""
+        if is_busy != self._is_busy:
+            self._is_busy, self._stall = is_busy, 0.0
 
     def close(self) -> None:
         """Stop to monitor."""

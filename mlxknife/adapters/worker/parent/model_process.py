@@ -116,7 +116,7 @@ class WorkerProcess:
             error = ValidationError("The request is too long to be sent to the model")
         else:
             self._requests[request_id] = _Request(on_event, request.answer_count)
-            self._note_progress()
+            self._note_requests()
             self._channel.send(message)
             return request_id
         asyncio.get_running_loop().call_soon(on_event, error)
@@ -125,7 +125,7 @@ class WorkerProcess:
     def cancel(self, request_id: int) -> None:
         """See ``ModelProcess.cancel``."""
         if self._requests.pop(request_id, None) is not None:
-            self._note_progress()
+            self._note_requests()
             self._channel.send(packed(Cancel(request_id)))
 
     def pause(self) -> None:
@@ -137,7 +137,7 @@ class WorkerProcess:
     def resume(self) -> None:
         """See ``ModelProcess.resume``."""
         if self._is_open:
-            self._note_progress()
+            self._note_requests()
             self._channel.send(packed(Resume()))
 
     def close(self) -> None:
@@ -166,6 +166,7 @@ class WorkerProcess:
                     self._delta(request_id, delta)
                 self._note_progress()
             case RequestAccepted(request_id, prompt_tokens):
+                self._note_progress()
                 if request_id in self._requests:
                     self._requests[request_id].on_event(Accepted(prompt_tokens))
             case RequestFailed(request_id, error):
@@ -185,6 +186,10 @@ class WorkerProcess:
         request.on_event(delta)
 
     def _note_progress(self) -> None:
+        self._monitor.progress()
+        self._note_requests()
+
+    def _note_requests(self) -> None:
         self._monitor.busy(is_busy=bool(self._requests))
 
     def _read(self) -> None:

@@ -199,8 +199,7 @@ class TextEngine:
     def _encode(self, prompt: Prompt, field: str) -> tuple[int, ...]:
         if not isinstance(prompt.text, str):
             return prompt.text
-        if not prompt.has_special_tokens:
-            self._check_characters([prompt.text], field)
+        self._check_characters([prompt.text], field)
         return self._model.tokenizer.encode(prompt.text, add_special_tokens=not prompt.has_special_tokens)
 
     def _check_characters(self, texts: Sequence[str], field: str) -> None:

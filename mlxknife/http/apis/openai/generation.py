@@ -49,7 +49,7 @@ class GenerationEndpoint(Generic[Body]):
         response = StreamedResponse(send, stream.HEADERS, stream.KEEP_ALIVE, self.state.options.keep_alive_seconds)
         generation = Generation(self.state, context, body.model, request, writer, response)
         work = generation.send_stream() if body.stream else generation.send_document(send)
-        del body  # its undecoded fields refer to the bytes of the whole body
+        del body, request  # memory that nothing needs while the answer is generated
         try:
             await self.state.run_until_disconnect(work, receive)
         except KnifeError as exc:
@@ -67,14 +67,17 @@ class Generation:
     model: str
     """The name as the client wrote it."""
     request: GenerationRequest
+    """It is deleted when it has been submitted, for the memory of its messages."""
     writer: Writer
     response: StreamedResponse
     _answers: list[GeneratedAnswer] = attrs.field(init=False)
+    _answers_per_prompt: int = attrs.field(init=False)
     _has_first_token: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make the empty answers."""
         self._answers = [GeneratedAnswer() for _ in range(self.request.answer_count)]
+        self._answers_per_prompt = self.request.options.n
 
     async def send_document(self, send: Send) -> None:
         """Send all answers as one document. Raises KnifeError."""
@@ -133,6 +136,7 @@ class Generation:
         try:
             events = EventQueue[Event]()
             lease.submit(self.request, events.put)
+            del self.request
             first, *others = await events.get_all()
             if isinstance(first, KnifeError):
                 raise first
@@ -155,7 +159,7 @@ class Generation:
 
     def _usage(self) -> Usage:
         """Return and count the tokens of the request; a prompt counts once, however many answers it has."""
-        count = self.request.options.n
+        count = self._answers_per_prompt
         usages = [answer.usage or Usage(0, 0) for answer in self._answers]
         total = Usage(
             prompt_tokens=sum(usage.prompt_tokens for usage in usages[::count]),
