@@ -1,6 +1,7 @@
 """Our server against its peers over HTTP: throughput, first tokens, gaps, second turns, and memory without a model.
 
-Run it with ``make bench-serve``. README.md says what it measures. ``--rounds 1`` is for a quick try.
+Run it with ``make bench-serve``. README.md says what it measures. ``--rounds 1 --starter-alone`` is for a quick try:
+the starter takes peers without a fast BLAS ten minutes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def main() -> None:
     """Create the models, start the servers, measure, print and save."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
-    rounds: int = parser.parse_args().rounds
+    parser.add_argument("--starter-alone", action="store_true", help="measure the starter without the peers")
+    arguments = parser.parse_args()
+    rounds: int = arguments.rounds
     signal.signal(signal.SIGTERM, _stop)
     blas = load_fast_blas()
     with tempfile.TemporaryDirectory(prefix="mlxk-bench-") as name:
@@ -51,7 +54,9 @@ def main() -> None:
         with _running(every):
             measure(every, snapshot, rounds, found)
         snapshot = starter.write_model(home / "hub")
-        with_starter = [servers.ours(home, model=starter.NAME), *servers.peers(home, starter.NAME, snapshot)]
+        with_starter = [servers.ours(home, model=starter.NAME)]
+        if not arguments.starter_alone:
+            with_starter += servers.peers(home, starter.NAME, snapshot)
         with _running(with_starter):
             measure_starter(with_starter, snapshot, max(1, rounds // _STARTER_SHARE), found)
         idle_server.measure_idle(many, max(rounds, _ROUNDS), found)

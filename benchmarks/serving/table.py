@@ -74,7 +74,7 @@ def _throughput(found: Found, key_of: str, model: str) -> Iterator[Row]:
         yield Row(
             what, RAW, values, _ratio(found.of(key, OURS), found.of(key, RAW)), _OF_RAW[key_of].get(size), is_floor=True
         )
-        if size in _OF_BEST:
+        if size in _OF_BEST and any(values[who] for who in PEERS):
             best = max(PEERS, key=lambda who: values[who] or 0.0)
             ratio = _ratio(found.of(key, OURS), found.of(key, best))
             yield Row(what, f"best: {best}", values, ratio, _OF_BEST[size], is_floor=True)
