@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Container
+from contextlib import nullcontext
 from typing import Generic
 
 import attrs
@@ -39,6 +40,8 @@ from mlxknife.ports.engines.engine import Engine, EngineOpener, Prepared, Render
 PREPARATION_SECONDS = 10.0
 """The limit for tokenizing one request. The renderer of templates has the same."""
 _PREPARING_THREADS = 4
+_LONG_REQUEST = 256 * 1024
+"""Bytes."""
 
 
 def serve(descriptor: int, parent: int, opener: EngineOpener[Rendered, Prepared]) -> int:
@@ -196,8 +199,8 @@ class Preparation(Generic[Rendered, Prepared]):
         self._deadline = deadline
         self._on_finished = on_finished
         self._uncancelled = uncancelled
-        self._tokenizing = threading.Lock()
-        """One prompt at a time: several long ones would share the processors, and miss the deadline together."""
+        self._long_request = threading.Lock()
+        """One long request at a time: several would share the processors, and miss the deadline together."""
         self._waiting: queue.SimpleQueue[Generate] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[tuple[int, Prepared | KnifeError]] = queue.SimpleQueue()
         for number in range(_PREPARING_THREADS):
@@ -231,7 +234,8 @@ class Preparation(Generic[Rendered, Prepared]):
         try:
             request = message.request()
             rendered = self._engine.render(request)
-            with self._tokenizing, self._deadline.watched():
+            is_long = memoryview(message.content).nbytes > _LONG_REQUEST
+            with self._long_request if is_long else nullcontext(), self._deadline.watched():
                 return self._engine.tokenize(request, rendered)
         except KnifeError as exc:
             return exc
