@@ -36,7 +36,7 @@ GGUFS = (
     ),
     Repo(
         "unsloth/gemma-3-4b-it-GGUF",
-        config("gemma3", "Gemma3ForConditionalGeneration", vision_config={})
+        config("gemma3", "Gemma3ForConditionalGeneration", vision_config={"depth": 2})
         | {"gemma-3-4b-it-Q4_K_M.gguf": GGUF, "mmproj-F16.gguf": GGUF},
         "GGUF",
         "chat",

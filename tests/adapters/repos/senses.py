@@ -38,14 +38,16 @@ SEEING = (
     ),
     Repo(
         "mlx-community/gemma-3n-E2B-it-4bit",
-        chat("gemma3n", "Gemma3nForConditionalGeneration", vision_config={}, audio_config={}, **Q4) | mlx() | IMAGES,
+        chat("gemma3n", "Gemma3nForConditionalGeneration", vision_config={"depth": 2}, audio_config={"depth": 2}, **Q4)
+        | mlx()
+        | IMAGES,
         "MLX",
         "chat",
         "text-generation chat vision audio",
     ),
     Repo(
         "mlx-community/Qwen2-VL-2B-Instruct-4bit",
-        chat("qwen2_vl", "Qwen2VLForConditionalGeneration", vision_config={}, **Q4) | mlx() | IMAGES,
+        chat("qwen2_vl", "Qwen2VLForConditionalGeneration", vision_config={"depth": 2}, **Q4) | mlx() | IMAGES,
         "MLX",
         "chat",
         "text-generation chat vision",
@@ -59,7 +61,7 @@ SEEING = (
     ),
     Repo(
         "mlx-community/LFM2-VL-1.6B-4bit",
-        chat("lfm2-vl", "Lfm2VlForConditionalGeneration", vision_config={}, text_config=_TEXT, **Q4)
+        chat("lfm2-vl", "Lfm2VlForConditionalGeneration", vision_config={"depth": 2}, text_config=_TEXT, **Q4)
         | mlx()
         | IMAGES
         | _PROCESSOR,
@@ -69,7 +71,7 @@ SEEING = (
     ),
     Repo(
         "openai/clip-vit-base-patch32",
-        config("clip", "CLIPModel", vision_config={}, text_config={})
+        config("clip", "CLIPModel", vision_config={"depth": 2}, text_config={})
         | TOKENIZER
         | IMAGES
         | weights("model.safetensors")
@@ -81,7 +83,7 @@ SEEING = (
     ),
     Repo(
         "google/siglip-base-patch16-224",
-        config("siglip", "SiglipModel", vision_config={}, text_config={})
+        config("siglip", "SiglipModel", vision_config={"depth": 2}, text_config={})
         | TOKENIZER
         | IMAGES
         | weights("model.safetensors"),
@@ -91,7 +93,7 @@ SEEING = (
     ),
     Repo(
         "google/siglip2-base-patch16-naflex",
-        config("siglip2", "Siglip2Model", vision_config={}, text_config={})
+        config("siglip2", "Siglip2Model", vision_config={"depth": 2}, text_config={})
         | TOKENIZER
         | IMAGES
         | weights("model.safetensors"),
@@ -139,7 +141,7 @@ HEARING = (
     ),
     Repo(
         "mlx-community/Qwen3-ASR-0.6B-8bit",
-        chat("qwen3_asr", "Qwen3ASRForConditionalGeneration", thinker_config={"audio_config": {}}, **Q4)
+        chat("qwen3_asr", "Qwen3ASRForConditionalGeneration", thinker_config={"audio_config": {"depth": 2}}, **Q4)
         | mlx()
         | SOUNDS,
         "MLX",
@@ -171,7 +173,7 @@ HEARING = (
         config(
             "qwen2_5_omni",
             "Qwen2_5OmniModel",
-            thinker_config={"audio_config": {}, "vision_config": {}, "text_config": _TEXT},
+            thinker_config={"audio_config": {"depth": 2}, "vision_config": {"depth": 2}, "text_config": _TEXT},
             **Q4,
         )
         | CHAT_TOKENIZER

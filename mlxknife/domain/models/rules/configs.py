@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.snapshot import JsonObject, SnapshotFacts
 
-SPEECH_TYPES = frozenset(
+_SPEECH_TYPES = frozenset(
     "whisper wav2vec2 hubert moonshine parakeet speecht5 seamless_m4t seamless_m4t_v2 vits bark musicgen kokoro csm "
     "encodec wavlm unispeech clap speech_to_text canary dia wav2vec2-bert qwen3_asr snac".split()
 )
+_SPEECH_FAMILY = re.compile(r"whisper|voxtral|vibevoice", re.IGNORECASE)
+"""Families with several types, such as ``voxtral_realtime`` and ``vibevoice_asr``."""
 _SPEECH_NAME = re.compile(r"(?:^|[-_./])(?:whisper|parakeet|kokoro|snac|asr|tts)(?:$|[-_.])", re.IGNORECASE)
 _VISION_ONLY_TYPES = frozenset(
     "vit deit beit swin swinv2 convnext dinov2 dinov2_with_registers dinov3_vit depth_pro depth_anything sam sam2 sam3 "
     "resnet yolos detr rt_detr segformer".split()
 )
-_AUDIO_INPUT_TYPES = frozenset("qwen2_audio qwen2_5_omni qwen3_omni_moe ultravox voxtral granite_speech phi4mm".split())
+_AUDIO_INPUT_TYPES = frozenset("qwen2_audio qwen2_5_omni qwen3_omni_moe ultravox granite_speech phi4mm".split())
 _IMAGE_INPUT_TYPES = frozenset(
     "llava llava_next llava_onevision mllama idefics2 idefics3 smolvlm paligemma pixtral internvl_chat molmo molmo2 "
     "florence2 qwen2_vl qwen2_5_vl qwen3_vl qwen3_vl_moe deepseek_vl_v2 kimi_vl fastvlm moondream2 phi3_v aya_vision "
@@ -73,25 +75,35 @@ def needs_image_processor(facts: SnapshotFacts) -> bool:
 
 
 def has_part(config: JsonObject, part: str) -> bool:
-    """Return whether a config describes a part of a model, at the top level or in its ``thinker_config``."""
-    thinker = config.get("thinker_config")
-    return any(isinstance(parent.get(part), Mapping) for parent in (config, thinker) if isinstance(parent, Mapping))
+    """Return whether a config describes a part of a model, at the top level or in its ``thinker_config``.
+
+    An empty object describes nothing: conversions to text only leave one behind.
+    """
+    parents = (parent for parent in (config, config.get("thinker_config")) if isinstance(parent, Mapping))
+    return any(isinstance(described := parent.get(part), Mapping) and bool(described) for parent in parents)
 
 
 def is_speech(name: str, config: JsonObject) -> bool:
     """Return whether a model is a speech model: by its config, and by its name where the config declares nothing."""
     kind = architecture(config)
     if kind is not None:
-        return kind in SPEECH_TYPES
+        return is_speech_type(kind)
     target = config.get("target")
     by_target = isinstance(target, str) and target.startswith(_NEMO_SPEECH)
     return by_target or (bool(config) and not class_names(config) and _SPEECH_NAME.search(name) is not None)
 
 
+def is_speech_type(kind: str) -> bool:
+    """Return whether an architecture is one of a speech model."""
+    return kind in _SPEECH_TYPES or _SPEECH_FAMILY.match(kind) is not None
+
+
 def takes_audio(config: JsonObject) -> bool:
     """Return whether a model takes audio."""
     kind = architecture(config)
-    return has_part(config, "audio_config") or kind in SPEECH_TYPES or kind in _AUDIO_INPUT_TYPES
+    if has_part(config, "audio_config") or kind in _AUDIO_INPUT_TYPES:
+        return True
+    return kind is not None and is_speech_type(kind)
 
 
 def needs_tokenizer(name: str, facts: SnapshotFacts) -> bool:
