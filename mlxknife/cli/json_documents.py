@@ -135,12 +135,17 @@ class RemovedObject(Struct, frozen=True):
     size_bytes: int
 
 
-class RmData(Struct, frozen=True):
+class RmData(Struct, frozen=True, kw_only=True):
     """``data`` of ``rm``."""
 
     model: str | None
+    """The full name of the model; the words as typed where they select several; null with ``--orphans``."""
     action: Literal["deleted", "would_delete", "kept"]
     message: str
+    commit_hash: str | None = None
+    """The commit of ``MODEL@REVISION``."""
+    lock_files_cleaned: Literal[0] = 0
+    """Lock files stay, as huggingface_hub leaves them."""
     removed: tuple[RemovedObject, ...]
     freed_bytes: int
 
@@ -151,6 +156,8 @@ class LockedRmData(Struct, frozen=True):
     model: str | None
     locks_detected: bool
     lock_files: tuple[str, ...]
+    removed: tuple[RemovedObject, ...] | UnsetType = UNSET
+    """What was removed before, where several models were named."""
 
 
 class AmbiguousRmData(Struct, frozen=True):
@@ -163,6 +170,8 @@ class FailedRmData(Struct, frozen=True):
     """``data`` of ``rm`` when the filesystem fails."""
 
     model: str | None
+    removed: tuple[RemovedObject, ...] | UnsetType = UNSET
+    """What was removed before, where several models were named."""
 
 
 class PulledFile(Struct, frozen=True):

@@ -70,6 +70,8 @@ class KnifeError(Exception):
         """The commits that match, or that exist."""
         self.lock_files = lock_files
         """The lock files that another process holds."""
+        self.model: str | None = None
+        """The full name of the model, where an action on several models failed with one of them."""
         self.retry_after = retry_after
         """The seconds after which a retry may succeed."""
 

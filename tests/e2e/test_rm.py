@@ -63,6 +63,42 @@ def test_a_partial_name_needs_confirmation_or_force_without_a_terminal(
     assert machine.run("list", "--json").names() == []
 
 
+def test_the_full_name_and_the_commit_are_answered(machine: Machine) -> None:
+    one = machine.cache.model("org/Qwen3-4B", chat_files(salt=1), commit=commit_of("one"))
+    two = machine.cache.model("org/Qwen3-8B", chat_files(salt=2), commit=commit_of("two"))
+    data = machine.run("rm", f"Qwen3@{one.commit[:3]}", "--force", "--json").data()
+    assert (data["model"], data["commit_hash"], data["lock_files_cleaned"]) == ("org/Qwen3-4B", one.commit, 0)
+    assert (one.repo.exists(), two.repo.exists()) == (False, True)
+    handle = hold(machine.hub / ".locks" / two.repo.name / f"{'a' * 64}.lock")
+    locked = machine.run("rm", "Qwen3-8B", "--json").document()
+    os.close(handle)
+    assert locked["data"] == {
+        "model": "org/Qwen3-8B",
+        "locks_detected": True,
+        "lock_files": [f".locks/{two.repo.name}/{'a' * 64}.lock"],
+    }
+
+
+def test_several_names_are_removed_together_or_not_at_all(machine: Machine) -> None:
+    for number, name in enumerate(("org/a", "org/b", "org/c")):
+        machine.cache.model(name, chat_files(salt=number))
+    missing = machine.run("rm", "a", "nothing", "b", "--json")
+    assert (missing.code, missing.error()["type"]) == (1, "model_not_found")
+    locked = machine.cache.model("org/locked").repo.name
+    handle = hold(machine.hub / ".locks" / locked / f"{'a' * 64}.lock")
+    refused = machine.run("rm", "a", "locked", "--json").document()
+    os.close(handle)
+    assert isinstance(refused["data"], dict)
+    assert refused["data"]["model"] == "org/locked"
+    assert len(machine.run("list", "--json").names()) == 4
+    data = machine.run("rm", "a", "org/b", "a", "--json").data()
+    assert (data["model"], data["action"]) == ("a org/b a", "deleted")
+    assert isinstance(data["removed"], list)
+    assert [one["name"] for one in data["removed"]] == ["org/a", "org/b"]
+    assert machine.run("rm", "lock", "or*c", "-f").code == 0
+    assert machine.run("list", "--json").names() == []
+
+
 def test_a_part_of_several_names_is_ambiguous_even_with_force(machine: Machine) -> None:
     machine.cache.model("org/llama-1")
     machine.cache.model("org/llama-2")

@@ -43,7 +43,7 @@ def test_a_freed_blob_is_used_by_no_other_snapshot(use: BlobUse, commit: str) ->
 @given(_uses(), st.sampled_from(_COMMITS))
 def test_freed_blobs_and_blobs_of_the_others_are_all_used_blobs(use: BlobUse, commit: str) -> None:
     finished = {blob.name for blob in use.blobs if not blob.unfinished}
-    freed, kept = _names(removal.freed_by(use, commit)), removal.used(use, without=commit) & finished
+    freed, kept = _names(removal.freed_by(use, commit)), removal.used(use, without=(commit,)) & finished
     assert not freed & kept
     assert freed | kept == removal.used(use) & finished
 

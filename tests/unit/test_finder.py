@@ -204,6 +204,52 @@ def test_an_unknown_revision_is_not_found(revision: str) -> None:
     assert caught.value.available_hashes == (_OLD, _NEW)
 
 
+_A, _B = "a" * 40, "b" * 40
+
+
+def _several() -> Finder:
+    """Return a finder of names that overlap, each with one commit."""
+    store = FakeStore()
+    commits = {"mlx-community/Qwen3-4B": _A, "mlx-community/Qwen3-8B": _B, "mlx-community/twin": _A, "other/twin": _B}
+    for name, commit in (commits | {"org/Qwen3-9B": _A}).items():
+        store.add(f"models--{name.replace('/', '--')}", refs={"main": commit}, snapshots=(commit,))
+    return Finder(store=store, workspaces=FakeWorkspaces(folders={"/home/models/Qwen3-mine": _MODEL}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("Qwen3@bbb", "mlx-community/Qwen3-8B"),
+        ("twin@bbb", "other/twin"),
+        ("twin@aaa", "mlx-community/twin"),
+        ("twin@main", "mlx-community/twin"),
+        ("twin", "mlx-community/twin"),
+        ("TWIN@bbb", "other/twin"),
+    ],
+)
+def test_a_revision_chooses_between_the_models_that_a_name_matches(spec: str, name: str) -> None:
+    assert _several().find(spec).name == name
+
+
+def test_only_models_with_the_revision_stay_ambiguous() -> None:
+    with pytest.raises(AmbiguousMatch) as caught:
+        _several().find("Qwen3@aaa")
+    assert caught.value.matches == ("mlx-community/Qwen3-4B", "org/Qwen3-9B")
+
+
+@pytest.mark.parametrize("revision", ["ccc", "aa"])
+def test_a_revision_that_no_match_has_is_not_found(revision: str) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        _several().find(f"twin@{revision}")
+    assert caught.value.message == f"None of the models that match 'twin' has the revision '{revision}'"
+
+
+def test_an_exact_name_is_not_replaced_by_another_model_with_the_revision() -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        _several().find("mlx-community/twin@bbb")
+    assert caught.value.available_hashes == (_A,)
+
+
 def test_a_workspace_has_no_revisions() -> None:
     with pytest.raises(ModelNotFound, match="Workspace 'mine' has no revisions"):
         _revisions().find("mine@main")

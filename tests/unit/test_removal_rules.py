@@ -22,9 +22,13 @@ def test_a_snapshot_frees_the_blobs_that_only_it_uses() -> None:
     assert list(removal.freed_by(_USE, "3")) == []
 
 
+def test_a_snapshot_also_frees_what_only_snapshots_removed_before_it_used() -> None:
+    assert [blob.name for blob in removal.freed_by(_USE, "2", before=("1",))] == ["both", "two"]
+
+
 def test_used_blobs_are_those_that_snapshots_link_to() -> None:
     assert removal.used(_USE) == {"both", "one", "two", "lost"}
-    assert removal.used(_USE, without="2") == {"both", "one"}
+    assert removal.used(_USE, without=("2",)) == {"both", "one"}
     assert removal.used(BlobUse("x", (), {})) == frozenset()
 
 

@@ -96,6 +96,57 @@ def test_a_revision_is_removed_with_its_refs_and_only_its_own_blobs(revision: st
     assert (set(left.snapshots), set(left.refs)) == ({_NEW}, {"main"})
 
 
+@pytest.mark.parametrize(
+    ("specs", "labels", "size"),
+    [
+        (("a/one", "b/one"), ["a/one", "b/one"], 16),
+        (("a/one", "b/one@main", "a/one", "a/*"), ["a/one", "b/one@0abd00000000"], 16),
+        (("two@v1", "org/two"), ["org/two"], 1_116),
+        (("org/two", "two@v1"), ["org/two"], 1_116),
+        (("two@dev", "two@v1"), ["org/two@0abc00000000"], 15),
+        (("two@v1", "two@main"), ["org/two"], 1_116),
+        (("mine", "~/models/mine", "a/one"), ["mine", "a/one"], 10),
+    ],
+)
+def test_several_specs_take_each_model_once(specs: tuple[str, ...], labels: list[str], size: int) -> None:
+    remover, removal_store = _remover("a/one", "b/one")
+    plan = remover.plan(*specs)
+    assert ([target.label for target in plan.targets], plan.size_bytes) == (labels, size)
+    remover.execute(plan)
+    kept = {"models--a--one", "models--b--one", "models--org--two"} - {target.folder for target in plan.targets}
+    assert kept <= set(removal_store.repos)
+    assert len(removal_store.repos) == len(kept) + any(target.commit for target in plan.targets)
+
+
+def test_each_reason_to_confirm_is_given_once_and_a_workspace_still_needs_force() -> None:
+    plan = _remover("a/one", "b/two-long")[0].plan("b/tw", "a/*", "b/*", "mine")
+    assert plan.confirmation_reason is not None
+    assert plan.confirmation_reason.count("pattern") == 1
+    assert "'b/tw' is only a part of the name" in plan.confirmation_reason
+    assert plan.needs_force
+
+
+@pytest.mark.parametrize("bad", ["nothing", "", "one", "two@zzz", "/current/foreign", "*none*"])
+def test_one_wrong_spec_refuses_all(bad: str) -> None:
+    remover, removal_store = _remover("a/one", "b/one")
+    with pytest.raises((ModelNotFound, ValidationError, AmbiguousMatch)):
+        remover.plan("a/one", bad)
+    assert len(removal_store.repos) == 3
+
+
+def test_an_error_names_its_model_and_the_removed_ones_are_told() -> None:
+    remover, removal_store = _remover("a/one", "b/one")
+    removed: list[str] = []
+    plan = remover.plan("a/one", "b/one")
+    removal_store.locks.add(("models--b--one", "x"))
+    with pytest.raises(LocksPresent) as caught:
+        remover.execute(plan, lambda target: removed.append(target.name))
+    assert (caught.value.model, removed) == ("b/one", [])
+    removal_store.locks.clear()
+    remover.execute(plan, lambda target: removed.append(target.name))
+    assert removed == ["a/one", "b/one"]
+
+
 def test_the_last_revision_is_removed_with_its_repo() -> None:
     remover, removal_store = _remover("org/one")
     (target,) = remover.plan("org/one@main").targets
@@ -159,12 +210,12 @@ def test_a_folder_elsewhere_that_mlxk_made_can_be_removed() -> None:
     assert not remover.workspaces.holds_model("/current/ours")
 
 
-def test_a_live_lock_stops_the_removal_and_keeps_that_model() -> None:
+def test_a_live_lock_of_one_model_keeps_all() -> None:
     remover, removal_store = _remover("a/one", "b/one", "c/one")
     removal_store.locks.add(("models--b--one", "x"))
     with pytest.raises(LocksPresent):
         remover.execute(remover.plan("*/one"))
-    assert set(removal_store.repos) == {"models--b--one", "models--c--one", "models--org--two"}
+    assert set(removal_store.repos) == {"models--a--one", "models--b--one", "models--c--one", "models--org--two"}
     assert removal_store.locked == []
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Iterable
+from functools import partial
 from typing import Literal
 
 import attrs
+from msgspec import UNSET
 
 from mlxknife.app import App
 from mlxknife.cli.arguments import UsageError
@@ -20,7 +23,7 @@ from mlxknife.domain.errors import (
     StorageError,
 )
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.removal.values import Leftovers, RemovalPlan
+from mlxknife.domain.removal.values import Leftovers, RemovalPlan, RemovalTarget
 from mlxknife.domain.text.rules import display
 
 RmAction = Literal["deleted", "would_delete", "kept"]
@@ -30,61 +33,92 @@ _NO_ORPHANS = "No unused files"
 _LINK = " (only the link; its target stays)"
 
 
+def _words(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
 @attrs.frozen
 class RmOptions:
     """What to remove, and whether to ask first."""
 
-    model: str | None = None
+    models: tuple[str, ...] = attrs.field(default=(), converter=_words)
     orphans: bool = False
     force: bool = False
     dry_run: bool = False
+
+    @property
+    def as_typed(self) -> str | None:
+        """The words that name models, as the user typed them."""
+        return " ".join(self.models) or None
 
 
 OPTIONS = RmOptions
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Add the model and the switches."""
+    """Add the models and the switches."""
+    parser.usage = "%(prog)s [OPTIONS] MODEL ...\n       %(prog)s [OPTIONS] --orphans"
     parser.add_argument(
-        "model", nargs="?", metavar="MODEL", help="a model, MODEL@REVISION, a workspace, or a pattern with *"
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        default=[],
+        help="a model, MODEL@REVISION, a workspace, or a pattern with *",
     )
     parser.add_argument(
         "--orphans", action="store_true", help="remove files that no model uses: blobs, old partial downloads, trash"
     )
-    parser.add_argument("--force", action="store_true", help="do not ask (it never overrides the lock of a process)")
+    parser.add_argument(
+        "-f", "--force", action="store_true", help="do not ask (it never overrides the lock of a process)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would be removed")
 
 
 def run(app: App, options: RmOptions, console: Console) -> CommandResult:
-    """Remove a model or unused files; ask first if the name is not exact. Raises CommandFailed, ValidationError."""
-    if (options.model is None) is not options.orphans:
+    """Remove models or unused files; ask first if a name is not exact. Raises CommandFailed, UsageError."""
+    if bool(options.models) is options.orphans:
         msg = "MODEL and --orphans exclude each other" if options.orphans else "MODEL or --orphans is required"
         raise UsageError(msg, hint="See mlxk rm --help")
+    removed: list[RemovedObject] = []
     try:
-        if options.model is None:
+        if options.orphans:
             return _remove_orphans(app, options, console)
-        return _remove_model(app, options.model, options, console)
+        return _remove_models(app, options, console, removed)
     except KnifeError as error:
-        raise CommandFailed(error, _error_data(options.model, error)) from error
+        if removed:
+            console.note((f"Deleted {', '.join(one.name for one in removed)}",))
+        raise CommandFailed(error, _error_data(options.as_typed, error, tuple(removed))) from error
 
 
-def _remove_model(app: App, spec: str, options: RmOptions, console: Console) -> CommandResult:
-    plan = app.remover.plan(spec)
-    removed = tuple(
-        RemovedObject(name=target.name, revision=target.commit, size_bytes=target.size_bytes) for target in plan.targets
-    )
-    labels = tuple(target.label for target in plan.targets)
+def _remove_models(app: App, options: RmOptions, console: Console, removed: list[RemovedObject]) -> CommandResult:
+    """Remove all models of the command line, or none where one of them cannot be found or is locked."""
+    plan = app.remover.plan(*options.models)
     names = ", ".join(target.label + (_LINK if target.is_link else "") for target in plan.targets)
+    result = partial(_result, model=_model(plan, options), commit_hash=_commit(plan))
     if options.dry_run:
-        return _result(spec, "would_delete", f"Would delete {names}", removed)
-    if plan.confirmation_reason is not None and not options.force and not _is_confirmed(plan, labels, console):
-        return _result(spec, "kept", "Nothing deleted", ())
-    app.remover.execute(plan)
-    return _result(spec, "deleted", f"Successfully deleted {names}", removed)
+        return result("would_delete", f"Would delete {names}", tuple(map(_removed, plan.targets)))
+    if plan.confirmation_reason is not None and not options.force and not _is_confirmed(plan, console):
+        return result("kept", "Nothing deleted", ())
+    app.remover.execute(plan, lambda target: removed.append(_removed(target)))
+    return result("deleted", f"Successfully deleted {names}", tuple(removed))
 
 
-def _is_confirmed(plan: RemovalPlan, labels: tuple[str, ...], console: Console) -> bool:
+def _model(plan: RemovalPlan, options: RmOptions) -> str | None:
+    names = {target.name for target in plan.targets}
+    return names.pop() if len(names) == 1 else options.as_typed
+
+
+def _commit(plan: RemovalPlan) -> str | None:
+    return plan.targets[0].revision if len(plan.targets) == 1 else None
+
+
+def _removed(target: RemovalTarget) -> RemovedObject:
+    return RemovedObject(name=target.name, revision=target.commit, size_bytes=target.size_bytes)
+
+
+def _is_confirmed(plan: RemovalPlan, console: Console) -> bool:
     confirmation_reason = plan.confirmation_reason or ""
+    labels = tuple(target.label for target in plan.targets)
     if plan.needs_force:
         msg = f"Nothing removed: {confirmation_reason}"
         raise ConfirmationRequired(msg, matches=labels, hint=HintCode.FORCE)
@@ -100,7 +134,7 @@ def _remove_orphans(app: App, options: RmOptions, console: Console) -> CommandRe
     found = app.remover.leftovers()
     removed = _removed_orphans(found)
     if options.dry_run:
-        return _result(None, "would_delete", "Would delete unused files" if removed else _NO_ORPHANS, removed)
+        return _result("would_delete", "Would delete unused files" if removed else _NO_ORPHANS, removed)
     if removed and not options.force:
         size = display.size(found.size_bytes)
         if not console.can_prompt:
@@ -109,9 +143,9 @@ def _remove_orphans(app: App, options: RmOptions, console: Console) -> CommandRe
             raise ConfirmationRequired(msg, matches=names, hint=HintCode.FORCE)
         lines = ((f"  {one.name}: {one.revision} ({display.size(one.size_bytes)})",) for one in removed)
         if not console.confirm(lines, f"Remove {size}?"):
-            return _result(None, "kept", "Nothing deleted", ())
+            return _result("kept", "Nothing deleted", ())
     swept = _removed_orphans(app.remover.sweep(found))
-    return _result(None, "deleted", "Successfully deleted unused files" if removed else _NO_ORPHANS, swept)
+    return _result("deleted", "Successfully deleted unused files" if removed else _NO_ORPHANS, swept)
 
 
 def _removed_orphans(leftovers: Leftovers) -> tuple[RemovedObject, ...]:
@@ -121,19 +155,34 @@ def _removed_orphans(leftovers: Leftovers) -> tuple[RemovedObject, ...]:
     return (*orphans, *trash)
 
 
-def _result(model: str | None, action: RmAction, message: str, removed: tuple[RemovedObject, ...]) -> CommandResult:
+def _result(
+    action: RmAction,
+    message: str,
+    removed: tuple[RemovedObject, ...],
+    *,
+    model: str | None = None,
+    commit_hash: str | None = None,
+) -> CommandResult:
     freed = sum(one.size_bytes for one in removed)
     return CommandResult(
-        data=lambda: RmData(model=model, action=action, message=message, removed=removed, freed_bytes=freed),
+        data=lambda: RmData(
+            model=model,
+            action=action,
+            message=message,
+            commit_hash=commit_hash,
+            removed=removed,
+            freed_bytes=freed,
+        ),
         lines=lambda _: [(f"{message} ({display.size(freed)})" if freed else message,)],
         exit_code=_KEPT if action == "kept" else 0,
     )
 
 
-def _error_data(model: str | None, error: KnifeError) -> object:
+def _error_data(typed: str | None, error: KnifeError, removed: tuple[RemovedObject, ...]) -> object:
     """Return the data that specification 0.1.7 puts beside an error."""
+    model = error.model or typed
     if isinstance(error, LocksPresent):
-        return LockedRmData(model=model, locks_detected=True, lock_files=error.lock_files or ())
+        return LockedRmData(model, locks_detected=True, lock_files=error.lock_files or (), removed=removed or UNSET)
     if isinstance(error, AmbiguousMatch) and error.matches is not None:
         return AmbiguousRmData(matches=error.matches)
-    return FailedRmData(model=model) if isinstance(error, StorageError) else None
+    return FailedRmData(model, removed=removed or UNSET) if isinstance(error, StorageError) else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, ModelEntry, Workspace
+from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, ModelEntry, ModelSpec, Workspace
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import naming, revisions
 from mlxknife.ports.store.model_store import ModelStore
@@ -63,7 +63,7 @@ class Finder:
     def resolve(self, text: str) -> tuple[ModelFolder, str | None]:
         """Return the folder of the one model that a spec names, and the revision in the spec.
 
-        The revision is not looked up. Raises what ``find`` raises.
+        The revision is only looked up to choose between several models. Raises what ``find`` raises.
         """
         spec = naming.parse_spec(text)
         if spec.is_path and not self.allows_paths:
@@ -74,7 +74,7 @@ class Finder:
             return ModelFolder(self._name_of(workspace), workspace), None
         cached = self._cached()
         workspaces = self._at_home(cached)
-        name = _only_candidate(spec.name, cached, workspaces)
+        name = self._only_candidate(spec, cached, workspaces)
         if name in cached:
             return ModelFolder(name, cached[name]), spec.revision
         if spec.revision is not None:
@@ -94,6 +94,24 @@ class Finder:
         if snapshot is None:
             return ModelEntry(name=name, cached=True, location=None, modified=repo.modified, finding=finding)
         return self._snapshot_entry(name, repo, snapshot, finding)
+
+    def _only_candidate(self, spec: ModelSpec, cached: Mapping[str, str], workspaces: Collection[str]) -> str:
+        def has_revision(name: str) -> bool:
+            return name in cached and revisions.has_snapshot(self.store.repo(cached[name]), spec.revision or "")
+
+        word, is_revised = spec.name, spec.revision is not None
+        found = naming.candidates(word, cached, workspaces, has_revision if is_revised else None)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            msg = f"Multiple models match '{word}'"
+            raise AmbiguousMatch(msg, matches=found, hint=HintCode.FULL_NAMES)
+        if is_revised and (without := naming.candidates(word, cached, workspaces)):
+            msg = f"None of the models that match '{word}' has the revision '{spec.revision}'"
+            raise ModelNotFound(msg, suggestions=without, hint=HintCode.LIST_MODELS)
+        suggestions = naming.nearest(word, (*cached, *workspaces))
+        msg = f"No model found matching '{word}'"
+        raise ModelNotFound(msg, suggestions=suggestions, hint=_not_found_hint(word, suggestions))
 
     def _cached(self) -> dict[str, str]:
         return {naming.repo_name(folder): folder for folder in self.store.folders()}
@@ -137,18 +155,6 @@ def workspace_entry(name: str, workspace: Workspace) -> ModelEntry:
         modified=workspace.modified,
         origin=workspace.origin,
     )
-
-
-def _only_candidate(word: str, cached: Collection[str], workspaces: Collection[str]) -> str:
-    found = naming.candidates(word, cached, workspaces)
-    if not found:
-        suggestions = naming.nearest(word, (*cached, *workspaces))
-        msg = f"No model found matching '{word}'"
-        raise ModelNotFound(msg, suggestions=suggestions, hint=_not_found_hint(word, suggestions))
-    if len(found) > 1:
-        msg = f"Multiple models match '{word}'"
-        raise AmbiguousMatch(msg, matches=found, hint=HintCode.FULL_NAMES)
-    return found[0]
 
 
 def _not_found_hint(word: str, suggestions: Sequence[str]) -> Hint:

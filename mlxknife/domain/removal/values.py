@@ -49,16 +49,20 @@ class RemovalTarget:
     """The refs that point to that snapshot."""
     workspace: str | None = None
     """The folder of a workspace."""
-    last_commit: str | None = None
-    """The requested revision, when it is the only one, so that its repo is removed with it."""
+    last_commits: tuple[str, ...] = ()
+    """The requested revisions, when they are all that the repo has, so that it is removed with them."""
     is_link: bool = False
     """Whether only a link is removed, and its target stays."""
 
     @property
     def label(self) -> str:
         """The name for messages."""
-        commit = self.commit or self.last_commit
-        return self.name if commit is None else f"{self.name}@{commit[:12]}"
+        return self.name if self.revision is None else f"{self.name}@{self.revision[:12]}"
+
+    @property
+    def revision(self) -> str | None:
+        """The requested revision; None where the whole model or several of its revisions were requested."""
+        return self.commit or (self.last_commits[0] if len(self.last_commits) == 1 else None)
 
 
 @attrs.frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mlxknife.domain.errors import AmbiguousMatch, ValidationError
 from mlxknife.domain.hints import Hint, HintCode
@@ -145,21 +145,23 @@ def last_part(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def candidates(word: str, cached: Iterable[str], at_home: Iterable[str]) -> tuple[str, ...]:
+def candidates(
+    word: str, cached: Iterable[str], at_home: Iterable[str], has_revision: Callable[[str], bool] | None = None
+) -> tuple[str, ...]:
     """Return the names that a user's name matches, by the first rule with a match: exact, last part, substring.
 
-    Several names are ambiguous. The order of the inputs does not matter.
+    Where a rule other than the first matches several names, ``has_revision`` keeps those that have the wanted revision,
+    which may be none. Several names are ambiguous. The order of the inputs does not matter.
     """
     cached_names, home_names = frozenset(cached), frozenset(at_home)
     if word in cached_names or word in home_names:
         return (word,)
-    by_last_part = sorted(name for name in cached_names if last_part(name) == word)
+    by_last_part = tuple(sorted(name for name in cached_names if last_part(name) == word))
+    found = by_last_part or matching(word, cached_names | home_names)
+    if has_revision is not None and len(found) > 1:
+        found = tuple(filter(has_revision, found))
     preferred = f"{DEFAULT_OWNER}/{word}"
-    if preferred in by_last_part:
-        return (preferred,)
-    if by_last_part:
-        return tuple(by_last_part)
-    return matching(word, cached_names | home_names)
+    return (preferred,) if preferred in by_last_part and preferred in found else found
 
 
 def matching(pattern: str, names: Iterable[str]) -> tuple[str, ...]:

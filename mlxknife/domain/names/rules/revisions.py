@@ -54,6 +54,11 @@ def named_snapshots(repo: CachedRepo, revision: str) -> tuple[str, ...]:
     return naming.matching_commits(revision, commits)
 
 
+def has_snapshot(repo: CachedRepo, revision: str) -> bool:
+    """Return whether a revision names at least one snapshot of a repo."""
+    return not {snapshot.commit for snapshot in repo.snapshots}.isdisjoint(named_snapshots(repo, revision))
+
+
 def only_snapshot(name: str, repo: CachedRepo, revision: str) -> CachedSnapshot:
     """Return the one snapshot that a revision names. Raises ModelNotFound, AmbiguousMatch."""
     snapshots = {snapshot.commit: snapshot for snapshot in repo.snapshots}
