@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mlxknife.cli.main import run_command_line
+from mlxknife.cli.signals import default_interrupt_at_exit
 
 if TYPE_CHECKING:
     from mlxknife.app import App
@@ -24,13 +25,13 @@ def main() -> int:
         from mlxknife.wiring.worker import run_worker  # noqa: PLC0415 - no command needs it
 
         return run_worker(*map(int, sys.argv[2:4]))
-    with _infrequent_gc():
+    with default_interrupt_at_exit(), _infrequent_gc():
         return run_command_line(sys.argv[1:], _open_app)
 
 
 def main_run() -> int:
     """Run ``mlx-run``, which is ``mlxk run``."""
-    with _infrequent_gc():
+    with default_interrupt_at_exit(), _infrequent_gc():
         return run_command_line(["run", *sys.argv[1:]], _open_app)
 
 
@@ -38,7 +39,7 @@ def main_tee() -> int:
     """Run ``mlx-tee``."""
     from mlxknife.cli.tee import run_tee  # noqa: PLC0415 - no other program needs it
 
-    with _infrequent_gc():
+    with default_interrupt_at_exit(), _infrequent_gc():
         return run_tee(sys.argv[1:], _open_app)
 
 

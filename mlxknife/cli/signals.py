@@ -102,6 +102,16 @@ def exit_on_signals() -> None:
             signal.signal(number, _exit)
 
 
+@contextmanager
+def default_interrupt_at_exit() -> Iterator[None]:
+    """After the block, let Ctrl-C end the process as a signal does: at exit, Python would print a traceback."""
+    try:
+        yield
+    finally:
+        if _can_handle(signal.SIGINT, signal.default_int_handler):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _exit(number: int, frame: FrameType | None) -> NoReturn:
     del frame
     raise SystemExit(_KILLED + number)

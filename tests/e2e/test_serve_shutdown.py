@@ -80,13 +80,22 @@ def test_open_streams_end_with_an_error_event(home: Machine, count: int) -> None
         assert server.wait() == 130
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.stress)])
-def test_a_second_signal_ends_it_at_once_and_new_connections_are_refused(home: Machine, number: int) -> None:
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (signal.SIGTERM, signal.SIGTERM),
+        (signal.SIGTERM, signal.SIGINT),
+        pytest.param(signal.SIGINT, signal.SIGINT, marks=pytest.mark.stress),
+        pytest.param(signal.SIGINT, signal.SIGTERM, marks=pytest.mark.stress),
+    ],
+)
+def test_a_second_signal_ends_it_at_once_without_a_traceback(home: Machine, first: int, second: int) -> None:
     with serving(home) as server:
         stream = endless(server).begun()
-        server.send_signal(number)
+        server.send_signal(first)
         server.log("stops")
         with pytest.raises(ConnectionError):
             server.ask("/health")
-        assert server.end(number) == 128 + number
+        assert server.end(second) == 128 + second
         assert not read_to_end(stream).is_done
+    assert not [line for line in server.lines if "ERROR" in line or "Traceback" in line]

@@ -14,7 +14,12 @@ import pytest
 
 from mlxknife.app import App
 from mlxknife.cli.main import run_command_line
-from mlxknife.cli.signals import deferred_interrupts, pause_on_ctrl_z, propagate_interrupts
+from mlxknife.cli.signals import (
+    default_interrupt_at_exit,
+    deferred_interrupts,
+    pause_on_ctrl_z,
+    propagate_interrupts,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +40,22 @@ def test_without_an_interrupt_nothing_changes() -> None:
     with pytest.raises(ValueError, match="another"), propagate_interrupts():
         int("another")
     assert _is_default()
+
+
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt(), SystemExit(0)])
+def test_ctrl_c_while_the_interpreter_exits_is_no_traceback(error: BaseException | None) -> None:
+    with suppress(KeyboardInterrupt, SystemExit), default_interrupt_at_exit():
+        assert _is_default()
+        if error is not None:
+            raise error
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+
+
+def test_an_ignored_ctrl_c_stays_ignored_at_exit() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with default_interrupt_at_exit():
+        pass
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def _interrupt() -> None:

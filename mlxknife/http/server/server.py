@@ -70,6 +70,7 @@ async def _serve(
     try:
         await server.serve(sockets=sockets)
     finally:
+        await server.lifespan.shutdown()  # uvicorn leaves it out after a second signal; a second call does nothing
         server.state.close()
     return server.exit_code
 
