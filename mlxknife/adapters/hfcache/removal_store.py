@@ -18,6 +18,7 @@ from mlxknife.adapters.hfcache.layout import BLOBS, REFS, SNAPSHOTS, TREES, blob
 from mlxknife.adapters.hfcache.locks import RepoLocks
 from mlxknife.adapters.hfcache.safe_files import NOT_NAMES, map_cache_errors
 from mlxknife.adapters.hfcache.trash import CONTENT, NOTE
+from mlxknife.domain import reprs
 from mlxknife.domain.errors import KnifeError, LocksPresent, StorageError
 from mlxknife.domain.filesystem_errors import DISK_FULL
 from mlxknife.domain.removal.values import BlobUse, Orphan, RemovalTarget, TrashItem
@@ -27,6 +28,8 @@ TRASH = ".mlxk-trash"
 
 class CacheRemovalStore:
     """Removes repos, snapshots and blobs of one cache. Implements ``RemovalStore``."""
+
+    __repr__ = reprs.name
 
     def __init__(self, root: str) -> None:
         """Take the folder that huggingface_hub calls its cache."""

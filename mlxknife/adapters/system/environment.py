@@ -15,6 +15,7 @@ from mlxknife.domain.hints import HintCode
 from mlxknife.domain.settings.values import ServerSettings, Settings
 
 _ENDPOINT = re.compile(r"https?://[^/\s:?#]+(:\d{1,5})?(/\S*)?", re.ASCII)
+_USERINFO = re.compile(r"//[^/@\s]*@")
 _SECONDS = re.compile(r"\d{0,6}")
 _ON = ("1", "ON", "YES", "TRUE")
 _OFF = ("0", "false", "no", "off")
@@ -115,9 +116,12 @@ def _hub_cache(environment: Mapping[str, str], configured: str | None) -> str:
 
 
 def checked_endpoint(endpoint: str | None) -> str | None:
-    """Return the endpoint of the Hub unchanged. Raises ValidationError for one that is not an HTTP URL."""
+    """Return the endpoint of the Hub unchanged. Raises ValidationError for one that is not an HTTP URL.
+
+    The error does not repeat a password in the URL.
+    """
     if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
-        msg = f"HF_ENDPOINT is not the URL of a Hub: {endpoint!a}"
+        msg = f"HF_ENDPOINT is not the URL of a Hub: {_USERINFO.sub('//***@', endpoint)!a}"
         raise ValidationError(msg, hint=HintCode.URL_SCHEMES)
     return endpoint
 

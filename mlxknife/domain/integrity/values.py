@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.models.values.hashes import HashJob
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 
@@ -42,12 +43,19 @@ class ModelHealth:
     unverified_reason: str | None = None
     """Why hashing could not verify the model, although it found no damage."""
 
+    __repr__ = reprs.fields
+
 
 @attrs.frozen
 class HealthReport:
     """The result of one ``health`` run, in the order of the catalog."""
 
     entries: tuple[ModelHealth, ...]
+
+    def __repr__(self) -> str:
+        """Return the number of healthy models and the names of the others."""
+        unhealthy = tuple(entry.name for entry in self.unhealthy())
+        return reprs.call(self, healthy=len(self.healthy()), unhealthy=unhealthy)
 
     def healthy(self) -> tuple[ModelHealth, ...]:
         """Return the models whose files are intact."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, ModelEntry, ModelSpec, Workspace
@@ -31,6 +32,8 @@ class Finder:
     workspaces: Workspaces
     allows_paths: bool = True
     """Whether a spec may be a path; the server does not allow that."""
+
+    __repr__ = reprs.name
 
     def folders(self, pattern: str = "") -> tuple[ModelFolder, ...]:
         """Return the folder of every model whose name contains a pattern, sorted by name.

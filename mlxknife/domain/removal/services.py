@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.errors import KnifeError, LocksPresent, ModelNotFound, StorageError, ValidationError
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.models.values.stored_models import Workspace
@@ -37,6 +38,8 @@ class Remover:
     store: ModelStore
     removal_store: RemovalStore
     workspaces: Workspaces
+
+    __repr__ = reprs.name
 
     def plan(self, spec: str, *further: str) -> RemovalPlan:
         """Return the targets of one or more specs, each only once.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import attrs
 
+from mlxknife.domain import reprs
+
 
 @attrs.frozen
 class StoredBlob:
@@ -73,6 +75,10 @@ class RemovalPlan:
     confirmation_reason: str | None = None
     needs_force: bool = False
     """Whether a confirmation is not enough, and only force allows it."""
+
+    def __repr__(self) -> str:
+        """Return what is removed, and how much it frees."""
+        return reprs.call(self, targets=tuple(target.label for target in self.targets), size_bytes=self.size_bytes)
 
     @property
     def size_bytes(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from mlxknife.domain import reprs
+
 
 @attrs.frozen
 class ServerSettings:
@@ -30,6 +32,8 @@ class ServerSettings:
     log_json: bool = False
     reloads: bool = False
     """Whether the server restarts when its own code changes."""
+
+    __repr__ = reprs.fields
 
 
 @attrs.frozen

@@ -8,6 +8,7 @@ from typing import IO
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.errors import KnifeError
 from mlxknife.domain.memory import rules as memory
@@ -28,6 +29,8 @@ class Tee:
     system: System
     has_gpu: Callable[[], bool]
     """Returns whether models are likely to run on a GPU, where they need no more memory than on the disk."""
+
+    __repr__ = reprs.name
 
     def plan(self, commands: Sequence[TeeCommand], *, side_by_side: bool | None = None) -> TeePlan:
         """Return how commands run: as ``side_by_side`` says, else at the same time if their models fit into memory.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from mlxknife.domain import reprs
+
 
 @attrs.frozen
 class TeeCommand:
@@ -33,6 +35,8 @@ class TeePlan:
     side_by_side: bool
     note: str | None = None
     """Why the commands run one after the other, where the user did not choose that."""
+
+    __repr__ = reprs.fields
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ from enum import Enum
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.models.values.hashes import RecordedHash
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.domain.models.values.starter import Starter
@@ -30,7 +31,7 @@ class RemoteCommit:
 
     name: str
     commit: str
-    files: tuple[RemoteFile, ...]
+    files: tuple[RemoteFile, ...] = attrs.field(repr=False)
 
 
 class CachedFileState(Enum):
@@ -84,6 +85,8 @@ class PullRequest:
     exclude: tuple[str, ...] = ()
     force: bool = False
 
+    __repr__ = reprs.fields
+
 
 @attrs.frozen
 class PullPlan:
@@ -105,6 +108,11 @@ class PullPlan:
     is_forced: bool = False
     is_offline: bool = False
     """Whether the plan was made from the cache alone."""
+
+    def __repr__(self) -> str:
+        """Return the model, and how much is to be downloaded."""
+        commit, files = self.commit.commit[:12], len(self.missing)
+        return reprs.call(self, name=self.name, commit=commit, missing=files, bytes_to_fetch=self.bytes_to_fetch)
 
     def action(self, cached: CachedFile) -> PullAction:
         """Return the action for one file."""
@@ -145,6 +153,8 @@ class StarterPlan:
     """The folder of a damaged workspace to replace."""
     reason: str | None = None
     """The damage of the workspace to replace."""
+
+    __repr__ = reprs.fields
 
     @property
     def bytes_to_fetch(self) -> int:

@@ -34,7 +34,7 @@ class Progress(Protocol):
 
 
 class NoProgress:
-    """Progress that ignores everything."""
+    """Progress that ignores everything: a base for classes that need only some of the methods."""
 
     def begin(self, label: str, total_bytes: int) -> None:
         """See ``Progress.begin``."""

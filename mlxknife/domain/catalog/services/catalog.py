@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.catalog.rules import capabilities, model_card
+from mlxknife.domain.catalog.rules.model_list import ModelList
 from mlxknife.domain.compatibility.rules import compatibility
 from mlxknife.domain.compatibility.values import RuntimeVerdict
 from mlxknife.domain.integrity.rules import verification
@@ -42,12 +44,14 @@ class Catalog:
     inventory: RuntimeInventory
     verifier: Verifier
 
-    def list(self, pattern: str = "") -> tuple[ModelInfo, ...]:
+    __repr__ = reprs.name
+
+    def list(self, pattern: str = "") -> ModelList:
         """Return every model whose name contains the pattern, sorted by name; damaged ones carry a reason.
 
         Raises StorageError or AccessDenied when the cache or the workspace home cannot be listed at all.
         """
-        return tuple(map(self._examine_folder, self.finder.folders(pattern)))
+        return ModelList(map(self._examine_folder, self.finder.folders(pattern)))
 
     def show(self, spec: str, *, verify: bool = False, progress: Progress | None = None) -> ModelDetails:
         """Return the details of the one model that a spec names; ``verify`` hashes its files.

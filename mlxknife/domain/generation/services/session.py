@@ -8,6 +8,7 @@ from typing import Self
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.catalog.services.runnable import RunnableModel, find_runnable
 from mlxknife.domain.errors import NotEnoughMemory, ValidationError
@@ -44,6 +45,10 @@ class Session:
     """Decisions made while loading, one sentence each."""
     draft: ModelInfo | None = None
     """The model for speculative decoding."""
+
+    def __repr__(self) -> str:
+        """Return the model's name."""
+        return reprs.call(self, model=self.info.name)
 
     def __enter__(self) -> Self:
         """Return the session."""
@@ -115,6 +120,8 @@ class Sessions:
     catalog: Catalog
     clients: ModelClients
     system: System
+
+    __repr__ = reprs.name
 
     def open(
         self, spec: str, *, profile: str | None = None, draft: str | None = None, max_kv_size: int | None = None

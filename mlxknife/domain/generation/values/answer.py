@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 import attrs
 
+from mlxknife.domain import reprs
+
 
 class TextKind(Enum):
     """What a piece of text belongs to."""
@@ -21,6 +23,8 @@ class TextDelta:
 
     kind: TextKind
     text: str
+
+    __repr__ = reprs.fields
 
 
 class FinishReason(Enum):
@@ -109,4 +113,6 @@ class GenerationResult:
     reasoning: str
     finish_reason: FinishReason
     usage: Usage
-    timings: Timings
+    timings: Timings = attrs.field(repr=False)
+
+    __repr__ = reprs.fields

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from mlxknife.domain import reprs
+
 MAX_TOP_LOGPROBS = 20
 """The largest number of alternatives for each token; OpenAI has the same limit."""
 KV_GROUP_SIZES = (32, 64, 128)
@@ -23,6 +25,8 @@ class Message:
     reasoning_content: str | None = None
     """The reasoning that came before the content."""
 
+    __repr__ = reprs.fields
+
 
 @attrs.frozen
 class SamplingParameters:
@@ -41,6 +45,8 @@ class SamplingParameters:
     logit_bias: tuple[tuple[int, float], ...] = ()
     """Pairs of a token and the number that is added to its logit."""
 
+    __repr__ = reprs.fields
+
 
 @attrs.frozen
 class KVCacheOptions:
@@ -52,6 +58,8 @@ class KVCacheOptions:
     """The token from which on the cache is quantised."""
     max_size: int | None = None
     """The largest number of tokens; then the oldest are overwritten."""
+
+    __repr__ = reprs.fields
 
 
 @attrs.frozen
@@ -66,6 +74,8 @@ class GenerationOptions:
     """The number of alternatives for each token; 0 gives only the sampled token's logprob, None gives none."""
     n: int = 1
     """The number of answers to each prompt."""
+
+    __repr__ = reprs.fields
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
 from mlxknife.domain.integrity.rules import verification
 from mlxknife.domain.integrity.services.inspector import Inspector
@@ -33,6 +34,8 @@ class HealthChecker:
     finder: Finder
     inspector: Inspector
     verifier: Verifier
+
+    __repr__ = reprs.name
 
     def check(
         self, pattern: str | None = None, *, verify: bool = False, progress: Progress | None = None

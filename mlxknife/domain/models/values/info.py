@@ -6,6 +6,7 @@ from enum import Enum
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.models.values.snapshot import JsonObject
 from mlxknife.domain.models.values.verdict import Integrity
 
@@ -57,6 +58,8 @@ class ModelCard:
     license: str | None = None
     base_models: tuple[str, ...] = ()
 
+    __repr__ = reprs.fields
+
 
 @attrs.frozen
 class ModelTraits:
@@ -68,21 +71,25 @@ class ModelTraits:
     quantization: Quantization | None
     context_length: int | None
 
+    __repr__ = reprs.fields
+
 
 @attrs.frozen
 class ModelInfo:
     """The model object of the contract: everything that ``list`` shows of a model."""
 
     name: str
-    commit: str | None
+    commit: str | None = attrs.field(repr=False)
     size_bytes: int
-    modified: float
-    traits: ModelTraits
+    modified: float = attrs.field(repr=False)
+    traits: ModelTraits = attrs.field(repr=False)
     integrity: Integrity
     runtime_compatible: bool
     reason: str | None
-    cached: bool
-    origin: str | None
+    cached: bool = attrs.field(repr=False)
+    origin: str | None = attrs.field(repr=False)
+
+    __repr__ = reprs.fields
 
 
 @attrs.frozen
@@ -94,6 +101,8 @@ class ModelFile:
     kind: str
     integrity: Integrity | None = None
     """The result of hashing the file, where that was requested."""
+
+    __repr__ = reprs.fields
 
 
 @attrs.frozen
@@ -114,11 +123,13 @@ class ModelDetails:
     """Everything that ``show`` shows of a model."""
 
     info: ModelInfo
-    metadata: ModelMetadata
-    config: JsonObject
-    files: tuple[ModelFile, ...]
-    card: ModelCard
-    chat_template_source: str | None
+    metadata: ModelMetadata = attrs.field(repr=False)
+    config: JsonObject = attrs.field(repr=False)
+    files: tuple[ModelFile, ...] = attrs.field(repr=False)
+    card: ModelCard = attrs.field(repr=False)
+    chat_template_source: str | None = attrs.field(repr=False)
     """The file that contains the chat template."""
-    unverified_reason: str | None = None
+    unverified_reason: str | None = attrs.field(default=None, repr=False)
     """Why hashing could not verify the model, although it found no damage."""
+
+    __repr__ = reprs.fields

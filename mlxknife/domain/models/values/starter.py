@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import attrs
 
+from mlxknife.domain import reprs
+
 
 @attrs.frozen
 class Starter:
@@ -15,15 +17,17 @@ class Starter:
     """The name of the workspace."""
     package: str
     version: str
-    wheel_bytes: int
-    member: str
+    wheel_bytes: int = attrs.field(repr=False)
+    member: str = attrs.field(repr=False)
     """The path of the model file in the wheel."""
-    size_bytes: int
-    sha256: str
-    origin: str
+    size_bytes: int = attrs.field(repr=False)
+    sha256: str = attrs.field(repr=False)
+    origin: str = attrs.field(repr=False)
     """The model on the Hub that it was converted from."""
-    generation_config: Mapping[str, float] = attrs.field(factory=dict, hash=False)
+    generation_config: Mapping[str, float] = attrs.field(factory=dict, hash=False, repr=False)
     """Sampling parameters for its generation_config.json."""
+
+    __repr__ = reprs.fields
 
     @property
     def requirement(self) -> str:

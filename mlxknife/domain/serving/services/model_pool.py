@@ -11,6 +11,7 @@ from functools import partial
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.errors import InternalError, KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
 from mlxknife.domain.generation.values.loading import ModelLoaded
 from mlxknife.domain.hints import HintCode
@@ -54,6 +55,8 @@ class ModelPool:
     """The models to load whenever they fit."""
     _is_closed: bool = False
     _back_off: BackOff = attrs.field(init=False)
+
+    __repr__ = reprs.name
 
     def __attrs_post_init__(self) -> None:
         """Begin without crashes."""

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.catalog.services.runnable import RunnableModel, can_run, find_runnable
 from mlxknife.domain.errors import AmbiguousMatch, KnifeError, ModelNotFound, StorageError, ValidationError
@@ -90,6 +91,8 @@ class ServableModels:
     _found: dict[str, tuple[float, ServableModel]] = attrs.field(factory=dict)
     _pinned: dict[str, _Pinned] = attrs.field(factory=dict)
     """The models that the server was started with, by the spec and by the name of each."""
+
+    __repr__ = reprs.name
 
     def models(self) -> tuple[ModelInfo, ...]:
         """Return the models that can run, as they were a few seconds ago at most. Raises StorageError, AccessDenied."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.errors import HubOffline, LocksPresent, ModelNotFound, StorageError, ValidationError
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.integrity.services.inspector import Inspector
@@ -36,6 +37,8 @@ class Puller:
     hub: Hub
     download_store: DownloadStore
     hasher: Hasher
+
+    __repr__ = reprs.name
 
     def name(self, spec: str) -> tuple[str, str | None]:
         """Return the full name and the revision that a spec names.

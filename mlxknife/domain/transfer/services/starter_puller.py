@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from mlxknife.domain import reprs
 from mlxknife.domain.errors import ModelNotFound, ValidationError
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.integrity.services.inspector import Inspector
@@ -28,6 +29,8 @@ class StarterPuller:
     source: StarterSource
     importer: Importer
     workspace_builder: WorkspaceBuilder
+
+    __repr__ = reprs.name
 
     def plan(self, name: str) -> StarterPlan:
         """Return whether a starter is already pulled. Changes nothing.
