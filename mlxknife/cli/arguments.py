@@ -12,14 +12,16 @@ from typing import NoReturn
 from mlxknife.cli.render.help import HelpFormatter
 
 PROGRAM = "mlxk"
+STDIN = "-"
+"""The argument that stands for stdin."""
 
 COMMANDS = {
-    "list": "list the models in the cache and the workspaces",
+    "list": "list the models in the cache and the workspaces (alias: ls)",
     "show": "show the details of a model",
     "health": "check the files of models for damage",
     "pull": "download a model, or repair a damaged one",
     "rm": "remove a model, one of its revisions, or unused files",
-    "run": "generate text: answer a prompt, chat, or work in a pipe",
+    "run": "generate text: answer a prompt, chat (alias: chat), or work in a pipe",
     "serve": "serve models over an OpenAI-compatible HTTP API (alias: server)",
     "version": "print the version of the program and of its JSON contract",
 }
@@ -29,7 +31,14 @@ _UNRECOGNIZED = "unrecognized arguments: "
 _RUN = "mlx-run"
 """The console script that is ``mlxk run``."""
 _HELP = ("-h", "--help")
-_ALIASES = {"server": "serve"}
+_NEVER_SUGGESTED = ("--force", "--out", "rm")
+"""A typing error must not lead to what deletes or overwrites."""
+_NEGATIONS = ("--no", "--hide")
+_FILE = "FILE"
+"""The metavar of options that read files; ``-`` after them is stdin, not a file."""
+_ALIASES = {"chat": "run", "ls": "list", "server": "serve"}
+_ALIAS_OPTIONS = {"chat": ("--chat",)}
+"""The options that an alias stands for."""
 _JSON_NAMES = {"serve": "server"}
 
 _EPILOG = """\
@@ -62,6 +71,8 @@ class Parser(argparse.ArgumentParser):
     def parse_mixed(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse options and positional arguments in any order. Everything after ``--`` is positional.
 
+        ``-`` is stdin, also after an option that takes several values. It ends their list.
+
         ``parse_args`` rejects positional arguments on both sides of an option, and ``parse_intermixed_args`` ignores a
         leading ``--``. So the arguments are sorted first: options, then ``--``, then positional arguments. Raises
         UsageError.
@@ -71,9 +82,12 @@ class Parser(argparse.ArgumentParser):
         positionals: list[str] = []
         values_left = 0.0
         for argument in arguments[:border]:
-            if argument != "-" and self._parse_optional(argument) is not None:
+            if argument != STDIN and self._parse_optional(argument) is not None:
                 options.append(argument)
                 values_left = self._value_count(argument)
+            elif argument == STDIN and values_left == math.inf and self._ends_values(options):
+                positionals.append(argument)
+                values_left = 0
             elif values_left:
                 options.append(argument)
                 values_left -= 1
@@ -94,6 +108,17 @@ class Parser(argparse.ArgumentParser):
             return 0
         return math.inf if action.nargs == "+" else 1
 
+    def _ends_values(self, options: list[str]) -> bool:
+        """Return whether ``-`` ends the values of the last option, rather than being its first value.
+
+        An option that reads files may have none before it: it is removed then.
+        """
+        action = self._option_string_actions.get(options[-1])
+        if action is not None and action.metavar == _FILE:
+            options.pop()
+            return True
+        return action is None
+
     def _suggestion(self, message: str) -> str | None:
         """Return a hint that names the option the user probably meant."""
         _, is_unrecognized, arguments = message.partition(_UNRECOGNIZED)
@@ -104,6 +129,11 @@ class Parser(argparse.ArgumentParser):
             return f"Did you mean --model {arguments.split()[0]}?" if takes_model else None
         close = _closest(arguments.split()[0].partition("=")[0], self._option_string_actions)
         return f"Did you mean {close}?" if close else None
+
+
+def alias_options(word: str | None) -> tuple[str, ...]:
+    """Return the options that a command's alias stands for: ``chat`` is ``run --chat``."""
+    return _ALIAS_OPTIONS.get(word or "", ())
 
 
 def json_name(command: str | None) -> str | None:
@@ -140,7 +170,7 @@ def program_parser() -> Parser:
         allow_abbrev=False,
     )
     _add_common(parser)
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("-v", "-V", "--version", action="store_true", help="print the version and exit")
     return parser
 
 
@@ -166,7 +196,7 @@ def resolve_command(word: str) -> str:
     """Return the command for a name or alias. Raises UsageError for an unknown one, with the nearest as a hint."""
     name = _ALIASES.get(word, word)
     if name not in COMMANDS:
-        close = _closest(name, COMMANDS)
+        close = _closest(name, (*COMMANDS, *_ALIASES))
         hint = f"Did you mean {PROGRAM} {close}?" if close else f"See {PROGRAM} --help"
         msg = f"unknown command {name!r} (choose from {', '.join(COMMANDS)})"
         raise UsageError(msg, hint=hint)
@@ -174,6 +204,10 @@ def resolve_command(word: str) -> str:
 
 
 def _closest(word: str, words: Iterable[str]) -> str | None:
+    """Return the most similar word, unless it means the opposite, or deletes or overwrites something."""
     import difflib  # noqa: PLC0415 - only after a mistake
 
-    return next(iter(difflib.get_close_matches(word, list(words), n=1)), None)
+    close = next(iter(difflib.get_close_matches(word, list(words), n=1)), None)
+    if close is None or close in _NEVER_SUGGESTED or close.startswith(_NEGATIONS) is not word.startswith(_NEGATIONS):
+        return None
+    return close

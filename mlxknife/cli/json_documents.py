@@ -14,6 +14,12 @@ from msgspec import UNSET, Struct, UnsetType
 JSON_API_SPEC_VERSION = "1.0.0"
 
 
+class SystemObject(Struct, frozen=True):
+    """The machine that runs the program."""
+
+    memory_total_bytes: int
+
+
 class QuantizationObject(Struct, frozen=True):
     """The MLX quantisation of the weights."""
 
@@ -40,6 +46,8 @@ class ModelObject(Struct, frozen=True):
     quantization: QuantizationObject | None
     context_length: int | None
     origin: str | None
+    display_name: str | UnsetType = UNSET
+    """The name of the folder of a workspace."""
 
 
 class TrashObject(Struct, frozen=True):
@@ -54,6 +62,7 @@ class ListData(Struct, frozen=True):
 
     models: tuple[ModelObject, ...]
     count: int
+    system: SystemObject | None
     trash: tuple[TrashObject, ...] | UnsetType = UNSET
 
 
@@ -67,6 +76,8 @@ class MetadataObject(Struct, frozen=True):
     hidden_size: int | None
     num_attention_heads: int | None
     num_hidden_layers: int | None
+    architecture: str | None
+    """The first of ``architectures``."""
 
 
 class FileObject(Struct, frozen=True):
@@ -95,6 +106,8 @@ class HealthObject(Struct, frozen=True):
     status: Literal["healthy", "unhealthy"]
     reason: str
     integrity: Literal["verified", "structural", "incomplete", "corrupt"]
+    managed: bool | UnsetType = UNSET
+    """Of a workspace: whether mlxk made it."""
 
 
 class HealthSummary(Struct, frozen=True):
@@ -111,12 +124,6 @@ class HealthData(Struct, frozen=True):
     healthy: tuple[HealthObject, ...]
     unhealthy: tuple[HealthObject, ...]
     summary: HealthSummary
-
-
-class SystemObject(Struct, frozen=True):
-    """The machine that runs the program."""
-
-    memory_total_bytes: int
 
 
 class VersionData(Struct, frozen=True):
@@ -215,6 +222,8 @@ class RunData(Struct, frozen=True):
     """``data`` of ``run``."""
 
     model: str
+    prompt: str
+    """The question with the text of stdin and of the files."""
     response: str
     reasoning: str | None
     finish_reason: Literal["stop", "length", "cancelled"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlxknife.cli.arguments import (
     UsageError,
+    alias_options,
     command_parser,
     json_name,
     program_parser,
@@ -40,7 +41,7 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
         program = program_parser().parse_args(before)
         if word is not None or as_json:
             name = _command_name(word, is_version=program.version)
-            result = _run_command(name, after, open_app, as_json=as_json)
+            result = _run_command(name, [*alias_options(word), *after], open_app, as_json=as_json)
     except SystemExit as exc:  # --help has printed the help
         return exc.code if isinstance(exc.code, int) else 0
     except StdoutError as exc:

@@ -79,6 +79,7 @@ def test_the_document_tells_the_answer_and_what_it_took(bird: Bird) -> None:
     prompt, said = rendered(CAPITAL), len(ANSWERS[CAPITAL]) + 1
     assert data == {
         "model": str(bird.folder),
+        "prompt": CAPITAL,
         "response": ANSWERS[CAPITAL],
         "reasoning": None,
         "finish_reason": "stop",

@@ -64,7 +64,6 @@ def test_a_value_that_can_mean_nothing_is_named(bird: Bird, name: str, words: tu
     [
         (("",), "prompt is empty"),
         (("  \n",), "prompt is empty"),
-        (("word", "-"), "- must be the first word"),
         (("--json",), "no --json"),
         (("--chat", "--out", "x"), "no --json, --out"),
         ((CAPITAL, "--system", "@missing.txt"), "missing.txt"),

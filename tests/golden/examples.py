@@ -15,8 +15,9 @@ ADDITIVE = frozenset(
     {
         "integrity", "quantization", "context_length", "origin",  # of a model; integrity of a health entry, too
         "size_bytes",  # of a file
+        "display_name", "managed", "system",  # of a workspace, of a health entry, of the list
         "hint", "suggestions", "available_hashes",  # of an error
-        "vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers",  # of metadata
+        "vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers", "architecture",  # of metadata
     }
 )  # fmt: skip
 

@@ -84,5 +84,14 @@ def test_the_version(golden: GoldenMachine, words: tuple[str, ...]) -> None:
     assert answer["data"].keys() == example("version")["data"].keys()
 
 
+def test_a_workspace_says_whether_mlxk_made_it(golden: GoldenMachine) -> None:
+    golden.cache.model("org/cached")
+    golden.machine.workspace("foreign")
+    (golden.machine.workspace("ours") / ".mlxk_workspace.json").write_text('{"managed": true}')
+    data = golden.ask("health", "--verify")["data"]
+    managed = {one["name"]: one.get("managed") for one in data["healthy"]}
+    assert managed == {"foreign": False, "org/cached": None, "ours": True}
+
+
 def test_the_version_as_text(golden: GoldenMachine) -> None:
     assert golden.machine.run("--version").out == f"mlxk {mlxknife.__version__}\n"

@@ -41,13 +41,26 @@ def test_the_fields_are_in_the_order_of_the_seed(golden: GoldenMachine) -> None:
     answer = golden.ask("list")
     expected = example("list")
     assert list(answer) == list(expected)
-    assert list(answer["data"]) == list(expected["data"])
+    assert list(answer["data"]) == [*expected["data"], "system"]
     first = expected["data"]["models"][0]
     assert list(answer["data"]["models"][0])[: len(first)] == list(first)
 
 
 def test_an_empty_cache(golden: GoldenMachine) -> None:
-    assert golden.ask("list") == example("list-empty")
+    assert differences(example("list-empty"), golden.ask("list")) == []
+
+
+def test_the_list_names_the_memory_and_the_folders_of_workspaces(golden: GoldenMachine) -> None:
+    golden.cache.model("org/twin")
+    golden.machine.workspace("mine")
+    golden.machine.workspace("org")
+    data = golden.ask("list")["data"]
+    assert data["system"] == golden.ask("version")["data"]["system"]
+    assert {one["name"]: one.get("display_name") for one in data["models"]} == {
+        "mine": "mine",
+        "org": "org",
+        "org/twin": None,
+    }
 
 
 def test_the_vision_model(golden: GoldenMachine) -> None:

@@ -70,7 +70,12 @@ MODEL: Answer = {
     "context_length": 4096,
     "origin": None,
 }
-LIST: Answer = {"status": "success", "command": "list", "data": {"models": [MODEL], "count": 1}, "error": None}
+LIST: Answer = {
+    "status": "success",
+    "command": "list",
+    "data": {"models": [MODEL], "count": 1, "system": {"memory_total_bytes": 2**34}},
+    "error": None,
+}
 HEALTH: Answer = {
     "status": "success",
     "command": "health",

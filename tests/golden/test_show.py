@@ -68,6 +68,13 @@ def test_the_files_and_the_config_together(golden: GoldenMachine) -> None:
     assert data["metadata"] is None
 
 
+def test_the_metadata_names_the_first_class(golden: GoldenMachine) -> None:
+    golden.cache.model("org/one", chat_files(architectures=["LlamaForCausalLM", "Other"]))
+    golden.cache.model("org/two", chat_files(architectures=[None, 3]))
+    shown = [golden.ask("show", name)["data"]["metadata"]["architecture"] for name in ("one", "two")]
+    assert shown == ["LlamaForCausalLM", None]
+
+
 def workspace_of(golden: GoldenMachine, expected: dict[str, Any]) -> str:
     folder = write_workspace(golden.machine.root / "my-workspace", chat_files())
     golden.fit(folder, expected["data"]["model"], folder / "model.safetensors")

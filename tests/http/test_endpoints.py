@@ -26,13 +26,14 @@ from tests.http.conftest import BODY, TEXT, Backend, Json, error_of
 
 def test_models_are_listed_as_openai_lists_them(backend: Backend) -> None:
     backend.models.names = (NAME, "starter")
-    assert backend.client.get("/v1/models").json() == {
-        "object": "list",
-        "data": [
-            {"id": NAME, "object": "model", "created": 1_700_000_000, "owned_by": "org"},
-            {"id": "starter", "object": "model", "created": 1_700_000_000, "owned_by": "local"},
-        ],
-    }
+    backend.chat()
+    both = {"object": "model", "created": 1_700_000_000, "permission": [], "context_length": 4096}
+    cards = [
+        {"id": NAME, "owned_by": "org", "loaded": True, **both},
+        {"id": "starter", "owned_by": "local", "loaded": False, **both},
+    ]
+    assert backend.client.get("/v1/models").json() == {"object": "list", "data": cards}
+    assert [backend.client.get(f"/v1/models/{card['id']}").json() for card in cards] == cards
 
 
 @pytest.mark.parametrize("path", ["org/model", "org%2Fmodel"])
@@ -84,7 +85,8 @@ def test_no_hint_for_a_client_names_the_command_line(backend: Backend, error: Kn
 
 
 def test_health_and_readiness_list_the_loaded_models(backend: Backend) -> None:
-    assert backend.client.get("/health").json()["models"] == []
+    health = backend.client.get("/health").json()
+    assert health == {"status": "ok", "service": "mlx-knife-server", "version": __version__, "models": []}
     assert backend.client.get("/ready").json() == {"status": "ready", "models": []}
     backend.chat()
     model = {"name": NAME, "state": "ready", "running": 0}

@@ -36,7 +36,7 @@ def _row(asked: GenerationOptions | None = None, **model: Any) -> Row:  # noqa: 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("temperature", value) for value in (-0.1, 100.1, math.nan, math.inf, -math.inf)),
+        *(("temperature", value) for value in (-0.1, 2.01, math.nan, math.inf, -math.inf)),
         *(("top_p", value) for value in (-0.1, 1.1, math.nan, math.inf)),
         *(("top_k", value) for value in (-1, 2**31, math.nan)),
         *(("min_p", value) for value in (-0.1, 1.1, math.nan, math.inf)),
@@ -132,7 +132,7 @@ def test_stop_strings_must_be_a_tuple_of_strings(stop: Any) -> None:  # noqa: AN
         GenerationOptions(),
         GenerationOptions(SamplingParameters(0.0, 0.0, 0, 0.0, 0.01, 0), KVCacheOptions(2, 32, 0), 1, ("\n",), 0, 1),
         GenerationOptions(
-            SamplingParameters(100.0, 1.0, 2**31 - 1, 1.0, 100.0, MAX_SEED, -2.0, 2.0, ((0, -100.0), (1, 100.0))),
+            SamplingParameters(2.0, 1.0, 2**31 - 1, 1.0, 100.0, MAX_SEED, -2.0, 2.0, ((0, -100.0), (1, 100.0))),
             KVCacheOptions(8, 128, 2**31 - 1),
             2**31 - 1,
             (),

@@ -11,7 +11,7 @@ from mlxknife.app import App
 from mlxknife.cli.console import Console
 from mlxknife.cli.json_documents import ListData, TrashObject
 from mlxknife.cli.render.list import ListView, list_lines, trash_lines
-from mlxknife.cli.render.model_json import model_object
+from mlxknife.cli.render.model_json import model_object, system_object
 from mlxknife.cli.result import CommandResult
 
 
@@ -43,6 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="models of every framework and type, not only MLX chat models",
     )
     parser.add_argument(
+        "-v",
         "--verbose",
         action="store_true",
         help="all MLX models, with full names and more columns",
@@ -61,6 +62,7 @@ def run(app: App, options: ListOptions, console: Console) -> CommandResult:
         data=lambda: ListData(
             models=tuple(map(model_object, models)),
             count=len(models),
+            system=system_object(app.system.memory_total_bytes()),
             trash=tuple(TrashObject(item.label, item.size_bytes) for item in trash) or UNSET,
         ),
         lines=lambda columns: (

@@ -36,6 +36,8 @@ class PullOptions:
     exclude: tuple[str, ...] = attrs.field(default=(), converter=_patterns)
     force: bool = False
     dry_run: bool = False
+    force_resume: bool = False
+    """Without effect: a pull always resumes."""
 
 
 OPTIONS = PullOptions
@@ -63,6 +65,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="download every file, even if it is in the cache")
     parser.add_argument("--dry-run", action="store_true", help="print what would be downloaded")
+    parser.add_argument("--force-resume", action="store_true", help="accepted for old scripts: a pull always resumes")
 
 
 def run(app: App, options: PullOptions, console: Console) -> CommandResult:

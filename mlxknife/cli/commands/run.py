@@ -12,7 +12,7 @@ import attrs
 
 from mlxknife.app import App
 from mlxknife.cli import prompt_input
-from mlxknife.cli.arguments import UsageError
+from mlxknife.cli.arguments import STDIN, UsageError
 from mlxknife.cli.commands.run_arguments import add_arguments
 from mlxknife.cli.console import Console
 from mlxknife.cli.json_documents import InterruptedRunData, RunData, TimingsObject, UsageObject
@@ -21,7 +21,7 @@ from mlxknife.cli.render.answer import AnswerPrinter, statistics
 from mlxknife.cli.render.text import Span, Style
 from mlxknife.cli.result import CommandInterrupted, CommandResult
 from mlxknife.cli.signals import pause_on_ctrl_z, propagate_interrupts
-from mlxknife.domain.errors import FeatureDisabled, StorageError, ValidationError
+from mlxknife.domain.errors import FeatureDisabled, StorageError
 from mlxknife.domain.generation.rules import options as rules
 from mlxknife.domain.generation.rules import prompts
 from mlxknife.domain.generation.services.session import Session
@@ -30,8 +30,6 @@ from mlxknife.domain.generation.values.request import GenerationOptions, KVCache
 from mlxknife.domain.hints import HintCode
 
 __all__ = ["OPTIONS", "RunOptions", "add_arguments", "run"]
-
-_STDIN = "-"
 
 
 def _words(values: Iterable[str]) -> tuple[str, ...]:
@@ -48,6 +46,8 @@ class RunOptions:
 
     model: str
     prompt: tuple[str, ...] = attrs.field(default=(), converter=_words)
+    prompt_text: str | None = None
+    """The text of ``--prompt``."""
     chat: bool = False
     system: str | None = None
     files: tuple[str, ...] = attrs.field(default=(), converter=_words)
@@ -72,6 +72,11 @@ class RunOptions:
     draft_model: str | None = None
     cpu_profile: str | None = None
     verbose: bool = False
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the prompt; ``-`` among them is stdin."""
+        return self.prompt if self.prompt_text is None else (*self.prompt, self.prompt_text)
 
     def generation(self) -> GenerationOptions:
         """Return the generation options."""
@@ -100,7 +105,7 @@ def run(app: App, options: RunOptions, console: Console) -> CommandResult:
 def _run(app: App, options: RunOptions, console: Console) -> CommandResult:
     generation = options.generation()
     rules.check(generation, has_draft=options.draft_model is not None)
-    if options.chat or not (options.prompt or options.files):
+    if options.chat or not (options.words or options.files):
         return _chat(app, options, console, generation)
     file = OutputFile(options.out) if options.out is not None else None
     if file is not None:
@@ -116,7 +121,7 @@ def _run(app: App, options: RunOptions, console: Console) -> CommandResult:
             raise CommandInterrupted(_interrupted_data(name, received)) from exc
     if options.verbose:
         console.note((Span(statistics(result), Style.FAINT),))
-    return CommandResult(data=lambda: _data(name, result), lines=lambda _: ())
+    return CommandResult(data=lambda: _data(name, messages[-1].content, result), lines=lambda _: ())
 
 
 def _opened(app: App, options: RunOptions, console: Console, spec: str) -> Session:
@@ -139,7 +144,7 @@ def _chat(app: App, options: RunOptions, console: Console, generation: Generatio
     from mlxknife.cli.chat.state import Conversation  # noqa: PLC0415
 
     first = None
-    if options.prompt or options.files:
+    if options.words or options.files:
         first = _messages(options, has_pipes=app.settings.has_pipes)[-1].content
     conversation = Conversation(generation, _system_text(options))
     models = ChatModels(app.sessions.check, partial(_opened, app, options, console), options.model)
@@ -169,20 +174,16 @@ def _system_text(options: RunOptions) -> str | None:
 
 def _messages(options: RunOptions, *, has_pipes: bool) -> tuple[Message, ...]:
     """Assemble the conversation from the words, stdin and files."""
-    words = [prompt_input.checked_utf8(word, "The prompt") for word in options.prompt]
-    if _STDIN in words[1:]:
-        msg = "- must be the first word of the prompt"
-        raise ValidationError(msg)
+    words = [prompt_input.checked_utf8(word, "The prompt") for word in options.words]
     context = [(name, _context(name, has_prompt=bool(words))) for name in options.files]
     system = _system_text(options)
-    question = " ".join(words)
-    if words[:1] == [_STDIN]:
+    question = " ".join(word for word in words if word != STDIN)
+    if STDIN in words:
         if not has_pipes:
             msg = "Reading from stdin is switched off"
             raise FeatureDisabled(msg, hint=HintCode.ENABLE_PIPES)
-        further = " ".join(words[1:])
         separator = prompt_input.unescape(options.separator)
-        question = prompt_input.read_stdin().rstrip("\n") + (separator + further if further else "")
+        question = prompt_input.read_stdin().rstrip("\n") + (separator + question if question else "")
     return prompts.assembled((question,), context, system)
 
 
@@ -242,9 +243,10 @@ def _interrupted_data(name: str, received: Sequence[TextDelta]) -> InterruptedRu
     return InterruptedRunData(model=name, response=answer, reasoning=reasoning or None)
 
 
-def _data(name: str, result: GenerationResult) -> RunData:
+def _data(name: str, prompt: str, result: GenerationResult) -> RunData:
     return RunData(
         model=name,
+        prompt=prompt,
         response=result.answer,
         reasoning=result.reasoning or None,
         finish_reason=result.finish_reason.value,

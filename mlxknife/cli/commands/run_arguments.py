@@ -8,13 +8,14 @@ from mlxknife.domain.generation.rules import options as wishes
 from mlxknife.domain.memory import rules as memory
 
 _EPILOG = """\
---in and --stop take all arguments up to the next option: write the prompt before them, or
-after a --.
+--in and --stop take all arguments up to the next option or -: write the prompt before them,
+or after a --.
 
 Examples:
   mlxk run MODEL "Who was Ada Lovelace?"
   mlxk run MODEL - "Sum this up." < notes.txt
   mlxk run MODEL "What differs?" --in one.py two.py --out answer.md
+  git diff | mlxk run MODEL --in style.md - "Does it follow the style?"
   mlxk run MODEL                       (a chat; /help lists its commands)
 """
 
@@ -24,7 +25,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.usage = "%(prog)s [OPTIONS] MODEL [PROMPT ...]"
     parser.epilog = _EPILOG
     parser.add_argument("model", metavar="MODEL", help="a model in the cache, a workspace, or a path")
-    parser.add_argument("prompt", metavar="PROMPT", nargs="*", default=[], help="the prompt; - reads it from stdin")
+    parser.add_argument("prompt", metavar="PROMPT", nargs="*", default=[], help="the prompt; - reads stdin")
+    parser.add_argument("--prompt", dest="prompt_text", metavar="TEXT", help="the prompt, or more of it, as an option")
     parser.add_argument("-c", "--chat", action="store_true", help="start a chat (the default without a prompt)")
     parser.add_argument("--system", metavar="TEXT", help="the system prompt; @FILE reads it from a file")
     parser.add_argument(
@@ -58,7 +60,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="a smaller model of the same family for speculative decoding: the same answer, sooner",
     )
     parser.add_argument(
-        "--verbose", action="store_true", help="print notes on the model and the statistics of the answer"
+        "-v", "--verbose", action="store_true", help="print notes on the model and the statistics of the answer"
     )
     _add_generation(parser)
 
@@ -102,9 +104,9 @@ def _add_generation(parser: ArgumentParser) -> None:
 
 def _add_reasoning(parser: ArgumentParser) -> None:
     choices = parser.add_mutually_exclusive_group()
-    for flag, value, text in (
-        ("--show-reasoning", "show", "print the reasoning, even in a pipe"),
-        ("--hide-reasoning", "hide", "print only the answer, even on a terminal"),
-        ("--think-only", "only", "print only the reasoning"),
+    for flags, value, text in (
+        (("--show-reasoning",), "show", "print the reasoning, even in a pipe"),
+        (("--hide-reasoning", "--no-reasoning"), "hide", "print only the answer, even on a terminal"),
+        (("--think-only",), "only", "print only the reasoning"),
     ):
-        choices.add_argument(flag, dest="reasoning", action="store_const", const=value, default="auto", help=text)
+        choices.add_argument(*flags, dest="reasoning", action="store_const", const=value, default="auto", help=text)

@@ -86,6 +86,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--log-level", choices=server_settings.LOG_LEVELS, help="the level of the log on stderr (default: info)"
     )
+    parser.add_argument(
+        "-v", "--verbose", dest="log_level", action="store_const", const="debug", help="the same as --log-level debug"
+    )
     parser.add_argument("--log-json", action="store_true", default=None, help="log as JSON, one document per line")
     parser.add_argument(
         "--reload", dest="reloads", action="store_true", default=None, help="restart when the program's code changes"

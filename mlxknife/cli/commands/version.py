@@ -8,7 +8,8 @@ import attrs
 
 from mlxknife.app import App
 from mlxknife.cli.console import Console
-from mlxknife.cli.json_documents import JSON_API_SPEC_VERSION, SystemObject, VersionData
+from mlxknife.cli.json_documents import JSON_API_SPEC_VERSION, VersionData
+from mlxknife.cli.render.model_json import system_object
 from mlxknife.cli.result import CommandResult
 from mlxknife.domain.text.rules import display
 from mlxknife.version import __version__
@@ -38,7 +39,7 @@ def run(app: App, options: VersionOptions, console: Console) -> CommandResult:
         data=lambda: VersionData(
             cli_version=__version__,
             json_api_spec_version=JSON_API_SPEC_VERSION,
-            system=None if memory is None else SystemObject(memory_total_bytes=memory),
+            system=system_object(memory),
         ),
         lines=lambda _: lines,
     )

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import attrs
+from msgspec import UNSET
 
 from mlxknife.cli.json_documents import (
     HealthData,
@@ -14,7 +15,9 @@ from mlxknife.cli.json_documents import (
     MetadataObject,
     ModelObject,
     QuantizationObject,
+    SystemObject,
 )
+from mlxknife.domain.names.rules import naming
 
 if TYPE_CHECKING:
     from mlxknife.domain.integrity.values import HealthReport, ModelHealth
@@ -43,6 +46,7 @@ def model_object(info: ModelInfo) -> ModelObject:
         quantization=_quantization_object(traits.quantization),
         context_length=traits.context_length,
         origin=info.origin,
+        display_name=UNSET if info.cached else naming.last_part(info.name),
     )
 
 
@@ -65,6 +69,11 @@ def health_data(report: HealthReport) -> HealthData:
     )
 
 
+def system_object(memory_total_bytes: int | None) -> SystemObject | None:
+    """Return the JSON object of the machine; None if its memory is unknown."""
+    return None if memory_total_bytes is None else SystemObject(memory_total_bytes=memory_total_bytes)
+
+
 def utc(timestamp: float) -> str:
     """Return a timestamp as ISO 8601 in UTC, to the second, within the years 1000 to 9999."""
     within = min(max(timestamp, _YEAR_1000), _YEAR_9999)
@@ -81,4 +90,5 @@ def _health_object(entry: ModelHealth) -> HealthObject:
         status="healthy" if entry.integrity.healthy else "unhealthy",
         reason=entry.reason or "Model is healthy",
         integrity=entry.integrity.value,
+        managed=UNSET if entry.is_managed is None else entry.is_managed,
     )

@@ -42,6 +42,8 @@ class ModelHealth:
     reason: str | None
     unverified_reason: str | None = None
     """Why hashing could not verify the model, although it found no damage."""
+    is_managed: bool | None = None
+    """Whether mlxk made this workspace; None for a cached model."""
 
     __repr__ = reprs.fields
 

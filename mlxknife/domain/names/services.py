@@ -157,6 +157,7 @@ def workspace_entry(name: str, workspace: Workspace) -> ModelEntry:
         location=workspace.location,
         modified=workspace.modified,
         origin=workspace.origin,
+        is_managed=workspace.is_managed,
     )
 
 

@@ -32,6 +32,7 @@ class HealthDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The server is alive, and these models are loaded."""
 
     status: Literal["ok"] = "ok"
+    service: Literal["mlx-knife-server"] = "mlx-knife-server"
     version: str
     models: tuple[LoadedModelObject, ...]
 

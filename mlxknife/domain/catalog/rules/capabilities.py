@@ -158,4 +158,5 @@ def metadata(config: JsonObject, traits: ModelTraits) -> ModelMetadata:
         hidden_size=configs.count(config, "hidden_size", "n_embd", "d_model"),
         num_attention_heads=configs.count(config, "num_attention_heads", "n_head"),
         num_hidden_layers=configs.count(config, "num_hidden_layers", "n_layer"),
+        architecture=next(iter(configs.class_names(config)), None),
     )

@@ -15,6 +15,7 @@ from mlxknife.domain.generation.rules import context_window
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import (
     KV_GROUP_SIZES,
+    MAX_TEMPERATURE,
     MAX_TOP_LOGPROBS,
     GenerationOptions,
     KVCacheOptions,
@@ -40,7 +41,7 @@ def check(options: GenerationOptions, *, has_draft: bool = False) -> None:
     ``has_draft`` says whether the model is loaded with a draft model.
     """
     sampling = options.sampling
-    check_range("temperature", sampling.temperature, 0.0, 100.0)
+    check_range("temperature", sampling.temperature, 0.0, MAX_TEMPERATURE)
     check_range("top_p", sampling.top_p, 0.0, 1.0)
     check_range("top_k", sampling.top_k, 0, _MAX_INT)
     check_range("min_p", sampling.min_p, 0.0, 1.0)
@@ -72,7 +73,7 @@ def declared(generation_config: Mapping[str, object]) -> SamplingParameters:
     top_k = number("top_k", 0, _MAX_INT)
     is_greedy = generation_config.get("do_sample") is False
     return SamplingParameters(
-        temperature=0.0 if is_greedy else number("temperature", 0.0, 100.0),
+        temperature=0.0 if is_greedy else number("temperature", 0.0, MAX_TEMPERATURE),
         top_p=number("top_p", 0.0, 1.0),
         top_k=None if top_k is None else int(top_k),
         min_p=number("min_p", 0.0, 1.0),

@@ -6,6 +6,8 @@ import attrs
 
 from mlxknife.domain import reprs
 
+MAX_TEMPERATURE = 2.0
+"""The limit of OpenAI's API, for the command line too."""
 MAX_TOP_LOGPROBS = 20
 """The largest number of alternatives for each token; OpenAI has the same limit."""
 KV_GROUP_SIZES = (32, 64, 128)

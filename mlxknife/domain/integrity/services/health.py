@@ -53,9 +53,8 @@ class HealthChecker:
         plans = (inspection.plan for inspection in inspections if inspection.plan is not None)
         results = self.verifier.verify(plans, progress)
         entries = (
-            _verified(name, results[name]) if name in results else inspection.health
-            for inspection in inspections
-            for name in (inspection.health.name,)
+            _verified(health, results[health.name]) if health.name in results else health
+            for health in (inspection.health for inspection in inspections)
         )
         return HealthReport(entries=tuple(entries))
 
@@ -83,19 +82,25 @@ class HealthChecker:
 
     def _inspect(self, entry: ModelEntry) -> _Inspection:
         finding = self.inspector.finding(entry, self.inspector.facts(entry))
-        return _Inspection(_health(entry.name, finding.integrity if finding else Integrity.STRUCTURAL, finding), None)
+        return _Inspection(_health(entry, finding), None)
 
     def _inspect_and_plan(self, entry: ModelEntry) -> _Inspection:
         facts = self.inspector.facts(entry)
         finding = self.inspector.finding(entry, facts)
         if finding is not None:
-            return _Inspection(_health(entry.name, finding.integrity, finding), None)
-        return _Inspection(_health(entry.name, Integrity.STRUCTURAL, None), verification.plan(entry, facts))
+            return _Inspection(_health(entry, finding), None)
+        return _Inspection(_health(entry, None), verification.plan(entry, facts))
 
 
-def _verified(name: str, result: VerificationResult) -> ModelHealth:
-    return attrs.evolve(_health(name, result.integrity, result.finding), unverified_reason=result.unverified_reason)
+def _verified(health: ModelHealth, result: VerificationResult) -> ModelHealth:
+    return attrs.evolve(
+        health,
+        integrity=result.integrity,
+        reason=result.finding.reason if result.finding else None,
+        unverified_reason=result.unverified_reason,
+    )
 
 
-def _health(name: str, integrity: Integrity, finding: Finding | None) -> ModelHealth:
-    return ModelHealth(name=name, integrity=integrity, reason=finding.reason if finding else None)
+def _health(entry: ModelEntry, finding: Finding | None) -> ModelHealth:
+    integrity, reason = (finding.integrity, finding.reason) if finding else (Integrity.STRUCTURAL, None)
+    return ModelHealth(entry.name, integrity, reason, is_managed=entry.is_managed)

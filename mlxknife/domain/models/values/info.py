@@ -116,6 +116,8 @@ class ModelMetadata:
     hidden_size: int | None
     num_attention_heads: int | None
     num_hidden_layers: int | None
+    architecture: str | None = None
+    """The first class name that the config declares."""
 
 
 @attrs.frozen

@@ -85,3 +85,5 @@ class ModelEntry:
     manifest: Mapping[str, RecordedFile] | None = None
     """The Hub's listing of the commit, where the cache recorded one."""
     origin: str | None = None
+    is_managed: bool | None = None
+    """Whether mlxk made this workspace; None for a cached model."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Raw, Struct, field
 
-from mlxknife.domain.generation.values.request import MAX_TOP_LOGPROBS
+from mlxknife.domain.generation.values.request import MAX_TEMPERATURE, MAX_TOP_LOGPROBS
 from mlxknife.http.apis.openai.decoding import Unsupported, null
 
 MAX_TOKEN_ID = 2**31 - 1
@@ -62,7 +62,7 @@ class GenerationBody(Struct, kw_only=True):
     seed: Annotated[int, Meta(ge=-SEEDS, le=SEEDS - 1)] | None = None
     stop: StopString | Annotated[list[StopString], Meta(max_length=_MAX_STOPS)] | None = None
     max_tokens: TokenCount | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=MAX_TEMPERATURE)] | None = None
     top_p: Probability | None = None
     top_k: Annotated[int, Meta(ge=0, le=MAX_TOKEN_ID)] | None = None
     min_p: Probability | None = None

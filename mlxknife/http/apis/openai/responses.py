@@ -141,6 +141,10 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     object: Literal["model"] = "model"
     created: int
     owned_by: str
+    permission: tuple[()] = ()
+    """Always empty: an old field of OpenAI's."""
+    context_length: int | None
+    loaded: bool
 
 
 class ModelList(Struct, frozen=True, kw_only=True):

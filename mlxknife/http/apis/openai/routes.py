@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 
 import attrs
@@ -12,6 +13,7 @@ from starlette.routing import Route
 
 from mlxknife.domain.errors import KnifeError
 from mlxknife.domain.models.values.info import ModelInfo
+from mlxknife.domain.serving.values import ModelState
 from mlxknife.http.apis.openai import errors
 from mlxknife.http.apis.openai.bodies import ChatCompletionBody, CompletionBody
 from mlxknife.http.apis.openai.generation import GenerationEndpoint
@@ -72,12 +74,17 @@ class OpenAiApi:
 
     async def _models(self, request: Request) -> Response:
         del request
-        return json_response(ModelList(data=tuple(map(_card, await self.state.models()))))
+        models = await self.state.models()
+        loaded = self._loaded()
+        return json_response(ModelList(data=tuple(_card(info, loaded) for info in models)))
 
     async def _model(self, request: Request) -> Response:
         """Describe a model by any name that a request may use. Raises ModelNotFound, AmbiguousMatch."""
         model = await self.state.in_thread(self.state.servable.find, request.path_params["id"])
-        return json_response(_card(model.info))
+        return json_response(_card(model.info, self._loaded()))
+
+    def _loaded(self) -> frozenset[str]:
+        return frozenset(one.name for one in self.state.pool.loaded() if one.state is ModelState.READY)
 
 
 async def _welcome(request: Request) -> Response:
@@ -98,6 +105,12 @@ def _description() -> bytes:
     return msgspec.json.encode(describe())
 
 
-def _card(info: ModelInfo) -> ModelCard:
+def _card(info: ModelInfo, loaded: Collection[str]) -> ModelCard:
     owner, slash, _ = info.name.partition("/")
-    return ModelCard(id=info.name, created=max(0, int(info.modified)), owned_by=owner if slash else _LOCAL_OWNER)
+    return ModelCard(
+        id=info.name,
+        created=max(0, int(info.modified)),
+        owned_by=owner if slash else _LOCAL_OWNER,
+        context_length=info.traits.context_length,
+        loaded=info.name in loaded,
+    )
