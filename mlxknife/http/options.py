@@ -36,8 +36,10 @@ class Options:
 
     header_seconds: float = 10.0
     """The time for the head of a request."""
-    body_seconds: float = 60.0
-    """The time for the body of a request."""
+    body_seconds: float = 15.0
+    """The longest silence in the body of a request; after this time it must also have the rate below."""
+    body_bytes_per_second: float = 100_000.0
+    """The lowest rate of a body that takes longer."""
     idle_seconds: float = 30.0
     """The time that a connection stays open without a request."""
     stall_seconds: float = 60.0

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 MODEL = parrot_folder().name
 BODY = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2}).encode()
+STREAM = BODY[:-1] + b', "stream": true}'
 CHUNKED = b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
 SIZE = f"Content-Length: {len(BODY)}"
 SECOND_REQUEST = get("/v1/models")
@@ -64,6 +65,8 @@ LENGTHS = {
         for word in (
             "identity",
             "gzip",
+            "gzip, chunked",
+            "deflate, gzip, chunked",
             "xchunked",
             "chunked, chunked",
             "chunked, identity",
@@ -71,6 +74,7 @@ LENGTHS = {
             "\x0bchunked",
         )
     },
+    "two encodings": asked("Transfer-Encoding: gzip", "Transfer-Encoding: chunked", body=CHUNKED),
     **{
         f"chunk {chunk!r}": asked("Transfer-Encoding: chunked", body=chunk)
         for chunk in (
@@ -102,6 +106,8 @@ ODD = {
     "bytes": (bytes(range(256)) * 10, [400]),
     "TLS": (bytes.fromhex("16030100a5010000a10303") + b"a" * 200, [400]),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400]),
+    "a line of HTTP/2": (b"GET /health HTTP/2.0\r\nHost: localhost\r\n\r\n", [400]),
+    "a line of HTTP/0.9": (b"GET /health HTTP/0.9\r\nHost: localhost\r\n\r\n", [400]),
     "HTTP/1.2": (b"GET /health HTTP/1.2\r\nHost: localhost\r\n\r\n", [400]),
     "HTTP/1.0 without a host": (b"GET /health HTTP/1.0\r\n\r\n", [400]),
     "HTTP/1.0": (b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n", [200]),
@@ -113,7 +119,11 @@ ODD = {
     "a proxy": (b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost\r\n\r\n", [400]),
     "five pipelined requests": (get("/health") * 4 + get("/health", LAST), [200] * 5),
     "pipelined generations": (post(CHAT, BODY) * 3 + get("/health", LAST), [200] * 4),
-    "too many pipelined requests": (get("/health") * 300, [400]),
+    "too many pipelined requests": (get("/health") * 300, [200] * 17 + [400]),
+    "a mistake behind a pipelined request": (get("/health") + b"BAD\r\n\r\n" + get("/health"), [200, 400]),
+    "a mistake behind a generation": (post(CHAT, BODY) + b"BAD\r\n\r\n", [200, 400]),
+    "a mistake behind a stream": (post(CHAT, STREAM) + get("/health") + b"BAD\r\n\r\n", [200, 200, 400]),
+    "a mistake in a pipelined body": (get("/health") + asked("Transfer-Encoding: chunked", body=b"zz\r\n"), [200, 400]),
     "an absolute target": (get("http://localhost/health", LAST), [200]),
     "an absolute target with another Host header": (get("http://localhost/health", LAST, host="evil.example"), [403]),
     "an absolute target of another host": (get("http://evil.example/health", LAST), [403]),

@@ -89,12 +89,14 @@ class RequestBody:
 
     async def read(self, receive: Receive) -> None:
         """Read it whole. Raises BodyTooLarge, BodyTimeout, TooManyRequests, ClientDisconnected."""
+        options = self.budget.options
         try:
-            async with asyncio.timeout(self.budget.options.body_seconds):
-                self._content = b"".join(await self._parts(receive))
+            async with asyncio.timeout(options.body_seconds) as deadline:
+                self._content = b"".join(await self._parts(receive, deadline))
                 self.is_complete = True
         except TimeoutError as exc:
-            msg = "The body did not arrive in time"
+            silence, rate = f"{options.body_seconds:g} seconds", f"{options.body_bytes_per_second:g} bytes per second"
+            msg = f"The body did not arrive in time: nothing came for {silence}, or less than {rate}"
             raise BodyTimeout(msg) from exc
 
     def take(self) -> bytes:
@@ -107,8 +109,11 @@ class RequestBody:
         self.budget.held -= self._held
         self._held = 0
 
-    async def _parts(self, receive: Receive) -> list[bytes]:
+    async def _parts(self, receive: Receive, deadline: asyncio.Timeout) -> list[bytes]:
+        """Return the parts, moving the deadline with each: no silence may be long, and the rate may not be low."""
         parts: list[bytes] = []
+        options, clock = self.budget.options, asyncio.get_running_loop().time
+        started = clock()
         while True:
             message = await receive()
             if message["type"] != "http.request":
@@ -118,6 +123,8 @@ class RequestBody:
             parts.append(part)
             if not message.get("more_body", False):
                 return parts
+            earned = started + self._held / options.body_bytes_per_second
+            deadline.reschedule(min(clock(), earned) + options.body_seconds)
 
     def _count(self, size: int) -> None:
         options = self.budget.options

@@ -16,7 +16,7 @@ from mlxknife.domain.hints import HintCode
 from mlxknife.http.core import logs
 from mlxknife.http.core.api import Api, find_owner
 from mlxknife.http.core.context import Headers, RequestContext
-from mlxknife.http.core.errors import ClientDisconnected, TooManyRequests
+from mlxknife.http.core.errors import BodyTimeout, ClientDisconnected, TooManyRequests
 from mlxknife.http.core.guards import HostGuard, OriginGuard, check_key
 from mlxknife.http.core.limits import check_content_length, check_media_type
 from mlxknife.http.core.state import ServerState
@@ -87,7 +87,10 @@ class RequestMiddleware:
                 logs.defect(context, exc)
             context.detail = context.detail or str(exc)
             response = api.error_response(exc if isinstance(exc, KnifeError) else _internal_error(), context.request_id)
-            closing = _CLOSE if isinstance(exc, TooManyRequests) and await _discard_body(context, receive) else ()
+            is_closing = isinstance(exc, BodyTimeout) or (
+                isinstance(exc, TooManyRequests) and await _discard_body(context, receive)
+            )
+            closing = _CLOSE if is_closing else ()
             await _respond(send, response.status, response.body, (*response.headers, *closing))
 
     def _check(self, context: RequestContext, api: Api, *, uses_model: bool) -> Headers | None:

@@ -26,6 +26,8 @@ Result = TypeVar("Result")
 
 _THREADS = 4
 _TICK_SECONDS = 1.0
+_SMALL_BODY = 16 * 1024
+"""Bytes. Decoding these takes a few milliseconds, whatever they are."""
 
 
 @attrs.define(eq=False)
@@ -40,6 +42,8 @@ class ServerState:
     bodies: BodyBudget = attrs.field(init=False)
     _work: set[asyncio.Task[None]] = attrs.field(factory=set, init=False)
     _threads: ThreadPoolExecutor = attrs.field(init=False)
+    _body_thread: ThreadPoolExecutor = attrs.field(init=False)
+    """It decodes large bodies, one at a time: a decoder holds the interpreter, and several would do so in turns."""
     _ticker: asyncio.Task[None] | None = attrs.field(default=None, init=False)
     _listing: asyncio.Task[tuple[ModelInfo, ...]] | None = attrs.field(default=None, init=False)
 
@@ -48,6 +52,7 @@ class ServerState:
         self.admission = Admission(self.options.max_requests, self.metrics.request_refused)
         self.bodies = BodyBudget(self.options)
         self._threads = ThreadPoolExecutor(_THREADS, "mlxknife-http")
+        self._body_thread = ThreadPoolExecutor(1, "mlxknife-http-body")
         self.pool.on_event = self.report
 
     @property
@@ -58,6 +63,12 @@ class ServerState:
     async def in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
         """Call a function that blocks in a thread, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    async def decoded(self, decode: Callable[[bytes], Result], body: bytes) -> Result:
+        """Decode a body: a small one at once, a large one in a thread beside the event loop. Raises what that does."""
+        if len(body) <= _SMALL_BODY:
+            return decode(body)
+        return await asyncio.get_running_loop().run_in_executor(self._body_thread, decode, body)
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """Return the models that can run; simultaneous callers share one listing. Raises StorageError."""
@@ -122,7 +133,8 @@ class ServerState:
         if self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._body_thread):
+            threads.shutdown(wait=False, cancel_futures=True)
         self.pool.close()
 
     async def _tick(self) -> None:

@@ -14,6 +14,7 @@ from mlxknife.http.core.context import TARGET_HOST
 from mlxknife.http.core.errors import BadRequest, BodyTooLarge, HeadTooLarge, HttpError, TooManyRequests
 from mlxknife.http.core.state import ServerState
 
+_VERSIONS = ("1.0", "1.1")
 _MAX_PIPELINED = 16
 _FIELD_BYTES = 32
 """What a header counts besides its name and value, because each one costs memory."""
@@ -38,6 +39,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._has_head_ended = False
         self._cycles: list[RequestResponseCycle] = []
         """The requests whose response is not complete: the running one, then those that are pipelined behind it."""
+        self._refusal: HttpError | None = None
+        """The error to send after these responses; what the client sends in the meantime is dropped."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Start the deadline of the first head; refuse the connection where too many are open."""
@@ -48,6 +51,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse a packet; one that lies wholly inside a head or a body counts towards its limit."""
+        if self._refusal is not None:
+            return
         if self.cycle is None or self.cycle.response_complete:  # a head begins, or a refused body goes on
             self._start_head_timer()
         was_in_body, self._has_head_ended = self._is_in_body, False
@@ -69,13 +74,19 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count the bytes of a header or a trailer."""
+        """Count the bytes of a header or a trailer; refuse a body in a coding that the parser does not decode."""
         self._count_field(len(name) + len(value) + _FIELD_BYTES)
+        if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            msg = "the transfer coding is not chunked"
+            raise ValueError(msg)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Start the request."""
+        """Start the request; the parser also takes the request lines of HTTP/0.9 and HTTP/2.0."""
         self._stop_head_timer()
+        if self.parser.get_http_version() not in _VERSIONS:
+            msg = "the version of HTTP is not 1.0 or 1.1"
+            raise ValueError(msg)
         if len(self.pipeline) >= _MAX_PIPELINED:
             msg = "too many pipelined requests"
             raise ValueError(msg)  # ends in send_400_response, as every error of the parser's callbacks
@@ -98,6 +109,12 @@ class LimitedProtocol(HttpToolsProtocol):
         """Expect another head."""
         self._is_in_body = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Start the next pipelined request, or send the error that waits behind the last one."""
+        super().on_response_complete()
+        if self._refusal is not None and not self.transport.is_closing():
+            self._refuse(self._refusal)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser could not read."""
@@ -150,10 +167,16 @@ class LimitedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
     def _refuse(self, error: HttpError) -> None:
-        """Send an error and close the connection; a response that has begun can only be broken off."""
-        running = self._running_cycles()
-        if running and running[0].response_started:
+        """Send an error after the responses to earlier requests, and close the connection.
+
+        A response that has begun before the end of its own request can only be broken off.
+        """
+        earlier = self._running_cycles()
+        if earlier and self._is_in_body and earlier.pop().response_started and not earlier:
             self.transport.abort()
+            return
+        if earlier:
+            self._refusal = error
             return
         request_id = f"req_{uuid.uuid4().hex}"
         response = self._api.error_response(error, request_id)

@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 import msgspec
 from msgspec import Raw, Struct, inspect
 
+from mlxknife.http.core.body_values import check_values
 from mlxknife.http.core.errors import BadRequest
 
 Body = TypeVar("Body", bound=Struct)
@@ -23,6 +24,9 @@ _WRONG_TYPE = re.compile(r"Expected `([^`]+)`, got `(\w+)`")
 _OUT_OF_RANGE = re.compile(r"Expected `([^`]+)` (of length )?(>=|<=) (\S+)")
 _INVALID_CHOICE = re.compile(r"Invalid enum value (.*)", re.DOTALL)
 _MAX_QUOTED = 60
+_TAIL = 64
+_LAST_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u)(?s:.{0,5})$")
+"""A lone surrogate that is followed by less than another one would need: for msgspec, such a text is cut off."""
 _STEP = re.compile(r"(\w+)|\[\d*\]")
 _TYPE_NAMES = {
     "str": "a string",
@@ -39,11 +43,12 @@ _GIVEN_NAMES = _TYPE_NAMES | {"int": "a number", "float": "a fractional number"}
 def decode(body: bytes, kind: type[Body]) -> Body:
     """Return a body as a wire type. Unknown fields are ignored, and the last of two equal keys counts.
 
-    Raises BadRequest, with ``param`` where the body is an object.
+    Raises BadRequest, with ``param`` where the body is an object; BodyTooLarge for too many values.
     """
     if not body:
         msg = "The request has no body"
         raise BadRequest(msg, hint="Send a JSON object")
+    check_values(body)
     try:
         if not body.isascii():
             str(body, "utf-8")  # msgspec does not check the fields that it skips
@@ -57,6 +62,9 @@ def decode(body: bytes, kind: type[Body]) -> Body:
     except msgspec.ValidationError as exc:
         raise _field_error(str(exc), kind) from exc
     except msgspec.DecodeError as exc:
+        if "surrogate" in str(exc) or _LAST_SURROGATE.search(body[-_TAIL:]):
+            msg = "The body has a lone surrogate, which is no character"
+            raise BadRequest(msg, hint="JSON escapes a character beyond U+FFFF as two surrogates") from exc
         msg = f"The body is not JSON: {exc}"
         raise BadRequest(msg) from exc
 

@@ -43,19 +43,32 @@ class GenerationEndpoint(Generic[Body]):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send one response. Raises KnifeError where nothing has been sent yet."""
         context = RequestContext.of(scope)
-        body = decode(context.take_body(), self.body_type)
-        request = self.to_request(body)
-        writer = self.writer_type(body.model, body.includes_usage, request.options.top_logprobs is not None)
         response = StreamedResponse(send, stream.HEADERS, stream.KEEP_ALIVE, self.state.options.keep_alive_seconds)
-        generation = Generation(self.state, context, body.model, request, writer, response)
-        work = generation.send_stream() if body.stream else generation.send_document(send)
-        del body, request  # memory that nothing needs while the answer is generated
+        called, request = await self.state.decoded(self._decode, context.take_body())
+        writer = self.writer_type(called.model, called.includes_usage, request.options.top_logprobs is not None)
+        generation = Generation(self.state, context, called.model, request, writer, response)
+        work = generation.send_stream() if called.is_stream else generation.send_document(send)
+        del request  # memory that nothing needs while the answer is generated
         try:
             await self.state.run_until_disconnect(work, receive)
         except KnifeError as exc:
             if not response.has_started:
                 raise
             await generation.send_error(exc)
+
+    def _decode(self, data: bytes) -> tuple[_Call, GenerationRequest]:
+        """Return what a body means. Raises BadRequest, BodyTooLarge, UnsupportedInput."""
+        body = decode(data, self.body_type)
+        return _Call(body.model, bool(body.stream), body.includes_usage), self.to_request(body)
+
+
+@attrs.frozen
+class _Call:
+    """What a body says besides the request: the name of the model, and the form of the response."""
+
+    model: str
+    is_stream: bool
+    includes_usage: bool
 
 
 @attrs.define(eq=False)

@@ -47,11 +47,8 @@ def completion_request(body: CompletionBody) -> GenerationRequest:
     if body.echo and body.logprobs is not None:
         msg = "logprobs cannot be combined with echo: the logprobs of a prompt are not computed"
         raise BadRequest(msg, param="logprobs", hint="Leave one of them out")
-    prompts = _prompts(body.prompt)
     options = _options(body, max_tokens=body.max_tokens, top_logprobs=body.logprobs)
-    if len(prompts) * options.n > MAX_CHOICES:
-        msg = f"prompt: {len(prompts)} prompts with {options.n} answers each are more than {MAX_CHOICES} in all"
-        raise BadRequest(msg, param="prompt", hint="Send several requests")
+    prompts = _prompts(body.prompt, options.n)
     return GenerationRequest(prompts=prompts, options=options, echo=bool(body.echo))
 
 
@@ -146,11 +143,14 @@ def _top_logprobs(body: ChatCompletionBody) -> int | None:
     return None
 
 
-def _prompts(given: str | list[str | int | TokenIds]) -> tuple[str | tuple[int, ...], ...]:
+def _prompts(given: str | list[str | int | TokenIds], answers: int) -> tuple[str | tuple[int, ...], ...]:
     if isinstance(given, str):
         return (_non_empty(given, "prompt"),)
     if isinstance(given[0], int):
         return (_token_ids(given, "prompt"),)
+    if len(given) * answers > MAX_CHOICES:
+        msg = f"prompt: {len(given)} prompts with {answers} answers each are more than {MAX_CHOICES} in all"
+        raise BadRequest(msg, param="prompt", hint="Send several requests")
     prompts: list[str | tuple[int, ...]] = []
     for index, one in enumerate(given):
         place = f"prompt[{index}]"
