@@ -69,7 +69,7 @@ class Wiring(Protocol):
         """Return the settings of a server from the environment. Raises ValidationError."""
         ...
 
-    def servable_models(self, max_tokens: int | None) -> ServableModels:
+    def servable_models(self, max_tokens: int | None, *, allow_remote_code: bool) -> ServableModels:
         """Build what finds models for a server."""
         ...
 
@@ -149,9 +149,13 @@ class App:
         """Return the settings of a server from environment and config file. Raises ValidationError."""
         return self.wiring.server_settings()
 
-    def servable_models(self, max_tokens: int | None = None) -> ServableModels:
-        """Build what finds models for a server; ``max_tokens`` limits answers whose request sets no limit."""
-        return self.wiring.servable_models(max_tokens)
+    def servable_models(self, max_tokens: int | None = None, *, allow_remote_code: bool = False) -> ServableModels:
+        """Build what finds models for a server.
+
+        ``max_tokens`` limits answers whose request sets no limit. With ``allow_remote_code`` models that need code of
+        their repo run it, with the rights of the server.
+        """
+        return self.wiring.servable_models(max_tokens, allow_remote_code=allow_remote_code)
 
     def model_pool(self, settings: ServerSettings | None = None, processes: ModelProcesses | None = None) -> ModelPool:
         """Build what loads models for a server. Use it on one asyncio loop, and close it at the end."""

@@ -136,6 +136,15 @@ def alias_options(word: str | None) -> tuple[str, ...]:
     return _ALIAS_OPTIONS.get(word or "", ())
 
 
+def add_remote_code(parser: argparse.ArgumentParser) -> None:
+    """Add the option of every command that loads models. No variable and no config file sets it."""
+    parser.add_argument(
+        "--allow-remote-code",
+        action="store_true",
+        help="let a model that needs Python code of its repo run it, with your rights",
+    )
+
+
 def json_name(command: str | None) -> str | None:
     """Return the name of a command in the JSON contract."""
     return None if command is None else _JSON_NAMES.get(command, command)

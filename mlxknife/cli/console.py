@@ -41,6 +41,10 @@ class Console:
         if not self._as_json:
             print_line(line, sys.stderr)
 
+    def warn(self, text: str) -> None:
+        """Print a warning on stderr, with ``--json`` too."""
+        print_line((Span("warning: ", Style.WEAK), text), sys.stderr)
+
     def note_stopped(self) -> None:
         """Print "stopped" on a terminal, over the ``^C`` that the terminal echoed."""
         if not self._as_json and can_redraw(sys.stderr):

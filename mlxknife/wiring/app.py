@@ -115,11 +115,11 @@ class AppWiring:
         """See ``Wiring.server_settings``."""
         return server_settings(self.environment)
 
-    def servable_models(self, max_tokens: int | None) -> ServableModels:
+    def servable_models(self, max_tokens: int | None, *, allow_remote_code: bool) -> ServableModels:
         """See ``Wiring.servable_models``."""
         from mlxknife.wiring import serve  # noqa: PLC0415
 
-        return serve.servable_models(self.settings, max_tokens)
+        return serve.servable_models(self.settings, max_tokens, allow_remote_code=allow_remote_code)
 
     def model_processes(self) -> ModelProcesses:
         """See ``Wiring.model_processes``."""

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from mlxknife.ports.engines.processes import ModelProcesses
 
 
-def servable_models(settings: Settings, max_tokens: int | None) -> ServableModels:
+def servable_models(settings: Settings, max_tokens: int | None, *, allow_remote_code: bool) -> ServableModels:
     """Build what finds models for a server. Clients name no paths."""
-    models = catalog.catalog(settings)
+    models = attrs.evolve(catalog.catalog(settings), allows_remote_code=allow_remote_code)
     for_clients = attrs.evolve(models, finder=attrs.evolve(models.finder, allows_paths=False))
     return ServableModels(for_clients, models, Machine(), max_tokens)
 
@@ -59,7 +59,7 @@ def serve(app: App, settings: ServerSettings, on_ready: Callable[[str], None]) -
         log_level=settings.log_level,
         log_json=settings.log_json,
     )
-    models = app.servable_models(settings.max_tokens)
+    models = app.servable_models(settings.max_tokens, allow_remote_code=settings.allow_remote_code)
     kept = [models.pin(spec) for spec in settings.models]
 
     def create(options: Options) -> Starlette:

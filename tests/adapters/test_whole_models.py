@@ -180,10 +180,16 @@ def test_a_model_without_template_and_chat_name_is_a_base_model(stage: Stage) ->
     assert model.traits.model_type.value == "base"
 
 
-def test_code_in_the_repo_is_not_compatible(stage: Stage) -> None:
-    model = judged(stage, chat_files(auto_map={"AutoModel": "modeling.Model"}))
+def test_code_that_a_model_does_not_need_changes_nothing(stage: Stage) -> None:
+    auto_map = {"AutoConfig": "configuration_phi3.Phi3Config", "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM"}
+    model = judged(stage, chat_files(model_type="phi3", auto_map=auto_map))
+    assert (model.integrity, model.runtime_compatible, model.reason) == (Integrity.STRUCTURAL, True, None)
+
+
+def test_code_that_a_model_needs_is_named(stage: Stage) -> None:
+    model = judged(stage, chat_files(model_type="own", model_file="model.py") | {"model.py": b"..."})
     assert (model.integrity, model.runtime_compatible) == (Integrity.STRUCTURAL, False)
-    assert "auto_map" in (model.reason or "")
+    assert model.reason == "Needs code of its repo (config.json: model_file), which runs only with --allow-remote-code"
 
 
 def test_an_unknown_architecture_is_named(stage: Stage) -> None:

@@ -102,6 +102,7 @@ def fake_packages(folder: Path) -> Path:
         "mlx_lm/utils.py": 'MODEL_REMAPPING = {\n    "mistral": "llama",\n}\n',
         "mlx_lm/models/llama.py": "class Model:\n    pass\n",
         "mlx_lm/models/phi3.py": "class Model:\n    pass\n",
+        "mlx_lm/models/llava.py": "class Model:\n    pass\n",
         "mlx_vlm/__init__.py": "",
         "mlx_vlm/version.py": '__version__ = "0.7.10"\n',
         "mlx_vlm/utils.py": "MODEL_REMAPPING = {}\n",

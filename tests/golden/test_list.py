@@ -65,7 +65,7 @@ def test_the_list_names_the_memory_and_the_folders_of_workspaces(golden: GoldenM
 
 def test_the_vision_model(golden: GoldenMachine) -> None:
     expected = example("list-vision")
-    files = vision_files() | {"config.json": chat_files(model_type="llava", vision_config={})["config.json"]}
+    files = vision_files() | {"config.json": chat_files(model_type="llava", vision_config={"depth": 2})["config.json"]}
     golden.build(expected["data"]["models"][0], files)
     assert differences(expected, golden.ask("list")) == []
 

@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from mlxknife.domain.compatibility.values import RemoteCode
 from mlxknife.domain.errors import NotEnoughMemory, WorkerLost
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.serving.values import (
@@ -120,6 +121,12 @@ def _lost() -> WorkerLost:
 
 EVENTS: list[tuple[PoolEvent, str, str, str | None]] = [
     (LoadingStarted("m"), "INFO", "loading m", None),
+    (
+        LoadingStarted("m", RemoteCode("config.json: model_file", "model.py", is_architecture=True)),
+        "WARNING",
+        "loading m, whose repo's code runs with the rights of the server: model.py (config.json: model_file)",
+        None,
+    ),
     (ModelReady("m", 1.26), "INFO", "m is ready (1.3 s)", None),
     (ModelUnloaded("m"), "INFO", "m was unloaded", None),
     (

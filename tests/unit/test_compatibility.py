@@ -33,13 +33,13 @@ _VLM = RuntimePackage(
     remapping={"lfm2-vl": "idefics3"},
     embedding_remapping={"roberta": "bert", "qwen3": "qwen3_embedding"},
 )
-_BOTH = Runtime(backend=True, mlx_lm=_LM, mlx_vlm=_VLM)
+_BOTH = Runtime(backend=True, mlx_lm=_LM, mlx_vlm=_VLM, tokenizers={"llama4": "LlamaTokenizer"})
 _LM_ONLY = attrs.evolve(_BOTH, mlx_vlm=None)
 _MLX = {"quantization": {"group_size": 64, "bits": 4}}
 
 
-def _reason(files: Files, runtime: Runtime = _BOTH, *, trusted: bool = False, name: str = "org/name") -> str | None:
-    verdict = compatibility.judge(traits_of(files, name), facts_of(files), runtime, trusted=trusted)
+def _reason(files: Files, runtime: Runtime = _BOTH, *, allowed: bool = False) -> str | None:
+    verdict = compatibility.judge(traits_of(files, "org/name"), facts_of(files), runtime, allows_remote_code=allowed)
     assert verdict.compatible is (verdict.reason is None)
     return verdict.reason
 
@@ -59,6 +59,20 @@ def _renamed(weights: str) -> Files:
     return without(files, "model.safetensors") | {weights: files["model.safetensors"]}
 
 
+_CODE = {"AutoModelForCausalLM": "modeling.Model", "AutoTokenizer": ["tokenization.Own", None]}
+
+
+def _tokenizer(auto_map: object, tokenizer_class: str | None = None) -> Files:
+    """Return a chat model whose tokenizer config has an ``auto_map``."""
+    settings = {"auto_map": auto_map, "tokenizer_class": tokenizer_class}
+    return chat_files() | {"tokenizer_config.json": json_bytes(settings), "tokenization.py": b""}
+
+
+def _bare(files: Files) -> Files:
+    """Return a model with a sentencepiece file in place of tokenizer.json."""
+    return without(files, "tokenizer.json") | {"tokenizer.model": b"x"}
+
+
 _UNLOADABLE = "Weights not executable with mlx-lm (requires model*.safetensors beside config.json)"
 
 
@@ -76,12 +90,18 @@ _UNLOADABLE = "Weights not executable with mlx-lm (requires model*.safetensors b
         pytest.param(_renamed("model-x.safetensors"), _BOTH, id="any name that begins as mlx-lm wants"),
         pytest.param(vision_files(), _LM_ONLY, id="vision that mlx-lm knows as text"),
         pytest.param(vision_files(), _BOTH, id="vision that mlx-vlm does not know but mlx-lm does"),
+        pytest.param(with_config(model_type="llama", auto_map=_CODE, **_MLX), _BOTH, id="code that is not used"),
         pytest.param(
-            chat_files(model_type="gemma3n", vision_config={"a": 1}, audio_config={"a": 1}),
+            chat_files() | {"preprocessor_config.json": json_bytes({"auto_map": {"AutoProcessor": "x.X"}})},
             _BOTH,
-            id="vision and audio",
+            id="a processor of its own, which text does not need",
         ),
-        pytest.param(chat_files(model_type="LFM2-VL", vision_config={"a": 1}), _BOTH, id="vision renamed in any case"),
+        pytest.param(_tokenizer(_CODE), _BOTH, id="a tokenizer of its own beside tokenizer.json"),
+        pytest.param(
+            _bare(_tokenizer({"AutoTokenizer": ["x.X", None]}, "LlamaTokenizerFast")),
+            _BOTH,
+            id="a tokenizer that transformers knows",
+        ),
     ],
 )
 def test_a_compatible_model(files: Files, runtime: Runtime) -> None:
@@ -160,11 +180,23 @@ def test_a_compatible_model(files: Files, runtime: Runtime) -> None:
             id="an unknown encoder",
         ),
         pytest.param(
-            chat_files(model_type="qwen4_exp", vision_config={"a": 1}),
-            attrs.evolve(_BOTH, mlx_vlm=attrs.evolve(_VLM, version="0.6.0")),
-            "Model architecture 'qwen4_exp' requires mlx-vlm >= 0.6.17 (current: 0.6.0); "
-            "upgrade with: pip install -U mlx-vlm",
-            id="vision that is too new",
+            chat_files(model_type="mllama", vision_config={"a": 1}),
+            _BOTH,
+            "Model architecture 'mllama' not supported by mlx-lm 0.27.1; mlxk does not run models with mlx-vlm yet",
+            id="vision that mlx-lm does not know",
+        ),
+        pytest.param(
+            chat_files(model_type="gemma3n", vision_config={"a": 1}, audio_config={"a": 1}),
+            attrs.evolve(_BOTH, mlx_lm=attrs.evolve(_LM, version="0.25.0")),
+            "Model architecture 'gemma3n' requires mlx-lm >= 0.25.3 (current: 0.25.0); "
+            "upgrade with: pip install -U mlx-lm",
+            id="vision that a later mlx-lm knows",
+        ),
+        pytest.param(
+            without(vision_files(), "model.safetensors") | {"weights.safetensors": chat_files()["model.safetensors"]},
+            _BOTH,
+            _UNLOADABLE,
+            id="vision in weights that mlx-lm does not find",
         ),
         pytest.param(
             _chat("qwen3_next"),
@@ -218,28 +250,63 @@ def test_a_model_type_is_remapped_to_an_encoder_only_for_embedding_models() -> N
     assert not compatibility.knows(_VLM, "roberta", ())
 
 
+_MODEL_FILE = with_config(model_type="own", model_file="model.py", **_MLX) | {"model.py": b""}
+
+
 @pytest.mark.parametrize(
-    ("file", "content", "said"),
+    ("files", "key"),
     [
-        ("config.json", {"auto_map": {"AutoModel": "modeling.Model"}}, "config.json: auto_map"),
-        ("config.json", {"model_file": "model.py"}, "config.json: model_file"),
-        ("config.json", {"custom_pipelines": {"x": 1}}, "config.json: custom_pipelines"),
-        ("config.json", {"text_config": {"auto_map": {"AutoModel": "x"}}}, "config.json: auto_map"),
-        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["x", None]}}, "tokenizer_config.json: auto_map"),
-        ("preprocessor_config.json", {"auto_map": {"AutoProcessor": "x"}}, "preprocessor_config.json: auto_map"),
-        ("processor_config.json", {"auto_map": {"AutoProcessor": "x"}}, "processor_config.json: auto_map"),
+        pytest.param(_MODEL_FILE, "config.json: model_file", id="the architecture"),
+        pytest.param(_bare(_tokenizer(_CODE)), "tokenizer_config.json: auto_map", id="the tokenizer"),
+        pytest.param(
+            _bare(_tokenizer(["tokenization.Own", None], "OwnTokenizer")),
+            "tokenizer_config.json: auto_map",
+            id="the tokenizer, named as older releases did",
+        ),
+        pytest.param(
+            _bare(_tokenizer({"AutoTokenizer": "tokenization.Own"})),
+            "tokenizer_config.json: auto_map",
+            id="the tokenizer, named without a list",
+        ),
     ],
 )
-def test_code_from_a_repo_runs_only_where_the_user_trusts_it(file: str, content: dict[str, object], said: str) -> None:
-    config = content if file != "config.json" else {"model_type": "llama", **_MLX, **content}
-    files = chat_files() | {file: json_bytes(config)}
-    assert _reason(files) == f"Runs code from its repo ({said}), which mlxk does not allow: choose another model"
-    assert _reason(files, trusted=True) is None
+def test_needed_code_of_a_repo_runs_only_where_the_user_allows_it(files: Files, key: str) -> None:
+    assert _reason(files) == f"Needs code of its repo ({key}), which runs only with --allow-remote-code"
+    assert _reason(files, allowed=True) is None
 
 
-@pytest.mark.parametrize("value", [None, {}, "", False])
-def test_an_empty_key_runs_no_code(value: object) -> None:
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        pytest.param(
+            _bare(_tokenizer({"AutoTokenizer": ["org/other--tokenization.Own", None]})),
+            "Needs code of another repo (tokenizer_config.json: auto_map), which mlxk does not run",
+            id="another repo",
+        ),
+        *(
+            pytest.param(
+                with_config(model_type="llama", model_file=name, **_MLX),
+                "Needs code of its repo (config.json: model_file), but the file it names is missing",
+                id=f"{name!r} is no file",
+            )
+            for name in ("", "model.py", "../model.py", "/model.py", 7, ["model.py"], False)
+        ),
+        pytest.param(
+            with_config(model_type="nonsense", auto_map=_CODE, **_MLX),
+            "Model architecture 'nonsense' not supported by mlx-lm 0.27.1 "
+            "(--allow-remote-code does not help: the code of its repo is for PyTorch)",
+            id="an unknown architecture with code for PyTorch",
+        ),
+    ],
+)
+def test_code_that_cannot_run_is_refused_whatever_the_user_allows(files: Files, reason: str) -> None:
+    assert _reason(files) == _reason(files, allowed=True) == reason
+
+
+@pytest.mark.parametrize("value", [None, {}, "", False, 7, [None], {"AutoTokenizer": None}, {"AutoTokenizer": [7]}])
+def test_an_empty_auto_map_needs_no_code(value: object) -> None:
     assert _reason(with_config(model_type="llama", auto_map=value, **_MLX)) is None
+    assert _reason(_bare(_tokenizer(value))) is None
 
 
 @pytest.mark.parametrize(

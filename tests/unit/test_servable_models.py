@@ -36,6 +36,20 @@ def test_a_model_process_gets_all_that_requests_may_depend_on() -> None:
     )
 
 
+def test_a_model_that_needs_code_of_its_repo_is_served_only_where_that_is_allowed() -> None:
+    files = chat_files(model_type="own", model_file="model.py") | {"model.py": b"..."}
+    system = FakeSystem()
+    models = _servable_models(files, system)
+    with pytest.raises(ModelNotRunnable, match="--allow-remote-code"):
+        models.find("one")
+    assert models.models() == ()
+    models.catalog = attrs.evolve(models.catalog, allows_remote_code=True)
+    system.time += 6
+    model = models.find("one")
+    assert model.load_request("fast", None).runs_code == (model.runnable.location,)
+    assert [info.name for info in models.models()] == ["mlx-community/one", "other/two"]
+
+
 def test_only_models_that_can_run_are_found_and_listed() -> None:
     with pytest.raises(ModelNotFound):
         _servable_models().find("none")

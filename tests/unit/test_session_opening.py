@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from mlxknife.domain.compatibility.values import Runtime
+from mlxknife.domain.compatibility.values import RemoteCode, Runtime
 from mlxknife.domain.errors import (
     AmbiguousMatch,
     EngineError,
@@ -26,6 +26,7 @@ from mlxknife.domain.generation.values.request import (
     SamplingParameters,
 )
 from mlxknife.domain.hints import Hint, HintCode
+from mlxknife.domain.models.values.info import ModelInfo
 from tests.builder import Files, chat_files, embedding_files, json_bytes, pytorch_files, speech_files
 from tests.fakes.clients import FakeClient, FakeClients
 from tests.fakes.system import FakeSystem
@@ -34,6 +35,7 @@ from tests.unit.session_setup import COMMIT, RUNTIME, SIZE, collect, make_sessio
 _CONVERSATION = (Message("user", "Who are you?"),)
 _ONE, _TWO = f"models--mlx-community--one/{COMMIT}", f"models--other--two/{COMMIT}"
 _SPEECH = speech_files() | {"model.safetensors": chat_files()["model.safetensors"]}
+_WITH_CODE = chat_files(model_type="own", model_file="model.py", num_hidden_layers=0) | {"model.py": b"..."}
 
 
 def test_leaving_a_session_ends_its_process() -> None:
@@ -96,6 +98,30 @@ def test_a_draft_model_is_loaded_with_the_model() -> None:
 
 def test_a_session_without_a_draft_model_has_none() -> None:
     assert open_session(FakeClients()).draft is None
+
+
+def test_code_of_a_repo_is_reported_before_it_runs() -> None:
+    clients, reports = FakeClients(), list[tuple[str, str, int]]()
+
+    def report(info: ModelInfo, code: RemoteCode) -> None:
+        reports.append((info.name, code.file, len(clients.load_requests)))
+
+    sessions = make_sessions(clients, _WITH_CODE)
+    session = sessions.open("one", draft="two", allow_remote_code=True, on_remote_code=report)
+    assert reports == [("mlx-community/one", "model.py", 0), ("other/two", "model.py", 0)]
+    assert [code.key for code in session.remote_code] == ["config.json: model_file"] * 2
+    (request,) = clients.load_requests
+    assert request.runs_code == (request.location, request.draft)
+    assert sessions.check("one", allow_remote_code=True) == session.info
+    with pytest.raises(ModelNotRunnable):
+        sessions.check("one")
+
+
+def test_code_that_a_model_does_not_need_is_not_run_and_not_reported() -> None:
+    clients, files = FakeClients(), chat_files(num_hidden_layers=0, auto_map={"AutoModel": "x.Model"})
+    session = make_sessions(clients, files).open("one", allow_remote_code=True)
+    assert session.remote_code == ()
+    assert clients.load_requests[0].runs_code == ()
 
 
 # --- what is not loaded: its process is ended
@@ -239,7 +265,7 @@ def test_a_damaged_model_is_not_loaded(damage: Files) -> None:
     ("files", "reason"),
     [
         (chat_files(model_type="newest"), "'newest'"),
-        (chat_files(auto_map={"AutoModel": "x.py"}), "auto_map"),
+        (_WITH_CODE, "--allow-remote-code"),
         (pytorch_files(), "model"),
     ],
 )

@@ -21,6 +21,7 @@ _MODEL_CLASS = re.compile(
 _USUAL_DEFINITION = b"\nclass Model(nn.Module):\n"
 """The line of nearly every model class. Finding these bytes is much faster than searching the pattern above."""
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
+_TOKENIZER = re.compile(r"""^\s*\("([^"]+)", "([^"]+)\"""", re.MULTILINE)
 _ENCODER = "EmbeddingOutput("
 _BACKEND_LIBRARIES = ("libmlx.so", "libmlx.dylib")
 
@@ -40,6 +41,7 @@ class InstalledPackages:
                 backend=any(map(_has_backend, self._package_folders("mlx"))),
                 mlx_lm=next(map(_mlx_lm, self._package_folders("mlx_lm")), None),
                 mlx_vlm=next(map(_mlx_vlm, self._package_folders("mlx_vlm")), None),
+                tokenizers=next(map(_tokenizers, self._package_folders("transformers")), {}),
             )
         return self._runtime
 
@@ -85,6 +87,13 @@ def _mlx_vlm(folder: str) -> RuntimePackage:
         remapping=_strings(_literal(_text(folder, "utils.py"), "MODEL_REMAPPING")),
         embedding_remapping=_strings(_literal(_text(folder, "embedding_loader.py"), "EMBEDDING_MODEL_REMAPPING")),
     )
+
+
+def _tokenizers(folder: str) -> dict[str, str]:
+    """Return the tokenizer class of each model type; a table that is no literal is read line by line."""
+    source = _text(folder, "models/auto/tokenization_auto.py")
+    start = source.find("TOKENIZER_MAPPING_NAMES = ")
+    return dict(_TOKENIZER.findall(source, max(start, 0), max(source.find("\n)", start), 0)))
 
 
 def _architectures(models: str) -> Iterator[str]:

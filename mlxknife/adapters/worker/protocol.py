@@ -52,6 +52,7 @@ class Load(Struct, tag="load", array_like=True, frozen=True):
     context_length: int | None
     defaults: SamplingParameters
     max_tokens: int | None
+    runs_code: tuple[PlaceFrame, ...]
     heartbeat: float
     """Seconds between two heartbeats."""
 
@@ -66,6 +67,7 @@ class Load(Struct, tag="load", array_like=True, frozen=True):
             request.context_length,
             request.defaults,
             request.max_tokens,
+            tuple(map(PlaceFrame.of, request.runs_code)),
             heartbeat,
         )
 
@@ -79,6 +81,7 @@ class Load(Struct, tag="load", array_like=True, frozen=True):
             defaults=self.defaults,
             max_tokens=self.max_tokens,
             draft=None if self.draft is None else self.draft.location(),
+            runs_code=tuple(place.location() for place in self.runs_code),
         )
 
 

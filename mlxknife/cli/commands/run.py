@@ -21,6 +21,7 @@ from mlxknife.cli.render.answer import AnswerPrinter, statistics
 from mlxknife.cli.render.text import Span, Style
 from mlxknife.cli.result import CommandInterrupted, CommandResult
 from mlxknife.cli.signals import pause_on_ctrl_z, propagate_interrupts
+from mlxknife.domain.compatibility.values import RemoteCode
 from mlxknife.domain.errors import FeatureDisabled, StorageError
 from mlxknife.domain.generation.rules import options as rules
 from mlxknife.domain.generation.rules import prompts
@@ -28,6 +29,7 @@ from mlxknife.domain.generation.services.session import Session
 from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
 from mlxknife.domain.generation.values.request import GenerationOptions, KVCacheOptions, Message, SamplingParameters
 from mlxknife.domain.hints import HintCode
+from mlxknife.domain.models.values.info import ModelInfo
 
 __all__ = ["OPTIONS", "RunOptions", "add_arguments", "run"]
 
@@ -71,6 +73,7 @@ class RunOptions:
     max_kv_size: int | None = None
     draft_model: str | None = None
     cpu_profile: str | None = None
+    allow_remote_code: bool = False
     verbose: bool = False
 
     @property
@@ -128,12 +131,23 @@ def _opened(app: App, options: RunOptions, console: Console, spec: str) -> Sessi
     """Load a model; the draft model only with the model that it was named for."""
     draft = options.draft_model if spec == options.model else None
     with propagate_interrupts(), console.status(f"loading {spec}"):
-        session = app.sessions.open(spec, profile=options.cpu_profile, draft=draft, max_kv_size=options.max_kv_size)
+        session = app.sessions.open(
+            spec,
+            profile=options.cpu_profile,
+            draft=draft,
+            max_kv_size=options.max_kv_size,
+            allow_remote_code=options.allow_remote_code,
+            on_remote_code=partial(_warn_of_code, console),
+        )
     if options.verbose:
         drafts = () if session.draft is None else (f"draft model: {session.draft.name}",)
         for note in (*session.notes, *drafts):
             console.note((Span(note, Style.FAINT),))
     return session
+
+
+def _warn_of_code(console: Console, info: ModelInfo, code: RemoteCode) -> None:
+    console.warn(f"code of the repo of {info.name} runs with your rights: {code.file} ({code.key})")
 
 
 def _chat(app: App, options: RunOptions, console: Console, generation: GenerationOptions) -> CommandResult:
@@ -147,7 +161,11 @@ def _chat(app: App, options: RunOptions, console: Console, generation: Generatio
     if options.words or options.files:
         first = _messages(options, has_pipes=app.settings.has_pipes)[-1].content
     conversation = Conversation(generation, _system_text(options))
-    models = ChatModels(app.sessions.check, partial(_opened, app, options, console), options.model)
+    models = ChatModels(
+        partial(app.sessions.check, allow_remote_code=options.allow_remote_code),
+        partial(_opened, app, options, console),
+        options.model,
+    )
     lines = EditedLines(app.settings.chat_history) if console.can_prompt else PlainLines()
     loop = ChatLoop(models, conversation, lines, partial(_printer, options), prints_statistics=options.verbose)
     with closing(loop):

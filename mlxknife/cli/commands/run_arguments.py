@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
+from mlxknife.cli.arguments import add_remote_code
 from mlxknife.domain.generation.rules import options as wishes
 from mlxknife.domain.memory import rules as memory
 
@@ -47,6 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--no-stream", action="store_true", help="print the answer when it is complete")
     parser.add_argument("--no-chat-template", action="store_true", help="send the prompt without the chat template")
+    add_remote_code(parser)
     _add_reasoning(parser)
     parser.add_argument(
         "--cpu-profile",

@@ -8,6 +8,7 @@ from argparse import ArgumentParser
 import attrs
 
 from mlxknife.app import App
+from mlxknife.cli.arguments import add_remote_code
 from mlxknife.cli.console import Console
 from mlxknife.cli.envelope import print_result
 from mlxknife.cli.json_documents import ServerData
@@ -34,6 +35,7 @@ class ServeOptions:
     log_level: str | None = None
     log_json: bool | None = None
     reloads: bool | None = None
+    allow_remote_code: bool = False
 
 
 OPTIONS = ServeOptions
@@ -93,6 +95,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--reload", dest="reloads", action="store_true", default=None, help="restart when the program's code changes"
     )
+    add_remote_code(parser)
 
 
 def run(app: App, options: ServeOptions, console: Console) -> CommandResult:

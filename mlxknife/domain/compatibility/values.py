@@ -32,6 +32,20 @@ class Runtime:
     """Whether an MLX backend is installed for this machine."""
     mlx_lm: RuntimePackage | None = None
     mlx_vlm: RuntimePackage | None = None
+    tokenizers: Mapping[str, str] = attrs.field(factory=dict)
+    """The tokenizer class that transformers uses for each model type."""
+
+
+@attrs.frozen
+class RemoteCode:
+    """Code of a model repo that a model cannot be loaded without."""
+
+    key: str
+    """The config key that names it, as ``file: key``."""
+    file: str
+    """The Python file."""
+    is_architecture: bool
+    """Whether it is the architecture; else it is the tokenizer."""
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import attrs
 
+from mlxknife.domain.compatibility.values import RemoteCode
 from mlxknife.domain.errors import KnifeError
 
 
@@ -22,6 +23,8 @@ class LoadingStarted:
     """A model process was started. ``ModelReady`` may follow; one of the last three events ends it."""
 
     name: str
+    remote_code: RemoteCode | None = None
+    """The code of its repo that runs in the process."""
 
 
 @attrs.frozen

@@ -32,6 +32,8 @@ class ServerSettings:
     log_json: bool = False
     reloads: bool = False
     """Whether the server restarts when its own code changes."""
+    allow_remote_code: bool = False
+    """Whether a model that needs code of its repo may run it. No variable and no config file sets this."""
 
     __repr__ = reprs.fields
 

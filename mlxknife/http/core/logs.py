@@ -151,6 +151,10 @@ def model_event(event: PoolEvent) -> None:
         _LOG.warning(message, event.name, extra={**fields, "detail": _reason(event.error)})
     elif isinstance(event, ModelReady):
         _LOG.info("%s is ready (%.1f s)", event.name, event.seconds, extra=fields)
+    elif isinstance(event, LoadingStarted) and event.remote_code is not None:
+        code = event.remote_code
+        message = "loading %s, whose repo's code runs with the rights of the server: %s (%s)"
+        _LOG.warning(message, event.name, code.file, code.key, extra=fields)
     else:
         _LOG.info("loading %s" if isinstance(event, LoadingStarted) else "%s was unloaded", event.name, extra=fields)
 

@@ -182,6 +182,6 @@ HEARING = (
         "MLX",
         "chat",
         "text-generation chat vision audio",
-        "Model architecture 'qwen2_5_omni' not supported by mlx-vlm 0.7.10",
+        "Model architecture 'qwen2_5_omni' not supported by mlx-lm 0.32.2; mlxk does not run models with mlx-vlm yet",
     ),
 )

@@ -28,6 +28,17 @@ _EMBEDDINGGEMMA = (
     | weights("2_Dense/model.safetensors", "3_Dense/model.safetensors")
 )
 _GPT_OSS = {"chat_template.jinja": TEMPLATE.encode()} | TOKENIZER
+_OWN_TOKENIZER: Files = {
+    "tiktoken.model": b"IQ== 0\n",
+    "tokenization_kimi.py": b"class TikTokenTokenizer: ...\n",
+    "tokenizer_config.json": json_bytes(
+        {
+            "auto_map": {"AutoTokenizer": ["tokenization_kimi.TikTokenTokenizer", None]},
+            "chat_template": TEMPLATE,
+            "tokenizer_class": "TikTokenTokenizer",
+        }
+    ),
+}
 
 
 def _quantized_with(method: str) -> Files:
@@ -96,11 +107,11 @@ WRITING = (
         "mlx-community/Kimi-K2-Instruct-4bit",
         config("kimi_k2", "DeepseekV3ForCausalLM", auto_map={"AutoConfig": "configuration.Config"}, **Q4)
         | shards(2, made_for="mlx")
-        | {"tiktoken.model": b"IQ== 0\n", "tokenizer_config.json": json_bytes({"chat_template": TEMPLATE})},
+        | _OWN_TOKENIZER,
         "MLX",
         "chat",
         "text-generation chat",
-        "Runs code from its repo (config.json: auto_map)",
+        "Needs code of its repo (tokenizer_config.json: auto_map), which runs only with --allow-remote-code",
     ),
     Repo(
         "google/byt5-small",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from mlxknife.adapters.mlx.runtime import cpu
 from mlxknife.adapters.mlx.runtime.failures import library_errors, muted_transformers
 from mlxknife.adapters.mlx.text import chat_format, kv_cache, tokenizer
 from mlxknife.adapters.mlx.text.scheduler import Scheduler
-from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.errors import EngineError, ValidationError
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.rows import BatchStep, Row
 from mlxknife.domain.hints import HintCode
+from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.ports.engines.text import Tokenizer
 
 _UNKNOWN_MEMORY = 8 * 1024**3
@@ -43,7 +45,6 @@ class MlxTextLoader:
         cpu.limit_threads(request.location.token)
         blas = cpu.load_fast_blas()
         path = Path(request.location.token)
-        draft_path = None if request.draft is None else Path(request.draft.token)
         with library_errors("The model could not be loaded"):
             import mlx.core as mx  # noqa: PLC0415 - only a model process needs MLX
             import mlx_lm.utils  # noqa: F401, PLC0415 - before transformers is muted
@@ -51,12 +52,11 @@ class MlxTextLoader:
             has_gpu = mx.default_device().type == mx.DeviceType.gpu
             profile = None if has_gpu else request.profile
             with muted_transformers():
-                loaded = tokenizer.load(path)
-                if draft_path is not None and tokenizer.load(draft_path).get_vocab() != loaded.get_vocab():
-                    msg = "draft_model has another vocabulary than the model"
-                    raise ValidationError(msg, hint=HintCode.SMALLER_DRAFT)
-                model = _model(path, profile)
-                draft = None if draft_path is None else _model(draft_path, profile)
+                loaded = tokenizer.load(path, runs_code=request.location in request.runs_code)
+                if request.draft is not None:
+                    _check_draft(request.draft, loaded, runs_code=request.draft in request.runs_code)
+                model = _model(request.location, profile, request.runs_code)
+                draft = None if request.draft is None else _model(request.draft, profile, request.runs_code)
             if draft is not None:
                 kv_cache.check_speculative(model, draft)
             template = chat_format.chat_template(path, loaded.chat_template)
@@ -143,12 +143,29 @@ class MlxTextModel:
         self._scheduler.close()
 
 
-def _model(path: Path, profile: str | None) -> Any:  # noqa: ANN401 - a module of MLX
-    """Return a model; ``profile`` is the CPU profile, or None on a GPU."""
-    import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
-    from mlx_lm.utils import load_model  # noqa: PLC0415
+def _check_draft(draft: Location, loaded: Any, *, runs_code: bool) -> None:  # noqa: ANN401
+    """Raise ValidationError for a draft model with another vocabulary."""
+    if tokenizer.load(Path(draft.token), runs_code=runs_code).get_vocab() != loaded.get_vocab():
+        msg = "draft_model has another vocabulary than the model"
+        raise ValidationError(msg, hint=HintCode.SMALLER_DRAFT)
 
-    model, _ = load_model(path, lazy=profile is not None)
+
+def _model(location: Location, profile: str | None, with_code: Collection[Location]) -> Any:  # noqa: ANN401
+    """Return a module of MLX; ``profile`` is the CPU profile, or None on a GPU.
+
+    Code of its repo runs only for a location in ``with_code``. Raises EngineError where it may not run.
+    """
+    import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
+    from mlx_lm.utils import load_config, load_model  # noqa: PLC0415
+
+    path, options = Path(location.token), dict[str, Any]()
+    if load_config(path).get("model_file") is not None:
+        if location not in with_code:  # releases of mlx-lm before 0.32 would run it unasked
+            msg = "The model needs code of its repo, which is not allowed to run"
+            raise EngineError(msg)
+        if "trust_remote_code" in inspect.signature(load_model).parameters:
+            options["trust_remote_code"] = True
+    model, _ = load_model(path, lazy=profile is not None, **options)
     if profile is not None:
         if profile != "as-is":
             cpu.widen(model, dequantize=profile == "fast")

@@ -24,15 +24,45 @@ _CANNOT_ENCODE = "The tokenizer of the model cannot encode the text"
 _CANNOT_DECODE = "The tokenizer of the model cannot decode its tokens"
 
 
-def load(path: Path) -> Any:  # noqa: ANN401 - transformers' own type
-    """Return the tokenizer in a folder; no code of the folder runs. Raises what transformers raises.
+def load(path: Path, *, runs_code: bool = False) -> Any:  # noqa: ANN401 - transformers' own type
+    """Return the tokenizer in a folder. Raises what transformers raises.
 
-    mlx-lm's own loader is not used: it decodes a text before the bounds of the tokenizer are checked.
+    Code of the folder runs only where ``runs_code`` allows it and no ``tokenizer.json`` makes it needless. mlx-lm's own
+    loader is not used: it decodes a text before the bounds of the tokenizer are checked.
     """
     import mlx_lm.tokenizer_utils  # noqa: F401, PLC0415 - it registers a tokenizer of its own
-    from transformers import AutoTokenizer  # noqa: PLC0415 - takes seconds
+    from transformers import AutoTokenizer, PreTrainedConfig  # noqa: PLC0415 - takes seconds
 
-    return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    config = _tokenizer_config(path)
+    if "auto_map" not in config:
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    if runs_code and not (path / "tokenizer.json").exists():
+        known = PreTrainedConfig.from_pretrained(path)  # so that the config of the repo needs no code
+        return AutoTokenizer.from_pretrained(path, config=known, trust_remote_code=True)
+    return _declared_class(path, config).from_pretrained(path)
+
+
+def _tokenizer_config(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _declared_class(path: Path, config: dict[str, Any]) -> Any:  # noqa: ANN401
+    """Return the class that reads a tokenizer without the code that its config names.
+
+    With ``tokenizer.json`` that is the class that reads this file as it is: ``AutoTokenizer`` would choose another one
+    because of the ``auto_map``, and split texts in another way.
+    """
+    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415 - transformers is loaded by now
+    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name  # noqa: PLC0415
+
+    declared = config.get("tokenizer_class")
+    if (path / "tokenizer.json").exists() or not isinstance(declared, str):
+        return PreTrainedTokenizerFast
+    return tokenizer_class_from_name(declared) or PreTrainedTokenizerFast
 
 
 def declared_ends(path: Path, loaded: Any) -> frozenset[int]:  # noqa: ANN401

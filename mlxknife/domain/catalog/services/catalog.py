@@ -43,6 +43,8 @@ class Catalog:
     inspector: Inspector
     inventory: RuntimeInventory
     verifier: Verifier
+    allows_remote_code: bool = False
+    """Whether models that need code of their repo count as runnable."""
 
     __repr__ = reprs.name
 
@@ -93,7 +95,9 @@ class Catalog:
         finding = self.inspector.finding(entry, facts)
         runtime = RuntimeVerdict(compatible=False, reason=finding.reason if finding else None)
         if finding is None:
-            runtime = compatibility.judge(traits, facts, self.inventory.installed())
+            runtime = compatibility.judge(
+                traits, facts, self.inventory.installed(), allows_remote_code=self.allows_remote_code
+            )
         return ModelInfo(
             name=entry.name,
             commit=entry.commit,

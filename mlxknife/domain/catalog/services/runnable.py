@@ -7,6 +7,8 @@ from functools import cached_property
 import attrs
 
 from mlxknife.domain.catalog.services.catalog import Catalog
+from mlxknife.domain.compatibility.rules import remote_code
+from mlxknife.domain.compatibility.values import RemoteCode
 from mlxknife.domain.errors import ModelNotRunnable
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.rules import filenames
@@ -23,6 +25,8 @@ class RunnableModel:
     info: ModelInfo
     location: Location
     facts: SnapshotFacts
+    remote_code: RemoteCode | None = None
+    """The code of its repo that runs when it is loaded, as the user allows."""
 
     @cached_property
     def key(self) -> str:
@@ -69,7 +73,7 @@ def find_runnable(catalog: Catalog, spec: str, called: str | None = None) -> Run
     if not info.runtime_compatible:
         msg = f"'{info.name}' cannot be run: {info.reason}"
         raise ModelNotRunnable(msg)
-    return RunnableModel(info, location, found.facts)
+    return RunnableModel(info, location, found.facts, remote_code.needed(found.facts, catalog.inventory.installed()))
 
 
 def _is_loaded(file: FileFact) -> bool:

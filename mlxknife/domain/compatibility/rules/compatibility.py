@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from mlxknife.domain.compatibility.rules import architecture_versions
+from mlxknife.domain.compatibility.rules import architecture_versions, remote_code
 from mlxknife.domain.compatibility.values import Runtime, RuntimePackage, RuntimeVerdict
 from mlxknife.domain.models.rules import configs, filenames
 from mlxknife.domain.models.values.info import Capability, Framework, ModelTraits, ModelType
-from mlxknife.domain.models.values.snapshot import JsonObject, SnapshotFacts
+from mlxknife.domain.models.values.snapshot import SnapshotFacts
 
-REMOTE_CODE_KEYS = ("auto_map", "model_file", "custom_pipelines", "custom_generate")
-
-_RUNTIME_DOCUMENTS = (
-    filenames.CONFIG,
-    filenames.TOKENIZER_CONFIG,
-    *filenames.PROCESSOR_CONFIGS,
-)
 _CONSOLIDATED = "consolidated.safetensors"
 _COMPATIBLE = RuntimeVerdict(compatible=True)
 
 
-def judge(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bool = False) -> RuntimeVerdict:
+def judge(
+    traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, allows_remote_code: bool = False
+) -> RuntimeVerdict:
     """Return whether an intact model runs here, and if not, the first reason.
 
-    ``trusted``: the user allows this model to run code from its repo.
+    ``allows_remote_code``: the user allows this model to run code from its repo.
     """
-    reason = next(_reasons(traits, facts, runtime, trusted=trusted), None)
+    reason = next(_reasons(traits, facts, runtime, allows_remote_code=allows_remote_code), None)
     return _COMPATIBLE if reason is None else RuntimeVerdict(compatible=False, reason=reason)
 
 
-def _reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, trusted: bool) -> Iterator[str]:
+def _reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, allows_remote_code: bool) -> Iterator[str]:
     names = facts.names()
     has_safetensors = any(name.endswith(filenames.SAFETENSORS) for name in names)
     if traits.model_type is ModelType.EMBEDDING:
@@ -45,53 +40,41 @@ def _reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, tru
         yield "Weights not executable with mlx-lm (requires model*.safetensors beside config.json)"
     if not runtime.backend:
         yield "No MLX backend installed; on Linux install one with: pip install 'mlxknife[cpu]' (or cuda12, cuda13)"
-    key = None if trusted else remote_code_key(facts)
-    if key is not None:
-        yield f"Runs code from its repo ({key}), which mlxk does not allow: choose another model"
-    yield from _architecture_reasons(traits, facts.json_object(filenames.CONFIG), runtime)
-
-
-def remote_code_key(facts: SnapshotFacts) -> str | None:
-    """Return the first config key that makes a loader run code from the repo, as ``file: key``."""
-    for name in _RUNTIME_DOCUMENTS:
-        config = facts.json_object(name)
-        sections = [part for key, part in config.items() if key.endswith("_config") and isinstance(part, Mapping)]
-        for part in (config, *sections):
-            for key in REMOTE_CODE_KEYS:
-                if part.get(key):
-                    return f"{name}: {key}"
-    return None
+    code = remote_code.needed(facts, runtime)
+    if code is not None:
+        yield from remote_code.reasons(code, facts, is_allowed=allows_remote_code)
+    if code is None or not code.is_architecture:
+        yield from _architecture_reasons(traits, facts, runtime)
 
 
 def _is_loadable(traits: ModelTraits, names: frozenset[str], runtime: Runtime) -> bool:
     """Return whether the weights are where loaders look: at the top level, for mlx-lm named ``model*``."""
     top = {name for name in names if "/" not in name and name.endswith(filenames.SAFETENSORS)} - {_CONSOLIDATED}
-    by_mlx_vlm = traits.model_type is ModelType.EMBEDDING or Capability.VISION in traits.capabilities
-    if by_mlx_vlm and runtime.mlx_vlm is not None:
+    if traits.model_type is ModelType.EMBEDDING and runtime.mlx_vlm is not None:
         return bool(top)
     return any(name.startswith("model") for name in top)
 
 
-def _architecture_reasons(traits: ModelTraits, config: JsonObject, runtime: Runtime) -> Iterator[str]:
+def _architecture_reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime) -> Iterator[str]:
+    config = facts.json_object(filenames.CONFIG)
     declared = configs.architecture(config)
     if declared is None:
         yield "config.json names no model_type"
     elif traits.model_type is ModelType.EMBEDDING:
         yield from _encoder_reasons(declared, runtime.mlx_vlm)
-    else:
-        yield from _generator_reasons(traits, declared, configs.class_names(config), runtime)
+    elif runtime.mlx_lm is None or not knows(runtime.mlx_lm, declared, configs.class_names(config)):
+        yield _unknown_generator(traits, declared, facts, runtime.mlx_lm)
 
 
-def _generator_reasons(traits: ModelTraits, declared: str, classes: tuple[str, ...], runtime: Runtime) -> Iterator[str]:
-    if runtime.mlx_lm is not None and knows(runtime.mlx_lm, declared, classes):
-        return
+def _unknown_generator(traits: ModelTraits, declared: str, facts: SnapshotFacts, mlx_lm: RuntimePackage | None) -> str:
+    """Return the reason against a generating model; one that only mlx-vlm supports has no engine here yet."""
+    since = architecture_versions.first_version("mlx-lm", declared)
+    reason = _unknown(declared, "mlx-lm", since, mlx_lm, "mlx-lm")
+    if since is not None or mlx_lm is None:
+        return reason
     if Capability.VISION in traits.capabilities:
-        if runtime.mlx_vlm is None or not knows(runtime.mlx_vlm, declared.lower(), ()):
-            since = architecture_versions.first_version("mlx-vlm", declared.lower())
-            yield _unknown(declared, "mlx-vlm", since, runtime.mlx_vlm, "'mlxknife[vision]'")
-    else:
-        since = architecture_versions.first_version("mlx-lm", declared)
-        yield _unknown(declared, "mlx-lm", since, runtime.mlx_lm, "mlx-lm")
+        return f"{reason}; mlxk does not run models with mlx-vlm yet"
+    return remote_code.without_help(reason, facts)
 
 
 def _encoder_reasons(declared: str, mlx_vlm: RuntimePackage | None) -> Iterator[str]:

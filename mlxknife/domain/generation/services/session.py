@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +11,7 @@ import attrs
 from mlxknife.domain import reprs
 from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.catalog.services.runnable import RunnableModel, find_runnable
+from mlxknife.domain.compatibility.values import RemoteCode
 from mlxknife.domain.errors import NotEnoughMemory, ValidationError
 from mlxknife.domain.generation.rules import options as rules
 from mlxknife.domain.generation.rules import prompts
@@ -45,6 +46,8 @@ class Session:
     """Decisions made while loading, one sentence each."""
     draft: ModelInfo | None = None
     """The model for speculative decoding."""
+    remote_code: tuple[RemoteCode, ...] = ()
+    """The code of model repos that was allowed to run."""
 
     def __repr__(self) -> str:
         """Return the model's name."""
@@ -113,6 +116,10 @@ class Session:
                 return result
 
 
+def _no_report(info: ModelInfo, code: RemoteCode) -> None:
+    del info, code
+
+
 @attrs.frozen
 class Sessions:
     """The service behind ``run``."""
@@ -124,41 +131,68 @@ class Sessions:
     __repr__ = reprs.name
 
     def open(
-        self, spec: str, *, profile: str | None = None, draft: str | None = None, max_kv_size: int | None = None
+        self,
+        spec: str,
+        *,
+        profile: str | None = None,
+        draft: str | None = None,
+        max_kv_size: int | None = None,
+        allow_remote_code: bool = False,
+        on_remote_code: Callable[[ModelInfo, RemoteCode], None] = _no_report,
     ) -> Session:
         """Load the model that a spec names.
 
         ``profile`` is the CPU profile of a machine without GPU: ``fast`` (float32, dequantised), ``compact`` (stored
         form, with float32 scales) or ``as-is``; by default the free memory decides. ``draft`` names a smaller model of
         the same vocabulary for speculative decoding. The memory must hold the weights and the KV cache of
-        ``max_kv_size`` tokens, 4,096 by default.
+        ``max_kv_size`` tokens, 4,096 by default. With ``allow_remote_code`` a model that needs code of its repo runs
+        it, with your rights; ``on_remote_code`` is called before.
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable,
         NotEnoughMemory, EngineError, WorkerLost.
         """
         client = self.clients.start()  # it starts up while the model is looked for
         try:
-            return self._opened(client, spec, profile, draft, max_kv_size)
+            models = self._found(spec, draft, on_remote_code, allow_remote_code=allow_remote_code)
+            return self._opened(client, models, profile, max_kv_size)
         except BaseException:  # also Ctrl-C
             client.close()
             raise
 
-    def check(self, spec: str) -> ModelInfo:
+    def check(self, spec: str, *, allow_remote_code: bool = False) -> ModelInfo:
         """Return the model that a spec names if it can be run; its memory is checked when it is opened.
 
         Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable.
         """
-        return find_runnable(self.catalog, spec).info
+        return find_runnable(self._catalog(allow_remote_code=allow_remote_code), spec).info
+
+    def _catalog(self, *, allow_remote_code: bool) -> Catalog:
+        return attrs.evolve(self.catalog, allows_remote_code=allow_remote_code)
+
+    def _found(
+        self,
+        spec: str,
+        draft: str | None,
+        on_remote_code: Callable[[ModelInfo, RemoteCode], None],
+        *,
+        allow_remote_code: bool,
+    ) -> list[RunnableModel]:
+        """Return the model, and the draft model where one is named."""
+        catalog = self._catalog(allow_remote_code=allow_remote_code)
+        models = [find_runnable(catalog, name) for name in (spec, draft) if name is not None]
+        for model in models:
+            if model.remote_code is not None:
+                on_remote_code(model.info, model.remote_code)
+        return models
 
     def _opened(
-        self, client: ModelClient, spec: str, profile: str | None, draft: str | None, max_kv_size: int | None
+        self, client: ModelClient, models: list[RunnableModel], profile: str | None, max_kv_size: int | None
     ) -> Session:
         if profile is not None and profile not in memory.PROFILES:
             msg = f"There is no CPU profile '{profile}'"
             raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=", ".join(memory.PROFILES)))
-        model = find_runnable(self.catalog, spec)
-        draft_model = None if draft is None else find_runnable(self.catalog, draft)
-        models = [model] if draft_model is None else [model, draft_model]
+        model, draft_model = models[0], models[1] if len(models) > 1 else None
+        with_code = [one for one in models if one.remote_code is not None]
         began = self.system.now()
         loaded = client.load(
             LoadRequest(
@@ -168,6 +202,7 @@ class Sessions:
                 context_length=model.info.traits.context_length,
                 defaults=rules.declared(model.generation_config),
                 draft=None if draft_model is None else draft_model.location,
+                runs_code=tuple(one.location for one in with_code),
             )
         )
         return Session(
@@ -177,6 +212,7 @@ class Sessions:
             load_seconds=self.system.now() - began,
             notes=loaded.notes,
             draft=None if draft_model is None else draft_model.info,
+            remote_code=tuple(one.remote_code for one in with_code if one.remote_code is not None),
         )
 
     def _profile(self, models: Sequence[RunnableModel], asked: str | None, max_kv_size: int | None) -> str:

@@ -24,6 +24,8 @@ class LoadRequest:
     """The longest answer where a request sets no limit."""
     draft: Location | None = None
     """A smaller model of the same vocabulary for speculative decoding."""
+    runs_code: tuple[Location, ...] = ()
+    """Those of the two models whose own code the user allows to run."""
 
 
 @attrs.frozen

@@ -112,6 +112,11 @@ def needs_tokenizer(name: str, facts: SnapshotFacts) -> bool:
     return not is_speech(name, config) and not is_vision_only(config) and not _is_byte_level(facts)
 
 
+def tokenizer_name(declared: str) -> str:
+    """Return a tokenizer class without the ``Fast`` that older configs append."""
+    return declared.removesuffix("Fast")
+
+
 def is_vision_only(config: JsonObject) -> bool:
     """Return whether a model takes images and generates no text."""
     return architecture(config) in _VISION_ONLY_TYPES

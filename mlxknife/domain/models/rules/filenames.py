@@ -14,6 +14,7 @@ CARD = "README.md"
 TEMPLATE_FILE = "chat_template.jinja"
 TEMPLATE_JSON = "chat_template.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_JSON = "tokenizer.json"
 GENERATION_CONFIG = "generation_config.json"
 PROCESSOR_CONFIGS = ("processor_config.json", "preprocessor_config.json")
 POOLING_MARKERS = (
@@ -43,7 +44,7 @@ _NOT_WEIGHTS = (
     "scheduler.bin",
 )
 _ONE_FILE_TOKENIZERS = (
-    "tokenizer.json",
+    TOKENIZER_JSON,
     "tokenizer.model",
     "tiktoken.model",
     "spm.model",
@@ -66,7 +67,7 @@ READING_LIST = ReadingList(
     ),
     check=frozenset(
         {
-            "tokenizer.json",
+            TOKENIZER_JSON,
             "special_tokens_map.json",
             "vocab.json",
             "added_tokens.json",

@@ -206,7 +206,7 @@ class ModelPool:
             self._unload(self._loaded[key])
         loaded = LoadedModel(model, size, self.system.ticks(), self._back_off.answered)
         self._loaded[model.key] = loaded
-        self._emit(LoadingStarted(loaded.name))
+        self._emit(LoadingStarted(loaded.name, model.runnable.remote_code))
         loaded.process = self.processes.start(partial(self._on_state, loaded))
         loaded.process.load(model.load_request(profile, self.system.memory_available_bytes()))
         return loaded

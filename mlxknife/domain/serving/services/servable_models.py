@@ -63,6 +63,7 @@ class ServableModel:
             context_length=self.info.traits.context_length,
             defaults=options.declared(self.runnable.generation_config),
             max_tokens=self.max_tokens,
+            runs_code=() if self.runnable.remote_code is None else (self.runnable.location,),
         )
 
 
