@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -34,6 +35,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
         return None
     config.option.dist = "no"
     return 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels() -> Iterator[None]:
+    """Let all tests share the kernels that MLX compiles; each takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLXK_TEMP", os.path.join(tempfile.gettempdir(), f"mlxk-tests-{os.geteuid()}"))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

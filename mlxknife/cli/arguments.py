@@ -7,9 +7,12 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from mlxknife.cli.render.help import HelpFormatter
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 PROGRAM = "mlxk"
 STDIN = "-"
@@ -67,6 +70,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with the message that argparse would print."""
         raise UsageError(message, hint=self._suggestion(message) or f"See {self.prog} --help")
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Print a help text. argparse itself ignores a failure, such as a full disk."""
+        (file or sys.stderr).write(message)
 
     def parse_mixed(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse options and positional arguments in any order. Everything after ``--`` is positional.

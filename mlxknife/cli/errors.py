@@ -15,7 +15,7 @@ from mlxknife.cli.json_documents import ErrorObject
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.cli.result import CommandFailed, CommandInterrupted
 from mlxknife.cli.streams import INTERRUPTED
-from mlxknife.domain.errors import InternalError, KnifeError, ValidationError
+from mlxknife.domain.errors import InternalError, KnifeError, NotEnoughMemory, ValidationError
 from mlxknife.domain.filesystem_errors import filesystem_error
 from mlxknife.domain.hints import HintCode
 
@@ -68,6 +68,8 @@ def _as_knife_error(exc: Exception) -> KnifeError:
         return ValidationError(exc.message)
     if isinstance(exc, OSError):
         return filesystem_error(exc, f"{exc.filename}" if exc.filename else "A file operation failed")
+    if isinstance(exc, MemoryError):
+        return NotEnoughMemory("Out of memory", hint=HintCode.FREE_MEMORY)
     return InternalError(f"{type(exc).__name__}: {exc}", hint=HintCode.REPORT_DEFECT)
 
 

@@ -57,6 +57,8 @@ WORDINGS = {
     _H.CACHE_PERMISSIONS_OR_SETTINGS: "Check its permissions, or HF_HOME and HF_HUB_CACHE",
     _H.WORKSPACE_PERMISSIONS: "Check the permissions of the workspace home",
     _H.FOLDER_PERMISSIONS: "Check its permissions",
+    _H.PRIVATE_FOLDER: "Remove it, or set MLXK_TEMP to a folder that only you can write to",
+    _H.KERNEL_FOLDER: "Free some space there, or set MLXK_TEMP to a folder on another disk that can hold programs",
     _H.FILE_IN_FOLDER: "Name a file in a folder that exists",
     # Hub and package index
     _H.UNSET_OFFLINE: "Unset HF_HUB_OFFLINE to download it",
@@ -101,6 +103,7 @@ WORDINGS = {
     _H.UNIQUE_ROW: "Give each row its own id",
     _H.RETRY_STARTS_PROCESS: "The next request starts a new process",
     _H.KILLED_FOR_MEMORY: "The system kills processes when memory runs out; a smaller model needs less",
+    _H.MEMORY_LIMIT: "This shell limits the memory of a process: see ulimit -v",
     _H.PROCESS_LIMIT: "The system allows no more processes or open files; close some",
     _H.TRY_AGAIN: "Try again in a moment",
     _H.SERVER_LOG: "The log of the server says why",

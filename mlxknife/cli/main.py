@@ -42,8 +42,6 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
         if word is not None or as_json:
             name = _command_name(word, is_version=program.version)
             result = _run_command(name, [*alias_options(word), *after], open_app, as_json=as_json)
-    except SystemExit as exc:  # --help has printed the help
-        return exc.code if isinstance(exc.code, int) else 0
     except StdoutError as exc:
         raise exc.error from exc
     except KeyboardInterrupt as exc:

@@ -69,6 +69,8 @@ class HintCode(StrEnum):
     CACHE_PERMISSIONS_OR_SETTINGS = auto()
     WORKSPACE_PERMISSIONS = auto()
     FOLDER_PERMISSIONS = auto()
+    PRIVATE_FOLDER = auto()
+    KERNEL_FOLDER = auto()
     FILE_IN_FOLDER = auto()
 
     # Hub and package index
@@ -114,6 +116,7 @@ class HintCode(StrEnum):
     UNIQUE_ROW = auto()
     RETRY_STARTS_PROCESS = auto()
     KILLED_FOR_MEMORY = auto()
+    MEMORY_LIMIT = auto()
     PROCESS_LIMIT = auto()
     TRY_AGAIN = auto()
     SERVER_LOG = auto()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,6 +14,7 @@ from mlxknife.adapters.system.machine import Machine
 from mlxknife.app import App
 
 if TYPE_CHECKING:
+    from mlxknife.adapters.system.private_folder import PrivateFolder
     from mlxknife.domain.catalog.services.catalog import Catalog
     from mlxknife.domain.generation.services.session import Sessions
     from mlxknife.domain.integrity.services.health import HealthChecker
@@ -103,7 +105,7 @@ class AppWiring:
         """See ``Wiring.sessions``."""
         from mlxknife.wiring import run  # noqa: PLC0415
 
-        return run.sessions(self.settings)
+        return run.sessions(self.settings, self._private_folder)
 
     def tee(self) -> Tee:
         """See ``Wiring.tee``."""
@@ -125,7 +127,7 @@ class AppWiring:
         """See ``Wiring.model_processes``."""
         from mlxknife.wiring import run  # noqa: PLC0415
 
-        return run.model_processes()
+        return run.model_processes(self._private_folder)
 
     def model_pool(self, settings: ServerSettings, processes: ModelProcesses) -> ModelPool:
         """See ``Wiring.model_pool``."""
@@ -137,4 +139,11 @@ class AppWiring:
         """See ``Wiring.serve``."""
         from mlxknife.wiring import serve  # noqa: PLC0415
 
+        self._private_folder.path()  # where it cannot be used, no model can start
         return serve.serve(app, settings, on_ready)
+
+    @cached_property
+    def _private_folder(self) -> PrivateFolder:
+        from mlxknife.adapters.system.private_folder import PrivateFolder  # noqa: PLC0415 - most commands run no model
+
+        return PrivateFolder(self.environment)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 from mlxknife.adapters.system.machine import Machine
+from mlxknife.adapters.system.private_folder import PrivateFolder
 from mlxknife.adapters.worker.parent.blocking import BlockingClients
 from mlxknife.adapters.worker.parent.model_process import WorkerProcesses
 from mlxknife.domain.generation.services.session import Sessions
@@ -18,11 +20,12 @@ WORKER_OPTION = "--worker-fd"
 """The first argument of a model process; the descriptor of its socket and the id of its parent follow."""
 
 
-def model_processes() -> WorkerProcesses:
-    """Build what starts model processes on the running asyncio loop."""
-    return WorkerProcesses((sys.executable, "-P", "-m", "mlxknife", WORKER_OPTION))
+def model_processes(folder: PrivateFolder | None = None) -> WorkerProcesses:
+    """Build what starts model processes on the running asyncio loop. Their temporary files are in ``folder``."""
+    folder = folder or PrivateFolder(os.environ)
+    return WorkerProcesses((sys.executable, "-P", "-m", "mlxknife", WORKER_OPTION), temporary_folder=folder.path)
 
 
-def sessions(settings: Settings) -> Sessions:
+def sessions(settings: Settings, folder: PrivateFolder) -> Sessions:
     """Build the service behind ``run``."""
-    return Sessions(catalog.catalog(settings), BlockingClients(model_processes()), Machine())
+    return Sessions(catalog.catalog(settings), BlockingClients(model_processes(folder)), Machine())

@@ -85,7 +85,8 @@ class Machine:
         user = self.root / "user"
         user.mkdir(exist_ok=True, parents=True)
         path = os.pathsep.join((programs_folder(), str(BIN), os.environ.get("PATH", "")))
-        return {"PATH": path, "HOME": str(user), "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
+        kernels = os.environ["MLXK_TEMP"]
+        return {"PATH": path, "HOME": str(user), "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", "MLXK_TEMP": kernels}
 
     def environment(self, **variables: str) -> dict[str, str]:
         places = {"HF_HUB_CACHE": str(self.hub), "MLXK_WORKSPACE_HOME": str(self.home)}

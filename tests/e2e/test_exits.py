@@ -131,15 +131,21 @@ def test_ctrl_c_during_the_work_exits_with_130(machine: Machine, words: list[str
     assert types == (["interrupted"] if "--json" in words else [])
 
 
-def test_a_closed_stdout_prints_no_traceback(machine: Machine) -> None:
+@pytest.mark.parametrize("command", ["list", "list --json", "version", "--version", "--help", "list --help", "help"])
+def test_a_closed_stdout_exits_with_3_and_a_message(machine: Machine, command: str) -> None:
     machine.cache.model("org/model")
-    outcome = machine.shell("mlxk list >&-")
-    assert "Traceback" not in outcome.err
+    outcome = machine.shell(f"mlxk {command} >&-")
+    assert (outcome.code, outcome.err) == (3, "error: cannot write the answer: stdout is closed\n")
+
+
+def test_a_command_that_fails_keeps_its_exit_code_on_a_closed_stdout(machine: Machine) -> None:
+    assert machine.shell("mlxk show nothing --json >&-").code == 1
+    assert machine.shell("mlx-tee --help >&-").err == "error: cannot write the answers: stdout is closed\n"
 
 
 if Path("/dev/full").exists():  # Linux has a device that is always full
 
-    @pytest.mark.parametrize("command", ["list", "list --json", "version", "--version"])
+    @pytest.mark.parametrize("command", ["list", "list --json", "version", "--version", "--help", "run --help"])
     def test_a_full_disk_exits_with_3_and_a_message(machine: Machine, command: str) -> None:
         machine.cache.model("org/model")
         outcome = machine.shell(f"mlxk {command} >/dev/full")

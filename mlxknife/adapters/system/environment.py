@@ -93,6 +93,13 @@ def data_folder(environment: Mapping[str, str]) -> str:
     return _platform_folder(environment, "XDG_DATA_HOME", "~/.local/share")
 
 
+def cache_folder(environment: Mapping[str, str]) -> str:
+    """Return the platform's folder for what the product can make again."""
+    if sys.platform == "darwin":
+        return os.path.expanduser("~/Library/Caches/mlxk")
+    return _platform_folder(environment, "XDG_CACHE_HOME", "~/.cache")
+
+
 def config_folder(environment: Mapping[str, str]) -> str:
     """Return the platform's folder for the product's settings."""
     return _platform_folder(environment, "XDG_CONFIG_HOME", "~/.config")
@@ -153,6 +160,8 @@ def _config_file(environment: Mapping[str, str]) -> ConfigFile:
     except (FileNotFoundError, NotADirectoryError):
         return ConfigFile()
     except OSError as exc:
+        if isinstance(exc, PermissionError) and not os.path.exists(path):  # HOME is that of another user
+            return ConfigFile()
         raise filesystem_error(exc, f"The config file cannot be read: {path}") from exc
     from mlxknife.adapters.system.config_file import parse  # noqa: PLC0415 - most runs have no config file
 

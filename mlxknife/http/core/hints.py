@@ -32,6 +32,7 @@ WORDINGS = {
     _H.UNIQUE_ROW: "Give each row its own id",
     _H.RETRY_STARTS_PROCESS: "The next request starts a new process",
     _H.KILLED_FOR_MEMORY: "The system kills processes when memory runs out; a smaller model needs less",
+    _H.MEMORY_LIMIT: "The memory of the model process is limited on the server",
     _H.PROCESS_LIMIT: "The system allows no more processes or open files",
     _H.TRY_AGAIN: "Try again in a moment",
     _H.SERVER_LOG: "The log of the server says why, under the request_id",

@@ -96,6 +96,6 @@ class ModelClients(Protocol):
     def start(self) -> ModelClient:
         """Start a process and return at once, so that it starts up while the caller looks for the model.
 
-        Raises nothing: a process that cannot be started fails ``load``.
+        Raises EngineError if this process cannot have one more thread. A process that cannot be started fails ``load``.
         """
         ...

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mlxknife.domain.errors import EngineError, KnifeError
-from mlxknife.domain.hints import HintCode
+from mlxknife.domain.filesystem_errors import filesystem_error
+from mlxknife.domain.hints import Hint, HintCode
 
 _RUST_PANIC = "pyo3_runtime"
 """The module of a panic in the tokenizers library, which is no Exception."""
 
 
-@contextmanager
-def library_errors(what: str) -> Iterator[None]:
-    """Raise EngineError for every error of a library; ``what`` is the sentence before the reason.
+_KERNEL_ERRORS = ("[Compile::eval_cpu]", "Could not load C++ shared library", "temp_directory_path")
+"""How MLX names the failures of compiled kernels, which are files in the folder for temporary files."""
+_PROBE = bytes(64 * 1024)
+"""More than a kernel takes."""
+_SYSTEM_HINTS = {
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EAGAIN), HintCode.PROCESS_LIMIT),
+    errno.ENOMEM: HintCode.FREE_MEMORY,
+}
+"""What is the fault of the machine, whatever file was being opened."""
 
-    Errors of the contract and interrupts pass through.
-    """
+
+@contextmanager
+def library_errors(what: str, hint: HintCode = HintCode.DEBUG_OR_VERIFY) -> Iterator[None]:
+    """Raise the result of ``engine_error`` for every error of a library. Errors of the contract and interrupts pass."""
     try:
         yield
     except KnifeError:
@@ -27,8 +39,38 @@ def library_errors(what: str) -> Iterator[None]:
     except BaseException as exc:
         if not isinstance(exc, (Exception, SystemExit)) and type(exc).__module__ != _RUST_PANIC:
             raise
-        msg = f"{what}: {_reason(exc)}"
-        raise EngineError(msg, hint=HintCode.DEBUG_OR_VERIFY) from exc
+        raise engine_error(what, exc, hint) from exc
+
+
+def engine_error(what: str, exc: BaseException, hint: HintCode) -> KnifeError:
+    """Return the error of the contract for an error of a library: EngineError, or StorageError for a disk that failed.
+
+    ``what`` is the sentence before the reason, ``hint`` helps where the machine is not at fault.
+    """
+    reason = _reason(exc)
+    if any(mark in reason for mark in _KERNEL_ERRORS):
+        return _kernel_error(exc)
+    if isinstance(exc, MemoryError):
+        hint = HintCode.FREE_MEMORY
+    elif isinstance(exc, OSError):
+        hint = _SYSTEM_HINTS.get(exc.errno or 0, hint)
+    return EngineError(f"{what}: {reason}", hint=hint)
+
+
+def _kernel_error(exc: BaseException) -> KnifeError:
+    """Return why a kernel could not be compiled or loaded: the disk, if it takes no file, else what MLX says."""
+    folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - where MLX puts kernels
+    failure = f"MLX cannot compile kernels in its folder for temporary files: {folder}"
+    error: KnifeError
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(_PROBE)
+    except OSError as failed:
+        error = filesystem_error(failed, failure)
+    else:
+        error = EngineError(f"{failure}: {_reason(exc)}")
+    error.hint = Hint(HintCode.KERNEL_FOLDER)
+    return error
 
 
 def _reason(exc: BaseException) -> str:
@@ -36,6 +78,8 @@ def _reason(exc: BaseException) -> str:
         return "mlx-lm gave up"
     if isinstance(exc, MemoryError):
         return "out of memory"
+    if isinstance(exc, OSError) and exc.errno in _SYSTEM_HINTS:
+        return os.strerror(exc.errno)
     if type(exc).__module__ == _RUST_PANIC:
         return f"the tokenizer crashed ({exc})"
     if isinstance(exc, KeyError):

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlxknife.adapters.mlx.runtime import cpu
 from mlxknife.adapters.mlx.runtime.failures import library_errors, muted_transformers
+from mlxknife.adapters.mlx.runtime.imports import import_mlx
 from mlxknife.adapters.mlx.text import chat_format, kv_cache, tokenizer
 from mlxknife.adapters.mlx.text.scheduler import Scheduler
 from mlxknife.domain.errors import EngineError, ValidationError
@@ -45,9 +46,9 @@ class MlxTextLoader:
         cpu.limit_threads(request.location.token)
         blas = cpu.load_fast_blas()
         path = Path(request.location.token)
+        import_mlx()
         with library_errors("The model could not be loaded"):
-            import mlx.core as mx  # noqa: PLC0415 - only a model process needs MLX
-            import mlx_lm.utils  # noqa: F401, PLC0415 - before transformers is muted
+            import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
 
             has_gpu = mx.default_device().type == mx.DeviceType.gpu
             profile = None if has_gpu else request.profile

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from mlxknife.adapters.mlx.runtime.failures import engine_error
 from mlxknife.adapters.mlx.runtime.numbers import likeliest, number_at
 from mlxknife.adapters.mlx.text import kv_cache
 from mlxknife.adapters.mlx.text.batched_runner import BatchedRunner
@@ -16,7 +17,7 @@ from mlxknife.adapters.mlx.text.prefix_cache import Prefix, PrefixCache
 from mlxknife.adapters.mlx.text.runner import RowCache, RowStart, RowToken, Runner
 from mlxknife.adapters.mlx.text.sampling import processors, sampler
 from mlxknife.adapters.mlx.text.sequential_runner import SequentialRunner
-from mlxknife.domain.errors import EngineError, ValidationError
+from mlxknife.domain.errors import EngineError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.request import KVCacheOptions
 from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError, RowStep
 from mlxknife.domain.hints import HintCode
@@ -281,7 +282,7 @@ def _nan_error() -> EngineError:
     return EngineError(msg, hint=HintCode.VERIFY_FILES)
 
 
-def _runtime_error(exc: BaseException) -> EngineError:
-    error = EngineError(f"The model could not be run: {exc}", hint=HintCode.DEBUG)
+def _runtime_error(exc: BaseException) -> KnifeError:
+    error = engine_error("The model could not be run", exc, HintCode.DEBUG)
     error.__cause__ = exc
     return error

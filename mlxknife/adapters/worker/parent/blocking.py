@@ -43,8 +43,14 @@ class BlockingClients:
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None or self._process_id != os.getpid():
-                self._loop, self._process_id = asyncio.new_event_loop(), os.getpid()
-                threading.Thread(target=self._loop.run_forever, name="mlxknife-models", daemon=True).start()
+                loop = asyncio.new_event_loop()
+                try:
+                    threading.Thread(target=loop.run_forever, name="mlxknife-models", daemon=True).start()
+                except RuntimeError as exc:
+                    loop.close()
+                    msg = f"No process could be started for the model: {exc}"
+                    raise EngineError(msg, hint=HintCode.PROCESS_LIMIT) from exc
+                self._loop, self._process_id = loop, os.getpid()
             return self._loop
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -28,7 +29,7 @@ from mlxknife.adapters.worker.protocol import (
     ToParent,
     packed,
 )
-from mlxknife.domain.errors import EngineError, KnifeError, ValidationError, WorkerLost
+from mlxknife.domain.errors import EngineError, KnifeError, StorageError, ValidationError, WorkerLost
 from mlxknife.domain.generation.values.answer import Accepted, Delta, GenerationEvent
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.domain.generation.values.request import GenerationRequest
@@ -45,27 +46,45 @@ OnEvent: TypeAlias = Callable[[GenerationEvent | KnifeError], None]
 class WorkerProcesses:
     """Starts model processes. Call it on a running loop; every callback comes from that loop."""
 
-    def __init__(self, command: Sequence[str], limits: HeartbeatLimits = _DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        limits: HeartbeatLimits = _DEFAULT_LIMITS,
+        temporary_folder: Callable[[], str | None] = lambda: None,
+    ) -> None:
         """Take the command that runs ``child.loop.serve``, and when a process counts as hung.
 
-        The number of a descriptor and the id of this process are appended to the command.
+        The number of a descriptor and the id of this process are appended to the command. ``temporary_folder`` returns
+        the folder for temporary files, None for that of this process. It raises StorageError or AccessDenied.
         """
         self.command = tuple(command)
         self._limits = limits
+        self._temporary_folder = temporary_folder
 
     def start(self, on_state: OnState) -> ModelProcess:
         """See ``ModelProcesses.start``."""
         try:
+            temporary = self._temporary_folder()
             ours, theirs = socket.socketpair()
-        except OSError as exc:
+        except StorageError as exc:
             return _FailedProcess(exc, on_state)
+        except OSError as exc:
+            return _FailedProcess(_start_error(exc), on_state)
         with theirs:
             try:
-                process = SpawnedWorker(self.command, theirs.fileno())
+                process = SpawnedWorker(self.command, theirs.fileno(), temporary)
             except OSError as exc:
                 ours.close()
-                return _FailedProcess(exc, on_state)
+                return _FailedProcess(_start_error(exc), on_state)
         return WorkerProcess(process, ours, self._limits, on_state)
+
+
+def _start_error(exc: OSError) -> EngineError:
+    error = EngineError(
+        f"No process could be started for the model: {exc.strerror or exc}", hint=HintCode.PROCESS_LIMIT
+    )
+    error.__cause__ = exc
+    return error
 
 
 @attrs.define(eq=False)
@@ -230,6 +249,8 @@ class WorkerProcess:
         hint = HintCode.RETRY_STARTS_PROCESS
         if status == -signal.SIGKILL:
             hint = HintCode.KILLED_FOR_MEMORY
+        elif resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+            hint = HintCode.MEMORY_LIMIT
         error = WorkerLost(msg, hint=hint)
         if output:
             error.add_note(output)
@@ -241,10 +262,7 @@ class _FailedProcess:
 
     process_id = None
 
-    def __init__(self, reason: OSError, on_state: OnState) -> None:
-        msg = f"No process could be started for the model: {reason.strerror or reason}"
-        error = EngineError(msg, hint=HintCode.PROCESS_LIMIT)
-        error.__cause__ = reason
+    def __init__(self, error: KnifeError, on_state: OnState) -> None:
         self._report = asyncio.get_running_loop().call_soon(on_state, error)
 
     def load(self, request: LoadRequest) -> None:

@@ -24,8 +24,11 @@ class SpawnedWorker:
     It gets no token and no access to the Hub. Its output is logged.
     """
 
-    def __init__(self, command: Sequence[str], descriptor: int) -> None:
+    def __init__(self, command: Sequence[str], descriptor: int, temporary_folder: str | None = None) -> None:
         """Start it with ``descriptor`` and the id of this process as last arguments. Raises OSError."""
+        environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+        if temporary_folder is not None:
+            environment["TMPDIR"] = temporary_folder
         self._loop = asyncio.get_running_loop()
         self._process = subprocess.Popen(  # noqa: S603 - the command is our own
             [*command, str(descriptor), str(os.getpid())],
@@ -35,7 +38,7 @@ class SpawnedWorker:
             bufsize=0,
             pass_fds=(descriptor,),
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if name not in _SECRETS} | {"HF_HUB_OFFLINE": "1"},
+            env=environment | {"HF_HUB_OFFLINE": "1"},
         )
         self._tail = StderrTail(self._process.stdout)
 
