@@ -77,7 +77,7 @@ WORDINGS = {
     _H.CHECK_NAME_OR_LOG_IN: "Check the name; if it is private, set HF_TOKEN, or log in with: hf auth login",
     _H.CHECK_PIP: "Check the settings of pip. By hand: {command}",
     _H.CHECK_PIP_INDEX: "The index or a mirror serves another file: check the settings of pip",
-    _H.INSTALL_GGUF: "Install support for more formats: pip install 'mlxknife[gguf]'",
+    _H.INSTALL_GGUF: "Install support for more formats: pip install gguf",
     # prompts and texts
     _H.WRITE_PROMPT: "Write a prompt, or - to read it from stdin",
     _H.WRITE_MESSAGE: 'Write mlxknife.Message("user", "What is ...?")',

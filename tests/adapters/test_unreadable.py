@@ -101,6 +101,8 @@ def test_an_unreadable_part_makes_only_its_model_unhealthy(
     assert sick.integrity is Integrity.INCOMPLETE
     assert [word for word in words if word not in (sick.reason or "")] == [], sick.reason
     assert checked[SICK].reason == sick.reason
+    assert sick.is_unreadable is (place in (repo, snapshots, snapshot))
+    assert sick.modified > 0
 
 
 def test_a_ref_that_may_not_be_read_is_the_reason(open_stage: Stage) -> None:
@@ -115,6 +117,7 @@ def test_a_workspace_that_may_not_be_read_is_listed(open_stage: Stage) -> None:
         closed = open_stage.listed()["closed"]
     assert (closed.integrity, closed.cached) == (Integrity.INCOMPLETE, False)
     assert "Permission denied" in (closed.reason or "")
+    assert closed.is_unreadable
 
 
 def test_a_cache_that_may_not_be_read_is_an_error(open_stage: Stage) -> None:

@@ -45,13 +45,13 @@ def test_the_default_shows_mlx_chat_models_and_counts_the_others(zoo: Machine) -
 
 def test_all_options_together_show_every_model_with_health_and_reason(zoo: Machine) -> None:
     header, rows, rest = table(zoo, "--verbose", "--health", "--all")
-    assert header == ["Name", "Hash", "Size", "Modified", "Framework", "Type", "Health", "Runtime", "Reason"]
+    assert header == ["Name", "Hash", "Size", "Modified", "Framework", "Type", "Integrity", "Runtime", "Reason"]
     assert (len(rows), rest) == (8, [])
     assert rows["mlx-community/plain-base"][5] == "base"
     assert rows["org/own-chat"][-3:] == ["healthy", "yes", "-"]
     assert rows["org/broken-chat"][-3:] == ["unhealthy", "-", "no weight files"]
     assert rows["org/torch-chat"][-3:] == [
-        "healthy*", "no", "Framework PyTorch not executable with mlx-lm (requires MLX)",
+        "healthy", "no", "Framework PyTorch not executable with mlx-lm (requires MLX)",
     ]  # fmt: skip
 
 

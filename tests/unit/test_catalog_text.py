@@ -141,10 +141,37 @@ def test_health_adds_one_column() -> None:
 
 def test_verbose_health_adds_three_columns() -> None:
     header, rows, _ = _table(_view(show_all=True, verbose=True, health=True))
-    assert header == ["Name", "Hash", "Size", "Modified", "Framework", "Type", "Health", "Runtime", "Reason"]
+    assert header == ["Name", "Hash", "Size", "Modified", "Framework", "Type", "Integrity", "Runtime", "Reason"]
     assert rows["org/own-chat"][-3:] == ["healthy", "yes", "-"]
     assert rows["org/broken-chat"][-3:] == ["unhealthy", "-", "no weight files"]
-    assert rows["org/torch-chat"][-3:] == ["healthy*", "no", _NO_RUNTIME]
+    assert rows["org/torch-chat"][-3:] == ["healthy", "no", _NO_RUNTIME]
+
+
+def _unreadable(name: str, modified: float = 0.0) -> ModelInfo:
+    traits = ModelTraits(Framework.UNKNOWN, ModelType.UNKNOWN, (), None, None)
+    empty = attrs.evolve(_broken(name, "model folder cannot be read: Permission denied"), size_bytes=0, traits=traits)
+    return attrs.evolve(empty, commit=None, modified=modified, is_unreadable=True)
+
+
+def test_a_model_that_cannot_be_read_is_shown_as_unreadable_with_its_reason() -> None:
+    closed, models = _unreadable("org/closed"), (*_MODELS, _unreadable("org/closed"))
+    _, rows, rest = _table(_view(), models)
+    assert rows["org/closed"] == ["org/closed", "-", "-", "-", "unreadable"]
+    assert rest == [f"unreadable: org/closed: {closed.reason}", "4 more: --all"]
+    _, rows, rest = _table(_view(verbose=True, health=True), models)
+    expected = ["org/closed", "-", "-", "-", "-", "unreadable", "unhealthy", "-", closed.reason]
+    assert (rows["org/closed"], rest) == (expected, ["3 more: --all"])
+    assert _table(_view(), [_unreadable("org/closed", _NOW - _DAY)])[1]["org/closed"][3] == "1d ago"
+
+
+def test_show_says_that_a_model_cannot_be_read() -> None:
+    details = attrs.evolve(_details(_unreadable("org/closed")), metadata=ModelMetadata(*[None] * 7))
+    assert _text(show_lines(details, files=False, config=False, now=_NOW, columns=None)) == [
+        "Model:         org/closed",
+        "Type:          unreadable",
+        "Health:        unhealthy (incomplete)",
+        "Reason:        model folder cannot be read: Permission denied",
+    ]
 
 
 def test_the_cells_of_a_row() -> None:
@@ -353,7 +380,7 @@ def test_a_narrow_terminal_gets_a_paragraph_for_each_model() -> None:
     lines = _listed(_MODELS, _view(verbose=True, health=True), 60)
     place = lines.index("org/broken-chat")
     assert lines[place + 1].startswith("  Hash: ")
-    assert any("  Health: unhealthy" in line for line in lines)
+    assert any("  Integrity: unhealthy" in line for line in lines)
     assert not any(" | " in line for line in lines)
 
 

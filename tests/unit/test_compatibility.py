@@ -136,7 +136,7 @@ def test_a_compatible_model(files: Files, runtime: Runtime) -> None:
         pytest.param(
             chat_files(),
             attrs.evolve(_BOTH, backend=False),
-            "No MLX backend installed; on Linux install one with: pip install 'mlxknife[cpu]' (or cuda12, cuda13)",
+            "No MLX backend installed; on Linux install one with: pip install 'mlx[cpu]' (or cuda12, cuda13)",
             id="no backend",
         ),
         pytest.param(_chat(architectures=["X"]), _BOTH, "config.json names no model_type", id="no architecture"),
@@ -169,8 +169,7 @@ def test_a_compatible_model(files: Files, runtime: Runtime) -> None:
         pytest.param(
             embedding_files(),
             _LM_ONLY,
-            "Model architecture 'bert' requires mlx-vlm >= 0.6.9 (not installed); "
-            "install it with: pip install 'mlxknife[embed]'",
+            "Model architecture 'bert' requires mlx-vlm >= 0.6.9 (not installed); install it with: pip install mlx-vlm",
             id="mlx-vlm is not installed",
         ),
         pytest.param(
@@ -219,8 +218,7 @@ def test_a_compatible_model(files: Files, runtime: Runtime) -> None:
         pytest.param(
             _embedding("llama"),
             _LM_ONLY,
-            "Model architecture 'llama' requires mlx-vlm (not installed); "
-            "install it with: pip install 'mlxknife[embed]'",
+            "Model architecture 'llama' requires mlx-vlm (not installed); install it with: pip install mlx-vlm",
             id="an encoder that no release has",
         ),
         pytest.param(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from string import Formatter
@@ -81,3 +83,12 @@ def test_a_code_without_a_wording_for_clients_is_left_out_and_logged_as_code() -
     assert http_hints.hint_text(Hint(HintCode.PULL_MODEL, name="org/m")) is None
     assert http_hints.log_text(Hint(HintCode.PULL_MODEL, name="org/m")) == "hint: pull_model org/m"
     assert http_hints.log_text(None) is None
+
+
+def test_no_hint_installs_the_product_from_an_index_that_may_not_have_it() -> None:
+    """An extra of the product can be installed only where the product itself came from: name its packages instead."""
+    for path in PACKAGE.rglob("*.py"):
+        assert "mlxknife[" not in path.read_text(encoding="utf-8"), path
+    installed = {name for text in cli_hints.WORDINGS.values() for name in re.findall(r"pip install (\S+)", text)}
+    extras = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert installed <= {re.split(r"[>=<]", requirement)[0] for extra in extras.values() for requirement in extra}

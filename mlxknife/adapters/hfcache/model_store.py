@@ -51,9 +51,10 @@ class CacheModelStore:
     def repo(self, folder: str) -> CachedRepo:
         """See ``ModelStore.repo``."""
         path = f"{self._root}/{folder}"
-        is_link = False
+        is_link, modified = False, 0.0
         try:
             status = os.lstat(path)
+            modified = status.st_mtime
             is_link = stat.S_ISLNK(status.st_mode)
             if is_link:  # the repo may be a link to a folder on another disk
                 path = os.path.realpath(path, strict=True)
@@ -69,7 +70,7 @@ class CacheModelStore:
         except OSError as exc:
             return CachedRepo(
                 folder=folder,
-                modified=0.0,
+                modified=modified,
                 problem=f"model folder cannot be read: {exc.strerror}",
             )
         return self._read_repo(folder, path, parts, status, is_link=is_link)

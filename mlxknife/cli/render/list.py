@@ -9,13 +9,14 @@ import attrs
 
 from mlxknife.cli.render.health import health_cell
 from mlxknife.cli.render.table import Cell, table
-from mlxknife.cli.render.text import Line, Span, Style, age
+from mlxknife.cli.render.text import Line, Span, Style, age, folded
 from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelType
 from mlxknife.domain.names.rules.naming import DEFAULT_OWNER, last_part
 from mlxknife.domain.removal.values import TrashItem
 from mlxknife.domain.text.rules import display
 
 _HASH_LENGTH = 7
+_INDENT = "  "
 
 
 @attrs.frozen
@@ -28,9 +29,13 @@ class ListView:
     pattern: str = ""
 
     def includes(self, model: ModelInfo) -> bool:
-        """Return whether a model passes the filters."""
+        """Return whether a model passes the filters. One that cannot be read is always shown."""
         is_mlx = model.traits.framework is Framework.MLX
-        return self.show_all or (is_mlx and (self.verbose or model.traits.model_type is ModelType.CHAT))
+        return (
+            self.show_all
+            or model.is_unreadable
+            or (is_mlx and (self.verbose or model.traits.model_type is ModelType.CHAT))
+        )
 
 
 def list_lines(models: Sequence[ModelInfo], view: ListView, *, now: float, columns: int | None) -> Iterator[Line]:
@@ -44,6 +49,8 @@ def list_lines(models: Sequence[ModelInfo], view: ListView, *, now: float, colum
         yield ("No MLX chat models found." if models else "No models found.",)
     if not models and not view.pattern:
         yield (Span("To get a small model: mlxk pull starter", Style.FAINT),)
+    if not (view.verbose and view.health):  # else the table has a column for it
+        yield from _unreadable_lines(shown, columns)
     hidden = [model for model in models if not view.includes(model)]
     if hidden:
         unhealthy = sum(not model.integrity.healthy for model in hidden)
@@ -56,6 +63,13 @@ def trash_lines(trash: Sequence[TrashItem]) -> Iterator[Line]:
     for item in trash:
         size = display.size(item.size_bytes)
         yield (Span(f"interrupted removal: {item.label} ({size}), finish it with mlxk rm --orphans", Style.WEAK),)
+
+
+def _unreadable_lines(models: Sequence[ModelInfo], columns: int | None) -> Iterator[Line]:
+    for model in models:
+        if model.is_unreadable:
+            reason = Span(f"{model.name}: {model.reason}", Style.WEAK)
+            yield from folded((Span("unreadable: ", Style.WEAK), reason), columns, len(_INDENT))
 
 
 def _short_names(shown: Sequence[ModelInfo], models: Sequence[ModelInfo]) -> list[str]:
@@ -74,20 +88,17 @@ def _header(view: ListView) -> list[str]:
         header.append("Framework")
     header.append("Type")
     if view.health:
-        header += ["Health", "Runtime", "Reason"] if view.verbose else ["Health"]
+        header += ["Integrity", "Runtime", "Reason"] if view.verbose else ["Health"]
     return header
 
 
 def _row(model: ModelInfo, name: str, view: ListView, now: float) -> list[Cell]:
-    row: list[Cell] = [
-        name,
-        (model.commit or "-")[:_HASH_LENGTH],
-        display.size(model.size_bytes),
-        age(now - model.modified),
-    ]
+    row: list[Cell] = [name, (model.commit or "-")[:_HASH_LENGTH]]
+    row.append("-" if model.is_unreadable else display.size(model.size_bytes))
+    row.append(age(now - model.modified) if model.modified else "-")
     if view.verbose or view.show_all:
-        row.append(model.traits.framework.value)
-    row.append(model.traits.model_type.value)
+        row.append("-" if model.is_unreadable else model.traits.framework.value)
+    row.append(Span("unreadable", Style.BAD) if model.is_unreadable else model.traits.model_type.value)
     if view.health:
         row += _verbose_health(model) if view.verbose else [health_cell(model)]
     return row
@@ -95,4 +106,5 @@ def _row(model: ModelInfo, name: str, view: ListView, now: float) -> list[Cell]:
 
 def _verbose_health(model: ModelInfo) -> list[Cell]:
     runtime: Cell = Span("yes", Style.GOOD) if model.runtime_compatible else Span("no", Style.WEAK)
-    return [health_cell(model), runtime if model.integrity.healthy else "-", model.reason or "-"]
+    integrity = Span("healthy", Style.GOOD) if model.integrity.healthy else health_cell(model)
+    return [integrity, runtime if model.integrity.healthy else "-", model.reason or "-"]

@@ -52,6 +52,10 @@ def _overview(found: ModelDetails, now: float) -> Iterator[Line]:
     yield _labelled("Model", Span(f"{info.name}{revision}", Style.STRONG))
     if info.origin:
         yield _labelled("Origin", info.origin)
+    if info.is_unreadable:
+        yield _labelled("Type", Span("unreadable", Style.BAD))
+        yield from _health(info, found.unverified_reason)
+        return
     yield _labelled("Framework", traits.framework.value)
     yield _labelled("Type", traits.model_type.value)
     yield _labelled("Capabilities", ", ".join(one.value for one in traits.capabilities) or "-")

@@ -95,7 +95,8 @@ class Finder:
             return self._snapshot_entry(name, repo, revisions.only_snapshot(name, repo, revision), None)
         snapshot, finding = revisions.default_snapshot(repo)
         if snapshot is None:
-            return ModelEntry(name=name, cached=True, location=None, modified=repo.modified, finding=finding)
+            is_unreadable = repo.problem is not None
+            return ModelEntry(name, True, None, repo.modified, finding=finding, is_unreadable=is_unreadable)  # noqa: FBT003
         return self._snapshot_entry(name, repo, snapshot, finding)
 
     def _only_candidate(self, spec: ModelSpec, cached: Mapping[str, str], workspaces: Collection[str]) -> str:

@@ -109,6 +109,7 @@ class Catalog:
             reason=runtime.reason,
             cached=entry.cached,
             origin=entry.origin,
+            is_unreadable=entry.is_unreadable or (facts.problem is not None and not facts.files),
         )
 
     def _verify(self, entry: ModelEntry, facts: SnapshotFacts, progress: Progress | None) -> VerificationResult:

@@ -39,7 +39,7 @@ def _reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, all
     elif not _is_loadable(traits, names, runtime):
         yield "Weights not executable with mlx-lm (requires model*.safetensors beside config.json)"
     if not runtime.backend:
-        yield "No MLX backend installed; on Linux install one with: pip install 'mlxknife[cpu]' (or cuda12, cuda13)"
+        yield "No MLX backend installed; on Linux install one with: pip install 'mlx[cpu]' (or cuda12, cuda13)"
     code = remote_code.needed(facts, runtime)
     if code is not None:
         yield from remote_code.reasons(code, facts, is_allowed=allows_remote_code)
@@ -69,7 +69,7 @@ def _architecture_reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Ru
 def _unknown_generator(traits: ModelTraits, declared: str, facts: SnapshotFacts, mlx_lm: RuntimePackage | None) -> str:
     """Return the reason against a generating model; one that only mlx-vlm supports has no engine here yet."""
     since = architecture_versions.first_version("mlx-lm", declared)
-    reason = _unknown(declared, "mlx-lm", since, mlx_lm, "mlx-lm")
+    reason = _unknown(declared, "mlx-lm", since, mlx_lm)
     if since is not None or mlx_lm is None:
         return reason
     if Capability.VISION in traits.capabilities:
@@ -81,7 +81,7 @@ def _encoder_reasons(declared: str, mlx_vlm: RuntimePackage | None) -> Iterator[
     name = declared.lower()
     if mlx_vlm is None or mlx_vlm.embedding_remapping.get(name, name) not in mlx_vlm.encoders:
         since = architecture_versions.first_encoder_version(name)
-        yield _unknown(declared, "mlx-vlm", since, mlx_vlm, "'mlxknife[embed]'")
+        yield _unknown(declared, "mlx-vlm", since, mlx_vlm)
 
 
 def knows(package: RuntimePackage, declared: str, classes: tuple[str, ...]) -> bool:
@@ -93,11 +93,11 @@ def knows(package: RuntimePackage, declared: str, classes: tuple[str, ...]) -> b
     return package.remapping.get(declared, declared) in package.architectures
 
 
-def _unknown(declared: str, package: str, since: str | None, installed: RuntimePackage | None, extra: str) -> str:
+def _unknown(declared: str, package: str, since: str | None, installed: RuntimePackage | None) -> str:
     model = f"Model architecture '{declared}'"
     if installed is None:
         needed = f"{package} >= {since}" if since else package
-        return f"{model} requires {needed} (not installed); install it with: pip install {extra}"
+        return f"{model} requires {needed} (not installed); install it with: pip install {package}"
     if since is not None and _parts(installed.version) < _parts(since):
         current = f"{package} >= {since} (current: {installed.version})"
         return f"{model} requires {current}; upgrade with: pip install -U {package}"

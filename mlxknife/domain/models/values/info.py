@@ -88,6 +88,8 @@ class ModelInfo:
     reason: str | None
     cached: bool = attrs.field(repr=False)
     origin: str | None = attrs.field(repr=False)
+    is_unreadable: bool = attrs.field(default=False, repr=False)
+    """Whether the folder of the model cannot be read, so that nothing is known about its content."""
 
     __repr__ = reprs.fields
 

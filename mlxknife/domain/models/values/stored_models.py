@@ -87,3 +87,5 @@ class ModelEntry:
     origin: str | None = None
     is_managed: bool | None = None
     """Whether mlxk made this workspace; None for a cached model."""
+    is_unreadable: bool = False
+    """Whether the folder of the model cannot be read, so that nothing is known about its content."""
