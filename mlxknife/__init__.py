@@ -52,6 +52,10 @@
 
     asgi = create_app(app.servable_models(), app.model_pool())
 
+``app.configuration`` shows the settings with their sources, and changes the config file::
+
+    print([setting.value for setting in app.configuration.values() if setting.setting.key == "serve.port"])
+
 A service never asks the user: ``plan`` changes nothing, and ``execute`` does what the plan says. Every error is a
 ``KnifeError`` with ``code``, ``message`` and ``hint``. Importing this module is cheap: each name is loaded when it is
 first used.

@@ -53,10 +53,10 @@ def _infrequent_gc() -> Iterator[None]:
         gc.freeze()
 
 
-def _open_app() -> App:
+def _open_app(*, reads_config: bool = True) -> App:
     from mlxknife.wiring.app import open_app  # noqa: PLC0415 - --version and --help do not need it
 
-    return open_app()
+    return open_app(reads_config=reads_config)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # a command imports only the services that it uses
     from mlxknife.domain.removal.services import Remover
     from mlxknife.domain.serving.services.model_pool import ModelPool
     from mlxknife.domain.serving.services.servable_models import ServableModels
-    from mlxknife.domain.settings.values import ServerSettings, Settings
+    from mlxknife.domain.settings.services import Configuration
+    from mlxknife.domain.settings.values.settings import ServerSettings, Settings
     from mlxknife.domain.tee.services import Tee
     from mlxknife.domain.transfer.services.puller import Puller
     from mlxknife.domain.transfer.services.starter_puller import StarterPuller
@@ -28,6 +29,10 @@ if TYPE_CHECKING:  # a command imports only the services that it uses
 
 class Wiring(Protocol):
     """Builds services over adapters. Building one imports what it needs and nothing else."""
+
+    def configuration(self) -> Configuration:
+        """Build the service behind ``config``."""
+        ...
 
     def finder(self) -> Finder:
         """Build the finder of models."""
@@ -66,7 +71,7 @@ class Wiring(Protocol):
         ...
 
     def server_settings(self) -> ServerSettings:
-        """Return the settings of a server from the environment. Raises ValidationError."""
+        """Return the settings of a server from the environment and the config file. Raises ValidationError."""
         ...
 
     def servable_models(self, max_tokens: int | None, *, allow_remote_code: bool) -> ServableModels:
@@ -99,6 +104,11 @@ class App:
         """Return the two folders that the services work on."""
         folders = self.settings.hub_cache, self.settings.workspace_home
         return f"App(hub_cache={folders[0]!r}, workspace_home={folders[1]!r})"
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """The service behind ``config``: the settings with their sources, and the config file."""
+        return self.wiring.configuration()
 
     @cached_property
     def finder(self) -> Finder:

@@ -26,6 +26,7 @@ COMMANDS = {
     "rm": "remove a model, one of its revisions, or unused files",
     "run": "generate text: answer a prompt, chat (alias: chat), or work in a pipe",
     "serve": "serve models over an OpenAI-compatible HTTP API (alias: server)",
+    "config": "show the settings and their sources, or change the config file",
     "version": "print the version of the program and of its JSON contract",
 }
 """Every command and its description. Its module is ``mlxknife.cli.commands.<name>``, imported on use."""
@@ -107,6 +108,12 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self.error(f"{_UNRECOGNIZED}{' '.join(unknown)}")
         return parsed
+
+    def omit_unset(self) -> None:
+        """Leave options that are not given out of the result: then the config file decides, or a default."""
+        for action in self._actions:
+            if action.option_strings:
+                action.default = argparse.SUPPRESS
 
     def _value_count(self, option: str) -> float:
         """Return how many of the following arguments are values of an option."""

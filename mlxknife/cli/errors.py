@@ -44,7 +44,7 @@ def report_error(exc: Exception, *, command: str | None, as_json: bool, debug: b
         data = exc.data if isinstance(exc, CommandFailed) else None
         print_error(_error_object(error, hint), command=command, data=data)
     else:
-        _print_text(error, hint)
+        print_text(error, hint)
     return EXIT_CODES.get(error.code, GENERAL)
 
 
@@ -84,7 +84,8 @@ def _error_object(error: KnifeError, hint: str | None) -> ErrorObject:
     )
 
 
-def _print_text(error: KnifeError, hint: str | None) -> None:
+def print_text(error: KnifeError, hint: str | None) -> None:
+    """Print an error for people to stderr."""
     print_line((Span("error: ", Style.BAD), error.message), sys.stderr)
     for choice in error.matches or error.available_hashes or error.lock_files or ():
         print_line(("  ", choice), sys.stderr)

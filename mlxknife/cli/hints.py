@@ -21,7 +21,9 @@ WORDINGS = {
     _H.OMIT_API_KEY: "Leave it out to accept every client that reaches the server",
     _H.ENABLE_PIPES: "Set MLXK_ENABLE_PIPES to 1, or unset it",
     _H.URL_SCHEMES: "It begins with https:// or http://",
-    _H.CONFIG_FILE_KEYS: "Its keys are hub_cache and workspace_home, both strings",
+    _H.CONFIG_KEYS: "List the keys with: mlxk config",
+    _H.EDIT_CONFIG: "Mend it with: mlxk config edit",
+    _H.SET_EDITOR: "Set VISUAL or EDITOR to the command of an editor",
     # names of models
     _H.LIST_MODELS: "List the models with: mlxk list --all",
     _H.SHOW_MODEL: "See mlxk show {name}",

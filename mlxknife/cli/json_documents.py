@@ -249,6 +249,26 @@ class ServerData(Struct, frozen=True):
     pid: int
 
 
+class SettingObject(Struct, frozen=True):
+    """One setting: its value, with stars for a secret, and the source of the value."""
+
+    key: str
+    value: str | int | float | bool | tuple[str, ...] | None
+    source: Literal["variable", "file", "default"]
+    variable: str | None
+    default: str | int | float | bool | tuple[str, ...] | None
+
+
+class ConfigData(Struct, frozen=True):
+    """``data`` of ``config``. ``changed`` is present after a change; ``settings`` has all, or the one that was set."""
+
+    path: str
+    exists: bool
+    action: Literal["show", "path", "edit", "set", "unset"]
+    changed: bool | UnsetType = UNSET
+    settings: tuple[SettingObject, ...] | UnsetType = UNSET
+
+
 class TeeJobObject(Struct, frozen=True):
     """One line of ``mlx-tee --dry-run``: a command that would run."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mlxknife.cli.arguments import (
     UsageError,
@@ -24,15 +23,25 @@ if TYPE_CHECKING:
     from mlxknife.cli.result import CommandModule, CommandResult
 
 _COMMON = ("json", "debug")
+_WITHOUT_CONFIG = ("config", "version")
+"""The commands that work with a config file that is broken."""
 
 
-def run_command_line(argv: list[str], open_app: Callable[[], App]) -> int:
+class OpenApp(Protocol):
+    """Opens the application. Raises ValidationError or StorageError for a config file that it reads."""
+
+    def __call__(self, *, reads_config: bool = True) -> App:
+        """Open it, with or without the config file."""
+        ...
+
+
+def run_command_line(argv: list[str], open_app: OpenApp) -> int:
     """Run one command line and return its exit code. Every error is printed as the contract says; nothing is raised."""
     prepare_streams()
     return run_to_exit_code(lambda: _run(argv, open_app), output="the answer")
 
 
-def _run(argv: list[str], open_app: Callable[[], App]) -> int:
+def _run(argv: list[str], open_app: OpenApp) -> int:
     before, word, after = split_command(argv)
     arguments = [*before, *(after[: after.index("--")] if "--" in after else after)]
     as_json = "--json" in arguments
@@ -74,15 +83,18 @@ def _command_name(word: str | None, *, is_version: bool) -> str:
     return resolve_command(word)
 
 
-def _run_command(name: str, arguments: list[str], open_app: Callable[[], App], *, as_json: bool) -> CommandResult:
+def _run_command(name: str, arguments: list[str], open_app: OpenApp, *, as_json: bool) -> CommandResult:
     from mlxknife.cli.console import Console  # noqa: PLC0415 - --version and --help do not need it
 
     command: CommandModule = importlib.import_module(f"mlxknife.cli.commands.{name}")
     parser = command_parser(name)
     command.add_arguments(parser)
+    parser.omit_unset()
     parsed = vars(parser.parse_mixed(arguments))
-    options = command.OPTIONS(**{key: value for key, value in parsed.items() if key not in _COMMON})
-    return command.run(open_app(), options, Console(as_json=as_json))
+    app = open_app(reads_config=name not in _WITHOUT_CONFIG)
+    given = {key: value for key, value in parsed.items() if key not in _COMMON}
+    options = command.OPTIONS(**{**app.settings.command_options.get(name, {}), **given})
+    return command.run(app, options, Console(as_json=as_json))
 
 
 def _print_version_or_help(*, is_version: bool) -> int:

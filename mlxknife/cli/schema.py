@@ -9,6 +9,7 @@ from msgspec.json import schema_components
 
 from mlxknife.cli.json_documents import (
     JSON_API_SPEC_VERSION,
+    ConfigData,
     ErrorObject,
     HealthData,
     ListData,
@@ -28,6 +29,7 @@ DATA_TYPES = {
     "rm": RmData,
     "run": RunData,
     "server": ServerData,
+    "config": ConfigData,
     "version": VersionData,
 }
 """The type of ``data`` for each command."""

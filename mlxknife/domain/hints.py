@@ -30,7 +30,9 @@ class HintCode(StrEnum):
     OMIT_API_KEY = auto()
     ENABLE_PIPES = auto()
     URL_SCHEMES = auto()
-    CONFIG_FILE_KEYS = auto()
+    CONFIG_KEYS = auto()
+    EDIT_CONFIG = auto()
+    SET_EDITOR = auto()
 
     # names of models
     LIST_MODELS = auto()

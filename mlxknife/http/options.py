@@ -6,7 +6,7 @@ import ipaddress
 
 import attrs
 
-from mlxknife.domain.settings.rules import check_key
+from mlxknife.domain.settings.rules.checks import check_key
 
 _MB = 10**6
 

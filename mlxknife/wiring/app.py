@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from mlxknife.adapters.system.environment import load_settings, server_settings
 from mlxknife.adapters.system.machine import Machine
 from mlxknife.app import App
+from mlxknife.wiring import settings as settings_wiring
 
 if TYPE_CHECKING:
     from mlxknife.adapters.system.private_folder import PrivateFolder
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from mlxknife.domain.removal.services import Remover
     from mlxknife.domain.serving.services.model_pool import ModelPool
     from mlxknife.domain.serving.services.servable_models import ServableModels
-    from mlxknife.domain.settings.values import ServerSettings, Settings
+    from mlxknife.domain.settings.rules.sources import Sources
+    from mlxknife.domain.settings.services import Configuration
+    from mlxknife.domain.settings.values.settings import ServerSettings, Settings
     from mlxknife.domain.tee.services import Tee
     from mlxknife.domain.transfer.services.puller import Puller
     from mlxknife.domain.transfer.services.starter_puller import StarterPuller
@@ -35,21 +37,24 @@ def open_app(
     hub_cache: str | os.PathLike[str] | None = None,
     workspace_home: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
+    reads_config: bool = True,
 ) -> App:
     """Open the product: the services over the real cache, workspaces and machine.
 
     ``hub_cache`` is the folder that huggingface_hub calls its cache (``~/.cache/huggingface/hub``), ``workspace_home``
     the folder of your workspaces; without them the environment and the config file decide, as they do for ``mlxk``.
+    Without ``reads_config`` the config file is not read.
 
     Raises ValidationError or StorageError for a config file that is wrong or cannot be read.
     """
     environment = os.environ if environment is None else environment
-    settings = load_settings(
-        environment,
+    sources = settings_wiring.read_sources(environment) if reads_config else settings_wiring.sources(environment, {})
+    settings = settings_wiring.settings(
+        sources,
         hub_cache=os.fspath(hub_cache) if hub_cache is not None else None,
         workspace_home=os.fspath(workspace_home) if workspace_home is not None else None,
     )
-    return App(settings=settings, system=Machine(), wiring=AppWiring(settings, environment))
+    return App(settings=settings, system=Machine(), wiring=AppWiring(settings, sources))
 
 
 @attrs.frozen
@@ -57,7 +62,11 @@ class AppWiring:
     """See ``Wiring``. Each feature has a file of its own, which is imported when its service is first used."""
 
     settings: Settings
-    environment: Mapping[str, str] = attrs.field(repr=False)
+    sources: Sources = attrs.field(repr=False)
+
+    def configuration(self) -> Configuration:
+        """See ``Wiring.configuration``."""
+        return settings_wiring.configuration(self.sources.environment)
 
     def finder(self) -> Finder:
         """See ``Wiring.finder``."""
@@ -115,7 +124,7 @@ class AppWiring:
 
     def server_settings(self) -> ServerSettings:
         """See ``Wiring.server_settings``."""
-        return server_settings(self.environment)
+        return settings_wiring.server_settings(self.sources)
 
     def servable_models(self, max_tokens: int | None, *, allow_remote_code: bool) -> ServableModels:
         """See ``Wiring.servable_models``."""
@@ -146,4 +155,4 @@ class AppWiring:
     def _private_folder(self) -> PrivateFolder:
         from mlxknife.adapters.system.private_folder import PrivateFolder  # noqa: PLC0415 - most commands run no model
 
-        return PrivateFolder(self.environment)
+        return PrivateFolder(self.sources.environment, self.settings.temp)

@@ -16,7 +16,7 @@ from mlxknife.domain.names.services import Finder
 if TYPE_CHECKING:
     from mlxknife.domain.catalog.services.catalog import Catalog
     from mlxknife.domain.integrity.services.health import HealthChecker
-    from mlxknife.domain.settings.values import Settings
+    from mlxknife.domain.settings.values.settings import Settings
 
 
 def finder(settings: Settings) -> Finder:

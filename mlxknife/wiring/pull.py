@@ -6,24 +6,25 @@ import os
 from typing import TYPE_CHECKING
 
 from mlxknife.adapters.folder.hasher import ThreadedHasher
-from mlxknife.adapters.system.environment import check_timeouts, checked_endpoint
+from mlxknife.adapters.system.environment import check_timeouts
+from mlxknife.domain.settings.rules.checks import check_endpoint
 from mlxknife.wiring import catalog
 
 if TYPE_CHECKING:
-    from mlxknife.domain.settings.values import Settings
+    from mlxknife.domain.settings.values.settings import Settings
     from mlxknife.domain.transfer.services.puller import Puller
     from mlxknife.domain.transfer.services.starter_puller import StarterPuller
 
 
 def puller(settings: Settings) -> Puller:
     """Build the puller. Raises ValidationError for an endpoint or timeout that huggingface_hub cannot use."""
-    endpoint = checked_endpoint(settings.hub_endpoint)  # with a wrong one, huggingface_hub fails to import
+    check_endpoint(settings.hub_endpoint, "HF_ENDPOINT")  # with a wrong one, huggingface_hub fails to import
     check_timeouts(os.environ)  # likewise
     from mlxknife.adapters.hfcache.download_store import CacheDownloadStore  # noqa: PLC0415 - a starter needs none of it
     from mlxknife.adapters.hub.hub import HuggingFaceHub  # noqa: PLC0415
     from mlxknife.domain.transfer.services.puller import Puller  # noqa: PLC0415
 
-    hub = HuggingFaceHub(endpoint, settings.hub_token, is_offline=settings.is_offline)
+    hub = HuggingFaceHub(settings.hub_endpoint, settings.hub_token, is_offline=settings.is_offline)
     store = CacheDownloadStore(settings.hub_cache)
     return Puller(catalog.finder(settings), catalog.inspector(), hub, store, ThreadedHasher())
 

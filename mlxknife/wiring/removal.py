@@ -8,7 +8,7 @@ from mlxknife.adapters.hfcache.removal_store import CacheRemovalStore
 
 if TYPE_CHECKING:
     from mlxknife.domain.removal.services import Remover
-    from mlxknife.domain.settings.values import Settings
+    from mlxknife.domain.settings.values.settings import Settings
 
 
 def removal_store(settings: Settings) -> CacheRemovalStore:

@@ -12,9 +12,10 @@ from mlxknife.adapters.worker.parent.blocking import BlockingClients
 from mlxknife.adapters.worker.parent.model_process import WorkerProcesses
 from mlxknife.domain.generation.services.session import Sessions
 from mlxknife.wiring import catalog
+from mlxknife.wiring import settings as settings_wiring
 
 if TYPE_CHECKING:
-    from mlxknife.domain.settings.values import Settings
+    from mlxknife.domain.settings.values.settings import Settings
 
 WORKER_OPTION = "--worker-fd"
 """The first argument of a model process; the descriptor of its socket and the id of its parent follow."""
@@ -22,7 +23,7 @@ WORKER_OPTION = "--worker-fd"
 
 def model_processes(folder: PrivateFolder | None = None) -> WorkerProcesses:
     """Build what starts model processes on the running asyncio loop. Their temporary files are in ``folder``."""
-    folder = folder or PrivateFolder(os.environ)
+    folder = folder or PrivateFolder(os.environ, settings_wiring.temp_folder(settings_wiring.sources(os.environ, {})))
     return WorkerProcesses((sys.executable, "-P", "-m", "mlxknife", WORKER_OPTION), temporary_folder=folder.path)
 
 

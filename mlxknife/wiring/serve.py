@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from mlxknife.app import App
-    from mlxknife.domain.settings.values import ServerSettings, Settings
+    from mlxknife.domain.settings.values.settings import ServerSettings, Settings
     from mlxknife.http.options import Options
     from mlxknife.ports.engines.processes import ModelProcesses
 

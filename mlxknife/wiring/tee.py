@@ -11,7 +11,7 @@ from mlxknife.domain.tee.services import Tee
 from mlxknife.wiring import catalog
 
 if TYPE_CHECKING:
-    from mlxknife.domain.settings.values import Settings
+    from mlxknife.domain.settings.values.settings import Settings
 
 
 def tee(settings: Settings) -> Tee:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlxknife.adapters.system.environment import load_settings
+from mlxknife import open_app
 from mlxknife.domain.errors import AccessDenied
 from tests.contracts.permissions import forbidden, shared_folder
 
@@ -22,13 +22,13 @@ def test_the_config_file_in_the_home_of_another_user_is_not_ours() -> None:
     with shared_folder() as home:
         config_of(home / "home")
         environment = {"XDG_CONFIG_HOME": str(home / "home"), "HOME": str(home)}
-        assert load_settings(environment).hub_cache == "/data"
+        assert open_app(environment=environment).settings.hub_cache == "/data"
         with forbidden(home / "home"):
-            assert load_settings(environment).hub_cache != "/data"
+            assert open_app(environment=environment).settings.hub_cache != "/data"
 
 
 def test_a_config_file_that_cannot_be_read_is_an_error() -> None:
     with shared_folder() as home:
         file = config_of(home)
         with forbidden(file), pytest.raises(AccessDenied, match=r"The config file cannot be read: .*config\.toml: "):
-            load_settings({"XDG_CONFIG_HOME": str(home)})
+            open_app(environment={"XDG_CONFIG_HOME": str(home)})

@@ -27,12 +27,12 @@ ELF = bytes.fromhex("7f454c460201") + bytes(34) + (64).to_bytes(8, "little") + b
 
 def named(folder: Path) -> PrivateFolder:
     """Return the folder of a user who named its place."""
-    return PrivateFolder({"MLXK_TEMP": str(folder)})
+    return PrivateFolder({}, str(folder))
 
 
 def default(home: Path, temporary: Path) -> PrivateFolder:
     """Return the folder of a user who named no place."""
-    return PrivateFolder({"XDG_CACHE_HOME": str(home), "TMPDIR": str(temporary)})
+    return PrivateFolder({"XDG_CACHE_HOME": str(home), "TMPDIR": str(temporary)}, None)
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_temporary_folder_in_which_others_can_swap_folders_is_refused(tmp_path
 
 def test_a_named_place_that_cannot_be_used_is_an_error(tmp_path: Path, temporary: Path) -> None:
     (tmp_path / "file").touch()
-    folder = PrivateFolder({"MLXK_TEMP": str(tmp_path / "file"), "TMPDIR": str(temporary)})
+    folder = PrivateFolder({"TMPDIR": str(temporary)}, str(tmp_path / "file"))
     with pytest.raises(StorageError, match=f"cannot be used: {tmp_path}/file/{NAME}: "):
         folder.path()
     assert list(temporary.iterdir()) == []

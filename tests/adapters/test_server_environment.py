@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from mlxknife.adapters.system.environment import server_settings
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.settings.values import ServerSettings
+from mlxknife.domain.settings.values.settings import ServerSettings
+from mlxknife.wiring.settings import server_settings as settings_of
+from mlxknife.wiring.settings import sources
+
+
+def server_settings(environment: dict[str, str]) -> ServerSettings:
+    return settings_of(sources(environment, {}))
 
 
 def test_by_default_a_server_listens_on_this_machine_only() -> None:

@@ -12,7 +12,7 @@ from tests.builder import CacheBuilder
 from tests.e2e.processes import BIN, Machine
 
 HEAVY = ("mlx", "mlx_lm", "mlx_vlm", "huggingface_hub", "transformers", "numpy", "torch", "starlette", "uvicorn")
-TOOLS = ("attrs", "attr", "cattrs", "msgspec")
+TOOLS = ("attrs", "attr", "tomlkit", "msgspec")
 PEOPLE = ("rich", "click", "typer")
 
 

@@ -111,11 +111,16 @@ class Sandbox:
     def repo(self) -> Path:
         return self.machine.hub / f"models--{NAME.replace('/', '--')}"
 
-    def app(self) -> App:
+    def app(self, *, reads_config: bool = True) -> App:
         """Open the application with short timeouts for the Hub."""
         hub = HuggingFaceHub(self.hub.endpoint, READER, retry=RetryPolicy(2, 0.001, 0.01, 0.05))
         settings = {"XDG_CONFIG_HOME": str(self.machine.root / "config")}
-        app = mlxknife.open_app(hub_cache=self.machine.hub, workspace_home=self.machine.home, environment=settings)
+        app = mlxknife.open_app(
+            hub_cache=self.machine.hub,
+            workspace_home=self.machine.home,
+            environment=settings,
+            reads_config=reads_config,
+        )
         return with_services(app, puller=lambda: attrs.evolve(app.puller, hub=hub))
 
     def run(self, *words: str) -> Outcome:

@@ -100,7 +100,7 @@ def test_what_was_said_before_a_failure_stays(
     clients = FakeClients(says("The bird ", "said", error=EngineError("out of memory")))
     real = mlxknife.open_app()
     app = with_services(real, sessions=lambda: attrs.evolve(real.sessions, clients=clients))
-    options = run.RunOptions(str(parrot_folder()), ("Who?",), out=str(out), no_stream=no_stream)
+    options = run.RunOptions(str(parrot_folder()), ("Who?",), out=str(out), stream=not no_stream)
     with pytest.raises(EngineError, match="out of memory"):
         run.run(app, options, Console(as_json=False))
     assert (out.read_text(), capsys.readouterr().out) == ("The bird said", "The bird said\n")

@@ -70,7 +70,7 @@ def test_the_config_file_can_set_the_cache_and_the_environment_wins(machine: Mac
         ("workspace_home = 8000\n", ["workspace_home"]),
         ("[hub_cache]\nx = 1\n", ["hub_cache"]),
         ("this is no toml\n", ["line 1"]),
-        (b"\xff\xfe\n", ["utf-8"]),
+        (b"\xff\xfe\n", ["UTF-8"]),
     ],
 )
 def test_a_wrong_config_file_is_refused_with_the_name_of_the_key(

@@ -104,8 +104,10 @@ class Terminal(StringIO):
 def run_here(machine: Machine, stream: type[StringIO], *words: str) -> Outcome:
     """Run a command line in this process, with both streams of a kind."""
 
-    def app() -> App:
-        return mlxknife.open_app(hub_cache=machine.hub, workspace_home=machine.home, environment={})
+    def app(*, reads_config: bool = True) -> App:
+        return mlxknife.open_app(
+            hub_cache=machine.hub, workspace_home=machine.home, environment={}, reads_config=reads_config
+        )
 
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = out, err = stream(), stream()

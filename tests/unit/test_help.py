@@ -60,7 +60,8 @@ def test_the_commands_stay_in_two_columns(monkeypatch: pytest.MonkeyPatch) -> No
     assert lines[place + 1] == "            (alias: server)"
 
 
-def _no_app() -> App:
+def _no_app(*, reads_config: bool = True) -> App:
+    del reads_config
     pytest.fail("--help opened the application")
 
 

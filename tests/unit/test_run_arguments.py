@@ -98,7 +98,7 @@ def test_options_with_several_values_may_be_repeated() -> None:
         ("M --temp 3", "unrecognized arguments: --temp", "Did you mean"),
         ("M --nostream", "unrecognized arguments: --nostream", "Did you mean --no-stream?"),
         ("M --hide-reasonin", "unrecognized arguments: --hide-reasonin", "Did you mean --hide-reasoning?"),
-        ("M --stream", "unrecognized arguments: --stream", "See mlxk run --help"),
+        ("M --chat-template", "unrecognized arguments: --chat-template", "See mlxk run --help"),
         ("M --no-seed", "unrecognized arguments: --no-seed", "See mlxk run --help"),
         ("M --ou a", "unrecognized arguments: --ou", "See mlxk run --help"),
     ],

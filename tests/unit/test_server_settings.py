@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.settings import rules as server_settings
-from mlxknife.domain.settings.values import ServerSettings
+from mlxknife.domain.settings.rules import checks as server_settings
+from mlxknife.domain.settings.values.settings import ServerSettings
 
 _ORIGINS = """http://localhost http://localhost:3000 https://app.example HTTPS://App.Example/ http://[::1]:1 null *
 app://obsidian.md""".split()

@@ -195,7 +195,8 @@ def test_ctrl_z_that_is_ignored_or_handled_pauses_nothing(
 # --- the whole command line
 
 
-def _interrupted_at_once() -> App:
+def _interrupted_at_once(*, reads_config: bool = True) -> App:
+    del reads_config
     raise KeyboardInterrupt
 
 

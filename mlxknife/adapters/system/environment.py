@@ -1,4 +1,4 @@
-"""Settings of this process. An argument wins over an environment variable, that over the config file and defaults."""
+"""What the environment of the process says: the platform's folders, and the variables of huggingface_hub."""
 
 from __future__ import annotations
 
@@ -7,85 +7,16 @@ import re
 import sys
 from collections.abc import Mapping
 
-import attrs
-
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.filesystem_errors import filesystem_error
-from mlxknife.domain.hints import HintCode
-from mlxknife.domain.settings.values import ServerSettings, Settings
+from mlxknife.domain.settings.values.table import SETTINGS, SettingType
 
-_ENDPOINT = re.compile(r"https?://[^/\s:?#]+(:\d{1,5})?(/\S*)?", re.ASCII)
-_USERINFO = re.compile(r"//[^/@\s]*@")
 _SECONDS = re.compile(r"\d{0,6}")
 _ON = ("1", "ON", "YES", "TRUE")
-_OFF = ("0", "false", "no", "off")
-_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
-@attrs.frozen
-class ConfigFile:
-    """The keys of the config file. Any other key is an error."""
-
-    hub_cache: str | None = None
-    workspace_home: str | None = None
-
-
-def load_settings(
-    environment: Mapping[str, str],
-    *,
-    hub_cache: str | None = None,
-    workspace_home: str | None = None,
-) -> Settings:
-    """Return the settings of this process; the keyword arguments win over variables and config file.
-
-    Raises ValidationError for an invalid config file, StorageError for one that cannot be read.
-    """
-    config = _config_file(environment)
-    home = workspace_home or product_variable(environment, "WORKSPACE_HOME") or config.workspace_home
-    return Settings(
-        hub_cache=os.path.abspath(hub_cache or _hub_cache(environment, config.hub_cache)),
-        workspace_home=os.path.abspath(
-            os.path.expanduser(home or os.path.join(data_folder(environment), "workspaces"))
-        ),
-        chat_history=os.path.join(data_folder(environment), "chat_history"),
-        wheels=product_variable(environment, "WHEELS"),
-        has_pipes=(product_variable(environment, "ENABLE_PIPES") or "1") not in _OFF,
-        hub_endpoint=environment.get("HF_ENDPOINT") or None,
-        hub_token=_hub_token(environment),
-        is_offline=any(environment.get(name, "").upper() in _ON for name in _OFFLINE),
-    )
-
-
-def server_settings(environment: Mapping[str, str]) -> ServerSettings:
-    """Return the settings of a server from environment variables; the command line overrides them.
-
-    Raises ValidationError for a variable that must be a number.
-    """
-    defaults = ServerSettings()
-    model = product_variable(environment, "PRELOAD_MODEL")
-    return ServerSettings(
-        host=product_variable(environment, "HOST") or defaults.host,
-        port=defaults.port if (port := _number(environment, "PORT")) is None else port,
-        models=() if model is None else (model,),
-        api_key=product_variable(environment, "API_KEY"),
-        max_tokens=_number(environment, "MAX_TOKENS"),
-        log_level=product_variable(environment, "LOG_LEVEL") or defaults.log_level,
-        log_json=(product_variable(environment, "LOG_JSON") or "0") not in _OFF,
-        reloads=(product_variable(environment, "RELOAD") or "0") not in _OFF,
-    )
-
-
-def _number(environment: Mapping[str, str], name: str) -> int | None:
-    value = product_variable(environment, name)
-    if value is None or re.fullmatch(r"\d{1,10}", value, re.ASCII):
-        return None if value is None else int(value)
-    msg = f"MLXK_{name} must be a number, not {value!a}"
-    raise ValidationError(msg)
-
-
-def product_variable(environment: Mapping[str, str], name: str) -> str | None:
-    """Return a variable of this product: ``MLXK_<name>`` wins over ``MLXK2_<name>``; an empty one counts as unset."""
-    return environment.get(f"MLXK_{name}") or environment.get(f"MLXK2_{name}") or None
+def config_path(environment: Mapping[str, str]) -> str:
+    """Return the path of the config file."""
+    return os.path.join(_platform_folder(environment, "XDG_CONFIG_HOME", "~/.config"), "config.toml")
 
 
 def data_folder(environment: Mapping[str, str]) -> str:
@@ -100,37 +31,35 @@ def cache_folder(environment: Mapping[str, str]) -> str:
     return _platform_folder(environment, "XDG_CACHE_HOME", "~/.cache")
 
 
-def config_folder(environment: Mapping[str, str]) -> str:
-    """Return the platform's folder for the product's settings."""
-    return _platform_folder(environment, "XDG_CONFIG_HOME", "~/.config")
+def default_folders(environment: Mapping[str, str]) -> dict[str, SettingType]:
+    """Return the defaults of the settings that name a folder."""
+    return {
+        "hub_cache": os.path.join(os.path.expanduser("~"), ".cache", "huggingface", "hub"),
+        "workspace_home": os.path.join(data_folder(environment), "workspaces"),
+    }
 
 
-def _platform_folder(environment: Mapping[str, str], variable: str, default: str) -> str:
-    if sys.platform == "darwin":
-        return os.path.expanduser("~/Library/Application Support/mlxk")
-    base = environment.get(variable, "")
-    return os.path.join(base if os.path.isabs(base) else os.path.expanduser(default), "mlxk")
-
-
-def _hub_cache(environment: Mapping[str, str], configured: str | None) -> str:
-    """Return the cache folder as huggingface_hub determines it; the config file replaces only the default."""
-    if configured and not {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"} & environment.keys():
-        return os.path.expanduser(configured)
-    user_cache = environment.get("XDG_CACHE_HOME", os.path.join(os.path.expanduser("~"), ".cache"))
-    home = _expanded(environment.get("HF_HOME", os.path.join(user_cache, "huggingface")))
-    legacy = environment.get("HUGGINGFACE_HUB_CACHE", os.path.join(home, "hub"))
-    return _expanded(environment.get("HF_HUB_CACHE", legacy))
-
-
-def checked_endpoint(endpoint: str | None) -> str | None:
-    """Return the endpoint of the Hub unchanged. Raises ValidationError for one that is not an HTTP URL.
-
-    The error does not repeat a password in the URL.
-    """
-    if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
-        msg = f"HF_ENDPOINT is not the URL of a Hub: {_USERINFO.sub('//***@', endpoint)!a}"
-        raise ValidationError(msg, hint=HintCode.URL_SCHEMES)
-    return endpoint
+def hub_values(environment: Mapping[str, str]) -> dict[str, tuple[str, SettingType]]:
+    """Return what the variables of huggingface_hub set, as it reads them: by key, the variable and the value."""
+    found: dict[str, tuple[str, SettingType]] = {}
+    for variable in SETTINGS["hub_cache"].hub_variables:
+        if variable in environment:
+            found["hub_cache"] = (variable, _hub_cache(environment))
+            break
+    for variable in SETTINGS["pull.endpoint"].hub_variables:
+        if environment.get(variable):
+            found["pull.endpoint"] = (variable, environment[variable])
+    for variable in SETTINGS["pull.offline"].hub_variables:
+        if environment.get(variable):
+            found["pull.offline"] = (variable, environment[variable].upper() in _ON)
+            break
+    for variable in SETTINGS["pull.token"].hub_variables:
+        if token := environment.get(variable, "").strip():
+            found["pull.token"] = (variable, token)
+            break
+    if environment.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() in _ON:
+        found["pull.token"] = ("HF_HUB_DISABLE_IMPLICIT_TOKEN", None)
+    return found
 
 
 def check_timeouts(environment: Mapping[str, str]) -> None:
@@ -141,32 +70,20 @@ def check_timeouts(environment: Mapping[str, str]) -> None:
             raise ValidationError(msg)
 
 
-def _hub_token(environment: Mapping[str, str]) -> str | None:
-    """Return the Hub token from the environment; huggingface_hub itself reads the token file."""
-    names = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
-    token = next((environment[name].strip() for name in names if environment.get(name, "").strip()), None)
-    return None if environment.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() in _ON else token
+def _platform_folder(environment: Mapping[str, str], variable: str, default: str) -> str:
+    if sys.platform == "darwin":
+        return os.path.expanduser("~/Library/Application Support/mlxk")
+    base = environment.get(variable, "")
+    return os.path.join(base if os.path.isabs(base) else os.path.expanduser(default), "mlxk")
+
+
+def _hub_cache(environment: Mapping[str, str]) -> str:
+    """Return the cache folder as huggingface_hub determines it."""
+    user_cache = environment.get("XDG_CACHE_HOME", os.path.join(os.path.expanduser("~"), ".cache"))
+    home = _expanded(environment.get("HF_HOME", os.path.join(user_cache, "huggingface")))
+    legacy = environment.get("HUGGINGFACE_HUB_CACHE", os.path.join(home, "hub"))
+    return _expanded(environment.get("HF_HUB_CACHE", legacy))
 
 
 def _expanded(path: str) -> str:
     return os.path.expandvars(os.path.expanduser(path))
-
-
-def _config_file(environment: Mapping[str, str]) -> ConfigFile:
-    path = os.path.join(config_folder(environment), "config.toml")
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return ConfigFile()
-    except OSError as exc:
-        if isinstance(exc, PermissionError) and not os.path.exists(path):  # HOME is that of another user
-            return ConfigFile()
-        raise filesystem_error(exc, f"The config file cannot be read: {path}") from exc
-    from mlxknife.adapters.system.config_file import parse  # noqa: PLC0415 - most runs have no config file
-
-    try:
-        return parse(data, ConfigFile)
-    except ValueError as exc:
-        msg = f"The config file is not valid: {path}: {exc}"
-        raise ValidationError(msg, hint=HintCode.CONFIG_FILE_KEYS) from exc

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from glob import iglob
 
-from mlxknife.adapters.system.environment import cache_folder, product_variable
+from mlxknife.adapters.system.environment import cache_folder
 from mlxknife.domain.errors import AccessDenied, StorageError
 from mlxknife.domain.filesystem_errors import filesystem_error
 from mlxknife.domain.hints import Hint, HintCode
@@ -35,9 +35,9 @@ _ELF_64 = 2
 class PrivateFolder:
     """The folder of this process. It is kept for later processes if the user's cache folder can hold it."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        """Take the environment variables."""
-        self._named = product_variable(environment, "TEMP")
+    def __init__(self, environment: Mapping[str, str], named: str | None) -> None:
+        """Take the environment variables, and the folder that the user named."""
+        self._named = named
         name = f"temp-{os.uname().machine}"  # homes are shared by machines that cannot run each other's kernels
         self._kept = os.path.abspath(os.path.join(self._named or cache_folder(environment), name))
         self._temporary = environment.get("TMPDIR") or None

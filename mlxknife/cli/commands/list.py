@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
 
 import attrs
 from msgspec import UNSET
@@ -39,16 +39,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--all",
-        action="store_true",
+        action=BooleanOptionalAction,
+        default=SUPPRESS,
         help="models of every framework and type, not only MLX chat models",
     )
     parser.add_argument(
         "-v",
         "--verbose",
-        action="store_true",
+        action=BooleanOptionalAction,
+        default=SUPPRESS,
         help="all MLX models, with full names and more columns",
     )
-    parser.add_argument("--health", action="store_true", help="add a column with the health of each model")
+    parser.add_argument(
+        "--health", action=BooleanOptionalAction, default=SUPPRESS, help="add a column with the health of each model"
+    )
 
 
 def run(app: App, options: ListOptions, console: Console) -> CommandResult:

@@ -64,7 +64,7 @@ class RunOptions:
     seed: int | None = None
     stop: tuple[tuple[str, ...], ...] = attrs.field(default=(), converter=_groups)
     """The values of each ``--stop``."""
-    no_stream: bool = False
+    stream: bool = True
     no_chat_template: bool = False
     reasoning: str = "auto"
     kv_bits: int | None = None
@@ -242,7 +242,7 @@ def _printed(
 
 
 def _printer(options: RunOptions) -> AnswerPrinter:
-    return AnswerPrinter(sys.stdout, _kinds(options), is_streaming=not options.no_stream)
+    return AnswerPrinter(sys.stdout, _kinds(options), is_streaming=options.stream)
 
 
 def _kinds(options: RunOptions) -> tuple[TextKind, ...]:

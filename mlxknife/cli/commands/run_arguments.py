@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
 
 from mlxknife.cli.arguments import add_remote_code
 from mlxknife.domain.generation.rules import options as wishes
@@ -46,7 +46,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="\n\n",
         help="the text between stdin and the rest of the prompt (default: a blank line)",
     )
-    parser.add_argument("--no-stream", action="store_true", help="print the answer when it is complete")
+    parser.add_argument(
+        "--stream",
+        action=BooleanOptionalAction,
+        default=SUPPRESS,
+        help="print the answer while it is generated (the default), or when it is complete",
+    )
     parser.add_argument("--no-chat-template", action="store_true", help="send the prompt without the chat template")
     add_remote_code(parser)
     _add_reasoning(parser)
@@ -62,7 +67,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="a smaller model of the same family for speculative decoding: the same answer, sooner",
     )
     parser.add_argument(
-        "-v", "--verbose", action="store_true", help="print notes on the model and the statistics of the answer"
+        "-v",
+        "--verbose",
+        action=BooleanOptionalAction,
+        default=SUPPRESS,
+        help="print notes on the model and the statistics of the answer",
     )
     _add_generation(parser)
 

