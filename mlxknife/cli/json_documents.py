@@ -1,4 +1,4 @@
-"""The JSON contract (specification 1.0.0) as types: the data of every ``--json`` document and of ``mlx-tee --jsonl``.
+"""The JSON contract (specification 1.0.0) as types: the data of every ``--json`` document.
 
 The order of the fields is their order in the document. A field that is ``UNSET`` is left out; all others are present.
 ``docs/json-api.schema.json`` is generated from these types, with their docstrings as descriptions.
@@ -267,27 +267,6 @@ class ConfigData(Struct, frozen=True):
     action: Literal["show", "path", "edit", "set", "unset"]
     changed: bool | UnsetType = UNSET
     settings: tuple[SettingObject, ...] | UnsetType = UNSET
-
-
-class TeeJobObject(Struct, frozen=True):
-    """One line of ``mlx-tee --dry-run``: a command that would run."""
-
-    command: str
-    model: str | None
-    host: str | None
-    argv: tuple[str, ...]
-
-
-class TeeOutputObject(Struct, frozen=True, kw_only=True):
-    """One line of ``mlx-tee --jsonl``: the output of one command."""
-
-    command: str
-    model: str | None
-    host: str | None
-    output: str
-    error: str
-    exit_code: int
-    seconds: float
 
 
 class ErrorObject(Struct, frozen=True):

@@ -125,9 +125,9 @@ def _run_plan(app: App, plan: TeePlan, *, as_json: bool, with_headers: bool) -> 
 
 def _print_plan(plan: TeePlan, *, as_json: bool) -> int:
     """Print the command lines that would run."""
-    from mlxknife.cli.json_documents import TeeJobObject  # noqa: PLC0415
     from mlxknife.cli.render.tee import write_json_line  # noqa: PLC0415
     from mlxknife.cli.render.text import terminal_safe  # noqa: PLC0415
+    from mlxknife.cli.tee_documents import TeeJobObject  # noqa: PLC0415
     from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415
 
     for job in plan.commands:

@@ -11,9 +11,9 @@ from typing import Protocol, TextIO
 
 import msgspec
 
-from mlxknife.cli.json_documents import TeeOutputObject
 from mlxknife.cli.render.terminal import has_colour
 from mlxknife.cli.render.text import Span, Style, paint, terminal_safe
+from mlxknife.cli.tee_documents import TeeOutputObject
 from mlxknife.domain.tee.values import CommandExited, OutputChunk, TeeCommand
 
 
