@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,3 +113,12 @@ def test_a_decision_says_its_problem_its_options_and_its_outcome() -> None:
     wanted = ["Context and problem statement", "Considered options", "Decision outcome", "Consequences"]
     for page in sorted(ADRS.glob("0*.md")):
         assert re.findall(r"^##+ (.+)$", text(page), re.MULTILINE) == wanted, page.name
+
+
+def test_the_notice_names_every_package_that_an_installation_brings() -> None:
+    project = tomllib.loads(text(ROOT / "pyproject.toml"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["cpu"]]
+    names = {re.split(r"[\[<>=; ]", requirement)[0] for requirement in wanted}
+    notice = text(ROOT / "NOTICE").lower()
+    assert {name for name in names if name.lower() not in notice} == set()
+    assert "NOTICE" in project["license-files"]

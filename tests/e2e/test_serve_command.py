@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import re
 import select
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.processes import BIN, Machine
 from tests.e2e.serving import Server, parrot_in, serving
-from tests.e2e.talking import PATIENCE, chat
+from tests.e2e.talking import PATIENCE, Reply, chat, sent
 from tests.parrot import ANSWERS, answers, parrot_folder
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -61,6 +65,46 @@ def test_it_prints_the_address_as_text(machine: Machine) -> None:
             assert process.stdout.read() == ""
         finally:
             process.kill()
+
+
+def test_at_the_level_of_errors_it_prints_nothing_else(tmp_path: Path) -> None:
+    """Neither its address, nor requests, nor warnings, nor its end."""
+    machine = Machine(tmp_path)
+    parrot_in(machine)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ("serve", "--log-level", "error", "--host", "0.0.0.0", "--port", str(port), "--model", "parrot")
+    with subprocess.Popen(
+        [str(BIN / "mlxk"), *words],
+        env=machine.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            question = chat("parrot", next(iter(ANSWERS)))
+            reply = _asked_when_it_listens(port, question)
+            assert reply.status == http.HTTPStatus.OK
+            process.terminate()
+            assert process.communicate(timeout=PATIENCE) == ("", "")
+            assert process.returncode == 0
+        finally:
+            process.kill()
+
+
+def _asked_when_it_listens(port: int, question: Mapping[str, object]) -> Reply:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+            try:
+                response = sent(connection, "/v1/chat/completions", question, {})
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+                continue
+            return Reply(response.status, dict(response.getheaders()), response.read())
 
 
 @pytest.mark.parametrize(

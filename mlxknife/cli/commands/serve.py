@@ -38,6 +38,9 @@ class ServeOptions:
     allow_remote_code: bool = False
 
 
+_QUIET = "error"
+"""The log level at which nothing but errors is printed, not even the address."""
+
 OPTIONS = ServeOptions
 
 
@@ -111,6 +114,8 @@ def run(app: App, options: ServeOptions, console: Console) -> CommandResult:
     server_settings.check(settings)
 
     def announce(url: str) -> None:
+        if settings.log_level == _QUIET and not console.is_json:
+            return
         print_result(_listening(url, settings), command="server", as_json=console.is_json)
 
     code = app.serve(settings, announce)
