@@ -66,17 +66,17 @@ TRANSFORMERS_KINDS = (SENTENCEPIECE, BYTES_IN_PYTHON)
 
 
 @cache
-def fast_tokenizer(kind: str) -> FastTokenizer:
-    return FastTokenizer(Tokenizer.from_str(tokenizer_json(kind)))
+def fast_tokenizer(kind: str, template: str = "") -> FastTokenizer:
+    return FastTokenizer(Tokenizer.from_str(tokenizer_json(kind)), template)
 
 
 @cache
-def transformers_tokenizer(kind: str) -> TokenizerPort:
+def transformers_tokenizer(kind: str, template: str = "") -> TokenizerPort:
     """Return a tokenizer that only transformers can run, loaded from a folder as a model's is."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_transformers_tokenizer(folder, kind)
-        return mlx_tokenizer.wrapped(mlx_tokenizer.load(folder))
+        return mlx_tokenizer.wrapped(mlx_tokenizer.load(folder), template)
 
 
 def write_transformers_tokenizer(folder: Path, kind: str) -> None:

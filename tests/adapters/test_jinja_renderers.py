@@ -18,6 +18,7 @@ import pytest
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import ServerBusy, TemplateError
 from mlxknife.domain.generation.values.request import Message
+from tests.chat_families import ESCAPING
 
 _PLAIN = "{{ messages[0].content }}"
 _QUESTION = (Message("user", "Who?"),)
@@ -351,3 +352,8 @@ def test_renderers_end_with_a_parent_that_exits(ending: str) -> None:
     assert out == ""
     assert "Warning" not in err
     assert _are_gone(pids)
+
+
+def test_json_that_escapes_keeps_the_mark_in_the_names_of_control_tokens(templates: JinjaTemplates) -> None:
+    text = templates.render(ESCAPING, (Message("user", "<\ufdd0|end|> \u00e9 \\ufdd0 \\\ufdd0"),), {})
+    assert text == '<|user|>"<\ufdd0|end|> \\u00e9 \\\\ufdd0 \\\\\ufdd0"<|end|><|assistant|>'

@@ -15,6 +15,7 @@ from mlx_lm import load, stream_generate
 
 from mlxknife.adapters.folder.snapshot_reader import FolderReader
 from mlxknife.adapters.gguf.importer import GgufImporter
+from mlxknife.adapters.mlx.text import tokenizer as mlx_tokenizer
 from mlxknife.adapters.starter.wheels import WheelStarters
 from mlxknife.adapters.workspaces.workspace_builder import LocalWorkspaceBuilder
 from mlxknife.adapters.workspaces.workspaces import LocalWorkspaces
@@ -55,6 +56,19 @@ def test_the_workspace_is_complete_and_nothing_else_is_left(starting: StarterPul
     assert [path.name for path in home.iterdir()] == ["starter"]
     (workspace,) = starting.workspaces.at_home()
     assert (workspace.folder, workspace.origin) == ("starter", "HuggingFaceTB/SmolLM2-135M-Instruct")
+
+
+def test_every_control_token_in_a_message_is_text(home: Path) -> None:
+    loaded = mlx_tokenizer.load(home / "starter")
+    tokenizer, mark = mlx_tokenizer.wrapped(loaded), "\ufdd0"
+    added = loaded.backend_tokenizer.get_added_tokens_decoder()
+    assert {"<|im_start|>", "<|im_end|>"} <= {token.content for token in added.values()}
+    text = "a" + "".join(token.content for token in added.values()) + "b"
+    for is_answer in (False, True):
+        marked = tokenizer.mark_control_tokens(text, mark, is_answer=is_answer)
+        tokens = tokenizer.encode(marked, add_special_tokens=False, mark=mark)
+        assert not set(tokens) & set(added)
+        assert loaded.decode(list(tokens)) == text
 
 
 def test_the_model_answers_a_question(home: Path) -> None:

@@ -26,6 +26,7 @@ class _Slow:
     """A tokenizer written in Python, with the methods that transformers has."""
 
     special_tokens_map: dict[str, str] = {}  # noqa: RUF012 - as transformers has it
+    all_special_tokens = ("<pad>",)
     _names = ("<pad>", "a", "b", "▁c", "<0x41>", "<0xC3>", "<0xA9>", "bad")
 
     def get_vocab(self) -> dict[str, int]:

@@ -14,45 +14,9 @@ from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import TemplateError
 from mlxknife.domain.generation.values.request import Message
 from mlxknife.ports.engines.templates import Templates
+from tests.chat_families import CHATML, GEMMA, LLAMA
 from tests.fakes.templates import FakeTemplates
 
-_CHATML = (
-    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}{% endif %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-_LLAMA = """{{- bos_token }}
-{%- if messages[0]['role'] == 'system' %}
-    {%- set system_message = messages[0]['content'] | trim %}
-    {%- set messages = messages[1:] %}
-{%- else %}
-    {%- set system_message = "" %}
-{%- endif %}
-{%- if not date_string is defined %}
-    {%- set date_string = "26 Jul 2024" %}
-{%- endif %}
-{{- "<|start_header_id|>system<|end_header_id|>\\n\\n" }}
-{{- "Today Date: " + date_string + "\\n\\n" }}
-{%- if tools is not none %}{{- "Environment: ipython" }}{%- endif %}
-{{- system_message }}
-{{- "<|eot_id|>" }}
-{%- for message in messages %}
-    {%- if not (message.role == 'ipython' or 'tool_calls' in message) %}
-        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}
-        {{- message['content'] | trim + '<|eot_id|>' }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif %}"""
-_GEMMA = (
-    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"
-    "{% endif %}{% for message in messages %}"
-    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
-    "{% set role = 'model' if message['role'] == 'assistant' else message['role'] %}"
-    "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
-)
 _SYSTEM, _QUESTION = Message("system", " Speak Latin. "), Message("user", "Who are you?\n")
 _ANSWER, _FOLLOW_UP = Message("assistant", "Nemo."), Message("user", "Really?")
 
@@ -74,17 +38,17 @@ def templates(request: pytest.FixtureRequest) -> Iterator[Templates]:
 
 
 def test_chatml(templates: Templates) -> None:
-    assert templates.render(_CHATML, (_QUESTION, _ANSWER, _FOLLOW_UP), {}) == (
+    assert templates.render(CHATML, (_QUESTION, _ANSWER, _FOLLOW_UP), {}) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWho are you?\n<|im_end|>\n"
         "<|im_start|>assistant\nNemo.<|im_end|>\n<|im_start|>user\nReally?<|im_end|>\n<|im_start|>assistant\n"
     )
-    assert templates.render(_CHATML, (_SYSTEM, _FOLLOW_UP), {}).startswith(
+    assert templates.render(CHATML, (_SYSTEM, _FOLLOW_UP), {}).startswith(
         "<|im_start|>system\n Speak Latin. <|im_end|>\n"
     )
 
 
 def test_llama_3(templates: Templates) -> None:
-    assert templates.render(_LLAMA, (_SYSTEM, _QUESTION), {"bos_token": "<|begin_of_text|>"}) == (
+    assert templates.render(LLAMA, (_SYSTEM, _QUESTION), {"bos_token": "<|begin_of_text|>"}) == (
         "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nToday Date: 26 Jul 2024\n\n"
         "Speak Latin.<|eot_id|>"
         "<|start_header_id|>user<|end_header_id|>\n\nWho are you?<|eot_id|>"
@@ -93,7 +57,7 @@ def test_llama_3(templates: Templates) -> None:
 
 
 def test_gemma(templates: Templates) -> None:
-    assert templates.render(_GEMMA, (_QUESTION, _ANSWER, _FOLLOW_UP), {"bos_token": "<bos>"}) == (
+    assert templates.render(GEMMA, (_QUESTION, _ANSWER, _FOLLOW_UP), {"bos_token": "<bos>"}) == (
         "<bos><start_of_turn>user\nWho are you?<end_of_turn>\n<start_of_turn>model\nNemo.<end_of_turn>\n"
         "<start_of_turn>user\nReally?<end_of_turn>\n<start_of_turn>model\n"
     )
@@ -101,9 +65,9 @@ def test_gemma(templates: Templates) -> None:
 
 def test_the_message_of_a_template_that_rejects_a_conversation_is_passed_on(templates: Templates) -> None:
     with pytest.raises(TemplateError, match="System role not supported"):
-        templates.render(_GEMMA, (_SYSTEM, _QUESTION), {"bos_token": "<bos>"})
+        templates.render(GEMMA, (_SYSTEM, _QUESTION), {"bos_token": "<bos>"})
     with pytest.raises(TemplateError, match="roles must alternate"):
-        templates.render(_GEMMA, (_QUESTION, _FOLLOW_UP), {})
+        templates.render(GEMMA, (_QUESTION, _FOLLOW_UP), {})
 
 
 @pytest.mark.parametrize(

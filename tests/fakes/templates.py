@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 
 import attrs
-from jinja2 import nodes
+from jinja2 import Template, nodes
 from jinja2.exceptions import TemplateError as RenderingError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
@@ -42,19 +43,24 @@ class FakeTemplates:
 
     def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
         self.renderings += 1
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
-        )
-        environment.filters["tojson"] = lambda value, **options: json.dumps(value, **{"ensure_ascii": False} | options)
-        environment.globals |= {"raise_exception": _raise, "strftime_now": datetime.now().astimezone().strftime}
         turns = [attrs.asdict(message, filter=lambda _, value: value is not None) for message in messages]
         try:
-            return environment.from_string(template).render(
+            return _compiled(template).render(
                 messages=turns, **{"add_generation_prompt": True, "tools": None, "documents": None, **variables}
             )
         except (RenderingError, TypeError, ValueError, ArithmeticError, LookupError, SyntaxError) as exc:
             msg = f"The template fails: {exc}"
             raise TemplateError(msg) from exc
+
+
+@cache
+def _compiled(template: str) -> Template:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
+    )
+    environment.filters["tojson"] = lambda value, **options: json.dumps(value, **{"ensure_ascii": False} | options)
+    environment.globals |= {"raise_exception": _raise, "strftime_now": datetime.now().astimezone().strftime}
+    return environment.from_string(template)
 
 
 def _raise(message: str) -> None:

@@ -40,6 +40,8 @@ class FakeTokenizer:
     """Fulfils ``ports.engines.text.Tokenizer``. A byte is its own token; special tokens follow."""
 
     special_tokens: tuple[str, ...] = ()
+    markup: tuple[str, ...] = ("<think>", "</think>")
+    """The special tokens that an answer may contain."""
     begin: str = ""
     """Put before a text that is no rendered chat template."""
     broken_token: int | None = None
@@ -51,17 +53,27 @@ class FakeTokenizer:
     def vocabulary(self) -> Collection[str]:
         return (*(f"<0x{byte:02X}>" for byte in range(_BYTES)), *self.special_tokens)
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
+    def mark_control_tokens(self, text: str, mark: str, *, is_answer: bool) -> str:
+        for name in self.special_tokens:
+            if not (is_answer and name in self.markup):
+                text = text.replace(name, f"{name[0]}{mark}{name[1:]}")
+        return text
+
+    def encode(self, text: str, *, add_special_tokens: bool, mark: str = "") -> tuple[int, ...]:
+        if mark:
+            first, *others = text.split(mark)
+            tokens = self.encode(first, add_special_tokens=add_special_tokens)
+            return sum((self.encode(part, add_special_tokens=False) for part in others), tokens)
         if self.broken_text is not None and self.broken_text in text:
             msg = "The tokenizer of the model cannot encode the text"
             raise EngineError(msg)
         whole = self.begin + text if add_special_tokens else text
         special = self.special_tokens
         parts = re.split(f"({'|'.join(map(re.escape, special))})", whole) if special else [whole]
-        tokens = list[int]()
+        encoded = list[int]()
         for part in parts:
-            tokens += [_BYTES + special.index(part)] if part in special else part.encode("utf-8", "replace")
-        return tuple(tokens)
+            encoded += [_BYTES + special.index(part)] if part in special else part.encode("utf-8", "replace")
+        return tuple(encoded)
 
     def token_bytes(self, token: int) -> bytes:
         if 0 <= token < _BYTES:

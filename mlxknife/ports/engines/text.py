@@ -32,8 +32,22 @@ class Tokenizer(Protocol):
         """The names of all tokens. Raises nothing."""
         ...
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
-        """Return the tokens of a text; a rendered chat template has its special tokens already. Raises EngineError."""
+    def mark_control_tokens(self, text: str, mark: str, *, is_answer: bool) -> str:
+        """Return a text with a mark, a character, inside each name of a control token; most texts have none.
+
+        Control tokens are the special tokens, and the markup that the chat template uses, such as ``<tool_call>``.
+        Models write such markup into their answers, so ``is_answer`` leaves it as it is.
+
+        Raises ValidationError for a text with too many names.
+        """
+        ...
+
+    def encode(self, text: str, *, add_special_tokens: bool, mark: str = "") -> tuple[int, ...]:
+        """Return the tokens of a text; a rendered chat template has its special tokens already.
+
+        ``mark`` is the character that ``mark_control_tokens`` has put into parts of the text: the names that it breaks
+        become text, and it does not become a token. Raises EngineError.
+        """
         ...
 
     def token_bytes(self, token: int) -> bytes:

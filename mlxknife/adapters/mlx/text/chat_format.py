@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-_ENDS_OF_TURN = frozenset(
+ENDS_OF_TURN = frozenset(
     "<|im_end|> <|eot_id|> <|eom_id|> <|end|> <end_of_turn> <|end_of_text|> <|endoftext|> <|return|> <|call|> "
     "<|eot|> <|turn_end|> <|END_OF_TURN_TOKEN|> <\uff5cend\u2581of\u2581sentence\uff5c> </s> <turn|>".split()
 )
@@ -39,7 +39,7 @@ def ends_of_turn(vocabulary: Mapping[str, int], template: str, declared: Iterabl
 
 def _turn_ends(vocabulary: Collection[str]) -> frozenset[str]:
     has_channels = all(marker in vocabulary for marker in _CHANNELS)
-    return _ENDS_OF_TURN - {_END_OF_MESSAGE} if has_channels else _ENDS_OF_TURN
+    return ENDS_OF_TURN - {_END_OF_MESSAGE} if has_channels else ENDS_OF_TURN
 
 
 def _in_json(path: Path) -> object:

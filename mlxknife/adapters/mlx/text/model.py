@@ -86,7 +86,7 @@ class MlxTextModel:
         Raises EngineError for a tokenizer that cannot be used.
         """
         self._scheduler = scheduler
-        self._tokenizer = tokenizer.wrapped(loaded)
+        self._tokenizer = tokenizer.wrapped(loaded, template or "")
         self._template = template
         self._notes = notes
         named = loaded.special_tokens_map.items()

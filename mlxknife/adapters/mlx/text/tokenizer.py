@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlxknife.adapters.mlx.runtime.failures import library_errors, muted_transformers
 from mlxknife.adapters.mlx.text import tokenizer_bounds
+from mlxknife.adapters.mlx.text.control_tokens import ControlTokens, TextInTheMiddle, encoded
 from mlxknife.adapters.mlx.text.detokenizer import DecodingDetokenizer, SpellingDetokenizer
 from mlxknife.adapters.mlx.text.spelling import Spelling, named_byte, spelling
 from mlxknife.adapters.mlx.text.token_cache import SplitTokens, TokenCache
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 _CANNOT_READ = "The tokenizer of the model cannot be read"
 _CANNOT_ENCODE = "The tokenizer of the model cannot encode the text"
 _CANNOT_DECODE = "The tokenizer of the model cannot decode its tokens"
+_BEFORE = "\n"
+"""A text that no tokenizer merges with what follows it."""
 
 
 def load(path: Path, *, runs_code: bool = False) -> Any:  # noqa: ANN401 - transformers' own type
@@ -74,16 +78,16 @@ def declared_ends(path: Path, loaded: Any) -> frozenset[int]:  # noqa: ANN401
     return frozenset(token for token in declared if isinstance(token, int))
 
 
-def wrapped(loaded: Any) -> Tokenizer:  # noqa: ANN401
-    """Return a loaded tokenizer behind the port.
+def wrapped(loaded: Any, template: str = "") -> Tokenizer:  # noqa: ANN401
+    """Return a loaded tokenizer behind the port; ``template`` is the chat template that it is used with.
 
     Raises EngineError for a tokenizer that would make texts longer without bound.
     """
     backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None:
-        return TransformersTokenizer(loaded)
-    fast = FastTokenizer(backend)
-    return TransformersTokenizer(loaded) if _changes_texts(loaded) else fast
+        return TransformersTokenizer(loaded, template)
+    fast = FastTokenizer(backend, template)
+    return TransformersTokenizer(loaded, template) if _changes_texts(loaded) else fast
 
 
 def _changes_texts(loaded: Any) -> bool:  # noqa: ANN401
@@ -101,23 +105,35 @@ def _clean(text: str) -> str:
 class TransformersTokenizer:
     """A tokenizer that only transformers can run, such as one of sentencepiece or tiktoken."""
 
-    def __init__(self, loaded: Any) -> None:  # noqa: ANN401 - transformers' own type
-        """Take what ``load`` returned."""
+    def __init__(self, loaded: Any, template: str = "") -> None:  # noqa: ANN401 - transformers' own type
+        """Take what ``load`` returned, and the chat template."""
         self._loaded = loaded
         with library_errors(_CANNOT_READ):
             self._vocabulary: dict[str, int] = loaded.get_vocab()
         self._names = {number: name for name, number in self._vocabulary.items()}
         self._bytes: dict[int, bytes] = {}
+        self._control = ControlTokens(loaded.all_special_tokens, self._vocabulary, template)
 
     @property
     def vocabulary(self) -> Collection[str]:
         """See ``Tokenizer.vocabulary``."""
         return self._vocabulary.keys()
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
+    def mark_control_tokens(self, text: str, mark: str, *, is_answer: bool) -> str:
+        """See ``Tokenizer.mark_control_tokens``."""
+        return self._control.marked(text, mark, is_answer=is_answer)
+
+    def encode(self, text: str, *, add_special_tokens: bool, mark: str = "") -> tuple[int, ...]:
         """See ``Tokenizer.encode``."""
+        if mark:
+            return encoded(text, mark, self.encode, self._encode_rest, add_special_tokens=add_special_tokens)
         with library_errors(_CANNOT_ENCODE), muted_transformers():
             return tuple(self._loaded.encode(_clean(text), add_special_tokens=add_special_tokens, verbose=False))
+
+    def _encode_rest(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a text after another one: the library may put a space before a text."""
+        before, both = (self.encode(one, add_special_tokens=False) for one in (_BEFORE, _BEFORE + text))
+        return both[len(before) :] if both[: len(before)] == before else self.encode(text, add_special_tokens=False)
 
     def token_bytes(self, token: int) -> bytes:
         """See ``Tokenizer.token_bytes``."""
@@ -154,8 +170,11 @@ class TransformersTokenizer:
 class FastTokenizer:
     """A tokenizer of the tokenizers library. The bytes of a token are computed once."""
 
-    def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        """Take what the library opened. Raises EngineError if it would make texts longer without bound."""
+    def __init__(self, backend: tokenizers.Tokenizer, template: str = "") -> None:
+        """Take what the library opened, and the chat template.
+
+        Raises EngineError if it would make texts longer without bound.
+        """
         with library_errors(_CANNOT_READ):
             tokenizer_bounds.check(*map(_parsed, (backend.normalizer, backend.decoder)))
             tokenizer_bounds.check_added_tokens(backend)
@@ -165,8 +184,14 @@ class FastTokenizer:
             self._backend = backend
             self._vocabulary = backend.get_vocab()
             split = SplitTokens.of(backend)
+            added = backend.get_added_tokens_decoder().values()
         self._spelling = known or Spelling()
         self._has_spelling = known is not None
+        self._control = ControlTokens(
+            [token.content for token in added if token.special],
+            [token.content for token in added if not token.special],
+            template,
+        )
         self._tokens: dict[int, tuple[bytes, str | None]] = {}
         encode: Callable[[str], tokenizers.Encoding] = lambda text: backend.encode(text, add_special_tokens=False)  # noqa: E731
         self._rendered = TokenCache(encode, split)
@@ -176,9 +201,20 @@ class FastTokenizer:
         """See ``Tokenizer.vocabulary``."""
         return self._vocabulary.keys()
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
+    @cached_property
+    def _in_the_middle(self) -> TextInTheMiddle:
+        return TextInTheMiddle(self._backend)
+
+    def mark_control_tokens(self, text: str, mark: str, *, is_answer: bool) -> str:
+        """See ``Tokenizer.mark_control_tokens``."""
+        return self._control.marked(text, mark, is_answer=is_answer)
+
+    def encode(self, text: str, *, add_special_tokens: bool, mark: str = "") -> tuple[int, ...]:
         """See ``Tokenizer.encode``."""
         with library_errors(_CANNOT_ENCODE):
+            if mark:
+                rest = self._in_the_middle.encode
+                return encoded(_clean(text), mark, self.encode, rest, add_special_tokens=add_special_tokens)
             if not add_special_tokens:
                 return self._rendered.tokens(_clean(text))
             return tuple(self._backend.encode(_clean(text)).ids)

@@ -12,7 +12,7 @@ from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.services.answer_stream import AnswerStream
 from mlxknife.domain.generation.values.answer import Accepted, Delta
 from mlxknife.domain.generation.values.loading import LoadRequest
-from mlxknife.domain.generation.values.request import GenerationRequest
+from mlxknife.domain.generation.values.request import GenerationRequest, Message
 from mlxknife.domain.generation.values.rows import Row, RowStep
 from mlxknife.ports.engines.templates import Templates
 from mlxknife.ports.engines.text import TextModel, Tokenizer
@@ -30,6 +30,8 @@ class Prompt:
     has_special_tokens: bool = False
     """Whether the text is a rendered chat template."""
     markers: ReasoningMarkers | None = None
+    mark: str = ""
+    """The character that breaks the names of control tokens in the texts of messages, where there are any."""
 
 
 @attrs.frozen
@@ -84,16 +86,19 @@ class TextEngine:
             return tuple(Prompt(prompt) for prompt in request.prompts)
         prompts.check(request.messages)
         self._check_characters(prompts.message_texts(request.messages), "messages")
-        template = self._model.chat_template if request.use_chat_template else None
-        if template is None:
+        if not request.use_chat_template:
             return (Prompt(prompts.plain(request.messages)),)
+        template = self._model.chat_template
+        messages, mark = self._marked(request.messages, template or "")
+        if template is None:
+            return (Prompt(prompts.plain(messages), mark=mark),)
         try:
-            text = self._templates.render(template, request.messages, self._model.special_tokens)
+            text = self._templates.render(template, messages, self._model.special_tokens)
         except TemplateError as exc:
             exc.param = exc.param or "messages"
             raise
         markers = reasoning.find_markers(self._model.tokenizer.vocabulary, template, text)
-        return (Prompt(text, has_special_tokens=True, markers=markers),)
+        return (Prompt(text, has_special_tokens=True, markers=markers, mark=mark),)
 
     def tokenize(self, request: GenerationRequest, rendered: Sequence[Prompt]) -> PreparedRequest:
         """Return a request ready to be submitted.
@@ -196,11 +201,25 @@ class TextEngine:
             self._answers.pop(row, None)
             self._model.cancel_row(row)
 
+    def _marked(self, messages: Sequence[Message], template: str) -> tuple[Sequence[Message], str]:
+        """Break the names of control tokens in messages, so that nothing in them can end or begin a turn.
+
+        Returns the messages and the mark that breaks them; most messages have no such names, and need none.
+        """
+        mark = prompts.unused_mark(messages, template)
+        tokenizer = self._model.tokenizer
+        marked = prompts.rewritten(
+            messages, lambda text, is_answer: tokenizer.mark_control_tokens(text, mark, is_answer=is_answer)
+        )
+        return (messages, "") if marked == tuple(messages) else (marked, mark)
+
     def _encode(self, prompt: Prompt, field: str) -> tuple[int, ...]:
         if not isinstance(prompt.text, str):
             return prompt.text
         self._check_characters([prompt.text], field)
-        return self._model.tokenizer.encode(prompt.text, add_special_tokens=not prompt.has_special_tokens)
+        return self._model.tokenizer.encode(
+            prompt.text, add_special_tokens=not prompt.has_special_tokens, mark=prompt.mark
+        )
 
     def _check_characters(self, texts: Sequence[str], field: str) -> None:
         try:
