@@ -110,9 +110,13 @@ class TransformersTokenizer:
         self._loaded = loaded
         with library_errors(_CANNOT_READ):
             self._vocabulary: dict[str, int] = loaded.get_vocab()
+            special, names = (
+                [name for name in found if isinstance(name, str)]  # some vocabularies have bytes
+                for found in (loaded.all_special_tokens, self._vocabulary)
+            )
         self._names = {number: name for name, number in self._vocabulary.items()}
         self._bytes: dict[int, bytes] = {}
-        self._control = ControlTokens(loaded.all_special_tokens, self._vocabulary, template)
+        self._control = ControlTokens(special, names, template)
 
     @property
     def vocabulary(self) -> Collection[str]:
