@@ -19,7 +19,7 @@ MAX_README, MAX_LINE = 150, 200
 PRIVATE_WORDS = re.compile(
     r"\b(told|tells?|whoever|somebody|nobody|anybody|doorman|residents?|narration|appetite|heaps?)\b", re.IGNORECASE
 )
-SEED_MAP = DOCS / "seed-2-map.md"  # its table rows hold names of tests and cannot be wrapped
+SEED_MAP = DOCS / "seed-map.md"  # its table rows hold names of tests and cannot be wrapped
 
 
 def text(page: Path) -> str:
@@ -33,6 +33,15 @@ def prose(page: Path) -> str:
 
 def test_the_readme_fits_three_screens() -> None:
     assert len(text(ROOT / "README.md").splitlines()) <= MAX_README
+
+
+def test_the_repository_holds_the_documents_of_a_project() -> None:
+    names = ["LICENSE", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md"]
+    assert [name for name in names if not (ROOT / name).is_file()] == []
+    assert "Apache License" in text(ROOT / "LICENSE")
+    readme = text(ROOT / "README.md")
+    assert "## Model usage and licences\n" in readme
+    assert "you are responsible" in readme
 
 
 def test_no_line_of_a_page_is_too_long_to_read() -> None:

@@ -139,6 +139,13 @@ def test_the_programs_are_declared_and_installed() -> None:
         assert os.access(BIN / name, os.X_OK)
 
 
+def test_the_versions_of_python_are_declared() -> None:
+    declared = metadata("mlxknife")
+    assert declared["Requires-Python"] == ">=3.11"
+    languages = [name for name in declared.get_all("Classifier") or () if name.startswith("Programming Language")]
+    assert [name.rpartition(" ")[2] for name in languages] == ["3", "3.11", "3.12", "3.13"]
+
+
 def test_the_extras_are_declared() -> None:
     extras = set(metadata("mlxknife").get_all("Provides-Extra") or ())
     assert extras >= {"cpu", "cuda12", "cuda13", "vision", "embed", "dev"}

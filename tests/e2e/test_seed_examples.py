@@ -111,6 +111,22 @@ def test_quick_start_and_human_output(shell: Shell) -> None:
     assert "\nerror: " in (shell.machine.root / "err").read_text()
 
 
+def test_only_pull_contacts_the_hub(shell: Shell) -> None:
+    for line in (
+        "list",
+        "show Qwen3",
+        "health --verify",
+        "rm Qwen3 --force",
+        "rm --orphans",
+        "version",
+        "run absent hi",
+    ):
+        shell.run(f"mlxk {line}")
+    assert list(shell.hub.requests()) == []
+    shell.run("mlxk pull production-model")
+    assert list(shell.hub.requests()) != []
+
+
 _NAMES = sorted([*_CACHED, "TheBloke/Llama-2-7B-GGUF"], key=str.lower)
 _SUMMARY = '{"total":7,"healthy_count":7,"unhealthy_count":0}'
 _SEED_1 = {

@@ -59,9 +59,7 @@ _RUN = {
     'mlx-run model --system system.txt --in context.txt - "query"': RunOptions(
         model="model", prompt=("-", "query"), system="system.txt", files=("context.txt",)
     ),
-    'mlx-run model --in file - "instruction"': RunOptions(
-        model="model", prompt=("-", "instruction"), files=("file",)
-    ),
+    'mlx-run model --in file - "instruction"': RunOptions(model="model", prompt=("-", "instruction"), files=("file",)),
     "mlx-run stage1 --out log/stage1.txt -": RunOptions(model="stage1", prompt=("-",), out="log/stage1.txt"),
 }
 
