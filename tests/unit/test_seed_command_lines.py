@@ -50,6 +50,7 @@ _RUN = {
     'mlxk run model "test"': RunOptions(model="model", prompt=("test",)),
     'mlxk run model "test" --json': RunOptions(model="model", prompt=("test",)),
     "mlxk run model - --json": RunOptions(model="model", prompt=("-",)),
+    "mlxk run model - --stream": RunOptions(model="model", prompt=("-",), stream=True),
     'mlxk run "mlx-community/Llama-3.2-11B-Vision-Instruct-4bit" "What is 2+2?"': RunOptions(
         model="mlx-community/Llama-3.2-11B-Vision-Instruct-4bit", prompt=("What is 2+2?",)
     ),
@@ -85,7 +86,7 @@ def test_a_command_line_of_run_means_what_the_seed_says(line: str) -> None:
     assert RunOptions(**given) == _RUN[line]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("line", ["mlxk phi-3", "mlxk run model --stream", "mlxk run model --input -"])
+@pytest.mark.parametrize("line", ["mlxk phi-3", "mlxk run model --input -"])
 def test_what_the_seeds_rejected_is_refused(line: str) -> None:
     with pytest.raises(UsageError):
         _parsed(line)
