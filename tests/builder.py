@@ -22,6 +22,10 @@ def json_bytes(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
+TOKENIZER = b'{"added_tokens":[],"model":{"type":"BPE","vocab":{"a":0},"merges":[]}}\n'
+"""The smallest tokenizer.json that the library reads."""
+
+
 def safetensors(
     tensors: Mapping[str, tuple[str, tuple[int, ...]]] | None = None, metadata: Mapping[str, str] | None = None
 ) -> bytes:
@@ -54,7 +58,7 @@ def chat_files(*, card: bool = False, quantized: bool = True, model_type: str = 
         settings["quantization"] = {"group_size": 64, "bits": 4}
     files = {
         "config.json": json_bytes(settings | config),
-        "tokenizer.json": json_bytes({"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}}),
+        "tokenizer.json": TOKENIZER,
         "tokenizer_config.json": json_bytes({"chat_template": TEMPLATE}),
         "special_tokens_map.json": json_bytes({"eos_token": "</s>"}),
         "model.safetensors": safetensors({"model.embed_tokens.weight": ("F16", (8, 4)), "norm": ("F32", (4,))}),
@@ -83,7 +87,7 @@ def embedding_files() -> Files:
         "modules.json": json_bytes([{"idx": 0, "type": "sentence_transformers.models.Transformer"}]),
         "1_Pooling/config.json": json_bytes({"pooling_mode_mean_tokens": True}),
         "vocab.txt": b"[PAD]\n[UNK]\n",
-        "tokenizer.json": json_bytes({"model": {"type": "WordPiece"}}),
+        "tokenizer.json": TOKENIZER,
         "model.safetensors": safetensors({"embeddings": ("F32", (2, 2))}, {"format": "pt"}),
     }
 

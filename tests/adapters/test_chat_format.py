@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from mlxknife.adapters.folder.snapshot_reader import FolderReader
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
 from mlxknife.adapters.mlx.text.chat_format import chat_template, ends_of_turn
 from mlxknife.adapters.mlx.text.model import MlxTextLoader
+from mlxknife.domain.catalog.rules import capabilities
 from mlxknife.domain.generation.services.engine import TextEngine
 from mlxknife.domain.generation.values.answer import FinishReason, TextKind
 from mlxknife.domain.generation.values.loading import LoadRequest
@@ -23,6 +25,7 @@ from mlxknife.domain.generation.values.request import (
     Message,
     SamplingParameters,
 )
+from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.snapshot import Location
 from tests.engine_answers import answered
 
@@ -119,27 +122,49 @@ def test_where_a_turn_has_one_message_its_end_is_the_end_of_the_turn() -> None:
     assert ends_of_turn(phi, "{{ messages }}", [3]) == {3}
 
 
+_NAMED = [{"name": "default", "template": "{{ a }}"}, {"name": "tool_use", "template": "{{ b }}"}]
+_JSON = {"tokenizer_config.json": "{{ a }}", "processor_config.json": "{{ b }}", "chat_template.json": "{{ c }}"}
+
+
 @pytest.mark.parametrize(
-    ("files", "loaded", "template"),
+    ("files", "home", "template"),
     [
         ({}, None, None),
-        ({}, "{{ a }}", "{{ a }}"),
-        ({}, {"default": "{{ a }}", "tool_use": "{{ b }}"}, "{{ a }}"),
-        ({}, [{"name": "default", "template": "{{ a }}"}, {"name": "tool_use", "template": "{{ b }}"}], "{{ a }}"),
-        ({}, {"tool_use": "{{ b }}"}, None),
-        ({}, {"default": 7}, None),
-        ({}, [7, None], None),
-        ({"chat_template.json": '{"chat_template": "{{ c }}"}'}, "{{ a }}", "{{ c }}"),
-        ({"chat_template.json": '{"chat_template": "{{ c }}"}', "chat_template.jinja": ""}, "{{ a }}", "{{ a }}"),
-        ({"chat_template.json": "{"}, "{{ a }}", "{{ a }}"),
-        ({"chat_template.json": "[]"}, "{{ a }}", "{{ a }}"),
-        ({"chat_template.json": "{}"}, "{{ a }}", "{{ a }}"),
-        ({"chat_template.json": "{}"}, None, None),
+        ({"tokenizer_config.json": "{{ a }}"}, "tokenizer_config.json", "{{ a }}"),
+        ({"tokenizer_config.json": {"default": "{{ a }}"}}, "tokenizer_config.json", "{{ a }}"),
+        ({"tokenizer_config.json": _NAMED}, "tokenizer_config.json", "{{ a }}"),
+        ({"tokenizer_config.json": _NAMED[1:]}, None, None),
+        ({"tokenizer_config.json": {"tool_use": "{{ b }}"}}, None, None),
+        ({"tokenizer_config.json": {"default": 7}}, None, None),
+        ({"tokenizer_config.json": [7, None]}, None, None),
+        ({"tokenizer_config.json": ""}, None, None),
+        ({"tokenizer_config.json": 7}, None, None),
+        (_JSON, "chat_template.json", "{{ c }}"),
+        (_JSON | {"chat_template.json": None}, "processor_config.json", "{{ b }}"),
+        (_JSON | {"chat_template.jinja": "{{ d }}"}, "chat_template.jinja", "{{ d }}"),
+        (_JSON | {"chat_template.jinja": ""}, "chat_template.json", "{{ c }}"),
+        ({"additional_chat_templates/default.jinja": "{{ e }}"}, "additional_chat_templates/default.jinja", "{{ e }}"),
+        ({"additional_chat_templates/tool_use.jinja": "{{ e }}"}, None, None),
+        (
+            {"additional_chat_templates/tool_use.jinja": "{{ e }}", "chat_template.jinja": "{{ d }}"},
+            "chat_template.jinja",
+            "{{ d }}",
+        ),
     ],
 )
-def test_the_chat_template_of_a_folder(
-    tmp_path: Path, files: dict[str, str], loaded: object, template: str | None
+def test_the_catalog_and_the_engine_find_the_chat_template_in_the_same_home(
+    tmp_path: Path, files: dict[str, object], home: str | None, template: str | None
 ) -> None:
-    for name, text in files.items():
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        text = json.dumps({"chat_template": content}) if name.endswith(".json") else str(content)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    assert chat_template(tmp_path, loaded) == template
+    facts = FolderReader().read(Location(str(tmp_path), (str(tmp_path),)), filenames.READING_LIST)
+    assert capabilities.chat_template_source(facts) == home
+    assert chat_template(tmp_path) == template
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", ""])
+def test_a_file_that_is_no_config_holds_no_template(tmp_path: Path, content: str) -> None:
+    (tmp_path / "chat_template.json").write_text(content, encoding="utf-8")
+    assert chat_template(tmp_path) is None

@@ -7,6 +7,7 @@ import pytest
 from mlxknife import Integrity, ModelInfo
 from tests.adapters.stage import Stage
 from tests.builder import (
+    TOKENIZER,
     Files,
     chat_files,
     embedding_files,
@@ -40,7 +41,7 @@ def judged(stage: Stage, files: Files, name: str = "org/model") -> ModelInfo:
         {"vocab.json": b'{"a": 0}', "merges.txt": b"#version: 0.2\n"},
         {"qwen.tiktoken": b"IQ== 0\n"},
         {"tekken.json": b'{"vocab": []}'},
-        {"tokenizer.json": b'{"model": {}}'},
+        {"tokenizer.json": TOKENIZER},
     ],
     ids="+".join,
 )

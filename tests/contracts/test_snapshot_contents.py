@@ -76,7 +76,7 @@ def test_a_document_without_a_value_has_a_problem(
     assert _facts(opener, place, {name: data}).documents == {name: Document(problem=problem)}
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "special_tokens_map.json", "tekken.json"])
+@pytest.mark.parametrize("name", ["vocab.json", "added_tokens.json", "tekken.json"])
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
@@ -96,6 +96,67 @@ def test_a_document_without_a_value_has_a_problem(
 def test_a_document_that_is_only_checked_is_an_object_and_has_no_value(
     opener: Opener, place: Path, name: str, data: bytes, problem: str | None
 ) -> None:
+    assert _facts(opener, place, {name: data}).documents == {name: Document(problem=problem)}
+
+
+_ADDED = {"id": 1, "content": "<x>"} | dict.fromkeys(
+    ("single_word", "lstrip", "rstrip", "normalized", "special"), False
+)
+
+
+def _tokenizer(**parts: object) -> bytes:
+    return json_bytes({"added_tokens": [], "model": _BPE} | parts)
+
+
+_BPE = {"type": "BPE", "vocab": {"a": 0}, "merges": []}
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (_tokenizer(), None),
+        (_tokenizer(version="1.0", decoder=None, added_tokens=[_ADDED], normalizer={"type": "NFC"}), None),
+        (_tokenizer(model={"vocab": {"a": 0}, "merges": []}), None),
+        (_tokenizer(model={"type": "Unigram", "vocab": [["a", -1.0]], "unk_id": 0}), None),
+        (_tokenizer(model=_BPE | {"vocab": {}}, added_tokens=[_ADDED]), None),
+        (b"", "is empty"),
+        (b"{", "is not valid JSON"),
+        (b"\xff", "is not UTF-8"),
+        (_LFS, "is a Git LFS pointer, not the file"),
+        (b"[]", "is not a JSON object"),
+        (b'{"a":' + _BOTTOMLESS + b"}", "is nested too deeply"),
+        (b"{}", "is not a tokenizer: object missing required field 'added_tokens'"),
+        (_tokenizer(added_tokens=[{"id": 1}]), "is not a tokenizer: object missing required field 'content'"),
+        (_tokenizer(added_tokens=[_ADDED | {"id": -1}]), "is not a tokenizer: expected 'int' >= 0"),
+        (_tokenizer(version="2.0"), "is not a tokenizer: invalid enum value '2.0'"),
+        (_tokenizer(decoder={}), "is not a tokenizer: decoder has no settings"),
+        (_tokenizer(normalizer=7), "is not a tokenizer: normalizer has no settings"),
+        (_tokenizer(model={"type": "BPE"}), "is not a tokenizer: object missing required field 'vocab'"),
+        (_tokenizer(model={"type": "BPE", "vocab": {}}), "is not a tokenizer: its model lacks merges"),
+        (_tokenizer(model=_BPE | {"vocab": []}), "is not a tokenizer: its vocabulary has the wrong form"),
+        (_tokenizer(model=_BPE | {"vocab": {}}), "is not a tokenizer: its vocabulary is empty"),
+        (_tokenizer(model=_BPE | {"merges": {}}), "is not a tokenizer: its merges are not an array"),
+        (_tokenizer(model={"type": "WordLevel", "vocab": {"a": 0}}), "is not a tokenizer: its model lacks unk_token"),
+        (_tokenizer(model={"type": "x\x1b" * 99, "vocab": {}}), "is not a tokenizer: there is no model of type 'x"),
+    ],
+    ids=range(24),
+)
+def test_a_tokenizer_that_cannot_be_read_has_a_problem(
+    opener: Opener, place: Path, data: bytes, problem: str | None
+) -> None:
+    (document,) = _facts(opener, place, {"tokenizer.json": data}).documents.values()
+    assert document.value is None
+    assert (document.problem is None) == (problem is None)
+    assert (document.problem or "").startswith(problem or "")
+    assert len(document.problem or "") < 300
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "additional_chat_templates/tool_use.jinja"])
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [(b"{{ x }}", None), (b"", None), (b"\xff", "is not UTF-8"), (_LFS, "is a Git LFS pointer, not the file")],
+)
+def test_a_template_is_a_text(opener: Opener, place: Path, name: str, data: bytes, problem: str | None) -> None:
     assert _facts(opener, place, {name: data}).documents == {name: Document(problem=problem)}
 
 

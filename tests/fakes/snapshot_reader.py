@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from mlxknife.adapters.folder import json_files
 from mlxknife.domain.models.values.snapshot import (
     Document,
     FileFact,
@@ -66,8 +67,8 @@ class FakeReader:
         weights: dict[str, WeightHeader] = {}
         for name in self._names(root):
             fact, data = self._follow(location, name)
-            opens = name in reading_list.parse | reading_list.check or name.endswith(
-                reading_list.parse_suffixes + reading_list.weight_suffixes
+            opens = name in reading_list.parse | reading_list.check | reading_list.tokenizers or name.endswith(
+                reading_list.parse_suffixes + reading_list.weight_suffixes + reading_list.text_suffixes
             )
             if opens and isinstance(data, Locked):
                 fact = attrs.evolve(fact, state=FileState.UNREADABLE)
@@ -78,6 +79,10 @@ class FakeReader:
                 documents[name] = _document(data, keep=True)
             elif name in reading_list.check:
                 documents[name] = _document(data, keep=False)
+            elif name in reading_list.tokenizers:
+                documents[name] = json_files.tokenizer(data)
+            elif name.endswith(reading_list.text_suffixes):
+                documents[name] = json_files.text(data)
             elif name.endswith(reading_list.weight_suffixes):
                 weights[name] = _head(name, data)
         locked = any(folder.startswith(f"{root}/") for folder in self.locked_folders)

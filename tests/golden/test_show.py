@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from tests.builder import chat_files, write_workspace
+from tests.builder import TOKENIZER, chat_files, write_workspace
 from tests.golden.examples import differences, example
 from tests.golden.machine import GoldenMachine, padded, phi3_files, sparse_weights
 
@@ -46,7 +47,7 @@ def files_of_the_example() -> dict[str, bytes]:
     config = example("show-config")["data"]["config"]
     return {name: name.encode() for name in WEIGHTS} | {
         "config.json": padded(config, 1_200),
-        "tokenizer.json": padded({"model": {}}, 2_100_000),
+        "tokenizer.json": padded(json.loads(TOKENIZER), 2_100_000),
         "tokenizer_config.json": padded({"chat_template": "x"}, 3_400),
         "special_tokens_map.json": padded({}, 588),
     }

@@ -74,14 +74,19 @@ _TEMPLATE = {"chat_template": "{{ x }}"}
         ({"chat_template.jinja": b"{{ x }}"}, "chat_template.jinja"),
         ({"chat_template.json": json_bytes(_TEMPLATE)}, "chat_template.json"),
         ({"tokenizer_config.json": json_bytes(_TEMPLATE)}, "tokenizer_config.json"),
-        ({"tokenizer_config.json": json_bytes({"chat_template": [{"name": "default"}]})}, "tokenizer_config.json"),
+        (
+            {"tokenizer_config.json": json_bytes({"chat_template": [{"name": "default", "template": "x"}]})},
+            "tokenizer_config.json",
+        ),
         ({"tokenizer_config.json": json_bytes({"chat_template": ""})}, None),
         ({"tokenizer_config.json": b"{"}, None),
-        ({"tokenizer_config.json": json_bytes(_TEMPLATE), "chat_template.jinja": b""}, "chat_template.jinja"),
+        ({"tokenizer_config.json": json_bytes(_TEMPLATE), "chat_template.jinja": b""}, "tokenizer_config.json"),
+        ({"additional_chat_templates/default.jinja": b"x"}, "additional_chat_templates/default.jinja"),
+        ({"additional_chat_templates/tool_use.jinja": b"x"}, None),
         ({}, None),
     ],
 )
-def test_a_chat_template_can_be_in_three_files(files: Files, source: str | None) -> None:
+def test_a_chat_template_can_be_in_several_files(files: Files, source: str | None) -> None:
     facts = facts_of(_NO_TEMPLATE | files)
     assert capabilities.chat_template_source(facts) == source
     expected = ModelType.CHAT if source else ModelType.BASE

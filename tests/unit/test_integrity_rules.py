@@ -142,6 +142,31 @@ def test_an_empty_tokenizer_json_or_an_lfs_pointer_is_corrupt() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        (
+            "tokenizer.json",
+            {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}},
+            "tokenizer.json is not a tokenizer: object missing required field 'added_tokens'",
+        ),
+        ("tokenizer_config.json", {"eos_token": 7}, "tokenizer_config.json: eos_token is not a token"),
+        (
+            "tokenizer_config.json",
+            {"eos_token": {"content": "x"}},
+            "tokenizer_config.json: eos_token is not a token",
+        ),
+        ("special_tokens_map.json", {"eos_token": []}, "special_tokens_map.json: eos_token is not a token"),
+    ],
+)
+def test_a_tokenizer_that_cannot_be_loaded_is_corrupt(name: str, content: object, reason: str) -> None:
+    assert _first(chat_files() | {name: json_bytes(content)}) == (Integrity.CORRUPT, reason)
+
+
+def test_only_a_model_that_needs_a_tokenizer_needs_good_settings() -> None:
+    assert _first(speech_files() | {"tokenizer_config.json": json_bytes({"eos_token": 7})}) is None
+
+
 @pytest.mark.parametrize("data", [b"[]", b"1", b"null"])
 def test_a_tokenizer_json_is_an_object(data: bytes) -> None:
     verdict, reason = _first(chat_files() | {"tokenizer.json": data}) or (None, "")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from mlxknife.adapters.folder import tokenizer_json
 from mlxknife.adapters.folder.safe_open import LFS_POINTER, read_file
 from mlxknife.domain.models.values.snapshot import Document
 
@@ -35,20 +36,47 @@ def check(path: str, size: int) -> Document:
     return _TOO_LARGE if size > _MAX_CHECKED else _decoded(read_file(path, size), _check_object)
 
 
+def check_tokenizer(path: str, size: int) -> Document:
+    """Check that a tokenizer can be read from a JSON file of ``size`` bytes. Raises OSError."""
+    return _TOO_LARGE if size > _MAX_CHECKED else tokenizer(read_file(path, size))
+
+
+def tokenizer(data: bytes) -> Document:
+    """Check that a tokenizer can be read from the bytes of a JSON file."""
+    return _decoded(data, tokenizer_json.check)
+
+
+def check_text(path: str, size: int) -> Document:
+    """Check that a file of ``size`` bytes is a text. Raises OSError."""
+    return _TOO_LARGE if size > _MAX_PARSED else text(read_file(path, size))
+
+
+def text(data: bytes) -> Document:
+    """Check that bytes are a text."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return Document(problem="is not UTF-8")
+    return Document(problem="is a Git LFS pointer, not the file" if data.startswith(LFS_POINTER) else None)
+
+
 def _decoded(data: bytes, decode: Callable[[bytes], object]) -> Document:
     try:
         data.decode()
         return Document(value=decode(data))
     except UnicodeDecodeError:
-        return Document(problem="is not UTF-8")
+        problem = "is not UTF-8"
     except RecursionError:
         return _TOO_DEEP
+    except tokenizer_json.NoTokenizerError as exc:
+        problem = f"is not a tokenizer: {exc}"
     except msgspec.ValidationError:
-        return Document(problem="is not a JSON object")
+        problem = "is not a JSON object"
     except ValueError:
+        problem = "is not valid JSON" if data else "is empty"
         if data.startswith(LFS_POINTER):
-            return Document(problem="is a Git LFS pointer, not the file")
-        return Document(problem="is not valid JSON" if data else "is empty")
+            problem = "is a Git LFS pointer, not the file"
+    return Document(problem=problem)
 
 
 def _json_value(data: bytes) -> object:

@@ -105,6 +105,10 @@ class _Scan:
             self._documents[name] = json_files.parse(path, size)
         elif name in to_read.check:
             self._documents[name] = json_files.check(path, size)
+        elif name in to_read.tokenizers:
+            self._documents[name] = json_files.check_tokenizer(path, size)
+        elif name.endswith(to_read.text_suffixes):
+            self._documents[name] = json_files.check_text(path, size)
         elif name.endswith(to_read.weight_suffixes):
             self._weights[name] = weights.read_head(name, path, size)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import attrs
 
 from tests.builder import TEMPLATE, Files, gguf_files, json_bytes, safetensors
+from tests.builder import TOKENIZER as SMALLEST_TOKENIZER
 
 PICKLE = b"PK\x03\x04" + bytes(60) + b"PK\x05\x06" + bytes(18)
 SENTENCEPIECE = b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02"
@@ -14,7 +15,7 @@ GGUF = gguf_files()["tiny-chat.Q4_K_M.gguf"]
 Q4 = {"quantization": {"group_size": 64, "bits": 4}, "quantization_config": {"group_size": 64, "bits": 4}}
 
 TOKENIZER: Files = {
-    "tokenizer.json": json_bytes({"version": "1.0", "model": {"type": "BPE"}}),
+    "tokenizer.json": SMALLEST_TOKENIZER,
     "tokenizer_config.json": json_bytes({"tokenizer_class": "PreTrainedTokenizerFast"}),
     "special_tokens_map.json": json_bytes({"eos_token": "</s>"}),
 }

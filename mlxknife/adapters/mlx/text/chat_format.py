@@ -6,6 +6,8 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from mlxknife.domain.models.values.chat_templates import JSON_HOMES, TEXT_HOMES, ChatTemplateFiles
+
 ENDS_OF_TURN = frozenset(
     "<|im_end|> <|eot_id|> <|eom_id|> <|end|> <end_of_turn> <|end_of_text|> <|endoftext|> <|return|> <|call|> "
     "<|eot|> <|turn_end|> <|END_OF_TURN_TOKEN|> <\uff5cend\u2581of\u2581sentence\uff5c> </s> <turn|>".split()
@@ -14,21 +16,16 @@ ENDS_OF_TURN = frozenset(
 _CHANNELS = ("<|channel|>", "<|message|>", "<|start|>")
 """The markers of gpt-oss, where a turn has several messages."""
 _END_OF_MESSAGE = "<|end|>"
-_TEMPLATE_FILE, _TEMPLATE_JSON = "chat_template.jinja", "chat_template.json"
 
 
-def chat_template(path: Path, loaded: object) -> str | None:
-    """Return the chat template of a folder, or None.
-
-    ``loaded`` is what transformers found, which does not read ``chat_template.json``.
-    """
-    if not (path / _TEMPLATE_FILE).exists():
-        loaded = _in_json(path / _TEMPLATE_JSON) or loaded
-    if isinstance(loaded, list):
-        loaded = {one.get("name"): one.get("template") for one in loaded if isinstance(one, Mapping)}
-    if isinstance(loaded, Mapping):
-        loaded = loaded.get("default")
-    return loaded if isinstance(loaded, str) else None
+def chat_template(path: Path) -> str | None:
+    """Return the template for chats of a folder, or None. Raises OSError or UnicodeDecodeError for one of its files."""
+    texts = (name for name in TEXT_HOMES if (path / name).is_file() and (path / name).stat().st_size)
+    files = ChatTemplateFiles(frozenset(texts), {name: _config(path / name) for name in JSON_HOMES})
+    home = files.home
+    if home is None or home in JSON_HOMES:
+        return None if home is None else files.declared_in(home)
+    return (path / home).read_text(encoding="utf-8")
 
 
 def ends_of_turn(vocabulary: Mapping[str, int], template: str, declared: Iterable[int]) -> frozenset[int]:
@@ -42,10 +39,10 @@ def _turn_ends(vocabulary: Collection[str]) -> frozenset[str]:
     return ENDS_OF_TURN - {_END_OF_MESSAGE} if has_channels else ENDS_OF_TURN
 
 
-def _in_json(path: Path) -> object:
-    """Return the template of a processor's JSON file; None if there is none."""
+def _config(path: Path) -> Mapping[str, object]:
+    """Return the object in a JSON file; an empty one if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return content.get("chat_template") if isinstance(content, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -60,7 +60,7 @@ class MlxTextLoader:
                 draft = None if request.draft is None else _model(request.draft, profile, request.runs_code)
             if draft is not None:
                 kv_cache.check_speculative(model, draft)
-            template = chat_format.chat_template(path, loaded.chat_template)
+            template = chat_format.chat_template(path)
             declared = tokenizer.declared_ends(path, loaded)
             ends = chat_format.ends_of_turn(loaded.get_vocab(), template or "", declared)
             memory = _UNKNOWN_MEMORY if request.memory_bytes is None else request.memory_bytes

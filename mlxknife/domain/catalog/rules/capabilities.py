@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from mlxknife.domain.models.rules import configs, filenames
+from mlxknife.domain.models.values import chat_templates
+from mlxknife.domain.models.values.chat_templates import ChatTemplateFiles
 from mlxknife.domain.models.values.info import (
     Capability,
     Framework,
@@ -88,13 +90,9 @@ def context_length(facts: SnapshotFacts) -> int | None:
 
 
 def chat_template_source(facts: SnapshotFacts) -> str | None:
-    """Return which of three possible files contains the chat template."""
-    if filenames.TEMPLATE_FILE in facts.names():
-        return filenames.TEMPLATE_FILE
-    for name in (filenames.TEMPLATE_JSON, filenames.TOKENIZER_CONFIG):
-        if facts.json_object(name).get("chat_template"):
-            return name
-    return None
+    """Return the file that holds the template for chats."""
+    texts = frozenset(file.name for file in facts.files if file.size and file.name in chat_templates.TEXT_HOMES)
+    return ChatTemplateFiles(texts, {name: facts.json_object(name) for name in chat_templates.JSON_HOMES}).home
 
 
 def _model_type(name: str, facts: SnapshotFacts) -> ModelType:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from mlxknife.domain.integrity.rules import safetensors
+from mlxknife.domain.integrity.rules import safetensors, tokenizers
 from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.hashes import RecordedFile
 from mlxknife.domain.models.values.snapshot import (
@@ -228,6 +228,12 @@ def _text_and_images(facts: SnapshotFacts, *, needs_tokenizer: bool, needs_proce
             yield _corrupt(f"empty tokenizer file: {file.name}")
     if needs_processor and names.isdisjoint(filenames.PROCESSOR_CONFIGS):
         yield _incomplete("processor config missing: processor_config.json or preprocessor_config.json")
+    yield from _documents(facts)
+    if needs_tokenizer:
+        yield from _tokenizer_settings(facts)
+
+
+def _documents(facts: SnapshotFacts) -> Iterator[Finding]:
     for name, document in facts.documents.items():
         if name == filenames.CONFIG or name.endswith(filenames.INDEX_SUFFIX):
             continue
@@ -235,6 +241,13 @@ def _text_and_images(facts: SnapshotFacts, *, needs_tokenizer: bool, needs_proce
             yield _corrupt(f"{name} {document.problem}")
         elif document.value is not None and not isinstance(document.value, Mapping):
             yield _corrupt(f"{name} is not a JSON object")
+
+
+def _tokenizer_settings(facts: SnapshotFacts) -> Iterator[Finding]:
+    for name in (filenames.TOKENIZER_CONFIG, filenames.SPECIAL_TOKENS):
+        needs_mark = name == filenames.TOKENIZER_CONFIG
+        for fault in tokenizers.problems(facts.json_object(name), needs_mark=needs_mark):
+            yield _corrupt(f"{name}: {fault}")
 
 
 def _sizes(facts: SnapshotFacts, manifest: Mapping[str, RecordedFile]) -> Iterator[Finding]:

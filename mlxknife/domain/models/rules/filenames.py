@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from mlxknife.domain.models.values.chat_templates import TEMPLATE_JSON
 from mlxknife.domain.models.values.snapshot import ReadingList
 
 CONFIG = "config.json"
 CARD = "README.md"
-TEMPLATE_FILE = "chat_template.jinja"
-TEMPLATE_JSON = "chat_template.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TOKENIZER_JSON = "tokenizer.json"
+SPECIAL_TOKENS = "special_tokens_map.json"
 GENERATION_CONFIG = "generation_config.json"
 PROCESSOR_CONFIGS = ("processor_config.json", "preprocessor_config.json")
 POOLING_MARKERS = (
@@ -60,6 +60,7 @@ READING_LIST = ReadingList(
         {
             CONFIG,
             TOKENIZER_CONFIG,
+            SPECIAL_TOKENS,
             TEMPLATE_JSON,
             *PROCESSOR_CONFIGS,
             "sentence_bert_config.json",
@@ -67,13 +68,13 @@ READING_LIST = ReadingList(
     ),
     check=frozenset(
         {
-            TOKENIZER_JSON,
-            "special_tokens_map.json",
             "vocab.json",
             "added_tokens.json",
             "tekken.json",
         }
     ),
+    tokenizers=frozenset({TOKENIZER_JSON}),
+    text_suffixes=(".jinja",),
     parse_suffixes=(INDEX_SUFFIX,),
     weight_suffixes=(*WEIGHT_SUFFIXES, ".model", ".spm", ".tiktoken", "vocab.txt", "merges.txt"),
 )

@@ -94,6 +94,10 @@ class ReadingList:
     """JSON files to parse."""
     check: frozenset[str]
     """JSON files, often large, to validate only."""
+    tokenizers: frozenset[str]
+    """JSON files from which a tokenizer is read; they are only validated, too."""
+    text_suffixes: tuple[str, ...]
+    """Text files to validate only."""
     parse_suffixes: tuple[str, ...]
     weight_suffixes: tuple[str, ...]
     """Large files whose format the first bytes show."""
