@@ -95,10 +95,10 @@ def _can_handle(number: int, default: object) -> bool:
     return is_main and signal.getsignal(number) == default
 
 
-def exit_on_signals() -> None:
-    """Make SIGTERM and SIGHUP raise SystemExit, so that the process ends what it started. ``nohup`` stays in force."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
+def exit_on_signals(*numbers: int) -> None:
+    """Make signals raise SystemExit, so that the process ends what it started. ``nohup`` stays in force."""
+    for number in numbers:
+        if _can_handle(number, signal.SIG_DFL):
             signal.signal(number, _exit)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -45,7 +46,7 @@ Exit code: the highest exit code of the commands. 127: command not found, 126: i
 def run_tee(argv: list[str], open_app: Callable[[], App]) -> int:
     """Run one command line of ``mlx-tee`` and return its exit code. It leaves no process behind."""
     prepare_streams()
-    exit_on_signals()
+    exit_on_signals(signal.SIGTERM, signal.SIGHUP)
     return run_to_exit_code(lambda: _run_or_report(argv, open_app), output="the answers")
 
 

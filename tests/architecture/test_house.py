@@ -15,7 +15,7 @@ from tests.e2e.processes import BIN
 
 PACKAGE = Path(mlxknife.__file__).parent
 CONFIG = PACKAGE.parent / "pyproject.toml"
-DATA_TABLES = {"domain/compatibility/rules/architecture_versions.py"}
+DATA_TABLES = {"domain/compatibility/rules/architecture_versions.py", "domain/settings/values/table.py"}
 MAX_LINES = 300
 VAGUE = {"utils.py", "util.py", "helpers.py", "common.py", "manager.py", "misc.py"}
 

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import signal
 import stat
 import struct
 import subprocess
@@ -24,7 +25,8 @@ from tests.e2e.breeding import endless_parrot, is_beginning
 from tests.e2e.processes import BIN, Machine
 from tests.e2e.test_run import SUM, THOUGHT, Bird, rendered
 from tests.parrot import ANSWERS, parrot_4bit_folder, parrot_folder
-from tests.parrot.answers import CAPITAL, GREETING, LONG, REASONING
+from tests.parrot.answers import CAPITAL, CODE, GREETING, LONG, REASONING
+from tests.screen import Screen
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -45,7 +47,7 @@ _MUST_COME = 60
 class Terminal:
     """A chat on a terminal."""
 
-    def __init__(self, bird: Bird, *words: str, out: IO[bytes] | None = None) -> None:
+    def __init__(self, bird: Bird, *words: str, out: IO[bytes] | None = None, **variables: str) -> None:
         """Begin it, with what is said on the terminal too, or in a file."""
         self._mine, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 200, 0, 0))
@@ -54,7 +56,7 @@ class Terminal:
         termios.tcsetattr(theirs, termios.TCSANOW, settings)
         self._process = subprocess.Popen(
             [sys.executable, "-c", _OWN_TERMINAL, str(BIN / "mlxk"), "run", str(bird.folder), *words],
-            env=bird.environment(NO_COLOR="1"),
+            env=bird.environment(**({"NO_COLOR": "1"} | variables)),
             cwd=bird.machine.root,
             stdin=theirs,
             stdout=theirs if out is None else out,
@@ -77,6 +79,17 @@ class Terminal:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed, as a shell expects it."""
+        return bool(termios.tcgetattr(self._mine)[3] & termios.ECHO)
+
+    def end(self, number: int) -> int:
+        """Send a signal; return the exit code."""
+        self._process.send_signal(number)
+        self._until(lambda _: False)
+        return self._process.wait(_MUST_COME)
 
     def press(self, keys: str) -> None:
         os.write(self._mine, keys.encode())
@@ -102,6 +115,10 @@ class Terminal:
         work()
         shown += self._until(_is_asking)
         return shown.partition(_PASTE_OFF)[2].partition(_PASTE_ON)[0].replace("\r\n", "\n")
+
+    def wait_for(self, text: str) -> None:
+        """Wait until a text is shown behind a line that was given."""
+        self._until(lambda shown: text in shown.partition(_PASTE_OFF)[2])
 
     def leave(self, keys: str) -> tuple[int, str]:
         """Press the last keys; return the exit code and what was shown afterwards."""
@@ -135,6 +152,11 @@ def _is_asking(text: str) -> bool:
 @pytest.fixture(scope="module")
 def bird(tmp_path_factory: pytest.TempPathFactory) -> Bird:
     return Bird(Machine(tmp_path_factory.mktemp("bird")), parrot_folder())
+
+
+@pytest.fixture(scope="module")
+def endless(bird: Bird) -> Bird:
+    return Bird(bird.machine, endless_parrot(bird.machine.root / "endless"))
 
 
 @pytest.fixture
@@ -226,13 +248,11 @@ def test_a_question_may_have_several_lines(terminal: Terminal) -> None:
     assert terminal.enter("/show") == said
 
 
-def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird) -> None:
-    endless = Bird(bird.machine, endless_parrot(bird.machine.root / "endless"))
+def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird, endless: Bird) -> None:
     with Terminal(endless) as terminal:
         shown = terminal.interrupt(LONG, "Once")
-        said, _, rest = shown.partition("^C")
-        assert rest.endswith("\nstopped\n")
-        said += rest.removesuffix("\nstopped\n")
+        assert shown.endswith("\nstopped\n")
+        said = shown.removesuffix("\nstopped\n")
         assert said.startswith("Once")
         assert is_beginning(said)
         line = "\n".join(part.rstrip() for part in f"[assistant] {said}".split("\n"))  # /show drops blanks at the end
@@ -247,6 +267,45 @@ def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird) -> None:
         prompt, known, _ = stats(terminal)
         assert prompt - rendered(CAPITAL) - 2 <= known < prompt  # a character, and the end of the turn, it did not say
         assert terminal.leave(_CTRL_D) == (0, "")
+
+
+def test_keys_during_an_answer_are_neither_shown_nor_sent(endless: Bird) -> None:
+    with Terminal(endless) as terminal:
+
+        def type_and_stop() -> None:
+            assert not terminal.echoes
+            terminal.press("typed meanwhile\rand not ended")
+            terminal.press(_CTRL_C)
+
+        said = terminal.do_after(LONG, "Once", type_and_stop)
+        assert said.endswith("\nstopped\n")
+        assert is_beginning(said.removesuffix("\nstopped\n"))
+        terminal.enter("/set max_tokens 4")
+        assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL][:4]}\n"
+        assert terminal.enter("/show").count("[user]") == 2
+        assert terminal.leave(_CTRL_D) == (0, "")
+        assert terminal.echoes
+
+
+@pytest.mark.parametrize("is_answering", [True, False])
+def test_a_signal_leaves_the_terminal_as_it_was(endless: Bird, *, is_answering: bool) -> None:
+    with Terminal(endless) as terminal:
+        if is_answering:
+            terminal.press(f"{LONG}\r")
+            terminal.wait_for("Once")
+        assert not terminal.echoes
+        assert terminal.end(signal.SIGTERM) == 143
+        assert terminal.echoes
+
+
+def test_markdown_is_drawn_on_a_terminal_with_colours(bird: Bird) -> None:
+    with Terminal(bird, NO_COLOR="") as terminal:
+        screen = Screen(200, 24)
+        screen.feed(terminal.enter(CODE))
+        assert screen.text == "def add(a, b):\n    return a + b\n\nIt returns the sum."
+        assert terminal.leave(_CTRL_D) == (0, "")
+    with Terminal(bird, "--plain", NO_COLOR="") as terminal:
+        assert terminal.enter(CODE) == f"{ANSWERS[CODE]}\n"
 
 
 def test_only_answers_go_where_stdout_goes(bird: Bird, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from mlxknife.domain.generation.values.answer import (
     Timings,
     Usage,
 )
+from tests.screen import ScreenStream
 
 _REASONING, _ANSWER = TextKind.REASONING, TextKind.ANSWER
 _BOTH = (_REASONING, _ANSWER)
@@ -34,6 +35,18 @@ class Terminal(io.StringIO):
         self.flushed = self.getvalue()
 
 
+class Full(io.StringIO):
+    """A stream on a full disk."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _print(printer: AnswerPrinter, text: str) -> None:
+    printer.write(TextDelta(_ANSWER, text))
+    printer.end()
+
+
 @pytest.fixture(autouse=True)
 def _colours(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "CI"):
@@ -42,7 +55,7 @@ def _colours(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _shown(stream: io.StringIO, *deltas: tuple[TextKind, str], kinds: tuple[TextKind, ...] = _BOTH) -> str:
-    printer = AnswerPrinter(stream, kinds)
+    printer = AnswerPrinter(stream, kinds, is_plain=True)
     for kind, text in deltas:
         printer.write(TextDelta(kind, text))
     printer.end()
@@ -64,7 +77,7 @@ def test_an_ended_line_is_not_ended_again(texts: list[str]) -> None:
 
 def test_the_line_is_ended_once() -> None:
     stream = Terminal()
-    printer = AnswerPrinter(stream, _BOTH)
+    printer = AnswerPrinter(stream, _BOTH, is_plain=True)
     printer.write(TextDelta(_ANSWER, "Hello"))
     printer.end()
     printer.end()
@@ -99,6 +112,44 @@ def test_only_the_chosen_kinds_are_printed(kind: TextKind, shown: str) -> None:
     assert _shown(io.StringIO(), (_REASONING, "hm"), (_ANSWER, "Yes"), kinds=(kind,)) == shown
 
 
+def _markdown(stream: ScreenStream, *deltas: tuple[TextKind, str], is_streaming: bool = True) -> str:
+    printer = AnswerPrinter(stream, _BOTH, is_streaming=is_streaming)
+    for kind, text in deltas:
+        printer.write(TextDelta(kind, text))
+    printer.end()
+    printer.end()
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("is_streaming", [True, False])
+def test_markdown_is_drawn_on_a_terminal_after_faint_reasoning(*, is_streaming: bool) -> None:
+    deltas = ((_REASONING, "h*m*"), (_ANSWER, "A **bold"), (_ANSWER, "** word"), (_REASONING, "again"))
+    with ScreenStream() as stream:
+        shown = _markdown(stream, *deltas, is_streaming=is_streaming)
+        assert stream.screen.text == "h*m*\n\nA bold word\n\nagain"
+        assert shown.startswith(f"{_faint('h*m*')}\n\n")
+        assert "\x1b[1mbold\x1b[0m" in shown
+        assert shown.endswith(f"{_faint('again')}\n")
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("CI", "1"), ("TERM", "dumb")])
+def test_without_colours_markdown_is_printed_as_it_is_written(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with ScreenStream() as stream:
+        assert _markdown(stream, (_ANSWER, "# A **bold** word\n")) == "# A **bold** word\n"
+
+
+def test_a_full_disk_is_an_error_of_stdout_with_markdown_too() -> None:
+    class FullTerminal(Full):
+        def isatty(self) -> bool:
+            return True
+
+    with pytest.raises(StdoutError, match="No space left"):
+        _print(AnswerPrinter(FullTerminal(), _BOTH), "Yes")
+
+
 def test_control_characters_are_escaped_in_every_kind() -> None:
     escaped = "\\x1b]0;title\\x07\\x1b[2J\\r\\x08\\x9b\\u202e\\u2028\\x7f"
     assert _shown(Terminal(), (_ANSWER, _HOSTILE)) == f"{escaped}\n"
@@ -127,7 +178,7 @@ def test_a_pipe_gets_reasoning_without_colours_and_an_empty_line_after_it() -> N
 
 def test_every_delta_is_flushed() -> None:
     stream = Terminal()
-    printer = AnswerPrinter(stream, _BOTH)
+    printer = AnswerPrinter(stream, _BOTH, is_plain=True)
     for number in range(3):
         printer.write(TextDelta(_ANSWER, str(number)))
         assert stream.flushed == "012"[: number + 1]
@@ -137,25 +188,13 @@ def test_every_delta_is_flushed() -> None:
 
 def test_without_streaming_everything_is_printed_at_the_end() -> None:
     stream = Terminal()
-    printer = AnswerPrinter(stream, _BOTH, is_streaming=False)
+    printer = AnswerPrinter(stream, _BOTH, is_streaming=False, is_plain=True)
     printer.write(TextDelta(_REASONING, "hm"))
     printer.write(TextDelta(_ANSWER, "Yes"))
     assert stream.getvalue() == ""
     printer.end()
     printer.end()
     assert stream.getvalue() == f"{_faint('hm')}\n\nYes\n"
-
-
-class Full(io.StringIO):
-    """A stream on a full disk."""
-
-    def flush(self) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-
-def _print(printer: AnswerPrinter, text: str) -> None:
-    printer.write(TextDelta(_ANSWER, text))
-    printer.end()
 
 
 @pytest.mark.parametrize("is_streaming", [True, False])

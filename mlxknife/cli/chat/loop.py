@@ -12,10 +12,11 @@ from mlxknife.cli.chat import state
 from mlxknife.cli.chat.lines import Lines, read_question
 from mlxknife.cli.chat.state import Conversation
 from mlxknife.cli.hints import hint_text
+from mlxknife.cli.keyboard import answering
 from mlxknife.cli.render.answer import AnswerPrinter, statistics
 from mlxknife.cli.render.help import help_width, wrap_rows
 from mlxknife.cli.render.text import Span, Style, print_line
-from mlxknife.cli.signals import deferred_interrupts, pause_on_ctrl_z
+from mlxknife.cli.signals import deferred_interrupts
 from mlxknife.domain.errors import KnifeError, ValidationError, WorkerLost
 from mlxknife.domain.generation.services.session import Session
 from mlxknife.domain.generation.values.answer import GenerationResult, TextKind
@@ -148,7 +149,7 @@ class ChatLoop:
         answer = self._session.answer(self._conversation.asked(question), self._conversation.options)
         with (
             deferred_interrupts() as is_interrupted,
-            pause_on_ctrl_z(client.pause, client.resume),
+            answering(client, printer, terminal=sys.stdin, drops_keys=True),
             closing(answer) as deltas,
         ):
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
@@ -16,11 +17,12 @@ from mlxknife.cli.arguments import STDIN, UsageError
 from mlxknife.cli.commands.run_arguments import add_arguments
 from mlxknife.cli.console import Console
 from mlxknife.cli.json_documents import InterruptedRunData, RunData, TimingsObject, UsageObject
+from mlxknife.cli.keyboard import answering
 from mlxknife.cli.output_file import OutputFile
 from mlxknife.cli.render.answer import AnswerPrinter, statistics
 from mlxknife.cli.render.text import Span, Style
 from mlxknife.cli.result import CommandInterrupted, CommandResult
-from mlxknife.cli.signals import pause_on_ctrl_z, propagate_interrupts
+from mlxknife.cli.signals import exit_on_signals, propagate_interrupts
 from mlxknife.domain.compatibility.values import RemoteCode
 from mlxknife.domain.errors import FeatureDisabled, StorageError
 from mlxknife.domain.generation.rules import options as rules
@@ -65,6 +67,7 @@ class RunOptions:
     stop: tuple[tuple[str, ...], ...] = attrs.field(default=(), converter=_groups)
     """The values of each ``--stop``."""
     stream: bool = True
+    plain: bool = False
     no_chat_template: bool = False
     reasoning: str = "auto"
     kv_bits: int | None = None
@@ -117,9 +120,11 @@ def _run(app: App, options: RunOptions, console: Console) -> CommandResult:
     with _opened(app, options, console, options.model) as session:
         name, received = session.info.name, list[TextDelta]()
         answer = session.answer(messages, generation, use_chat_template=not options.no_chat_template)
+        printer = None if console.is_json else _printer(options)
+        parts, terminal = ((), None) if printer is None else ((printer,), sys.stdout)
         try:
-            with propagate_interrupts(), pause_on_ctrl_z(session.client.pause, session.client.resume), closing(answer):
-                result = _printed(answer, received, None if console.is_json else _printer(options), file)
+            with propagate_interrupts(), answering(session.client, *parts, terminal=terminal), closing(answer):
+                result = _printed(answer, received, printer, file)
         except KeyboardInterrupt as exc:
             raise CommandInterrupted(_interrupted_data(name, received)) from exc
     if options.verbose:
@@ -166,6 +171,8 @@ def _chat(app: App, options: RunOptions, console: Console, generation: Generatio
         partial(_opened, app, options, console),
         options.model,
     )
+    if console.can_prompt:
+        exit_on_signals(signal.SIGTERM)  # so that the terminal is restored
     lines = EditedLines(app.settings.chat_history) if console.can_prompt else PlainLines()
     loop = ChatLoop(models, conversation, lines, partial(_printer, options), prints_statistics=options.verbose)
     with closing(loop):
@@ -242,7 +249,7 @@ def _printed(
 
 
 def _printer(options: RunOptions) -> AnswerPrinter:
-    return AnswerPrinter(sys.stdout, _kinds(options), is_streaming=options.stream)
+    return AnswerPrinter(sys.stdout, _kinds(options), is_streaming=options.stream, is_plain=options.plain)
 
 
 def _kinds(options: RunOptions) -> tuple[TextKind, ...]:

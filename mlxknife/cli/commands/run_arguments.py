@@ -52,6 +52,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=SUPPRESS,
         help="print the answer while it is generated (the default), or when it is complete",
     )
+    parser.add_argument(
+        "--plain",
+        action=BooleanOptionalAction,
+        default=SUPPRESS,
+        help="print Markdown as it is written, on a terminal too",
+    )
     parser.add_argument("--no-chat-template", action="store_true", help="send the prompt without the chat template")
     add_remote_code(parser)
     _add_reasoning(parser)

@@ -1,26 +1,38 @@
-"""The answer of a model on stdout: escaped and with faint reasoning on a terminal, unchanged in a pipe."""
+"""The answer of a model on stdout: Markdown and faint reasoning on a terminal, unchanged in a pipe."""
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from mlxknife.cli.render.terminal import has_colour
 from mlxknife.cli.render.text import Style, terminal_safe
 from mlxknife.cli.streams import map_stdout_errors
 from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
 
+if TYPE_CHECKING:
+    from mlxknife.cli.render.markdown_stream import MarkdownStream
+
 
 class AnswerPrinter:
     """Prints the text of one answer, with an empty line between reasoning and answer."""
 
-    def __init__(self, stream: TextIO, kinds: tuple[TextKind, ...], *, is_streaming: bool = True) -> None:
-        """Take the stream, the kinds of text to print, and whether to print each delta at once or all in ``end``."""
+    def __init__(
+        self, stream: TextIO, kinds: tuple[TextKind, ...], *, is_streaming: bool = True, is_plain: bool = False
+    ) -> None:
+        """Take the stream, and the kinds of text to print.
+
+        ``is_streaming``: print each delta at once, not all of them in ``end``. ``is_plain``: print Markdown as it is
+        written, as in a pipe and on a terminal without colours.
+        """
         self._stream = stream
         self._kinds = kinds
         self._is_streaming = is_streaming
         self._held: list[TextDelta] = []
         self._is_terminal = stream.isatty()
         self._has_colour = has_colour(stream)
+        self._renders_markdown = self._has_colour and not is_plain
+        self._markdown: MarkdownStream | None = None
+        """Draws the answer that has begun."""
         self._last: TextKind | None = None
         self._end = "\n"
 
@@ -38,18 +50,48 @@ class AnswerPrinter:
         held, self._held = self._held, []
         for delta in held:
             self._print(delta)
-        ending, self._end = "" if self._end == "\n" else "\n", "\n"
         with map_stdout_errors():
+            self._end_markdown()
+            ending, self._end = "" if self._end == "\n" else "\n", "\n"
             self._stream.write(ending)
             self._stream.flush()
+
+    def pause(self) -> None:
+        """Give the terminal to a shell for a while. Raises StdoutError."""
+        if self._markdown is not None:
+            with map_stdout_errors():
+                self._markdown.pause()
+
+    def resume(self) -> None:
+        """Go on after ``pause``. Raises StdoutError."""
+        if self._markdown is not None:
+            with map_stdout_errors():
+                self._markdown.resume()
 
     def _print(self, delta: TextDelta) -> None:
         with map_stdout_errors():
             if self._last not in (None, delta.kind):
-                self._stream.write("\n\n")
-            self._last, self._end = delta.kind, delta.text[-1]
+                self._end_markdown()
+                self._stream.write("\n" if self._end == "\n" and self._renders_markdown else "\n\n")
+            self._last = delta.kind
+            if delta.kind is TextKind.ANSWER and self._renders_markdown:
+                self._draw(delta.text)
+                return
+            self._end = delta.text[-1]
             self._stream.write(self._styled(delta))
             self._stream.flush()
+
+    def _draw(self, text: str) -> None:
+        if self._markdown is None:
+            from mlxknife.cli.render.markdown_stream import MarkdownStream  # noqa: PLC0415 - a tenth of a second
+
+            self._markdown, self._end = MarkdownStream(self._stream), "\n"
+        self._markdown.write(text)
+
+    def _end_markdown(self) -> None:
+        if self._markdown is not None:
+            self._markdown.end()
+            self._markdown = None
 
     def _styled(self, delta: TextDelta) -> str:
         if not self._is_terminal:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from types import TracebackType
 from typing import Self, TextIO
 
-from mlxknife.cli.render.terminal import line_width
+from mlxknife.cli.render.terminal import line_width, screen_size
 from mlxknife.cli.render.text import duration
 from mlxknife.domain.text.rules import display
 from mlxknife.ports.system.progress import NoProgress
@@ -91,7 +90,7 @@ class ProgressBar:
             self._drawn_lines = 0
 
     def _draw(self, seconds: float) -> None:
-        columns = _terminal_columns(self._stream) - 1
+        columns = screen_size(self._stream)[0] - 1
         shown = list(self._files.items())[:_FILES_SHOWN]
         lines = [file_line(name, done, size, columns) for name, (done, size) in shown]
         lines.append(total_line(self._label, self._done, self._total, seconds)[:columns])
@@ -166,14 +165,6 @@ def file_line(name: str, done: int, size: int, columns: int) -> str:
 def _bar(share: float) -> str:
     filled = int(share * _WIDTH)
     return "#" * filled + "." * (_WIDTH - filled)
-
-
-def _terminal_columns(stream: TextIO) -> int:
-    """Return the real width of a terminal: a wrong ``COLUMNS`` would break the redrawing of lines."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except OSError:
-        return 80
 
 
 def _cut(text: str, columns: int | None) -> str:

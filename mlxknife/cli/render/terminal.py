@@ -6,7 +6,8 @@ import os
 from typing import TextIO
 
 _DEFAULT_COLUMNS = 80
-"""The width of a terminal that reports none."""
+_DEFAULT_ROWS = 24
+"""The size of a terminal that reports none."""
 
 
 def columns(stream: TextIO) -> int:
@@ -15,6 +16,15 @@ def columns(stream: TextIO) -> int:
         return max(0, int(os.environ.get("COLUMNS") or os.get_terminal_size(stream.fileno()).columns))
     except (OSError, ValueError):  # not a terminal
         return 0
+
+
+def screen_size(stream: TextIO) -> tuple[int, int]:
+    """Return the real columns and rows of a terminal: a wrong ``COLUMNS`` would break the redrawing of lines."""
+    try:
+        columns, rows = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):  # no terminal, as in a test
+        columns = rows = 0
+    return columns or _DEFAULT_COLUMNS, rows or _DEFAULT_ROWS
 
 
 def line_width(stream: TextIO) -> int | None:

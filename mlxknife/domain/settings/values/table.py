@@ -181,6 +181,7 @@ _RUN = (
         "run.separator", Kind.TEXT, "the text between stdin and the rest of the prompt (--separator)", default="\n\n"
     ),
     Setting("run.stream", Kind.BOOLEAN, "print the answer while it is generated (--stream)", default=True),
+    Setting("run.plain", Kind.BOOLEAN, "print Markdown as it is written (--plain)", default=False),
     Setting(
         "run.reasoning",
         Kind.TEXT,
