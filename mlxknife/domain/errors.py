@@ -35,6 +35,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from mlxknife.domain import reprs
 from mlxknife.domain.hints import Hint, HintCode
 
 
@@ -74,6 +75,11 @@ class KnifeError(Exception):
         """The full name of the model, where an action on several models failed with one of them."""
         self.retry_after = retry_after
         """The seconds after which a retry may succeed."""
+
+    def __repr__(self) -> str:
+        """Return the message, and the fields that are set; both are cut if they are long."""
+        fields = {name: value for name, value in vars(self).items() if value is not None and name[0] != "_"}
+        return reprs.call(self, **fields)
 
 
 class ValidationError(KnifeError):

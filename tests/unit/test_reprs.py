@@ -118,6 +118,29 @@ def test_a_public_object_has_a_short_repr_without_addresses_and_secrets(name: st
     assert _SECRET not in shown
 
 
+def _errors() -> list[type[mlxknife.KnifeError]]:
+    found = [getattr(mlxknife, name) for name in mlxknife.__all__]
+    return [kind for kind in found if isinstance(kind, type) and issubclass(kind, mlxknife.KnifeError)]
+
+
+@pytest.mark.parametrize("kind", _errors(), ids=lambda kind: kind.__name__)
+def test_an_error_shows_its_message_and_the_fields_that_are_set(kind: type[mlxknife.KnifeError]) -> None:
+    given: dict[str, float] = {"retry_after": 1.0} if kind is mlxknife.ServerBusy else {}
+    error = kind(_LONG, hint=mlxknife.HintCode.FORCE, **given)  # type: ignore[arg-type]
+    error.add_note(_SECRET)
+    shown = repr(error)
+    assert shown.startswith(f"{kind.__name__}(message='a long text")
+    assert "FORCE" in shown
+    assert _SECRET not in shown
+    assert len(shown) <= _MAX_LENGTH
+    assert shown.isprintable()
+
+
+def test_an_ambiguous_name_shows_the_matches() -> None:
+    error = mlxknife.AmbiguousMatch("Multiple models match 'a'", matches=("org/a1", "org/a2"))
+    assert repr(error) == """AmbiguousMatch(message="Multiple models match 'a'", matches=('org/a1', 'org/a2'))"""
+
+
 def _services() -> list[str]:
     return sorted(name for name, value in vars(mlxknife.App).items() if isinstance(value, cached_property))
 
