@@ -97,7 +97,7 @@ def run_to_exit_code(work: Callable[[], int], *, output: str) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except (MemoryError, ImportError, SystemError) as exc:  # what Python raises when too little memory is left
-        sys.stderr.write(f"error: {exc or 'out of memory'}\n")
+        sys.stderr.write(f"error: {str(exc) or 'out of memory'}\n")
         return FAILED
     except OSError as exc:
         _redirect_to_null(sys.stdout)

@@ -234,6 +234,18 @@ def test_connections_stay_below_the_limit_of_open_files() -> None:
         assert process.log().count("\n") < 10
 
 
+def test_with_very_few_open_files_connections_are_refused_and_the_log_stays_short() -> None:
+    with serving({}, {"open_files": 40}) as process:
+        clients = [process.connect() for _ in range(200)]
+        assert {rest(client)[:12] for client in clients[10:]} == {b"HTTP/1.1 429"}
+        clients[0].sendall(chat(stream=False))
+        assert rest(clients[0]).startswith(b"HTTP/1.1 200")
+        for client in clients:
+            client.close()
+        process.end()
+        assert process.log().count("\n") < 10
+
+
 def test_a_pipelined_head_is_limited_while_a_response_runs() -> None:
     with serving(fakes=SLOW) as process, process.connect() as client:
         client.sendall(chat(close=False))

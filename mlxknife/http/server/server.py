@@ -21,13 +21,10 @@ from mlxknife.http.core import logs
 from mlxknife.http.core.state import ServerState
 from mlxknife.http.options import Options
 from mlxknife.http.server.protocol import LimitedProtocol
-from mlxknife.http.server.sockets import allow_connections, listen, url
+from mlxknife.http.server.sockets import accept_batch, allow_connections, listen, url
 
 _BACKLOG = 2048
 """Connections that the system holds until they are accepted."""
-_ACCEPT_BATCH = 16
-"""Connections that are accepted at a time. Those above the limit are closed a few batches later, and until then they
-need descriptors: asyncio handles a lack of these badly."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SIGNAL_EXIT = 128
 _END_SECONDS = 2.0
@@ -101,7 +98,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                backlog=_ACCEPT_BATCH,
+                backlog=accept_batch(),
                 timeout_keep_alive=max(1, round(options.idle_seconds)),
                 timeout_graceful_shutdown=round(_END_SECONDS),
             )

@@ -14,9 +14,13 @@ from mlxknife.domain.hints import HintCode
 Address: TypeAlias = tuple[Any, ...]
 
 _MAX_PORT = 65535
+_UNLIMITED = (resource.RLIM_INFINITY, -1)
 _OPEN_FILES = 16_384
 _RESERVED_FILES = 128
-"""Open files that are kept for connections being refused and for everything else; at most half of the limit."""
+"""Open files that are kept for connections being refused and for everything else; at most three quarters of the limit.
+"""
+_ACCEPT_BATCH = 16
+_FEW_FILES = 256
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -53,15 +57,24 @@ def allow_connections(limit: int) -> int:
     Without such a cap, accepting a connection would fail for lack of descriptors, and so would loading a model.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = (resource.RLIM_INFINITY, -1)
-    if soft in unlimited:
+    if soft in _UNLIMITED:
         return limit
-    target = _OPEN_FILES if hard in unlimited else min(_OPEN_FILES, hard)
+    target = _OPEN_FILES if hard in _UNLIMITED else min(_OPEN_FILES, hard)
     if soft < target:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
             soft = target
-    return max(1, min(limit, soft - min(_RESERVED_FILES, soft // 2)))
+    return max(1, min(limit, soft - min(_RESERVED_FILES, soft * 3 // 4)))
+
+
+def accept_batch() -> int:
+    """Return how many connections are accepted at a time.
+
+    Those above the cap are closed a few batches later, and until then they need descriptors. If these run out, asyncio
+    tries again later for each connection of the batch, and each time with more tries.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _ACCEPT_BATCH if soft in _UNLIMITED or soft >= _FEW_FILES else 1
 
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Address]]:

@@ -43,11 +43,10 @@ class BlockingClients:
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None or self._process_id != os.getpid():
-                loop = asyncio.new_event_loop()
                 try:
+                    loop = asyncio.new_event_loop()
                     threading.Thread(target=loop.run_forever, name="mlxknife-models", daemon=True).start()
-                except RuntimeError as exc:
-                    loop.close()
+                except (RuntimeError, OSError) as exc:
                     msg = f"No process could be started for the model: {exc}"
                     raise EngineError(msg, hint=HintCode.PROCESS_LIMIT) from exc
                 self._loop, self._process_id = loop, os.getpid()

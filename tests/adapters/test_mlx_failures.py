@@ -1,0 +1,60 @@
+"""Errors of MLX and the libraries around it: what the machine lacks is not blamed on the files of the model."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from mlxknife.adapters.mlx.runtime.failures import engine_error, library_errors
+from mlxknife.domain.errors import EngineError, KnifeError, StorageError
+from mlxknife.domain.hints import Hint, HintCode
+
+KERNEL = RuntimeError("[Compile::eval_cpu] Failed to compile function f with error code 256")
+
+
+def error_of(exc: BaseException) -> tuple[type[KnifeError], str, Hint | None]:
+    error = engine_error("It failed", exc, HintCode.DEBUG_OR_VERIFY)
+    return type(error), error.message, error.hint
+
+
+@pytest.mark.parametrize(
+    ("exc", "reason", "hint"),
+    [
+        (OSError(errno.EMFILE, "..."), os.strerror(errno.EMFILE), HintCode.PROCESS_LIMIT),
+        (OSError(errno.ENFILE, "..."), os.strerror(errno.ENFILE), HintCode.PROCESS_LIMIT),
+        (BlockingIOError(errno.EAGAIN, "..."), os.strerror(errno.EAGAIN), HintCode.PROCESS_LIMIT),
+        (OSError(errno.ENOMEM, "..."), os.strerror(errno.ENOMEM), HintCode.FREE_MEMORY),
+        (MemoryError("std::bad_alloc"), "out of memory", HintCode.FREE_MEMORY),
+        (ValueError("a bad layer"), "a bad layer", HintCode.DEBUG_OR_VERIFY),
+        (OSError("a bad file"), "a bad file", HintCode.DEBUG_OR_VERIFY),
+    ],
+)
+def test_the_hint_tells_the_machine_from_the_model(exc: Exception, reason: str, hint: HintCode) -> None:
+    assert error_of(exc) == (EngineError, f"It failed: {reason}", Hint(hint))
+
+
+def test_kernels_that_cannot_be_written_are_a_storage_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    kind, message, hint = error_of(KERNEL)
+    assert (kind, hint) == (StorageError, Hint(HintCode.KERNEL_FOLDER))
+    assert message.endswith(f"{tmp_path}/gone: No such file or directory")
+
+
+def test_kernels_that_cannot_be_compiled_on_a_good_disk_are_what_mlx_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    kind, message, hint = error_of(KERNEL)
+    assert (kind, hint) == (EngineError, Hint(HintCode.KERNEL_FOLDER))
+    assert message.endswith(f"{tmp_path}: {KERNEL}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_of_the_contract_and_interrupts_pass() -> None:
+    for exc in (StorageError("full"), KeyboardInterrupt()):
+        with pytest.raises(type(exc)) as caught, library_errors("It failed"):
+            raise exc
+        assert caught.value is exc
