@@ -24,7 +24,7 @@ COMMANDS = {
     "health": "check the files of models for damage",
     "pull": "download a model, or repair a damaged one",
     "rm": "remove a model, one of its revisions, or unused files",
-    "run": "generate text: answer a prompt, chat (alias: chat), or work in a pipe",
+    "run": "generate text: answer a prompt, chat, or work in a pipe (chat: the same as run -c)",
     "serve": "serve models over an OpenAI-compatible HTTP API (alias: server)",
     "config": "show the settings and their sources, or change the config file",
     "version": "print the version of the program and of its JSON contract",

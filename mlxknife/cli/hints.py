@@ -19,7 +19,7 @@ WORDINGS = {
     _H.LISTEN_ADDRESSES: "127.0.0.1 serves this machine only, 0.0.0.0 its network too",
     _H.NULL_ORIGIN: "null stands for pages that are opened from a file",
     _H.OMIT_API_KEY: "Leave it out to accept every client that reaches the server",
-    _H.ENABLE_PIPES: "Set MLXK_ENABLE_PIPES to 1, or unset it",
+    _H.TURN_ON: "Set {name} to {value}, or unset it",
     _H.URL_SCHEMES: "It begins with https:// or http://",
     _H.CONFIG_KEYS: "List the keys with: mlxk config",
     _H.EDIT_CONFIG: "Mend it with: mlxk config edit",

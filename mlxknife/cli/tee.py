@@ -150,7 +150,7 @@ def _with_models(job: TeeCommand) -> TeeCommand:
 
     own = tee_rules.own_arguments(job.argv)
     _, command, arguments = split_command(list(own or ()))
-    if command != "run":
+    if command not in ("run", "chat"):
         return job
     from mlxknife.cli.commands.run_arguments import add_arguments  # noqa: PLC0415
 

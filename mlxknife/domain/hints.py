@@ -28,7 +28,7 @@ class HintCode(StrEnum):
     LISTEN_ADDRESSES = auto()
     NULL_ORIGIN = auto()
     OMIT_API_KEY = auto()
-    ENABLE_PIPES = auto()
+    TURN_ON = auto()  # name, value
     URL_SCHEMES = auto()
     CONFIG_KEYS = auto()
     EDIT_CONFIG = auto()

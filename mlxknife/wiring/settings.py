@@ -46,15 +46,16 @@ def configuration(environment: Mapping[str, str]) -> Configuration:
 def settings(found: Sources, *, hub_cache: str | None, workspace_home: str | None) -> Settings:
     """Return the settings of this process. The folders win over those of the sources."""
     values: dict[str, Any] = {
-        key: found.value(key).value for key in ("pipes", "pull.wheels", "pull.endpoint", "pull.token", "pull.offline")
+        key: found.value(key).value for key in ("pull.wheels", "pull.endpoint", "pull.token", "pull.offline")
     }
+    pipes = found.value("pipes")
     return Settings(
         hub_cache=_folder(hub_cache, found, "hub_cache"),
         workspace_home=_folder(workspace_home, found, "workspace_home"),
         chat_history=os.path.join(variables.data_folder(found.environment), "chat_history"),
         temp=temp_folder(found),
         wheels=values["pull.wheels"],
-        has_pipes=values["pipes"],
+        pipes_off_by=None if pipes.value else pipes.variable or pipes.setting.key,
         hub_endpoint=values["pull.endpoint"],
         hub_token=values["pull.token"],
         is_offline=values["pull.offline"],

@@ -46,3 +46,12 @@ def test_each_variable_sets_a_field_and_mlxk_wins(variable: str, value: str, set
 def test_a_value_that_is_no_number_is_rejected(value: str) -> None:
     with pytest.raises(ValidationError, match="MLXK_PORT"):
         server_settings({"MLXK_PORT": value})
+
+
+@pytest.mark.parametrize("prefix", ["MLXK_", "MLXK2_"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "65536"), ("MAX_TOKENS", "0"), ("LOG_LEVEL", "loud"), ("HOST", " ")]
+)
+def test_a_variable_is_named_as_the_user_wrote_it(prefix: str, name: str, value: str) -> None:
+    with pytest.raises(ValidationError, match=f"^{prefix}{name} "):
+        server_settings({f"{prefix}{name}": value})

@@ -86,7 +86,8 @@ def test_pipes_can_be_switched_off(bird: Bird) -> None:
     ask = f"echo '{CAPITAL}' | mlxk run $BIRD - --json"
     off = bird.shell(ask, MLXK2_ENABLE_PIPES="0")
     assert (off.code, off.error()["type"]) == (1, "feature_disabled")
-    assert off.error()["hint"] == "Set MLXK_ENABLE_PIPES to 1, or unset it"
+    assert off.error()["message"] == "MLXK2_ENABLE_PIPES turns off reading from stdin"
+    assert off.error()["hint"] == "Set MLXK2_ENABLE_PIPES to 1, or unset it"
     plain = bird.shell(f"mlxk run $BIRD '{CAPITAL}'", MLXK2_ENABLE_PIPES="0")
     assert (plain.code, plain.out) == (0, f"{ANSWERS[CAPITAL]}\n")
     assert bird.shell(ask, MLXK2_ENABLE_PIPES="1").data()["response"] == ANSWERS[CAPITAL]

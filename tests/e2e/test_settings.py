@@ -97,6 +97,17 @@ def test_a_config_file_that_is_a_folder_is_refused(machine: Machine) -> None:
     assert (outcome.code, outcome.error()["type"]) == (3, "FilesystemError")
 
 
+@pytest.mark.parametrize("name", ["MLXK_ENABLE_PIPES", "MLXK2_ENABLE_PIPES", "pipes"])
+def test_what_turns_stdin_off_is_named_as_the_user_wrote_it(machine: Machine, name: str) -> None:
+    environment = machine.environment()
+    if name.isupper():
+        environment[name] = "0"
+    else:
+        assert machine.run("config", "set", name, "false").code == 0
+    error = machine.run("run", "any", "-", "--json", environment=environment).error()
+    assert (error["type"], error["message"]) == ("feature_disabled", f"{name} turns off reading from stdin")
+
+
 def test_version_and_help_need_no_settings(machine: Machine) -> None:
     environment = configured(machine, "nonsense")
     assert machine.run("--version", environment=environment).code == 0

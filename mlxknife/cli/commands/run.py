@@ -30,7 +30,7 @@ from mlxknife.domain.generation.rules import prompts
 from mlxknife.domain.generation.services.session import Session
 from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
 from mlxknife.domain.generation.values.request import GenerationOptions, KVCacheOptions, Message, SamplingParameters
-from mlxknife.domain.hints import HintCode
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.info import ModelInfo
 
 __all__ = ["OPTIONS", "RunOptions", "add_arguments", "run"]
@@ -116,7 +116,7 @@ def _run(app: App, options: RunOptions, console: Console) -> CommandResult:
     file = OutputFile(options.out) if options.out is not None else None
     if file is not None:
         file.check()
-    messages = _messages(options, has_pipes=app.settings.has_pipes)
+    messages = _messages(options, pipes_off_by=app.settings.pipes_off_by)
     with _opened(app, options, console, options.model) as session:
         name, received = session.info.name, list[TextDelta]()
         answer = session.answer(messages, generation, use_chat_template=not options.no_chat_template)
@@ -164,7 +164,7 @@ def _chat(app: App, options: RunOptions, console: Console, generation: Generatio
 
     first = None
     if options.words or options.files:
-        first = _messages(options, has_pipes=app.settings.has_pipes)[-1].content
+        first = _messages(options, pipes_off_by=app.settings.pipes_off_by)[-1].content
     conversation = Conversation(generation, _system_text(options))
     models = ChatModels(
         partial(app.sessions.check, allow_remote_code=options.allow_remote_code),
@@ -197,16 +197,17 @@ def _system_text(options: RunOptions) -> str | None:
     return options.system if options.system is None else prompt_input.checked_utf8(options.system, "The system text")
 
 
-def _messages(options: RunOptions, *, has_pipes: bool) -> tuple[Message, ...]:
+def _messages(options: RunOptions, *, pipes_off_by: str | None) -> tuple[Message, ...]:
     """Assemble the conversation from the words, stdin and files."""
     words = [prompt_input.checked_utf8(word, "The prompt") for word in options.words]
     context = [(name, _context(name, has_prompt=bool(words))) for name in options.files]
     system = _system_text(options)
     question = " ".join(word for word in words if word != STDIN)
     if STDIN in words:
-        if not has_pipes:
-            msg = "Reading from stdin is switched off"
-            raise FeatureDisabled(msg, hint=HintCode.ENABLE_PIPES)
+        if pipes_off_by is not None:
+            msg = f"{pipes_off_by} turns off reading from stdin"
+            value = "1" if pipes_off_by.isupper() else "true"
+            raise FeatureDisabled(msg, hint=Hint(HintCode.TURN_ON, name=pipes_off_by, value=value))
         separator = prompt_input.unescape(options.separator)
         question = prompt_input.read_stdin().rstrip("\n") + (separator + question if question else "")
     return prompts.assembled((question,), context, system)

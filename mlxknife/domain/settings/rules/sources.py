@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.settings.rules.checks import check_value
 from mlxknife.domain.settings.values.table import SETTINGS, Kind, Setting, SettingType, SettingValue, Source
 
 _OFF = ("0", "false", "no", "off")
@@ -26,14 +27,16 @@ class Sources:
     """The defaults that depend on the machine, by key."""
 
     def value(self, key: str) -> SettingValue:
-        """Return the value of a setting. Raises ValidationError for a variable that has the wrong type."""
+        """Return the value of a setting. Raises ValidationError, naming the variable, for an invalid value of one."""
         setting = SETTINGS[key]
         if key in self.hub_values:
             variable, value = self.hub_values[key]
             return SettingValue(setting, value, Source.VARIABLE, variable)
         for name in setting.variables[len(setting.hub_variables) :]:
             if self.environment.get(name):
-                return SettingValue(setting, _parsed(setting, name, self.environment[name]), Source.VARIABLE, name)
+                value = _parsed(setting, name, self.environment[name])
+                check_value(setting, value, name)
+                return SettingValue(setting, value, Source.VARIABLE, name)
         if key in self.configured:
             return SettingValue(setting, self.configured[key], Source.FILE)
         return SettingValue(setting, self.defaults.get(key, setting.default), Source.DEFAULT)

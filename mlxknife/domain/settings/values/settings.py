@@ -53,8 +53,8 @@ class Settings:
     """The folder that holds the private folder of model processes, where the user names one."""
     wheels: str | None = None
     """A folder that keeps the downloaded packages of starter models; without it each pull downloads them."""
-    has_pipes: bool = True
-    """Whether a command may read from stdin."""
+    pipes_off_by: str | None = None
+    """The variable or the key of the config file that turns off reading from stdin; None where it is on."""
     hub_endpoint: str | None = attrs.field(default=None, repr=False)
     """The URL of the Hub, where it differs from the one that huggingface_hub finds."""
     hub_token: str | None = attrs.field(default=None, repr=False)
