@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test stress check format schema bench bench-serve clean
+.PHONY: help demo test stress check format schema bench bench-serve migration clean
 
 help:
 	@echo "make demo    see what it does: a real model answers, and a sample cache is looked at"
@@ -16,6 +16,7 @@ help:
 	@echo "make stress  run the slow proofs in full"
 	@echo "make bench   time it against its peers"
 	@echo "make bench-serve   the server against its peers; the first time it fetches 7 GB of them"
+	@echo "make migration     compare the JSON with that of mlx-knife 2.0.8; the first time it fetches 2 GB"
 	@echo "make schema  write docs/json-api.schema.json from the code's types"
 	@echo "make format  format the code"
 
@@ -63,6 +64,9 @@ bench: $(STAMP)
 
 bench-serve: $(STAMP)
 	$(BIN)/python benchmarks/serve.py
+
+migration: $(STAMP)
+	$(BIN)/python benchmarks/migration.py
 
 clean:
 	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
