@@ -96,5 +96,5 @@ def test_no_term_of_a_seed_is_missing(seed: str, kind: str) -> None:
 def test_every_example_in_json_is_used() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in GOLDEN.glob("*.py"))
     examples = sorted(path.stem for path in (GOLDEN / "seed2").glob("*.json"))
-    assert len(examples) == 24
+    assert len(examples) == 29
     assert [name for name in examples if f'"{name}"' not in text] == []
