@@ -7,64 +7,12 @@ import json
 import threading
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlxknife.domain.generation.values.request import Message
-from mlxknife.http.core.body_values import MAX_COMPOUND, MAX_VALUES, check_values
-from mlxknife.http.core.errors import BodyTooLarge
+from mlxknife.http.core.limits import BODY_VALUES
 from tests.fakes.serving import NAME, FakeBackend
 from tests.http.conftest import BODY, TEXT, Backend
 from tests.http.large_bodies import large_bodies
-
-_TEXTS = st.text(alphabet='ab,[]{}:"\\\n\u00e9\ud800', max_size=8)
-_VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), _TEXTS),
-    lambda inner: st.one_of(st.lists(inner, max_size=6), st.dictionaries(_TEXTS, inner, max_size=6)),
-    max_leaves=30,
-)
-
-
-def compound_and_commas(value: object) -> tuple[int, int]:
-    """Return the number of strings, lists and objects in a value, and that of the commas between values."""
-    if isinstance(value, str):
-        return 1, 0
-    inner: list[object] = []
-    commas = 0
-    if isinstance(value, list):
-        inner, commas = value, max(0, len(value) - 1)
-    elif isinstance(value, dict):
-        inner, commas = [*value.keys(), *value.values()], max(0, len(value) - 1)
-    else:
-        return 0, 0
-    counted = [compound_and_commas(one) for one in inner]
-    return 1 + sum(one[0] for one in counted), commas + sum(one[1] for one in counted)
-
-
-def is_refused(body: bytes, max_compound: int, max_values: int) -> bool:
-    try:
-        check_values(body, max_compound, max_values)
-    except BodyTooLarge:
-        return True
-    return False
-
-
-@given(value=_VALUES, spaces=st.booleans())
-def test_the_count_is_exact_whatever_is_in_the_strings(value: object, *, spaces: bool) -> None:
-    body = json.dumps(value, separators=(", ", ": ") if spaces else (",", ":")).encode()
-    compound, commas = compound_and_commas(value)
-    assert not is_refused(body, compound, compound + commas)
-    assert compound == 0 or is_refused(body, compound - 1, compound + commas)
-    assert commas == 0 or is_refused(body, compound, compound + commas - 1)
-
-
-@given(value=_VALUES, cut=st.integers(0, 100), rest=st.binary(max_size=20))
-def test_a_mistake_hides_no_value_that_comes_before_it(value: object, cut: int, rest: bytes) -> None:
-    whole = json.dumps([value, value]).encode()
-    place = min(cut, len(whole))
-    for limit in range(20):
-        if is_refused(whole[:place], limit, limit):
-            assert is_refused(whole[:place] + rest, limit, limit)
 
 
 def test_many_values_in_any_field_are_refused_before_they_are_decoded(
@@ -122,9 +70,9 @@ def test_the_limits_hold_exactly(backend: Backend) -> None:
         ).status_code
 
     used = 4  # the object, two names of fields and the name of the model
-    assert status(f"[{','.join(['[1]'] * (MAX_COMPOUND - used - 1))}]") == 400
-    assert status(f"[{','.join(['[1]'] * (MAX_COMPOUND - used))}]") == 413
-    ids = MAX_VALUES - used - 1  # the list, and one comma fewer than numbers, and one between the fields
+    assert status(f"[{','.join(['[1]'] * (BODY_VALUES.compound - used - 1))}]") == 400
+    assert status(f"[{','.join(['[1]'] * (BODY_VALUES.compound - used))}]") == 413
+    ids = BODY_VALUES.values - used - 1  # the list, and one comma fewer than numbers, and one between the fields
     assert status(f"[{','.join(['1'] * ids)}]") == 200
     assert status(f"[{','.join(['1'] * (ids + 1))}]") == 413
 

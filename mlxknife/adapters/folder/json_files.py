@@ -1,4 +1,4 @@
-"""JSON files of models: decoded as Python's ``json`` does, with limits on size and nesting."""
+"""JSON files of models: decoded as Python's ``json`` does, with limits on bytes, values and nesting."""
 
 from __future__ import annotations
 
@@ -10,35 +10,40 @@ import msgspec
 
 from mlxknife.adapters.folder import tokenizer_json
 from mlxknife.adapters.folder.safe_open import LFS_POINTER, read_file
+from mlxknife.domain.json_values import ValueLimits
 from mlxknife.domain.models.values.snapshot import Document
 
-_MAX_PARSED = 64 * 1024 * 1024
-_MAX_CHECKED = 512 * 1024 * 1024
+_MB = 10**6
+_MAX_DOCUMENT = 4 * _MB
+_DOCUMENT_VALUES = ValueLimits(compound=2**18, values=2**19)
+_MAX_INDEX = 32 * _MB
+_INDEX_VALUES = ValueLimits(compound=2**19, values=2**20)
+_MAX_CHECKED = 64 * _MB
 _MAX_DEPTH = 100
 _OBJECT = re.compile(rb"\s*\{")
 
 _TOO_DEEP = Document(problem="is nested too deeply")
-_TOO_LARGE = Document(problem="is too large")
+TOO_LARGE = Document(problem="is too large")
 
 
 def parse(path: str, size: int) -> Document:
     """Return the value of a JSON file of ``size`` bytes, or the reason why it has none. Raises OSError."""
-    if size > _MAX_PARSED:
-        return _TOO_LARGE
-    data = read_file(path, size)
-    document = _decoded(data, _json_value)
-    has_depth = data.count(b"[") + data.count(b"{") > _MAX_DEPTH
-    return _TOO_DEEP if has_depth and depth_exceeds(document.value, _MAX_DEPTH) else document
+    return TOO_LARGE if size > _MAX_DOCUMENT else _parsed(read_file(path, size), _DOCUMENT_VALUES)
+
+
+def parse_index(path: str, size: int) -> Document:
+    """Do the same for an index of shards, which names every tensor. Raises OSError."""
+    return TOO_LARGE if size > _MAX_INDEX else _parsed(read_file(path, size), _INDEX_VALUES)
 
 
 def check(path: str, size: int) -> Document:
     """Check that a JSON file of ``size`` bytes is a valid object, without building its value. Raises OSError."""
-    return _TOO_LARGE if size > _MAX_CHECKED else _decoded(read_file(path, size), _check_object)
+    return TOO_LARGE if size > _MAX_CHECKED else _decoded(read_file(path, size), _check_object)
 
 
 def check_tokenizer(path: str, size: int) -> Document:
     """Check that a tokenizer can be read from a JSON file of ``size`` bytes. Raises OSError."""
-    return _TOO_LARGE if size > _MAX_CHECKED else tokenizer(read_file(path, size))
+    return TOO_LARGE if size > _MAX_CHECKED else tokenizer(read_file(path, size))
 
 
 def tokenizer(data: bytes) -> Document:
@@ -48,7 +53,7 @@ def tokenizer(data: bytes) -> Document:
 
 def check_text(path: str, size: int) -> Document:
     """Check that a file of ``size`` bytes is a text. Raises OSError."""
-    return _TOO_LARGE if size > _MAX_PARSED else text(read_file(path, size))
+    return TOO_LARGE if size > _MAX_DOCUMENT else text(read_file(path, size))
 
 
 def text(data: bytes) -> Document:
@@ -58,6 +63,15 @@ def text(data: bytes) -> Document:
     except UnicodeDecodeError:
         return Document(problem="is not UTF-8")
     return Document(problem="is a Git LFS pointer, not the file" if data.startswith(LFS_POINTER) else None)
+
+
+def _parsed(data: bytes, limits: ValueLimits) -> Document:
+    excess = limits.excess(data)
+    if excess is not None:
+        return Document(problem=f"has {excess}")
+    document = _decoded(data, _json_value)
+    has_depth = data.count(b"[") + data.count(b"{") > _MAX_DEPTH
+    return _TOO_DEEP if has_depth and depth_exceeds(document.value, _MAX_DEPTH) else document
 
 
 def _decoded(data: bytes, decode: Callable[[bytes], object]) -> Document:

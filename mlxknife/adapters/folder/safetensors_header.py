@@ -11,6 +11,7 @@ import attrs
 import msgspec
 
 from mlxknife.adapters.folder.json_files import depth_exceeds
+from mlxknife.domain.json_values import ValueLimits
 from mlxknife.domain.models.values.snapshot import TensorEntry
 
 _METADATA = "__metadata__"
@@ -19,6 +20,10 @@ _MINUS = re.compile(rb"[\[,]\s*-")
 _QUOTES = 10
 """The quotation marks of one tensor: its name, three keys and its dtype."""
 
+_VALUES = ValueLimits(compound=2**18, values=2**20)
+"""A tensor has eight strings, lists and objects."""
+_UNUSUAL_VALUES = ValueLimits(compound=2**16, values=2**18)
+"""For headers that the fast decoder does not read."""
 _FIELDS = ("dtype", "shape", "data_offsets")
 _MAX_DEPTH = 127
 _INVALID = "header is not valid"
@@ -36,12 +41,30 @@ class SafetensorsHeader:
 
 
 def parse(data: bytes) -> SafetensorsHeader:
-    """Return a parsed header. Raises ValueError for one that the reference reader refuses."""
+    """Return a parsed header. Raises ValueError for one that the reference reader refuses, or with too many values."""
+    _check_values(data, _VALUES)
     try:
         data.decode()
-        return _parse_fast(data) or _parse_strictly(data)
+        header = _parse_fast(data)
+        if header is None:
+            _check_values(data, _UNUSUAL_VALUES)
+            header = _parse_strictly(data)
+    except _TooManyValuesError:
+        raise
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as exc:
         raise ValueError(_INVALID) from exc
+    return header
+
+
+class _TooManyValuesError(ValueError):
+    """A header takes too long to parse."""
+
+
+def _check_values(data: bytes, limits: ValueLimits) -> None:
+    excess = limits.excess(data)
+    if excess is not None:
+        msg = f"header has {excess}"
+        raise _TooManyValuesError(msg)
 
 
 def _parse_fast(data: bytes) -> SafetensorsHeader | None:

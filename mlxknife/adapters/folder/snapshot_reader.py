@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mlxknife.adapters.folder import json_files, weights
 from mlxknife.adapters.folder.links import LinkResolver, state_of
@@ -21,6 +21,8 @@ from mlxknife.domain.models.values.snapshot import (
 
 _MAX_DEPTH = 16
 _MAX_FILES = 100_000
+_MAX_METADATA = 96_000_000
+"""The bytes of JSON files and headers that are read of one model; real ones have half of it at most."""
 _HIDDEN = "."
 
 
@@ -57,6 +59,7 @@ class _Scan:
         self._documents: dict[str, Document] = {}
         self._weights: dict[str, WeightHeader] = {}
         self._problem: str | None = None
+        self._bytes_left = _MAX_METADATA
 
     def facts(self) -> SnapshotFacts:
         files = tuple(self._walk())
@@ -100,17 +103,26 @@ class _Scan:
         return FileFact(name, status.st_size, state, found.blob, (status.st_dev, status.st_ino), status.st_ctime_ns)
 
     def _read(self, name: str, path: str, size: int) -> None:
+        reader = self._json_reader(name)
+        if reader is not None:
+            self._documents[name] = reader(path, size) if size <= self._bytes_left else json_files.TOO_LARGE
+            self._bytes_left -= min(size, self._bytes_left)
+        elif name.endswith(self._reading_list.weight_suffixes):
+            self._weights[name] = head = weights.read_head(name, path, size, self._bytes_left)
+            self._bytes_left -= min(head.header_size, self._bytes_left)
+
+    def _json_reader(self, name: str) -> Callable[[str, int], Document] | None:
+        """Return what reads a file of this name, or None for a file that is no JSON or text to read."""
         to_read = self._reading_list
-        if name in to_read.parse or name.endswith(to_read.parse_suffixes):
-            self._documents[name] = json_files.parse(path, size)
-        elif name in to_read.check:
-            self._documents[name] = json_files.check(path, size)
-        elif name in to_read.tokenizers:
-            self._documents[name] = json_files.check_tokenizer(path, size)
-        elif name.endswith(to_read.text_suffixes):
-            self._documents[name] = json_files.check_text(path, size)
-        elif name.endswith(to_read.weight_suffixes):
-            self._weights[name] = weights.read_head(name, path, size)
+        if name in to_read.parse:
+            return json_files.parse
+        if name in to_read.check:
+            return json_files.check
+        if name in to_read.tokenizers:
+            return json_files.check_tokenizer
+        if name.endswith(to_read.parse_suffixes):
+            return json_files.parse_index
+        return json_files.check_text if name.endswith(to_read.text_suffixes) else None
 
 
 def _name(entry: os.DirEntry[str]) -> str:

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from mlxknife.domain.json_values import ValueLimits
+
 _Id = Annotated[int, Meta(ge=0, lt=2**32)]
 _Count = Annotated[int, Meta(ge=0)]
 _NULL = Raw(b"null")
@@ -48,7 +50,7 @@ class _Model(Struct):
 
 
 class _Tokenizer(Struct):
-    added_tokens: list[_AddedToken]
+    added_tokens: Raw
     model: _Model
     version: Literal["1.0"] = "1.0"
     truncation: Raw = _NULL
@@ -60,6 +62,9 @@ class _Tokenizer(Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Tokenizer)
+_ADDED_TOKENS = msgspec.json.Decoder(list[_AddedToken])
+_ADDED_VALUES = ValueLimits(compound=2**18, values=2**19)
+"""Real tokenizers have 6,000 added tokens with nine strings each."""
 _PARTS = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 _REQUIRED = {
     "BPE": ("merges",),
@@ -81,24 +86,35 @@ def check(data: bytes) -> None:
     except msgspec.ValidationError as exc:
         if data.lstrip()[:1] != b"{":
             raise
-        raise NoTokenizerError(_reason(exc)) from exc
-    reason = _problem(found)
+        raise NoTokenizerError(_reason(str(exc))) from exc
+    reason = _problem(found, has_added_tokens=_has_added_tokens(found.added_tokens))
     if reason is not None:
         raise NoTokenizerError(reason)
 
 
-def _reason(error: msgspec.ValidationError) -> str:
+def _has_added_tokens(part: Raw) -> bool:
+    excess = _ADDED_VALUES.excess(bytes(part))
+    if excess is not None:
+        msg = f"added_tokens has {excess}"
+        raise NoTokenizerError(msg)
+    try:
+        return bool(_ADDED_TOKENS.decode(part))
+    except msgspec.ValidationError as exc:
+        raise NoTokenizerError(_reason(str(exc).replace("$", "$.added_tokens", 1))) from exc
+
+
+def _reason(said: str) -> str:
     """Return what msgspec says, without its capital and its marks of code."""
-    text = str(error).replace("`", "'")[:_MAX_REASON]
+    text = said.replace("`", "'")[:_MAX_REASON]
     return text[:1].lower() + text[1:]
 
 
-def _problem(found: _Tokenizer) -> str | None:
+def _problem(found: _Tokenizer, *, has_added_tokens: bool) -> str | None:
     for name in _PARTS:
         part = getattr(found, name)
         if part != _NULL and (_first(part) not in "{[" or _is_empty(part)):
             return f"{name} has no settings"
-    return _model_problem(found.model, has_added_tokens=bool(found.added_tokens))
+    return _model_problem(found.model, has_added_tokens=has_added_tokens)
 
 
 def _model_problem(model: _Model, *, has_added_tokens: bool) -> str | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import struct
 
+import attrs
+
 from mlxknife.adapters.folder import safetensors_header
 from mlxknife.adapters.folder.safe_open import LFS_POINTER, OPEN_FLAGS
 from mlxknife.domain.models.values.snapshot import WeightFormat, WeightHeader
 
 _FIRST_READ = 64 * 1024
-_MAX_HEADER = 100_000_000
+_MAX_HEADER = 8_000_000
+"""Those of real models are a tenth of this."""
 _LENGTH = struct.Struct("<Q")
 _ZIP_START = b"PK\x03\x04"
 _ZIP_END = b"PK\x05\x06"
@@ -22,15 +25,16 @@ _GGUF = ".gguf"
 _SAFETENSORS = ".safetensors"
 
 
-def read_head(name: str, path: str, size: int) -> WeightHeader:
+def read_head(name: str, path: str, size: int, limit: int) -> WeightHeader:
     """Return the format and header of a weight file of ``size`` bytes.
 
-    ``name`` is the name in the model, since the path of a blob has no suffix. Raises OSError.
+    ``name`` is the name in the model, since the path of a blob has no suffix. ``limit`` is what may still be read of
+    the model. Raises OSError.
     """
     handle = os.open(path, OPEN_FLAGS)
     try:
         if name.endswith(_SAFETENSORS):
-            return _read_safetensors(handle, size)
+            return _read_safetensors(handle, size, min(limit, _MAX_HEADER))
         return _read_other(name, handle, size)
     finally:
         os.close(handle)
@@ -53,7 +57,7 @@ def _read_other(name: str, handle: int, size: int) -> WeightHeader:
     return WeightHeader(format=WeightFormat.OTHER, problem=problem)
 
 
-def _read_safetensors(handle: int, size: int) -> WeightHeader:
+def _read_safetensors(handle: int, size: int, limit: int) -> WeightHeader:
     start = os.pread(handle, _FIRST_READ, 0)
     if start.startswith(LFS_POINTER):
         return WeightHeader(format=WeightFormat.LFS_POINTER)
@@ -63,8 +67,8 @@ def _read_safetensors(handle: int, size: int) -> WeightHeader:
         return _broken("too short for a header")
     (length,) = _LENGTH.unpack_from(start)
     end = _LENGTH.size + length
-    if length > _MAX_HEADER:
-        return _broken(f"header of {length} bytes is beyond any reader")
+    if length > limit:
+        return _broken(f"header of {length} bytes is too large")
     if end > size:
         return _broken(f"truncated: header of {length} bytes in a file of {size}")
     header = start[_LENGTH.size : end]
@@ -77,8 +81,8 @@ def _parse_header(data: bytes, data_size: int) -> WeightHeader:
     try:
         header = safetensors_header.parse(data)
     except ValueError as exc:
-        return _broken(str(exc))
-    return WeightHeader(WeightFormat.SAFETENSORS, None, data_size, header.tensors, header.metadata)
+        return attrs.evolve(_broken(str(exc)), header_size=len(data))
+    return WeightHeader(WeightFormat.SAFETENSORS, None, data_size, header.tensors, header.metadata, len(data))
 
 
 def _broken(problem: str) -> WeightHeader:

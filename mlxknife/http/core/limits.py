@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import attrs
 from starlette.types import Receive
 
+from mlxknife.domain.json_values import ValueLimits
 from mlxknife.http.core.errors import (
     BadRequest,
     BodyTimeout,
@@ -21,6 +22,8 @@ from mlxknife.http.core.errors import (
 )
 from mlxknife.http.options import Options
 
+BODY_VALUES = ValueLimits(compound=2**16, values=2**19)
+"""Token ids are numbers, so there may be many."""
 _JSON = re.compile(rb"\s*(application|text)/(json|[a-z0-9.+-]+\+json)\s*(;.*)?", re.IGNORECASE)
 _MAX_DIGITS = 18
 _JSON_HINT = "Send Content-Type: application/json (curl: -H 'Content-Type: application/json')"
@@ -159,6 +162,14 @@ def check_media_type(media_type: bytes | None, encoding: bytes | None) -> None:
     if encoding not in (None, b"", b"identity"):
         msg = "The body must not be compressed"
         raise UnsupportedMediaType(msg)
+
+
+def check_values(body: bytes) -> None:
+    """Raise BodyTooLarge for JSON with more values than a decoder reads in time."""
+    excess = BODY_VALUES.excess(body)
+    if excess is not None:
+        msg = f"The body has {excess}"
+        raise BodyTooLarge(msg, hint="Send several requests")
 
 
 def _too_large(limit: int) -> BodyTooLarge:

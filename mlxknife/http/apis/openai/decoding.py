@@ -9,8 +9,8 @@ from typing import TypeAlias, TypeVar
 import msgspec
 from msgspec import Raw, Struct, inspect
 
-from mlxknife.http.core.body_values import check_values
 from mlxknife.http.core.errors import BadRequest
+from mlxknife.http.core.limits import check_values
 
 Body = TypeVar("Body", bound=Struct)
 Unsupported: TypeAlias = Mapping[str, tuple[object, ...]]
