@@ -96,7 +96,9 @@ def test_the_largest_real_files_are_accepted(stage: Stage) -> None:
     }
     files = chat_files(id2label=labels, label2id={text: int(number) for number, text in labels.items()})
     files["tokenizer_config.json"] = json_bytes({"added_tokens_decoder": added})
-    files["tokenizer.json"] = json_bytes({"added_tokens": [], "model": {"vocab": {"a": 0}}})[:-1] + b" " * (33 * _MB) + b"}"
+    files["tokenizer.json"] = (
+        json_bytes({"added_tokens": [], "model": {"vocab": {"a": 0}}})[:-1] + b" " * (33 * _MB) + b"}"
+    )
     files["model.safetensors"] = _header(1_900_000)  # 31,000 tensors: as many as a mixture of experts has
     stage.model(files)
     model = stage.only()
