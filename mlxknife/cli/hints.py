@@ -63,7 +63,7 @@ WORDINGS = {
     _H.KERNEL_FOLDER: "Free some space there, or set MLXK_TEMP to a folder on another disk that can hold programs",
     _H.FILE_IN_FOLDER: "Name a file in a folder that exists",
     # Hub and package index
-    _H.UNSET_OFFLINE: "Unset HF_HUB_OFFLINE to download it",
+    _H.UNSET_OFFLINE: "Unset HF_HUB_OFFLINE, or pull.offline in mlxk config, to download it",
     _H.CHECK_NETWORK: "Check the network and HF_ENDPOINT, then try again: downloaded bytes are kept",
     _H.CHECK_ENDPOINT: "Is that a Hub, or the login page of a network? See HF_ENDPOINT",
     _H.RESUME_DOWNLOAD: "Try again later: downloaded bytes are kept",

@@ -19,7 +19,10 @@ from mlxknife.cli.streams import prepare_streams, run_to_exit_code
 from mlxknife.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlxknife.app import App
+    from mlxknife.domain.settings.values.table import SettingType
     from mlxknife.domain.tee.values import TeeCommand, TeePlan
 
 PROGRAM = "mlx-tee"
@@ -92,8 +95,10 @@ def _run(argv: list[str], open_app: Callable[[], App]) -> int:
         return 0
     from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415 - --version and --help do not need it
 
-    jobs = [_with_models(job) for job in tee_rules.parse_commands(options.commands, may_ssh=options.ssh)]
+    commands = tee_rules.parse_commands(options.commands, may_ssh=options.ssh)
     app = open_app()
+    defaults = app.settings.command_options.get("run", {})
+    jobs = [_with_models(command, defaults) for command in commands]
     plan = app.tee.plan(jobs, side_by_side=options.side_by_side)
     if plan.note:
         _print_note(plan.note)
@@ -142,8 +147,11 @@ def _print_plan(plan: TeePlan, *, as_json: bool) -> int:
     return 0
 
 
-def _with_models(job: TeeCommand) -> TeeCommand:
-    """Add the models that a ``mlxk run`` command loads. A command that cannot be parsed reports that itself."""
+def _with_models(job: TeeCommand, defaults: Mapping[str, SettingType]) -> TeeCommand:
+    """Add the models that a ``mlxk run`` command loads; ``defaults`` are its options in the config file.
+
+    A command that cannot be parsed reports that itself.
+    """
     import attrs  # noqa: PLC0415
 
     from mlxknife.domain.tee import rules as tee_rules  # noqa: PLC0415
@@ -162,7 +170,11 @@ def _with_models(job: TeeCommand) -> TeeCommand:
     except (UsageError, SystemExit):
         return job
     models = tuple(parsed[key] for key in ("model", "draft_model") if parsed.get(key))
-    return attrs.evolve(job, models=models, profile=parsed["cpu_profile"])
+    return attrs.evolve(job, models=models, profile=parsed["cpu_profile"] or _text(defaults.get("cpu_profile")))
+
+
+def _text(value: SettingType) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _print_note(note: str) -> None:

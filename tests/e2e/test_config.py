@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.builder import gguf_files
+from tests.builder import chat_files, gguf_files
 from tests.e2e.processes import Machine, Outcome
 from tests.e2e.test_settings import configured
+from tests.fake_hub import READER, FakeHub
+
+pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 
 def config_path(machine: Machine, environment: dict[str, str]) -> Path:
@@ -182,3 +185,17 @@ def test_options_of_run_and_serve_come_from_the_file(machine: Machine) -> None:
     machine.run("config", "set", "serve.max_loaded", "1", environment=environment)
     both = machine.run("serve", "--model", "a", "--model", "b", environment=environment)
     assert "max_loaded is 1, but 2 models are to stay loaded" in both.err
+
+
+def test_pull_uses_the_endpoint_and_the_token_of_the_file(machine: Machine) -> None:
+    with FakeHub() as hub:
+        hub.add("org/model", chat_files(), private=True)
+        environment = configured(machine, f'[pull]\nendpoint = "{hub.endpoint}"\ntoken = "{READER}"\n')
+        done = machine.run("pull", "org/model", "--json", environment=environment)
+        assert done.data()["download_status"] == "success"
+        machine.run("config", "set", "pull.offline", "true", environment=environment)
+        refused = machine.run("pull", "org/other", "--json", environment=environment)
+        error = refused.document()["error"]
+        assert isinstance(error, dict)
+        assert (refused.code, error["type"]) == (2, "NetworkError")
+        assert "pull.offline" in error["hint"]
