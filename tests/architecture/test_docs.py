@@ -36,7 +36,15 @@ def test_the_readme_fits_three_screens() -> None:
 
 
 def test_the_repository_holds_the_documents_of_a_project() -> None:
-    names = ["LICENSE", "NOTICE", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md"]
+    names = [
+        "LICENSE",
+        "NOTICE",
+        "MIGRATION.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "examples/README.md",
+    ]
     assert [name for name in names if not (ROOT / name).is_file()] == []
     assert "Apache License" in text(ROOT / "LICENSE")
     readme = text(ROOT / "README.md")
