@@ -69,6 +69,13 @@ def test_the_files_and_the_config_together(golden: GoldenMachine) -> None:
     assert data["metadata"] is None
 
 
+def test_a_hash_chooses_between_models(golden: GoldenMachine) -> None:
+    for name, commit in (("org/Qwen3-4B", "e96" + "0" * 37), ("org/Qwen3-8B", "f" * 40)):
+        golden.cache.model(name, commit=commit)
+    assert golden.ask("show", "Qwen3@e96")["data"]["model"]["name"] == "org/Qwen3-4B"
+    assert [one["name"] for one in golden.ask("health", "Qwen3@fff")["data"]["healthy"]] == ["org/Qwen3-8B"]
+
+
 def test_the_metadata_names_the_first_class(golden: GoldenMachine) -> None:
     golden.cache.model("org/one", chat_files(architectures=["LlamaForCausalLM", "Other"]))
     golden.cache.model("org/two", chat_files(architectures=[None, 3]))

@@ -105,6 +105,21 @@ def test_mlx_community_wins_a_tie_of_last_parts(word: str, others: frozenset[str
     assert naming.candidates(word, cached, ()) == (ours,)
 
 
+@given(st.data(), _names, _names, st.randoms())
+def test_a_revision_keeps_only_names_that_have_it(
+    data: st.DataObject, cached: frozenset[str], home: frozenset[str], random: Random
+) -> None:
+    name = data.draw(st.sampled_from(sorted(cached | home | {"x"})))
+    start, length = data.draw(st.integers(0, len(name))), data.draw(st.integers(1, 10))
+    word, revised = name[start : start + length], {one for one in cached if random.random() < 0.5}
+    every, found = naming.candidates(word, cached, home), naming.candidates(word, cached, home, revised.__contains__)
+    if word in cached | home:
+        assert found == every == (word,)
+    assert set(found) <= cached | home
+    assert len(found) <= 1 or set(found) <= revised
+    assert bool(found) or not set(every) & revised
+
+
 @given(repo_ids().map(naming.last_part), _names)
 def test_a_last_part_wins_over_a_longer_name_that_contains_it(word: str, others: frozenset[str]) -> None:
     cached = {name for name in others if naming.last_part(name) != word} | {f"a/{word}-long"} - {word}
