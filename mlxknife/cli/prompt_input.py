@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import BinaryIO
 
+from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.hints import HintCode
 
@@ -13,8 +14,14 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
 
 
 def read_stdin() -> str:
-    """Return all of stdin. Raises ValidationError if it is empty, too long or no UTF-8 text."""
-    text = _decoded(_stdin().read(_MAX_BYTES + 1), "stdin")
+    """Return all of stdin. Raises ValidationError if it is empty, too long or no UTF-8 text.
+
+    A user who types it is told how to end it.
+    """
+    stdin = _stdin()
+    if stdin.isatty() and sys.stderr.isatty():
+        print_line((Span("reading stdin from the terminal; Ctrl-D ends it", Style.FAINT),), sys.stderr)
+    text = _decoded(stdin.read(_MAX_BYTES + 1), "stdin")
     if not text.strip():
         msg = "stdin is empty"
         raise ValidationError(msg, hint=HintCode.PIPE_TEXT)

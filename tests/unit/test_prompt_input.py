@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import pty
 import sys
 from pathlib import Path
 
@@ -33,6 +34,23 @@ def _pipe(monkeypatch: pytest.MonkeyPatch, data: bytes, encoding: str = "ascii")
 def test_stdin_is_read_to_its_end_unchanged(monkeypatch: pytest.MonkeyPatch, data: bytes, text: str) -> None:
     _pipe(monkeypatch, data)
     assert prompt_input.read_stdin() == text
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_user_who_types_stdin_is_told_how_to_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = pty.openpty()
+    os.write(mine, b"Hello\n\x04")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stderr", shown := _Terminal())
+    with open(theirs, encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert prompt_input.read_stdin() == "Hello\n"
+    os.close(mine)
+    assert shown.getvalue() == "reading stdin from the terminal; Ctrl-D ends it\n"
 
 
 @pytest.mark.parametrize(
