@@ -28,13 +28,18 @@ class Console:
         """Whether stdin and stderr are a terminal, so that the user can answer a question."""
         return not self._as_json and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
-    def confirm(self, lines: Iterable[Line], question: str) -> bool:
-        """Print lines and a yes/no question; return True only for a yes."""
+    def confirm(self, lines: Iterable[Line], question: str, *, default: bool = False) -> bool:
+        """Print lines and a yes/no question; return True only for a yes, or for Enter if that is the default."""
         for line in lines:
             print_line(line, sys.stderr)
-        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.write(f"{question} {'[Y/n]' if default else '[y/N]'} ")
         sys.stderr.flush()
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        answer = sys.stdin.readline()
+        if not answer:  # Ctrl-D
+            sys.stderr.write("\n")
+            return False
+        word = answer.strip().lower()
+        return default if not word else word in ("y", "yes")
 
     def note(self, line: Line) -> None:
         """Print a line for people. JSON output carries the same information in its document."""

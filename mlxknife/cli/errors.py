@@ -15,9 +15,17 @@ from mlxknife.cli.json_documents import ErrorObject
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.cli.result import CommandFailed, CommandInterrupted
 from mlxknife.cli.streams import INTERRUPTED
-from mlxknife.domain.errors import InternalError, KnifeError, NotEnoughMemory, ValidationError
+from mlxknife.domain.errors import (
+    DownloadFailed,
+    InternalError,
+    KnifeError,
+    NotEnoughMemory,
+    RepoNotFound,
+    ValidationError,
+)
 from mlxknife.domain.filesystem_errors import filesystem_error
 from mlxknife.domain.hints import HintCode
+from mlxknife.domain.models.rules import starters
 
 GENERAL = 1
 EXIT_CODES = {
@@ -85,9 +93,17 @@ def _error_object(error: KnifeError, hint: str | None) -> ErrorObject:
 
 
 def print_text(error: KnifeError, hint: str | None) -> None:
-    """Print an error for people to stderr."""
+    """Print an error for people to stderr, with what it lists and its hint."""
     print_line((Span("error: ", Style.BAD), error.message), sys.stderr)
     for choice in error.matches or error.available_hashes or error.lock_files or ():
         print_line(("  ", choice), sys.stderr)
-    if hint:
-        print_line((Span("hint: ", Style.FAINT), hint), sys.stderr)
+    similar = [name for name in error.suggestions or () if name != starters.DEFAULT]
+    if similar and isinstance(error, RepoNotFound):
+        print_line((Span("The Hub has similar models:", Style.FAINT),), sys.stderr)
+        for name in similar:
+            print_line(("  ", name), sys.stderr)
+    hints = [hint] if hint else []
+    if starters.DEFAULT in (error.suggestions or ()) and isinstance(error, DownloadFailed):
+        hints.append(f"A small model that needs no Hub: mlxk pull {starters.DEFAULT}")
+    for text in hints:
+        print_line((Span("hint: ", Style.FAINT), text), sys.stderr)

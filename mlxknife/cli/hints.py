@@ -26,8 +26,11 @@ WORDINGS = {
     _H.SET_EDITOR: "Set VISUAL or EDITOR to the command of an editor",
     # names of models
     _H.LIST_MODELS: "List the models with: mlxk list --all",
+    _H.NO_MODELS: "There is no model yet. To get a small one: mlxk pull starter",
     _H.SHOW_MODEL: "See mlxk show {name}",
     _H.PULL_MODEL: "Download it with: mlxk pull {name}",
+    _H.PULL_OR_STARTER: "Download it with: mlxk pull {name}. To get a small model: mlxk pull starter",
+    _H.DID_YOU_MEAN_OR_PULL: "Did you mean {name}? Otherwise download it with: mlxk pull {spec}",
     _H.PULL_MISSING_FILES: "Download the missing files with: mlxk pull {name}",
     _H.FULL_NAMES: "Use one of the full names",
     _H.PLAIN_NAME: "Use the plain name: {name}",

@@ -226,7 +226,7 @@ class RunData(Struct, frozen=True):
     """The question with the text of stdin and of the files."""
     response: str
     reasoning: str | None
-    finish_reason: Literal["stop", "length", "cancelled"]
+    finish_reason: Literal["stop", "length", "repetition", "cancelled"]
     usage: UsageObject
     timings: TimingsObject
 

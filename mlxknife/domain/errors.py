@@ -18,6 +18,7 @@
     │   ├── TemplateError      the chat template failed              template_error
     │   └── WorkerLost         the model process ended               worker_lost
     ├── DownloadFailed         the Hub refused or sent invalid data  download_failed
+    │   ├── RepoNotFound       the Hub has no such model             download_failed
     │   ├── WrongBytes         the bytes differ from the listed hash download_failed
     │   ├── HubAccessDenied    the user has no access to the model   access_denied
     │   ├── HubAuthError       the Hub rejects the token             auth_error
@@ -66,7 +67,7 @@ class KnifeError(Exception):
         self.matches = matches
         """The names that match, or that the user must confirm."""
         self.suggestions = suggestions
-        """Existing names that look like the one that was not found."""
+        """Existing names that look like the one that was not found, and models that can be had instead."""
         self.available_hashes = available_hashes
         """The commits that match, or that exist."""
         self.lock_files = lock_files
@@ -171,6 +172,10 @@ class DownloadFailed(KnifeError):
     """The Hub does not have the file, refuses it, or sends invalid data."""
 
     code = "download_failed"
+
+
+class RepoNotFound(DownloadFailed):
+    """The Hub has no such model, or does not show it to this user. Carries ``suggestions``."""
 
 
 class WrongBytes(DownloadFailed):

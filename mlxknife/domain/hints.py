@@ -36,8 +36,11 @@ class HintCode(StrEnum):
 
     # names of models
     LIST_MODELS = auto()
+    NO_MODELS = auto()
     SHOW_MODEL = auto()  # name
     PULL_MODEL = auto()  # name
+    PULL_OR_STARTER = auto()  # name
+    DID_YOU_MEAN_OR_PULL = auto()  # name, spec
     PULL_MISSING_FILES = auto()  # name
     FULL_NAMES = auto()
     PLAIN_NAME = auto()  # name

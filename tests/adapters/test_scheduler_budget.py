@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from mlxknife.adapters.mlx.text import kv_budget
+from mlxknife.adapters.mlx.text.kv_budget import KVBudget, reserved
 from mlxknife.adapters.mlx.text.scheduler import Scheduler
 from mlxknife.domain.generation.values.rows import Row
 from tests.parrot.answers import LONG
@@ -48,6 +52,32 @@ def _largest_batch(kv_bytes: int | None) -> int:
 def test_as_many_rows_run_as_the_budget_allows(count: int) -> None:
     one = _bytes_per_token() * (len(prompt_for(LONG)) + _TOKENS)
     assert _largest_batch(count * one) == count
+
+
+def test_a_high_limit_alone_delays_no_row_and_a_long_answer_does() -> None:
+    one_token = SimpleNamespace(nbytes=0.5, shape=(1, 1, 1))
+    budget = KVBudget.of([SimpleNamespace(keys=one_token, values=one_token)], 2 * 2048)
+    limit = 32_768
+    row = Row(1, (0,) * 24, limit)
+    assert reserved(row) == 24 + 1024
+    assert budget.fits(row, [reserved(row)])
+    assert budget.fits(row, [reserved(row, 1000)])
+    assert not budget.fits(row, [reserved(row, 1001)])
+    assert reserved(row, limit - 1) == 24 + limit
+
+
+def test_a_row_that_has_grown_leaves_no_space_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kv_budget, "_AHEAD", 4)
+    first, second = (Row(number, prompt_for(LONG), _TOKENS) for number in (1, 2))
+    limit = 2 * _bytes_per_token() * (len(first.prompt) + _TOKENS - 1)
+    scheduler = Scheduler(parrot_model(), {END_TOKEN}, prefix_bytes=0, kv_bytes=limit)
+    scheduler.add_row(first)
+    tokens = list[int]()
+    while not scheduler.is_idle:
+        tokens += [step.row for step in scheduler.step().steps]
+        if len(tokens) == _TOKENS - 4:  # all that is left is reserved now
+            scheduler.add_row(second)
+    assert tokens == [1] * _TOKENS + [2] * _TOKENS
 
 
 def test_a_row_alone_always_runs() -> None:

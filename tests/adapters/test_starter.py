@@ -13,6 +13,7 @@ import mlx.utils
 import pytest
 from mlx_lm import load, stream_generate
 
+import mlxknife
 from mlxknife.adapters.folder.snapshot_reader import FolderReader
 from mlxknife.adapters.gguf.importer import GgufImporter
 from mlxknife.adapters.mlx.text import tokenizer as mlx_tokenizer
@@ -85,3 +86,10 @@ def test_the_model_answers_a_question(home: Path) -> None:
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
     answer = "".join(part.text for part in stream_generate(model, tokenizer, prompt, max_tokens=10))
     assert answer == "The capital of France is Paris."
+
+
+def test_its_generation_config_lets_an_answer_end(home: Path) -> None:
+    app = mlxknife.open_app(hub_cache=home / "none", workspace_home=home, environment={})
+    with app.sessions.open("starter") as session:
+        result = session.ask("What is 2+2?", mlxknife.GenerationOptions(max_tokens=40))
+    assert (result.answer, result.finish_reason.value) == ("The answer to this classic math problem is 4.", "stop")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 from huggingface_hub import close_session, constants
@@ -16,6 +16,7 @@ from mlxknife.domain.errors import (
     HubAuthError,
     HubOffline,
     NetworkError,
+    RepoNotFound,
     StorageError,
     WrongBytes,
 )
@@ -100,23 +101,44 @@ class Contract(ABC):
             {"a.txt": b"new"},
         )
 
-    @pytest.mark.parametrize(("name", "revision"), [("org/none", "main"), (_NAME, "none"), (_NAME, "0" * 40)])
+    @pytest.mark.parametrize(
+        ("name", "revision", "error"),
+        [
+            ("org/none", "main", RepoNotFound),
+            (_NAME, "none", DownloadFailed),
+            (_NAME, "0" * 40, DownloadFailed),
+        ],
+    )
     @pytest.mark.parametrize("token", [None, READER])
-    def test_a_missing_model_or_revision_is_download_failed(
-        self, stage: Stage, name: str, revision: str, token: str | None
+    def test_a_missing_model_and_a_missing_revision_are_different_errors(
+        self, stage: Stage, name: str, revision: str, error: type[DownloadFailed], token: str | None
     ) -> None:
         with pytest.raises(DownloadFailed) as caught:
             stage.open(token).commit(name, revision)
-        assert type(caught.value) is DownloadFailed
+        assert type(caught.value) is error
+
+    # --- searches
+
+    def test_a_search_finds_names_by_a_part_of_them(self, stage: Stage) -> None:
+        for name in ("mlx-community/Llama-3-4bit", "other/LLAMA", "other/gemma"):
+            stage.add({"a.txt": b""}, name=name)
+        hub = stage.open()
+        assert set(hub.search("llama", 5)) == {"mlx-community/Llama-3-4bit", "other/LLAMA"}
+        assert len(hub.search("llama", 1)) == 1
+        assert hub.search("no such model & more", 5) == ()
+
+    def test_a_search_shows_a_private_model_to_those_with_access_only(self, stage: Stage) -> None:
+        stage.close_off(private=True)
+        assert stage.open(STRANGER).search("name", 5) == ()
+        assert stage.open(READER).search("name", 5) == (_NAME,)
 
     # --- access
 
     @pytest.mark.parametrize("token", [None, STRANGER])
     def test_a_private_model_is_not_found_by_others(self, stage: Stage, token: str | None) -> None:
         stage.close_off(private=True)
-        with pytest.raises(DownloadFailed) as caught:
+        with pytest.raises(RepoNotFound):
             stage.open(token).commit(_NAME, "main")
-        assert type(caught.value) is DownloadFailed
 
     @pytest.mark.parametrize("token", [None, STRANGER])
     def test_a_gated_model_is_listed_and_denied_to_others(self, stage: Stage, token: str | None) -> None:
@@ -143,6 +165,8 @@ class Contract(ABC):
         with pytest.raises(HubAuthError):
             hub.commit(_NAME, "main")
         with pytest.raises(HubAuthError):
+            hub.search("name", 5)
+        with pytest.raises(HubAuthError):
             hub.fetch(commit, commit.files, MemorySinks())
 
     def test_offline_mode_sends_no_request(self, stage: Stage) -> None:
@@ -151,13 +175,20 @@ class Contract(ABC):
         with pytest.raises(HubOffline):
             hub.commit(_NAME, "main")
         with pytest.raises(HubOffline):
+            hub.search("name", 5)
+        with pytest.raises(HubOffline):
             hub.fetch(commit, commit.files, MemorySinks())
         assert all(stage.requested(name) == [] for name in _FILES)
 
     def test_a_hub_that_does_not_answer_is_a_network_error(self, stage: Stage) -> None:
         commit = stage.open().commit(_NAME, "main")
         hub = stage.open(is_silent=True)
-        for call in (lambda: hub.commit(_NAME, "main"), lambda: hub.fetch(commit, commit.files, MemorySinks())):
+        calls: tuple[Callable[[], object], ...] = (
+            lambda: hub.commit(_NAME, "main"),
+            lambda: hub.search("name", 5),
+            lambda: hub.fetch(commit, commit.files, MemorySinks()),
+        )
+        for call in calls:
             with pytest.raises(NetworkError) as caught:
                 call()
             assert type(caught.value) is NetworkError

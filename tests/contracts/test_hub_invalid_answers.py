@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
+from urllib.parse import parse_qs
 
 import attrs
 import pytest
@@ -247,3 +248,31 @@ def test_the_token_is_sent_to_the_hub_only(fake: FakeHub) -> None:
 def test_a_model_that_moved_is_found(hub: HuggingFaceHub, fake: FakeHub) -> None:
     fake.rename(_NAME, "org/new")
     assert _fetched(hub, hub.commit(_NAME, "main")) == _FILES
+
+
+# --- searches
+
+
+@pytest.mark.parametrize("fault", [web_page(), Body(b"{}"), Body(b'[{"name": "x"}]'), Body(b" " * 2**20 + b"[]")])
+def test_an_invalid_answer_to_a_search_is_an_error(hub: HuggingFaceHub, fake: FakeHub, fault: Body) -> None:
+    fake.fail(fault, "/api/models")
+    with pytest.raises(DownloadFailed):
+        hub.search("name", 5)
+
+
+def test_a_search_is_for_mlx_sent_once_and_cut_at_its_limit(hub: HuggingFaceHub, fake: FakeHub) -> None:
+    fake.fail(Body(b'[{"id": "a/1"}, {"id": "../a"}, {"id": "a/3"}]'), "/api/models", times=1)
+    assert hub.search("a&b=c d", 2) == ("a/1", "../a")
+    (seen,) = fake.requests("GET", "/api/models")
+    assert parse_qs(seen.query) == {
+        "search": ["a&b=c d"],
+        "filter": ["mlx"],
+        "sort": ["downloads"],
+        "direction": ["-1"],
+        "limit": ["2"],
+    }
+    fake.reset()
+    fake.fail(Status(500), "/api/models")
+    with pytest.raises(DownloadFailed):
+        hub.search("name", 5)
+    assert len(fake.requests("GET", "/api/models")) == 1

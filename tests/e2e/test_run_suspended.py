@@ -40,6 +40,7 @@ _CTRL_C, _CTRL_D, _CTRL_Z = "\x03", "\x04", "\x1a"
 _MAX_WAIT = 60
 _STATUS_LINE = re.compile(r"loading [^\r\n]*\r\x1b\[K")
 _TOKENS = 1000
+_CUT = f"Output cut at {_TOKENS} tokens (--max-tokens)\n"
 _COMMAND = f"{BIN / 'mlxk'} run $BIRD '{LONG}' --max-tokens {_TOKENS}"
 
 
@@ -150,7 +151,7 @@ if sys.platform.startswith("linux"):  # /proc tells what a process does
         assert processor_seconds(model) - used < 0.3, "the model decodes nothing meanwhile"
         shown = shell.enter("fg")
         _, _, after = shown.partition("\n")  # bash repeats the command line
-        assert before + after == whole
+        assert before + after == whole + _CUT
         assert len(before) < len(whole)
         assert shell.enter("echo $?") == "0\n"
         eventually(lambda: not {stopped, model}.intersection(processes()))
@@ -165,7 +166,7 @@ def test_a_run_may_be_suspended_more_than_once(shell: Shell, whole: str) -> None
     shown += shell.until(_PROMPT)
     more = shown.partition("\n")[2].rpartition("\n[1]+  Stopped")[0]
     assert text + more == whole[: len(text + more)]
-    assert text + more + shell.enter("fg").partition("\n")[2] == whole
+    assert text + more + shell.enter("fg").partition("\n")[2] == whole + _CUT
 
 
 def test_a_suspended_run_that_is_killed_leaves_no_process(shell: Shell) -> None:
@@ -214,7 +215,8 @@ def test_a_chat_may_be_suspended_during_an_answer(shell: Shell, whole: str) -> N
     assert shell.is_silent(0.5)
     shell.press("fg\n")
     after = shell.until(_ASKING).partition("\n")[2].rpartition(_ASKING)[0]
-    assert f"Once{before}{after}".rstrip() == whole.rstrip()
+    answer, _, note = f"Once{before}{after}".rpartition("Output cut at ")
+    assert (answer, note.rstrip()) == (whole, f"{_TOKENS} tokens (/set max_tokens)")
     assert before
     shell.press(_CTRL_D)
     shell.until(_PROMPT)

@@ -23,6 +23,8 @@ _NAME = r"(?P<name>[^/]+?(?:/[^/]+?)??)"
 _API = re.compile(
     rf"/api/models/{_NAME}(?:/(?P<kind>revision|tree|paths-info|refs)(?:/(?P<revision>[^/]+)(?:/(?P<path>.+))?)?)?"
 )
+_HARNESSES: Json = {"standardEnvVars": [], "harnesses": {}}
+"""The client asks for them once a day, before its first request."""
 _RESOLVE = re.compile(rf"/{_NAME}/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 _RESOLVE_CACHE = re.compile(rf"/api/resolve-cache/models/{_NAME}/(?P<revision>[0-9a-f]{{40}})/(?P<path>.+)")
 _CDN = re.compile(rf"/cdn/{_NAME}/(?P<revision>[0-9a-f]{{40}})/(?P<path>.+)")
@@ -57,8 +59,8 @@ class Router:
     def _route(self, request: Request) -> Reply:
         if found := _CDN.fullmatch(request.raw_path):
             return self._cdn(request, found)
-        if request.path == "/api/agent-harnesses":  # the client sends this once a day, before its first request
-            return json_reply({"standardEnvVars": [], "harnesses": {}})
+        if request.path in ("/api/agent-harnesses", "/api/models"):
+            return self._search(request) if request.path == "/api/models" else json_reply(_HARNESSES)
         if request.site == "hub":
             if found := _RESOLVE_CACHE.fullmatch(request.raw_path):
                 return self._file(request, *self._entry(request, found))
@@ -151,6 +153,18 @@ class Router:
             paths = parse_qs(request.body.decode()).get("paths", [])
             return json_reply([entry for entry in _entries(repo, commit) if entry["path"] in paths])
         return json_reply(_info(request, repo, commit))
+
+    def _search(self, request: Request) -> Reply:
+        if request.token not in (None, READER, STRANGER):
+            return refusal(401, None, "Invalid credentials in Authorization header")
+        text = request.query.get("search", [""])[-1].lower()
+        limit = int(request.query.get("limit", ["1000"])[-1])
+        found = [
+            repo
+            for repo in self.repos.held.values()
+            if text in repo.name.lower() and (not repo.private or request.token == READER)
+        ]
+        return json_reply([{"id": repo.name, "modelId": repo.name, "private": repo.private} for repo in found[:limit]])
 
     def _tree(self, request: Request, repo: Repo, commit: Commit, folder: str) -> Reply:
         inside = f"{folder}/" if folder else ""

@@ -15,6 +15,7 @@ from mlxknife.domain.errors import (
     HubAuthError,
     HubOffline,
     NetworkError,
+    RepoNotFound,
     WrongBytes,
 )
 from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
@@ -61,6 +62,9 @@ class InMemoryHub:
     """The faults of the next responses, by file."""
     requested: dict[str, list[int]] = attrs.field(factory=lambda: defaultdict(list))
     """The start positions of the requests for each file."""
+    found: tuple[str, ...] = ()
+    """Names that every search finds."""
+    searched: list[str] = attrs.field(factory=list)
 
     def add(self, name: str, files: Mapping[str, bytes], ref: str = "main") -> str:
         """Commit exactly these files; return the commit."""
@@ -80,6 +84,17 @@ class InMemoryHub:
             msg = f"{name} has no {revision}"
             raise DownloadFailed(msg)
         return commit
+
+    def search(self, text: str, limit: int) -> tuple[str, ...]:
+        self._check_access()
+        self.searched.append(text)
+        may_see_all = self.token == READER
+        found = [
+            name
+            for name, repo in self.repos.items()
+            if text.lower() in name.lower() and (may_see_all or not repo.is_private)
+        ]
+        return (*self.found, *found)[:limit]
 
     def fetch(self, commit: RemoteCommit, files: Sequence[RemoteFile], sinks: Sinks) -> None:
         self._check_access()
@@ -134,7 +149,7 @@ class InMemoryHub:
         repo = self.repos.get(name)
         if repo is None or (repo.is_private and self.token != READER):
             msg = f"There is no {name}"
-            raise DownloadFailed(msg)
+            raise RepoNotFound(msg)
         if repo.is_disabled:
             msg = f"{name} is disabled"
             raise HubAccessDenied(msg)

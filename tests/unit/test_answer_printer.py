@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from mlxknife.cli.render.answer import AnswerPrinter, statistics
+from mlxknife.cli.render.answer import AnswerPrinter, cut_note, statistics
 from mlxknife.cli.render.text import terminal_safe
 from mlxknife.cli.streams import StdoutError
 from mlxknife.domain.generation.values.answer import (
@@ -225,3 +225,20 @@ def test_statistics_name_the_cached_tokens() -> None:
 @pytest.mark.parametrize(("tokens", "first", "total"), [(0, 0.0, 0.0), (1, 0.5, 0.5), (5, 0.5, 0.5), (0, 1.0, 2.0)])
 def test_the_rate_of_fewer_than_two_tokens_is_zero(tokens: int, first: float, total: float) -> None:
     assert statistics(_result(tokens, first, total)).endswith("then 0.0 tokens/s")
+
+
+@pytest.mark.parametrize(
+    ("reason", "context_length", "note"),
+    [
+        (FinishReason.STOP, 12, None),
+        (FinishReason.LENGTH, None, "Output cut at 5 tokens (--max-tokens)"),
+        (FinishReason.LENGTH, 13, "Output cut at 5 tokens (--max-tokens)"),
+        (FinishReason.LENGTH, 12, "Output cut at 5 tokens (the context window is full)"),
+        (FinishReason.REPETITION, 12, "Output ended at 5 tokens: it only repeated itself (--no-loop-guard)"),
+    ],
+)
+def test_an_answer_that_is_not_complete_gets_a_note(
+    reason: FinishReason, context_length: int | None, note: str | None
+) -> None:
+    result = GenerationResult("x", "", reason, Usage(7, 5), Timings(0.0, 0.0, 0.0))
+    assert cut_note(result, context_length, "--max-tokens") == note

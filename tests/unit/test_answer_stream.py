@@ -225,3 +225,21 @@ def test_with_reasoning_the_tokens_with_logprobs_cover_the_text(text: str, stops
     again = _with_logprobs(b"".join(tokens).decode("utf-8", "ignore"), (), _MARKERS, is_cut=True)
     for kind in TextKind:
         assert _text(again, kind).startswith(_text(deltas, kind))
+
+
+def test_the_loop_guard_ends_an_answer_that_only_repeats_itself() -> None:
+    steps = _steps("So: " + "ab" * 400)
+    deltas = _fed(AnswerStream(_TOKENIZER, 3, has_loop_guard=True, stops=("zz",)), steps)
+    assert (len(deltas), _text(deltas)) == (4 + 256, "So: " + "ab" * 128)
+    assert (deltas[-1].finish_reason, deltas[-1].usage) == (FinishReason.REPETITION, Usage(3, 260, 2))
+    assert steps[len(deltas) - 1].finish_reason is None  # so the row is cancelled
+    assert _fed(AnswerStream(_TOKENIZER, 3), steps)[-1].finish_reason is FinishReason.STOP
+
+
+def test_a_loop_that_ends_with_the_answer_is_no_reason_of_its_own() -> None:
+    steps = _steps("a" * 256, FinishReason.LENGTH)
+    deltas = _fed(AnswerStream(_TOKENIZER, 3, has_loop_guard=True), steps)
+    assert (deltas[-1].finish_reason, _text(deltas)) == (FinishReason.LENGTH, "a" * 256)
+    steps = _steps("a" * 255 + "<end>")
+    deltas = _fed(AnswerStream(_TOKENIZER, 3, has_loop_guard=True, stops=("<end>",)), steps)
+    assert (deltas[-1].finish_reason, _text(deltas)) == (FinishReason.STOP, "a" * 255)

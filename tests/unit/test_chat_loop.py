@@ -310,3 +310,10 @@ def test_another_handler_of_ctrl_c_keeps_it() -> None:
     assert received == [signal.SIGINT]
     with ThreadPoolExecutor(1) as pool:  # only the main thread may handle signals
         assert pool.submit(_stopped, _pressing_ctrl_c(0)).result() == "Hello, world!\n"
+
+
+def test_a_cut_answer_is_noted_with_the_setting_that_cut_it(capsys: pytest.CaptureFixture[str]) -> None:
+    _, printed = _chatted(_machine("one", " two"), "/set max_tokens 1", "Hi", "/set max_tokens", "Hi")
+    assert printed == "one\none two\n"
+    notes = capsys.readouterr().err.splitlines()
+    assert notes == ["max_tokens: 1", "Output cut at 1 tokens (/set max_tokens)", "max_tokens: the default"]

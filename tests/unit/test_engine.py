@@ -329,3 +329,18 @@ def test_closing_frees_the_model_and_ends_the_renderers() -> None:
         engine.step()
     with pytest.raises(EngineError, match="closed"):
         submitted(engine, 2, GenerationRequest(prompts=("a",)))
+
+
+def test_the_loop_guard_of_one_request_ends_its_row_alone() -> None:
+    model = _model("ab" * 300)
+    engine = _engine(model)
+    outputs = {
+        number: submitted(
+            engine, number, GenerationRequest(_HELLO, options=GenerationOptions(has_loop_guard=is_guarded))
+        )
+        for number, is_guarded in ((1, True), (2, False))
+    }
+    while not engine.is_idle:
+        step(engine, outputs)
+    assert [output.finish_reason() for output in outputs.values()] == [FinishReason.REPETITION, FinishReason.STOP]
+    assert [len(output.text()) for output in outputs.values()] == [256, 600]

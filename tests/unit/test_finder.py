@@ -272,3 +272,50 @@ def test_a_file_instead_of_a_snapshot_folder_is_corrupt() -> None:
     store.add("models--org--name", refs={"main": _NEW}, no_folders=(_NEW,))
     (entry,) = _entries(Finder(store=store, workspaces=FakeWorkspaces()))
     assert entry.finding == Finding(Integrity.CORRUPT, "snapshot is not a folder")
+
+
+# --- what can be pulled
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("llama3", "mlx-community/llama3"),
+        ("org/llama3", "org/llama3"),
+        ("llama3@v1", "mlx-community/llama3@v1"),
+        ("starter", "starter"),
+        ("org/name", None),
+        ("name", None),
+        ("NAM", None),
+        ("name@gone", None),
+        ("org/name@gone", None),
+        ("mine", None),
+        ("./llama3", None),
+        ("/llama3", None),
+        ("~/llama3", None),
+        ("a/b/c", None),
+        ("a..b", None),
+        ("llama 3", None),
+        ("llama3@.hidden", None),
+        ("llama\x1b[2J", None),
+        ("\u202ellama", None),
+        ("", None),
+        ("x" * 97, None),
+        ("https://huggingface.co/org/llama3", None),
+    ],
+)
+def test_only_a_model_that_is_not_here_and_that_a_hub_can_have_can_be_pulled(spec: str, name: str | None) -> None:
+    assert _revisions().name_to_pull(spec) == name
+
+
+def test_an_ambiguous_name_is_not_pulled() -> None:
+    store = FakeStore()
+    for folder in ("models--one--twin", "models--two--twin"):
+        store.add(folder, refs={"main": _NEW}, snapshots=(_NEW,))
+    assert Finder(store, FakeWorkspaces()).name_to_pull("twin") is None
+
+
+def test_on_an_empty_machine_the_hint_names_the_starter() -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        Finder(FakeStore(), FakeWorkspaces()).find("llama3")
+    assert caught.value.hint == Hint(HintCode.NO_MODELS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from mlxknife.domain.errors import (
@@ -11,7 +12,7 @@ from mlxknife.domain.errors import (
 )
 from mlxknife.domain.transfer.values import PullAction, PullPlan, PullRequest
 from tests.builder import sha256
-from tests.fakes.hub import Flaw
+from tests.fakes.hub import Flaw, InMemoryHub
 from tests.unit.pulling import FILES, FOLDER, MORE, NAME, SIZE, Bench
 
 
@@ -214,3 +215,53 @@ def test_errors_of_the_hub_are_passed_on(bench: Bench) -> None:
     bench.hub.is_silent = True
     with pytest.raises(NetworkError):
         bench.puller.plan(NAME)
+
+
+# --- a model that the Hub does not have
+
+
+def _suggestions(bench: Bench, spec: str) -> tuple[str, ...] | None:
+    with pytest.raises(DownloadFailed) as caught:
+        bench.puller.plan(spec)
+    return caught.value.suggestions
+
+
+def test_similar_models_of_the_hub_are_suggested_and_the_starter(bench: Bench) -> None:
+    for name in ("mlx-community/Llama3-8B-4bit", "other/llama3", NAME):
+        bench.hub.add(name, FILES)
+    assert _suggestions(bench, "llama3") == ("mlx-community/Llama3-8B-4bit", "other/llama3", "starter")
+    assert bench.hub.searched == ["llama3"]
+
+
+def test_the_first_word_of_a_name_is_searched_for_when_the_whole_finds_nothing(bench: Bench) -> None:
+    bench.hub.add("other/llama3", FILES)
+    assert _suggestions(bench, "org/Llama3-Instruct_4bit") == ("other/llama3", "starter")
+    assert bench.hub.searched == ["Llama3-Instruct_4bit", "Llama3"]
+
+
+def test_only_names_that_the_hub_can_have_are_suggested(bench: Bench) -> None:
+    hostile = ("../../x", "a/b\x1b[2J", "a\nb", "x" * 200, "", "org/absent", "good/one", "good/one")
+    bench.hub.found = hostile
+    assert _suggestions(bench, "org/absent") == ("starter",)  # none of the first five
+    bench.hub.found = hostile[::-1]
+    assert _suggestions(bench, "org/absent") == ("good/one", "starter")
+
+
+def test_a_hub_that_cannot_search_or_does_not_answer_leaves_the_starter(bench: Bench) -> None:
+    @attrs.define
+    class NoSearch(InMemoryHub):
+        def search(self, text: str, limit: int) -> tuple[str, ...]:
+            del limit
+            raise NetworkError(text)
+
+    bench.hub = NoSearch()
+    assert _suggestions(bench, "org/absent") == ("starter",)
+    bench.hub = InMemoryHub(is_silent=True)
+    assert _suggestions(bench, "org/absent") == ("starter",)
+    bench.hub = InMemoryHub(is_offline=True)
+    assert _suggestions(bench, "org/absent") == ("starter",)
+
+
+def test_a_missing_revision_gets_no_suggestions(bench: Bench) -> None:
+    assert _suggestions(bench, f"{NAME}@nothing") is None
+    assert bench.hub.searched == []

@@ -150,3 +150,8 @@ def test_an_unknown_command_suggests_none_that_deletes(word: str, hint: str) -> 
 def test_aliases_of_commands() -> None:
     assert [resolve_command(word) for word in ("ls", "server", "chat")] == ["list", "serve", "run"]
     assert [alias_options(word) for word in ("ls", "chat", None)] == [(), ("--chat",), ()]
+
+
+def test_the_loop_guard_is_on_unless_it_is_switched_off() -> None:
+    assert _options("M", "hi").generation().has_loop_guard
+    assert not _options("M", "hi", "--no-loop-guard").generation().has_loop_guard

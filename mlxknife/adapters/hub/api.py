@@ -24,6 +24,12 @@ class ApiRevision(msgspec.Struct):
     sha: str
 
 
+class ApiModel(msgspec.Struct):
+    """One entry of ``/api/models``: a model that matches a search."""
+
+    id: str
+
+
 class ApiLfs(msgspec.Struct):
     """The content behind an LFS pointer."""
 

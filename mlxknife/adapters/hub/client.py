@@ -35,13 +35,14 @@ class HubClient:
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self._token = token
 
-    def get(self, url: str, label: str) -> tuple[bytes, str | None]:
+    def get(self, url: str, label: str, *, max_body: int | None = None) -> tuple[bytes, str | None]:
         """Return the body of an API response, and the URL of its next page."""
+        limit = _MAX_BODY if max_body is None else max_body
         with self._stream(url, label, {}) as response:
             body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk
-                if len(body) > _MAX_BODY:
+                if len(body) > limit:
                     msg = f"{label}: the Hub's answer does not end"
                     raise DownloadFailed(msg)
             next_page = response.links.get("next", {}).get("url")

@@ -7,7 +7,14 @@ from contextlib import contextmanager
 
 import httpx2
 
-from mlxknife.domain.errors import DownloadFailed, HubAccessDenied, HubAuthError, KnifeError, NetworkError
+from mlxknife.domain.errors import (
+    DownloadFailed,
+    HubAccessDenied,
+    HubAuthError,
+    KnifeError,
+    NetworkError,
+    RepoNotFound,
+)
 from mlxknife.domain.hints import HintCode
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -82,7 +89,7 @@ def _final_error(status: int, code: str, message: str, label: str, *, has_token:
         error = DownloadFailed(f"{label}: the Hub lists that file and does not have it")
     elif code == "RepoNotFound" or status in (_UNAUTHORISED, _NOT_FOUND):
         hint = HintCode.CHECK_NAME if has_token else HintCode.CHECK_NAME_OR_LOG_IN
-        error = DownloadFailed(f"{label}: repository not found", hint=hint)
+        error = RepoNotFound(f"{label}: repository not found", hint=hint)
     elif status == _FORBIDDEN:
         error = HubAccessDenied(f"{label}: the Hub refuses it" + (f" ({message[:200]})" if message else ""))
     return error

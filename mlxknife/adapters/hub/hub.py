@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from huggingface_hub import constants
 
@@ -22,6 +22,8 @@ from mlxknife.ports.store.sinks import Sinks
 _MAX_PARALLEL_FILES = 8
 _MAX_PAGES = 1_000
 _MAX_FILES = 100_000
+_MAX_SEARCH = 1024 * 1024
+"""The bytes of the longest answer to a search."""
 _DEFAULT_REVISION = "main"
 
 
@@ -60,6 +62,15 @@ class HuggingFaceHub:
                 break
         msg = f"{label}: the Hub's listing does not end"
         raise DownloadFailed(msg)
+
+    def search(self, text: str, limit: int) -> tuple[str, ...]:
+        """See ``Hub.search``."""
+        self._refuse_offline()
+        fields = {"search": text, "filter": "mlx", "sort": "downloads", "direction": -1, "limit": limit}
+        url = f"{self._client.endpoint}/api/models?{urlencode(fields)}"
+        once = RetryPolicy(tries=1)
+        body, _ = once.call(lambda: self._client.get(url, f"search for {text}", max_body=_MAX_SEARCH))
+        return tuple(model.id for model in api.decode(body, list[api.ApiModel])[:limit])
 
     def fetch(self, commit: RemoteCommit, files: Sequence[RemoteFile], sinks: Sinks) -> None:
         """See ``Hub.fetch``."""

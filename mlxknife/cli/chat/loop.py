@@ -11,9 +11,10 @@ import attrs
 from mlxknife.cli.chat import state
 from mlxknife.cli.chat.lines import Lines, read_question
 from mlxknife.cli.chat.state import Conversation
+from mlxknife.cli.errors import print_text
 from mlxknife.cli.hints import hint_text
 from mlxknife.cli.keyboard import answering
-from mlxknife.cli.render.answer import AnswerPrinter, statistics
+from mlxknife.cli.render.answer import AnswerPrinter, cut_note, statistics
 from mlxknife.cli.render.help import help_width, wrap_rows
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.cli.signals import deferred_interrupts
@@ -145,7 +146,7 @@ class ChatLoop:
         if self._is_lost:
             self._open(self._spec)
         printer, client = self._new_printer(), self._session.client
-        text, is_complete = "", False
+        text, result = "", None
         answer = self._session.answer(self._conversation.asked(question), self._conversation.options)
         with (
             deferred_interrupts() as is_interrupted,
@@ -159,18 +160,21 @@ class ChatLoop:
                         text += delta.text
                     printer.write(delta)
             except StopIteration as end:
-                self._last, is_complete = end.value, True
+                self._last = result = end.value
             except KeyboardInterrupt:  # a second Ctrl-C does not wait for the next delta
-                is_complete = False
+                result = None
             except WorkerLost:
                 self._close_session()
                 raise
             finally:
                 printer.end()
-        if not is_complete:  # the answer ends here, the chat does not
-            self._say("stopped")
         self._conversation = self._conversation.answered(question, text)
-        if is_complete and self._prints_statistics:
+        note: str | None = "stopped"  # the answer ends here, the chat does not
+        if result is not None:
+            note = cut_note(result, self._session.info.traits.context_length, "/set max_tokens")
+        if note is not None:
+            self._say(note)
+        if result is not None and self._prints_statistics:
             self._stats("")
 
     def _help(self, rest: str) -> None:
@@ -246,11 +250,10 @@ class ChatLoop:
             print_line((Span(line, Style.FAINT),), sys.stderr)
 
     def _print_error(self, error: KnifeError | OSError) -> None:
-        text = error.message if isinstance(error, KnifeError) else f"{error.strerror}: {error.filename}"
-        print_line((Span("error: ", Style.BAD), text), sys.stderr)
-        hint = hint_text(error.hint) if isinstance(error, KnifeError) else None
-        if hint:
-            print_line((Span("hint: ", Style.FAINT), hint), sys.stderr)
+        if isinstance(error, KnifeError):
+            print_text(error, hint_text(error.hint))
+        else:
+            print_line((Span("error: ", Style.BAD), f"{error.strerror}: {error.filename}"), sys.stderr)
 
 
 def _needed(text: str, usage: str) -> str:

@@ -19,7 +19,8 @@ from mlxknife.cli.console import Console
 from mlxknife.cli.json_documents import InterruptedRunData, RunData, TimingsObject, UsageObject
 from mlxknife.cli.keyboard import answering
 from mlxknife.cli.output_file import OutputFile
-from mlxknife.cli.render.answer import AnswerPrinter, statistics
+from mlxknife.cli.pull_offer import PullOffer
+from mlxknife.cli.render.answer import AnswerPrinter, cut_note, statistics
 from mlxknife.cli.render.text import Span, Style
 from mlxknife.cli.result import CommandInterrupted, CommandResult
 from mlxknife.cli.signals import exit_on_signals, propagate_interrupts
@@ -68,6 +69,9 @@ class RunOptions:
     """The values of each ``--stop``."""
     stream: bool = True
     plain: bool = False
+    loop_guard: bool = True
+    pull: bool | None = None
+    """Whether to pull a model that is not here; None asks on a terminal."""
     no_chat_template: bool = False
     reasoning: str = "auto"
     kv_bits: int | None = None
@@ -93,6 +97,7 @@ class RunOptions:
             kv_cache=KVCacheOptions(self.kv_bits, self.kv_group_size, self.quantized_kv_start, self.max_kv_size),
             max_tokens=self.max_tokens,
             stop=tuple(chain.from_iterable(self.stop)),
+            has_loop_guard=self.loop_guard,
         )
 
 
@@ -127,23 +132,30 @@ def _run(app: App, options: RunOptions, console: Console) -> CommandResult:
                 result = _printed(answer, received, printer, file)
         except KeyboardInterrupt as exc:
             raise CommandInterrupted(_interrupted_data(name, received)) from exc
-    if options.verbose:
-        console.note((Span(statistics(result), Style.FAINT),))
+    note = cut_note(result, session.info.traits.context_length, "--max-tokens")
+    for line in (note, statistics(result) if options.verbose else None):
+        if line is not None:
+            console.note((Span(line, Style.FAINT),))
     return CommandResult(data=lambda: _data(name, messages[-1].content, result), lines=lambda _: ())
 
 
 def _opened(app: App, options: RunOptions, console: Console, spec: str) -> Session:
     """Load a model; the draft model only with the model that it was named for."""
     draft = options.draft_model if spec == options.model else None
-    with propagate_interrupts(), console.status(f"loading {spec}"):
-        session = app.sessions.open(
-            spec,
-            profile=options.cpu_profile,
-            draft=draft,
-            max_kv_size=options.max_kv_size,
-            allow_remote_code=options.allow_remote_code,
-            on_remote_code=partial(_warn_of_code, console),
-        )
+
+    def loaded() -> Session:
+        with propagate_interrupts(), console.status(f"loading {spec}"):
+            return app.sessions.open(
+                spec,
+                profile=options.cpu_profile,
+                draft=draft,
+                max_kv_size=options.max_kv_size,
+                allow_remote_code=options.allow_remote_code,
+                on_remote_code=partial(_warn_of_code, console),
+            )
+
+    offer = PullOffer(app, console, options.pull)
+    session = offer.with_models(loaded, spec) if draft is None else offer.with_models(loaded, spec, draft)
     if options.verbose:
         drafts = () if session.draft is None else (f"draft model: {session.draft.name}",)
         for note in (*session.notes, *drafts):
@@ -166,11 +178,13 @@ def _chat(app: App, options: RunOptions, console: Console, generation: Generatio
     if options.words or options.files:
         first = _messages(options, pipes_off_by=app.settings.pipes_off_by)[-1].content
     conversation = Conversation(generation, _system_text(options))
-    models = ChatModels(
-        partial(app.sessions.check, allow_remote_code=options.allow_remote_code),
-        partial(_opened, app, options, console),
-        options.model,
-    )
+
+    def check(spec: str) -> ModelInfo:
+        return PullOffer(app, console, options.pull).with_models(
+            lambda: app.sessions.check(spec, allow_remote_code=options.allow_remote_code), spec
+        )
+
+    models = ChatModels(check, partial(_opened, app, options, console), options.model)
     if console.can_prompt:
         exit_on_signals(signal.SIGTERM)  # so that the terminal is restored
     lines = EditedLines(app.settings.chat_history) if console.can_prompt else PlainLines()

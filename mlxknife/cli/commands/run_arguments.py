@@ -58,6 +58,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=SUPPRESS,
         help="print Markdown as it is written, on a terminal too",
     )
+    parser.add_argument(
+        "--pull",
+        action=BooleanOptionalAction,
+        default=SUPPRESS,
+        help="pull a model that is not here, or do not; by default it is asked for on a terminal",
+    )
     parser.add_argument("--no-chat-template", action="store_true", help="send the prompt without the chat template")
     add_remote_code(parser)
     _add_reasoning(parser)
@@ -88,7 +94,10 @@ def _add_generation(parser: ArgumentParser) -> None:
         "Unset options come from the model's generation_config.json, then from mlxk's defaults.",
     )
     group.add_argument(
-        "--max-tokens", type=int, metavar="N", help=f"the maximum length of the answer (default: {wishes.MAX_TOKENS})"
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help=f"the maximum length of the answer (default: what the context window leaves, up to {wishes.MAX_TOKENS})",
     )
     group.add_argument(
         "--temperature", type=float, metavar="T", help="the randomness of sampling; 0: always the most likely token"
@@ -106,6 +115,12 @@ def _add_generation(parser: ArgumentParser) -> None:
     group.add_argument("--seed", type=int, metavar="N", help="the seed of sampling; it makes an answer repeatable")
     group.add_argument(
         "--stop", metavar="S", nargs="+", action="append", default=[], help="end the answer before any of these texts"
+    )
+    group.add_argument(
+        "--loop-guard",
+        action=BooleanOptionalAction,
+        default=SUPPRESS,
+        help="end an answer that only repeats itself (the default), or do not",
     )
     group.add_argument("--kv-bits", type=int, metavar="N", help="quantise the KV cache to 2, 3, 4, 5, 6 or 8 bits")
     group.add_argument(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 from mlxknife.cli.render.terminal import has_colour
 from mlxknife.cli.render.text import Style, terminal_safe
 from mlxknife.cli.streams import map_stdout_errors
-from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
+from mlxknife.domain.generation.values.answer import FinishReason, GenerationResult, TextDelta, TextKind
 
 if TYPE_CHECKING:
     from mlxknife.cli.render.markdown_stream import MarkdownStream
@@ -99,6 +99,17 @@ class AnswerPrinter:
         text = terminal_safe(delta.text)
         is_faint = self._has_colour and delta.kind is TextKind.REASONING
         return f"\x1b[{Style.FAINT.value}m{text}\x1b[0m" if is_faint else text
+
+
+def cut_note(result: GenerationResult, context_length: int | None, option: str) -> str | None:
+    """Return why an answer is not complete, or None; ``option`` names what limits its length."""
+    tokens = result.usage.completion_tokens
+    if result.finish_reason is FinishReason.REPETITION:
+        return f"Output ended at {tokens} tokens: it only repeated itself (--no-loop-guard)"
+    if result.finish_reason is not FinishReason.LENGTH:
+        return None
+    is_full = context_length is not None and result.usage.total_tokens >= context_length
+    return f"Output cut at {tokens} tokens ({'the context window is full' if is_full else option})"
 
 
 def statistics(result: GenerationResult) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
 import attrs
 
 from mlxknife.domain import reprs
-from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound
+from mlxknife.domain.errors import AmbiguousMatch, ModelNotFound, ValidationError
 from mlxknife.domain.hints import Hint, HintCode
+from mlxknife.domain.models.rules import starters
 from mlxknife.domain.models.values.stored_models import CachedRepo, CachedSnapshot, ModelEntry, ModelSpec, Workspace
 from mlxknife.domain.models.values.verdict import Finding, Integrity
 from mlxknife.domain.names.rules import naming, revisions
@@ -85,6 +87,25 @@ class Finder:
             raise ModelNotFound(msg, hint=Hint(HintCode.PLAIN_NAME, name=name))
         return ModelFolder(name, workspaces[name]), None
 
+    def name_to_pull(self, text: str) -> str | None:
+        """Return what ``pull`` needs to bring the model that a spec names.
+
+        None for a model that is here, for an ambiguous spec, and for one that no Hub can have. Raises StorageError,
+        AccessDenied.
+        """
+        with suppress(ValidationError, AmbiguousMatch):
+            spec, cached = naming.parse_spec(text), self._cached()
+            if spec.is_path or naming.candidates(spec.name, cached, self._at_home(cached)):
+                return None
+            if starters.named(text) is not None:
+                return text
+            name = naming.name_on_hub(spec.name, cached)
+            if spec.revision is None:
+                return name
+            naming.check_revision(spec.revision)
+            return f"{name}@{spec.revision}"
+        return None
+
     def cached_entry(self, name: str, folder: str, revision: str | None = None) -> ModelEntry:
         """Return the entry of a cached model, or of one revision of it.
 
@@ -115,7 +136,8 @@ class Finder:
             raise ModelNotFound(msg, suggestions=without, hint=HintCode.LIST_MODELS)
         suggestions = naming.nearest(word, (*cached, *workspaces))
         msg = f"No model found matching '{word}'"
-        raise ModelNotFound(msg, suggestions=suggestions, hint=_not_found_hint(word, suggestions))
+        hint = _not_found_hint(word, suggestions, has_models=bool(cached or workspaces))
+        raise ModelNotFound(msg, suggestions=suggestions, hint=hint)
 
     def _cached(self) -> dict[str, str]:
         return {naming.repo_name(folder): folder for folder in self.store.folders()}
@@ -162,9 +184,9 @@ def workspace_entry(name: str, workspace: Workspace) -> ModelEntry:
     )
 
 
-def _not_found_hint(word: str, suggestions: Sequence[str]) -> Hint:
-    from mlxknife.domain.models.rules import starters  # noqa: PLC0415 - only for a name without a model
-
+def _not_found_hint(word: str, suggestions: Sequence[str], *, has_models: bool) -> Hint:
     if starters.named(word) is not None:
         return Hint(HintCode.PULL_MODEL, name=word)
-    return Hint(HintCode.DID_YOU_MEAN, name=suggestions[0]) if suggestions else Hint(HintCode.LIST_MODELS)
+    if suggestions:
+        return Hint(HintCode.DID_YOU_MEAN, name=suggestions[0])
+    return Hint(HintCode.LIST_MODELS if has_models else HintCode.NO_MODELS)

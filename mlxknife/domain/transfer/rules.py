@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from mlxknife.domain.errors import DownloadFailed, ValidationError
 from mlxknife.domain.hints import Hint, HintCode
+from mlxknife.domain.names.rules.naming import is_repo_id
 from mlxknife.domain.text.rules.display import is_unprintable
 from mlxknife.domain.transfer.values import RemoteCommit, RemoteFile
 
@@ -15,6 +17,17 @@ _MAX_NAME_BYTES = 1024
 _MAX_DEPTH = 32
 _MAX_LISTED = 5
 _MAX_SIZE = 2**50
+
+
+def search_texts(name: str) -> tuple[str, ...]:
+    """Return what to search the Hub for when it does not have a model: its last part, then the first word of that."""
+    last = name.rpartition("/")[2]
+    return tuple(dict.fromkeys((last, re.split(r"[-_.]", last)[0])))
+
+
+def similar_models(found: Iterable[str], name: str) -> tuple[str, ...]:
+    """Return the valid names among those that a search found, without duplicates and ``name`` itself."""
+    return tuple(dict.fromkeys(one for one in found if is_repo_id(one) and one != name))
 
 
 def check_listing(commit: RemoteCommit) -> None:

@@ -10,11 +10,12 @@ from mlxknife.ports.store.sinks import Sinks
 
 
 class Hub(Protocol):
-    """Lists the files of a model and downloads them.
+    """Lists the files of a model and downloads them, and searches for models.
 
     Every method retries what can pass, and then raises HubOffline in offline mode, NetworkError when the Hub does not
-    answer, HubAuthError for a token that is not accepted, HubAccessDenied for a model that this user may not have, and
-    DownloadFailed for every other refusal and for an answer that cannot be right.
+    answer, HubAuthError for a token that is not accepted, RepoNotFound for a model that it does not have or does not
+    show to this user, HubAccessDenied for a model that this user may not have, and DownloadFailed for every other
+    refusal and for an answer that cannot be right.
     """
 
     def commit(self, name: str, revision: str) -> RemoteCommit:
@@ -22,6 +23,13 @@ class Hub(Protocol):
 
         The commit and the hashes have the right form. File names are as the Hub sent them: check them before using
         them as paths.
+        """
+        ...
+
+    def search(self, text: str, limit: int) -> tuple[str, ...]:
+        """Return the names of at most ``limit`` models for MLX that match a text, the most downloaded first.
+
+        It retries nothing. Names are as the Hub sent them: check them before using or showing them.
         """
         ...
 

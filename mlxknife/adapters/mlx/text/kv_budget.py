@@ -9,8 +9,8 @@ import attrs
 
 from mlxknife.domain.generation.values.rows import Row
 
-_ANSWER = 1024
-"""The answer tokens that are reserved for a row; longer answers are not foreseen."""
+_AHEAD = 1024
+"""The tokens of an answer that are reserved ahead of those that it has. So a high limit alone delays no other row."""
 
 
 @attrs.frozen
@@ -31,11 +31,14 @@ class KVBudget:
         """Return the budget for caches that hold one token; only their shapes are read."""
         return cls(tuple(cost for layer in layers for cost in _costs(layer)), limit)
 
-    def fits(self, row: Row, running: Collection[Row]) -> bool:
-        """Whether one more row fits. A batch pads all rows to the longest one; a row alone always fits."""
+    def fits(self, row: Row, running: Collection[int]) -> bool:
+        """Whether one more row fits beside rows for which so many tokens are reserved.
+
+        A batch pads all rows to the longest one. A row alone always fits.
+        """
         if self.limit is None or not running:
             return True
-        longest = max(map(_length, (row, *running)))
+        longest = max(reserved(row), *running)
         return (len(running) + 1) * self._bytes(longest) <= self.limit
 
     def _bytes(self, tokens: int) -> float:
@@ -56,5 +59,6 @@ def _costs(layer: Any) -> list[_LayerCost]:  # noqa: ANN401 - a cache of mlx-lm
     return [_LayerCost((keys.nbytes + values.nbytes) / keys.shape[2], getattr(layer, "max_size", None))]
 
 
-def _length(row: Row) -> int:
-    return len(row.prompt) + min(row.max_tokens, _ANSWER)
+def reserved(row: Row, generated: int = 0) -> int:
+    """Return the tokens that are reserved for a row: its prompt, its answer so far and ``_AHEAD`` more."""
+    return len(row.prompt) + min(row.max_tokens, generated + _AHEAD)

@@ -12,7 +12,7 @@ from mlxknife.adapters.mlx.runtime.failures import engine_error
 from mlxknife.adapters.mlx.runtime.numbers import likeliest, number_at
 from mlxknife.adapters.mlx.text import kv_cache
 from mlxknife.adapters.mlx.text.batched_runner import BatchedRunner
-from mlxknife.adapters.mlx.text.kv_budget import KVBudget
+from mlxknife.adapters.mlx.text.kv_budget import KVBudget, reserved
 from mlxknife.adapters.mlx.text.prefix_cache import Prefix, PrefixCache
 from mlxknife.adapters.mlx.text.runner import RowCache, RowStart, RowToken, Runner
 from mlxknife.adapters.mlx.text.sampling import processors, sampler
@@ -27,11 +27,12 @@ _FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, Attribut
 _PLAIN = KVCacheOptions()
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Running:
     row: Row
     runner: Runner
     cached: int
+    generated: int = 0
 
 
 class Scheduler:
@@ -180,7 +181,7 @@ class Scheduler:
             runner = self._runner_of(row)
             if id(runner) in full:
                 continue
-            others = [one.row for one in self._running.values() if one.runner is runner]
+            others = [reserved(one.row, one.generated) for one in self._running.values() if one.runner is runner]
             if len(others) < runner.max_rows and self._budget.fits(row, others):
                 yield row, runner
             else:
@@ -220,6 +221,7 @@ class Scheduler:
         steps, errors, ended = list[RowStep](), list[RowError](), list[tuple[Row, RowCache | None]]()
         for token in tokens:
             running = self._running[token.row]
+            running.generated += 1
             logprob = number_at(token.logprobs, token.token)
             if not math.isfinite(logprob):
                 errors.append(RowError(token.row, _nan_error()))

@@ -24,8 +24,8 @@ from mlxknife.domain.generation.values.request import (
 from mlxknife.domain.generation.values.rows import Row
 from mlxknife.domain.hints import Hint, HintCode
 
-MAX_TOKENS = 4096
-"""The longest answer where neither the request nor the server sets a limit."""
+MAX_TOKENS = 32_768
+"""The longest answer where neither the request nor the server sets a limit, and the context window leaves more."""
 MAX_SEED = 2**63 - 1
 MAX_N = 16
 """The largest number of answers to one prompt."""

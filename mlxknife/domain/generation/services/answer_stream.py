@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlxknife.domain.generation.rules.answer_splitter import AnswerSplitter
+from mlxknife.domain.generation.rules.loop_guard import LoopGuard
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, TokenLogprob, Usage
 from mlxknife.domain.generation.values.rows import RowStep
@@ -24,15 +25,17 @@ class AnswerStream:
         stops: Sequence[str] = (),
         echo: str = "",
         after: Sequence[int] = (),
+        has_loop_guard: bool = False,
     ) -> None:
         """Take what the text depends on.
 
         ``index`` is the number of the answer in its request, ``echo`` the text that it begins with, ``after`` the
-        tokens that it continues.
+        tokens that it continues, and ``has_loop_guard`` whether a loop ends it.
         """
         self._tokenizer = tokenizer
         self._detokenizer = tokenizer.detokenizer(after)
         self._splitter = AnswerSplitter(markers, stops)
+        self._loop_guard = LoopGuard() if has_loop_guard else None
         self._has_stops = any(stops)
         self._held_logprobs = list[tuple[int, TokenLogprob]]()
         """The logprobs of tokens whose text is held back, each with the position where its text begins."""
@@ -44,22 +47,25 @@ class AnswerStream:
     def feed(self, step: RowStep) -> Delta:
         """Return what a token adds, which may be nothing. Raises EngineError if the tokenizer fails.
 
-        A finish reason that the step does not have comes from a stop string: the caller must cancel the row.
+        A finish reason that the step does not have comes from a stop string or the loop guard: the caller must cancel
+        the row.
         """
         self._count += 1
-        texts = list[TextDelta]()
+        end, texts = step.finish_reason, list[TextDelta]()
         if self._echo:
             texts.append(TextDelta(TextKind.ANSWER, self._echo))
             self._echo = ""
-        if step.finish_reason is not FinishReason.STOP:  # a token that ends the turn belongs to no text
+        if end is not FinishReason.STOP:  # a token that ends the turn belongs to no text
+            if end is None and self._loop_guard is not None and self._loop_guard.feed(step.token):
+                end = FinishReason.REPETITION
             if step.logprob is not None:
                 self._held_logprobs.append((self._splitter.fed, self._logprob(step)))
             texts += self._splitter.feed(self._detokenizer.feed(step.token))
-        if step.finish_reason is not None and not self._splitter.has_stopped:
+        if end is not None and not self._splitter.has_stopped:
             texts += self._splitter.feed(self._detokenizer.finish())
             texts += self._splitter.flush()
         has_stopped = self._splitter.has_stopped
-        reason = FinishReason.STOP if has_stopped else step.finish_reason
+        reason = FinishReason.STOP if has_stopped else end
         passes_all = not self._has_stops or (reason is not None and not has_stopped)
         logprobs = self._passed_logprobs(passes_all=passes_all) if self._held_logprobs else ()
         usage = None if reason is None else Usage(self._prompt_tokens, self._count, step.cached)

@@ -126,6 +126,7 @@ class TextEngine:
                     stops=request.options.stop,
                     echo=echo,
                     after=after,
+                    has_loop_guard=request.options.has_loop_guard,
                 )
                 for row in made
             ]
@@ -185,7 +186,7 @@ class TextEngine:
             return [self._failed(answer.request_id, exc)]
         if delta.finish_reason is not None:
             del self._answers[step.row]
-            if step.finish_reason is None:  # a stop string ended it, and the model does not know
+            if step.finish_reason is None:  # a stop string or the loop guard ended it, and the model does not know
                 self._model.cancel_row(step.row)
         elif not delta.texts and not delta.logprobs:
             return []

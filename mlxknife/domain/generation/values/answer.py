@@ -32,6 +32,8 @@ class FinishReason(Enum):
 
     STOP = "stop"
     LENGTH = "length"
+    REPETITION = "repetition"
+    """The loop guard ended it; only requests with ``has_loop_guard`` end so."""
 
 
 @attrs.frozen

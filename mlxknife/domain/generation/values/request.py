@@ -76,6 +76,8 @@ class GenerationOptions:
     """The number of alternatives for each token; 0 gives only the sampled token's logprob, None gives none."""
     n: int = 1
     """The number of answers to each prompt."""
+    has_loop_guard: bool = False
+    """Whether to end an answer that does nothing but repeat the same tokens."""
 
     __repr__ = reprs.fields
 

@@ -61,13 +61,14 @@ def _check_text(text: str, what: str, limit: int) -> None:
         raise ValidationError(msg, hint=hint)
 
 
-def _is_repo_id(name: str) -> bool:
+def is_repo_id(name: str) -> bool:
+    """Return whether a name is a valid repo id of the Hub."""
     return _HUB_ID.fullmatch(name) is not None and len(name) <= MAX_NAME and not name.endswith(".git")
 
 
 def check_repo_id(name: str) -> None:
     """Raise ValidationError for a name that is not a valid repo id of the Hub."""
-    if not _is_repo_id(name):
+    if not is_repo_id(name):
         msg = f"No model on the Hub can be called {name!r}"
         raise ValidationError(msg, hint=HintCode.REPO_ID_FORM)
 
@@ -92,7 +93,7 @@ def name_on_hub(word: str, cached: Iterable[str]) -> str:
 
     Raises AmbiguousMatch when several cached models have that name, ValidationError for an invalid name.
     """
-    names = frozenset(filter(_is_repo_id, cached))
+    names = frozenset(filter(is_repo_id, cached))
     if "/" not in word and word not in names:
         found = sorted(name for name in names if last_part(name) == word)
         preferred = f"{DEFAULT_OWNER}/{word}"

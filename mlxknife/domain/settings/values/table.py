@@ -102,6 +102,7 @@ class SettingValue:
 _MAX = 2**31 - 1
 _PROFILES = ("fast", "compact", "as-is")
 _OF_MODEL = "the model's, then the product's"
+_OF_WINDOW = "what the context window leaves, up to 32768"
 
 _GENERAL = (
     Setting(
@@ -170,7 +171,9 @@ _PULL = (
 )
 _RUN = (
     Setting("run.system", Kind.TEXT, "the system prompt; @FILE reads it from a file (--system)"),
-    Setting("run.max_tokens", Kind.INTEGER, "the maximum length of an answer (--max-tokens)", unset="4096"),
+    Setting("run.pull", Kind.BOOLEAN, "pull a model that is not here (--pull)", unset="asked on a terminal"),
+    Setting("run.max_tokens", Kind.INTEGER, "the maximum length of an answer (--max-tokens)", unset=_OF_WINDOW),
+    Setting("run.loop_guard", Kind.BOOLEAN, "end an answer that only repeats itself (--loop-guard)", default=True),
     Setting("run.temperature", Kind.NUMBER, "the randomness of sampling (--temperature)", unset=_OF_MODEL),
     Setting("run.top_p", Kind.NUMBER, "--top-p", unset=_OF_MODEL),
     Setting("run.top_k", Kind.INTEGER, "--top-k", unset=_OF_MODEL),
@@ -249,7 +252,7 @@ _SERVE = (
         Kind.INTEGER,
         "the maximum length of an answer (--max-tokens)",
         variable="MAX_TOKENS",
-        unset="4096",
+        unset=_OF_WINDOW,
         low=1,
         high=_MAX,
     ),

@@ -8,9 +8,19 @@ from contextlib import suppress
 import attrs
 
 from mlxknife.domain import reprs
-from mlxknife.domain.errors import HubOffline, LocksPresent, ModelNotFound, StorageError, ValidationError
+from mlxknife.domain.errors import (
+    DownloadFailed,
+    HubOffline,
+    LocksPresent,
+    ModelNotFound,
+    NetworkError,
+    RepoNotFound,
+    StorageError,
+    ValidationError,
+)
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.integrity.services.inspector import Inspector
+from mlxknife.domain.models.rules import starters
 from mlxknife.domain.models.values.hashes import HashJob, RecordedHash
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.domain.names.rules import naming, revisions
@@ -24,6 +34,7 @@ from mlxknife.ports.store.hasher import Hasher
 from mlxknife.ports.system.progress import NoProgress, Progress
 
 _ALL_FILES = PullRequest()
+_MAX_SUGGESTIONS = 5
 
 _JobKey = tuple[str, str, str]
 
@@ -55,7 +66,8 @@ class Puller:
     def plan(self, spec: str, request: PullRequest = _ALL_FILES, progress: Progress | None = None) -> PullPlan:
         """Return what a pull would download. Cached files without a stamp are hashed first.
 
-        Raises ValidationError, AmbiguousMatch, StorageError, AccessDenied, and what ``Hub.commit`` raises.
+        Raises ValidationError, AmbiguousMatch, StorageError, AccessDenied, and what ``Hub.commit`` raises; RepoNotFound
+        and NetworkError with ``suggestions``.
         """
         name, revision = self.name(spec)
         if revision is not None and request.revision is not None and revision != request.revision:
@@ -76,6 +88,12 @@ class Puller:
             commit = self.hub.commit(name, revision)
         except HubOffline:
             return self._offline(draft, revision)
+        except RepoNotFound as error:
+            error.suggestions = (*self._similar(name), starters.DEFAULT)
+            raise
+        except NetworkError as error:
+            error.suggestions = (starters.DEFAULT,)
+            raise
         listings.check_listing(commit)
         files = listings.select_files(commit.files, request.include, request.exclude)
         ref = None if revisions.is_commit_prefix(revision, commit.commit) else revision
@@ -102,6 +120,18 @@ class Puller:
             finally:
                 progress.end()
             publisher.publish(plan.commit, plan.cached_files, plan.ref)
+
+    def _similar(self, name: str) -> tuple[str, ...]:
+        """Return the names of models on the Hub that are similar to one that it does not have."""
+        for text in listings.search_texts(name):
+            try:
+                found = self.hub.search(text, _MAX_SUGGESTIONS)
+            except DownloadFailed:  # the error that the caller raises matters more
+                return ()
+            similar = listings.similar_models(found, name)
+            if similar:
+                return similar
+        return ()
 
     def _full_commit(self, name: str, revision: str) -> str:
         """Return the cached commit that a revision abbreviates: the Hub only knows full commit hashes."""
@@ -169,7 +199,7 @@ class Puller:
                 entry = self.finder.cached_entry(draft.name, draft.folder, None if spec == draft.name else revision)
         if entry is None or entry.location is None:
             msg = f"'{spec}' is not in the cache, and offline mode is on"
-            raise HubOffline(msg, hint=HintCode.UNSET_OFFLINE)
+            raise HubOffline(msg, hint=HintCode.UNSET_OFFLINE, suggestions=(starters.DEFAULT,))
         finding = self.inspector.finding(entry, self.inspector.facts(entry))
         if finding is not None or draft.is_forced or entry.commit is None:
             msg = f"'{spec}' cannot be downloaded again in offline mode"

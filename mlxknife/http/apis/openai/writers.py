@@ -189,5 +189,5 @@ def _usage_object(usage: Usage) -> UsageObject:
 
 
 def _end_reason(reason: FinishReason | None) -> EndReason:
-    """Return OpenAI's name of a finish reason."""
-    return (reason or FinishReason.STOP).value
+    """Return OpenAI's name of a finish reason. Requests over HTTP have no loop guard."""
+    return "length" if reason is FinishReason.LENGTH else "stop"
