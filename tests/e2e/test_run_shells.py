@@ -185,7 +185,7 @@ def test_a_chain_goes_on_with_answers_and_each_link_tells_its_own_failure(bird: 
     ran = shell(bird, chain)
     notes = [f"Output cut at {tokens} tokens (--max-tokens)" for tokens in (3, 8)]
     assert (sorted(ran.shown.split("\n")), ran.statuses) == (sorted(["", "1", *notes]), "0 0 0 0")
-    broken = shell(bird, "mlxk run org/absent hi | mlxk run $BIRD - | mlxk run $BIRD -")
+    broken = shell(bird, "mlxk run org/absent hi --no-pull | mlxk run $BIRD - | mlxk run $BIRD -")
     assert broken.statuses == "1 1 1"
     assert sorted(line.partition(": ")[2] for line in broken.shown.splitlines() if line.startswith("error"))[1:] == [
         "stdin is empty",
