@@ -281,7 +281,7 @@ def test_keys_during_an_answer_are_neither_shown_nor_sent(endless: Bird) -> None
         assert said.endswith("\nstopped\n")
         assert is_beginning(said.removesuffix("\nstopped\n"))
         terminal.enter("/set max_tokens 4")
-        assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL][:4]}\n"
+        assert terminal.enter(CAPITAL).startswith(f"{ANSWERS[CAPITAL][:4]}\nOutput cut at 4 tokens ")
         assert terminal.enter("/show").count("[user]") == 2
         assert terminal.leave(_CTRL_D) == (0, "")
         assert terminal.echoes

@@ -7,7 +7,7 @@ import pty
 import select
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -47,8 +47,8 @@ class Place:
     def run(self, *words: str) -> Any:  # noqa: ANN401 - an Outcome
         return self.machine.run("run", *words, environment=self.environment())
 
-    def typed(self, *words: str, keys: Mapping[str, str]) -> tuple[int, str]:
-        """Run on a terminal; press the keys after each text that is shown. Return the exit code and what was shown."""
+    def typed(self, *words: str, keys: Sequence[tuple[str, str]] = ()) -> tuple[int, str]:
+        """Run on a terminal, and press keys after each of several texts. Return the exit code and what was shown."""
         mine, theirs = pty.openpty()
         with subprocess.Popen(
             [str(BIN / "mlxk"), "run", *words],
@@ -60,14 +60,15 @@ class Place:
             start_new_session=True,
         ) as process:
             os.close(theirs)
-            left, data = dict(keys), ""
+            left, data, seen = list(keys), "", 0
             while select.select([mine], [], [], MUST_END)[0]:
                 try:
                     data += os.read(mine, 65536).decode()
                 except OSError:  # Linux reports the closed terminal as EIO
                     break
-                for text in [text for text in left if text in data]:
-                    answer = left.pop(text)
+                while left and left[0][0] in data[seen:]:
+                    text, answer = left.pop(0)
+                    seen = data.index(text, seen) + len(text)
                     if answer == _CTRL_C:  # the terminal is not the one that controls the process
                         process.send_signal(signal.SIGINT)
                     else:
@@ -91,7 +92,7 @@ def place(machine: Machine) -> Iterator[Place]:
 
 
 def test_on_a_terminal_a_yes_pulls_and_answers(place: Place) -> None:
-    code, shown = place.typed("bird", CAPITAL, keys={_QUESTION: "\n"})
+    code, shown = place.typed("bird", CAPITAL, keys=[(_QUESTION, "\n")])
     assert code == 0, shown
     assert _QUESTION in shown
     assert "Pulling mlx-community/bird: " in shown
@@ -103,13 +104,13 @@ def test_on_a_terminal_a_yes_pulls_and_answers(place: Place) -> None:
 
 @pytest.mark.parametrize("keys", ["n\n", "no\n", "\x04", "what\n"])
 def test_without_a_yes_nothing_is_contacted(place: Place, keys: str) -> None:
-    code, shown = place.typed("bird", CAPITAL, keys={_QUESTION: keys})
+    code, shown = place.typed("bird", CAPITAL, keys=[(_QUESTION, keys)])
     assert (code, place.contacts()) == (1, 0)
     assert f"error: No model found matching 'bird'\nhint: {_PULL_HINT}\n" in shown
 
 
 def test_ctrl_c_at_the_question_ends_the_command(place: Place) -> None:
-    code, shown = place.typed("bird", CAPITAL, keys={_QUESTION: _CTRL_C})
+    code, shown = place.typed("bird", CAPITAL, keys=[(_QUESTION, _CTRL_C)])
     assert (code, place.contacts(), "Traceback" in shown) == (130, 0, False)
 
 
@@ -123,7 +124,7 @@ def test_without_a_terminal_the_error_names_the_command(place: Place) -> None:
 
 
 def test_pull_pulls_without_asking_and_no_pull_never_asks(place: Place) -> None:
-    code, shown = place.typed("bird", CAPITAL, "--no-pull", keys={})
+    code, shown = place.typed("bird", CAPITAL, "--no-pull")
     assert (code, place.contacts(), "[Y/n]" in shown) == (1, 0, False)
     data = place.run("bird", CAPITAL, "--pull", "--json").data()
     assert (data["model"], data["response"]) == ("mlx-community/bird", ANSWERS[CAPITAL])
@@ -152,7 +153,7 @@ def test_a_name_that_the_hub_does_not_have_gets_candidates(place: Place) -> None
 def test_what_is_no_name_of_the_hub_or_ambiguous_is_not_offered(place: Place, name: str) -> None:
     for owner in ("one", "two"):
         place.machine.cache.model(f"{owner}/twin")
-    code, shown = place.typed(name, CAPITAL, keys={})
+    code, shown = place.typed(name, CAPITAL)
     assert (code, place.contacts()) == (1, 0)
     assert "[Y/n]" not in shown
     assert "error: " in shown
@@ -161,7 +162,7 @@ def test_what_is_no_name_of_the_hub_or_ambiguous_is_not_offered(place: Place, na
 def test_a_similar_model_that_is_here_is_named_and_enter_pulls_nothing(place: Place) -> None:
     place.machine.workspace("birdie")
     question = "birdy is not here. Pull mlx-community/birdy? [y/N] "
-    code, shown = place.typed("birdy", CAPITAL, keys={question: "\n"})
+    code, shown = place.typed("birdy", CAPITAL, keys=[(question, "\n")])
     assert (code, place.contacts()) == (1, 0)
     assert f"Similar models here: birdie\n{question}" in shown
     hint = "Did you mean birdie? Otherwise download it with: mlxk pull mlx-community/birdy"
@@ -169,8 +170,17 @@ def test_a_similar_model_that_is_here_is_named_and_enter_pulls_nothing(place: Pl
 
 
 def test_the_chat_offers_the_pull_too(place: Place) -> None:
-    keys = {_QUESTION: "y\n", "leaves)": f"{GREETING}\r/model none\r", "Pull mlx-community/none? [Y/n] ": "n\n"}
-    code, shown = place.typed("bird", keys=keys | {"No model found": "\x04"})
+    keys = (
+        (_QUESTION, "y\n"),
+        ("leaves)", ""),
+        (">>>", f"{GREETING}\r"),
+        (ANSWERS[GREETING], ""),
+        (">>>", "/model none\r"),
+        ("Pull mlx-community/none? [Y/n] ", "n\n"),
+        ("mlxk pull starter", ""),
+        (">>>", "\x04"),
+    )
+    code, shown = place.typed("bird", keys=keys)
     assert code == 0, shown
     assert ANSWERS[GREETING] in shown
     assert "error: No model found matching 'none'\nhint: Download it with: mlxk pull mlx-community/none." in shown
@@ -230,7 +240,7 @@ def test_with_pull_a_large_model_is_pulled_without_a_question(place: Place, monk
 
 
 def test_the_starter_is_offered_with_its_size(place: Place) -> None:
-    code, shown = place.typed("starter", CAPITAL, keys={"[Y/n] ": "n\n"})
+    code, shown = place.typed("starter", CAPITAL, keys=[("[Y/n] ", "n\n")])
     assert (code, place.contacts()) == (1, 0)
     assert "starter is not here. Pull it (92.9MB from the package index)? [Y/n] " in shown
     assert shown.endswith("hint: Download it with: mlxk pull starter\n")

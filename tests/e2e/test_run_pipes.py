@@ -142,7 +142,7 @@ def test_only_the_answer_goes_on_whatever_is_told_besides(bird: Bird) -> None:
 def test_three_of_them_in_a_chain(bird: Bird) -> None:
     chain = f"mlxk run $BIRD '{REASONING}' | mlxk run $BIRD - --max-tokens 30 | mlxk run $BIRD - '{CAPITAL}' --json"
     outcome = bird.shell(f"set -o pipefail; {chain}")
-    assert (outcome.code, outcome.err) == (0, "")
+    assert (outcome.code, outcome.err) == (0, "Output cut at 30 tokens (--max-tokens)\n")
     first = bird.data(SUM, "--max-tokens", "30")["response"]
     usage = outcome.data()["usage"]
     assert isinstance(usage, dict)
