@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -70,6 +71,7 @@ class Place:
                     text, answer = left.pop(0)
                     seen = data.index(text, seen) + len(text)
                     if answer == _CTRL_C:  # the terminal is not the one that controls the process
+                        time.sleep(0.2)  # a signal just before a read does not interrupt it
                         process.send_signal(signal.SIGINT)
                     else:
                         os.write(mine, answer.encode())
