@@ -15,7 +15,7 @@ import pytest
 
 from mlxknife.adapters.worker.parent.heartbeat import HeartbeatLimits
 from mlxknife.adapters.worker.parent.model_process import WorkerProcesses
-from mlxknife.domain.errors import EngineError, KnifeError, ValidationError, WorkerLost
+from mlxknife.domain.errors import KnifeError, ModelNotRunnable, ValidationError, WorkerLost
 from mlxknife.domain.generation.values.answer import FinishReason, TextKind
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest, SamplingParameters
@@ -325,7 +325,7 @@ def test_a_place_without_a_model_is_an_error_of_loading(stage: Stage) -> None:
         process = stage.processes.start(listener.on_state)
         process.load(stage.nowhere)
         error: KnifeError = await listener.error()
-        assert type(error) is EngineError
+        assert type(error) is ModelNotRunnable
         assert error.message.startswith("The model could not be loaded")
         await gone(process)
         assert listener.has_no_state

@@ -134,5 +134,5 @@ def test_weights_that_do_not_fit_the_architecture_are_told_as_an_error(bird: Bir
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"intermediate_size": 128}))
     outcome = attrs.evolve(bird, folder=other).run(CAPITAL, "--json")
-    assert (outcome.code, outcome.error()["type"]) == (1, "generation_failed")
+    assert (outcome.code, outcome.error()["type"]) == (1, "model_not_runnable")
     assert "shape" in str(outcome.error()["message"])

@@ -232,9 +232,10 @@ def test_a_model_that_cannot_be_loaded_is_an_error_and_others_are_served(home: M
     with serving(home) as server:
         for _ in range(2):
             error = server.chat("broken", answers.GREETING).error()
-            assert (error["type"], error["code"]) == ("generation_failed", "server_error")
+            assert (error["type"], error["code"]) == ("model_not_runnable", "model_not_runnable")
             assert "could not be loaded" in error["message"]
             assert str(home.root) not in error["message"]
         assert server.chat("parrot", answers.GREETING).text() == ANSWERS[answers.GREETING]
         third = server.chat("broken", answers.GREETING)
-        assert third.status in (500, 503)
+        assert (third.status, third.error()["retryable"]) == (422, False)
+        assert "broken" not in [one["id"] for one in server.ask("/v1/models").document()["data"]]

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from mlxknife.domain.errors import EngineError, KnifeError, WorkerLost
+from mlxknife.domain.errors import KnifeError, ModelNotRunnable, WorkerLost
 from mlxknife.domain.generation.values.answer import Delta, GenerationEvent
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.domain.generation.values.request import GenerationRequest
@@ -102,7 +102,7 @@ class FakeProcess:
         if self.process_id is None:
             return
         if model is None or model.failure is not None:
-            self.crash(EngineError("The model could not be loaded") if model is None else model.failure)
+            self.crash(ModelNotRunnable("The model could not be loaded") if model is None else model.failure)
             return
         self.engine = model.engine()
         self.on_state(ModelLoaded(self.load_seconds, self.engine.notes))

@@ -6,7 +6,7 @@ from collections import Counter
 
 import attrs
 
-from mlxknife.domain.errors import NotEnoughMemory
+from mlxknife.domain.errors import ModelNotRunnable, NotEnoughMemory
 from mlxknife.domain.serving.values import (
     LoadingStarted,
     ModelCrashed,
@@ -41,12 +41,15 @@ class EventLog:
             assert before == "loading"
             self.states[event.name] = "ready"
         elif isinstance(event, ModelNotLoaded):
-            assert (event.name, type(event.error)) == ("huge", NotEnoughMemory)
+            is_refused = isinstance(event.error, ModelNotRunnable)
+            assert is_refused or (event.name, type(event.error)) == ("huge", NotEnoughMemory)
+            assert before == ("loading" if is_refused else None)
+            self.states.pop(event.name, None)
         else:
             assert isinstance(event, (ModelUnloaded, ModelCrashed))
             assert before is not None
             del self.states[event.name]
-        if isinstance(event, ModelCrashed):
+        if isinstance(event, ModelCrashed) or (isinstance(event, ModelNotLoaded) and before is not None):
             self._crashes[event.name] += 1
             count = self._crashes[event.name]
             pause = min(60, 2 ** (count - 2)) if count > 1 else 0

@@ -8,7 +8,7 @@ from typing import TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mlxknife.domain.errors import EngineError, KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
+from mlxknife.domain.errors import KnifeError, ModelNotRunnable, NotEnoughMemory, ServerBusy, WorkerLost
 from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.memory import rules as memory
 from mlxknife.domain.serving import rules
@@ -69,7 +69,7 @@ class ModelPoolMachine(RuleBasedStateMachine):
             assert isinstance(error, WorkerLost)
             assert self.events.is_paused(client.name)
         else:
-            assert isinstance(error, EngineError | WorkerLost)
+            assert isinstance(error, ModelNotRunnable | WorkerLost)
             assert client.name in {process.place for process in self.crashed}
 
     def _reaction(self, kind: str, other: str) -> Reaction | None:
@@ -148,7 +148,7 @@ class ModelPoolMachine(RuleBasedStateMachine):
             process.text(request_id, "a", index)
         elif kind == "error":
             process.requests.pop(request_id)
-            process.send(request_id, EngineError("the model produced NaN logits"))
+            process.send(request_id, ModelNotRunnable("the model produced NaN logits"))
         else:
             if len(received.ended) == received.answers - 1:
                 process.requests.pop(request_id)
@@ -163,7 +163,7 @@ class ModelPoolMachine(RuleBasedStateMachine):
     def crash(self, data: st.DataObject, seconds: float) -> None:
         process = _chosen(data, self.processes.running)
         self.crashed.add(process)
-        process.crash(WorkerLost("killed") if process.has_loaded else EngineError("not loaded"))
+        process.crash(WorkerLost("killed") if process.has_loaded else ModelNotRunnable("not loaded"))
         self.system.time += seconds
 
     @rule(seconds=st.sampled_from([1.0, 11.0]))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mlxknife.domain.errors import KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
+from mlxknife.domain.errors import KnifeError, ModelNotRunnable, NotEnoughMemory, ServerBusy, WorkerLost
 from mlxknife.domain.generation.values.answer import Accepted, Delta, GenerationEvent
 from mlxknife.domain.serving.rules import PoolLimits
 from mlxknife.domain.serving.services.loaded_model import Lease
 from mlxknife.domain.serving.services.model_pool import ModelPool
-from mlxknife.domain.serving.values import ModelNotLoaded, PoolEvent
+from mlxknife.domain.serving.values import LoadingStarted, ModelNotLoaded, PoolEvent
 from tests.fakes.manual_processes import ManualProcesses
 from tests.fakes.system import FakeSystem
 from tests.unit.pool_models import UNIT, request, servable
@@ -165,3 +165,22 @@ def test_a_complete_answer_ends_the_row_of_crashes() -> None:
         processes.running[0].crash(WorkerLost("gone"))
     assert [type(one) for one in _acquire(pool, "small")] == [WorkerLost]  # the crashes since the answer count
     assert len(processes.started) == 3
+
+
+def test_a_model_that_cannot_be_loaded_is_refused_until_it_is_tried_again() -> None:
+    processes, system, events = ManualProcesses(), FakeSystem(), list[PoolEvent]()
+    pool = ModelPool(processes, system, on_event=events.append)
+    received = Received()
+    for _ in range(2):
+        pool.acquire(servable("broken"), received.append)
+        processes.running[0].crash(ModelNotRunnable("Its files lack 'a'"))
+    assert [type(event) for event in events] == [LoadingStarted, ModelNotLoaded] * 2
+    assert pool.back_off.unloadable == {servable("broken").key}
+    pool.acquire(servable("broken"), received.append)
+    assert [str(error) for error in received] == ["Its files lack 'a'"] * 3
+    assert all(type(error) is ModelNotRunnable for error in received)
+    assert processes.running == []
+    system.time += 100
+    pool.acquire(servable("broken"), received.append)
+    processes.running[0].loaded()
+    assert pool.back_off.unloadable == frozenset()

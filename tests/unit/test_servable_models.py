@@ -201,3 +201,10 @@ def test_a_pinned_model_of_the_cache_is_found_by_its_part_of_a_name_later() -> N
     store.add("models--mlx-community--only", refs={"main": COMMIT}, snapshots=(COMMIT,))
     system.time += 6
     assert models.find("mlx-community/on").key == model.key
+
+
+def test_a_model_that_the_runtime_refuses_is_not_listed() -> None:
+    models = _servable_models()
+    refused = frozenset({models.find("one").key})
+    assert [info.name for info in models.models(refused)] == ["other/two"]
+    assert [info.name for info in models.models()] == ["mlx-community/one", "other/two"]

@@ -20,7 +20,7 @@ class ModelState(Enum):
 
 @attrs.frozen
 class LoadingStarted:
-    """A model process was started. ``ModelReady`` may follow; one of the last three events ends it."""
+    """A model process was started. ``ModelReady`` may follow; a later event of the model ends it."""
 
     name: str
     remote_code: RemoteCode | None = None
@@ -44,7 +44,7 @@ class ModelUnloaded:
 
 @attrs.frozen
 class ModelCrashed:
-    """The model process crashed, hung, or could not load the model."""
+    """The model process crashed or hung."""
 
     name: str
     error: KnifeError
@@ -52,7 +52,7 @@ class ModelCrashed:
 
 @attrs.frozen
 class ModelNotLoaded:
-    """A model to keep loaded was not started, because it does not fit."""
+    """A model could not be loaded: the runtime refuses it, or a model to keep loaded does not fit."""
 
     name: str
     error: KnifeError

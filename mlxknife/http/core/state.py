@@ -74,7 +74,7 @@ class ServerState:
         """Return the models that can run; simultaneous callers share one listing. Raises StorageError."""
         loop = asyncio.get_running_loop()
         if self._listing is None or self._listing.done() or self._listing.get_loop() is not loop:
-            self._listing = loop.create_task(self.in_thread(self.servable.models))
+            self._listing = loop.create_task(self.in_thread(self.servable.models, self.pool.back_off.unloadable))
         return await asyncio.shield(self._listing)
 
     async def run_until_disconnect(self, work: Coroutine[Any, Any, None], receive: Receive) -> None:

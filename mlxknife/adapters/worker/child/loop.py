@@ -33,7 +33,7 @@ from mlxknife.adapters.worker.protocol import (
     Resume,
     ToChild,
 )
-from mlxknife.domain.errors import InternalError, KnifeError
+from mlxknife.domain.errors import EngineError, InternalError, KnifeError, ModelNotRunnable
 from mlxknife.domain.generation.values.answer import Delta
 from mlxknife.ports.engines.engine import Engine, EngineOpener, Prepared, Rendered
 
@@ -74,12 +74,17 @@ def _serve(line: Line, parent: int, opener: EngineOpener[Rendered, Prepared]) ->
         try:
             engine = opener.open(load.request())
         except KnifeError as exc:
-            line.send(LoadFailed(ErrorFrame.of(exc)))
+            line.send(LoadFailed(ErrorFrame.of(_load_error(exc))))
             return
         line.send(Loaded(time.monotonic() - began, engine.notes))
         Loop(line, engine, deadline, counter).run()
     finally:
         heartbeat.stop()
+
+
+def _load_error(error: KnifeError) -> KnifeError:
+    """Return an error of loading. Where the runtime refuses the files, the model cannot run here."""
+    return ModelNotRunnable(error.message, hint=error.hint) if isinstance(error, EngineError) else error
 
 
 @attrs.define

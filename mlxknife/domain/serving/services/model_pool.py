@@ -12,7 +12,7 @@ from functools import partial
 import attrs
 
 from mlxknife.domain import reprs
-from mlxknife.domain.errors import InternalError, KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
+from mlxknife.domain.errors import InternalError, KnifeError, ModelNotRunnable, NotEnoughMemory, ServerBusy, WorkerLost
 from mlxknife.domain.generation.values.loading import ModelLoaded
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.memory import rules as memory
@@ -54,20 +54,20 @@ class ModelPool:
     _kept: dict[str, ServableModel] = attrs.field(factory=dict)
     """The models to load whenever they fit."""
     _is_closed: bool = False
-    _back_off: BackOff = attrs.field(init=False)
+    back_off: BackOff = attrs.field(init=False)
 
     __repr__ = reprs.name
 
     def __attrs_post_init__(self) -> None:
         """Begin without crashes."""
-        self._back_off = BackOff(self.system)
+        self.back_off = BackOff(self.system)
 
     def acquire(self, model: ServableModel, on_lease: Callable[[Lease | KnifeError], None]) -> Callable[[], None]:
         """Ask for a lease on a model, and return what withdraws the request.
 
         ``on_lease`` is called once, now or later: with a lease, which must be released, or with an error.
         NotEnoughMemory: the model does not fit; WorkerLost: it crashed too often; ServerBusy: the pool is closing;
-        EngineError: its process could not load it.
+        ModelNotRunnable: its process could not load it.
         """
         pending = PendingLease(model, on_lease)
         self._replace(model)
@@ -178,7 +178,7 @@ class ModelPool:
         if loaded is None:
             try:
                 loaded = self._start(pending.model)
-            except (NotEnoughMemory, WorkerLost) as exc:
+            except (ModelNotRunnable, NotEnoughMemory, WorkerLost) as exc:
                 pending.reply(exc)
                 return True
             except Exception as exc:  # noqa: BLE001 - a defect costs this request, and none behind it
@@ -195,7 +195,7 @@ class ModelPool:
 
     def _start(self, model: ServableModel) -> LoadedModel | None:
         """Start to load a model; None if the lease of another one must end first."""
-        self._back_off.check(model)
+        self.back_off.check(model)
         profile, size = self._size(model)
         eviction = rules.eviction_for(model.name, size, self._entries(), self.limits)
         if not eviction.is_immediate:
@@ -204,7 +204,7 @@ class ModelPool:
             return None
         for key in eviction.evicted:
             self._unload(self._loaded[key])
-        loaded = LoadedModel(model, size, self.system.ticks(), self._back_off.answered)
+        loaded = LoadedModel(model, size, self.system.ticks(), self.back_off.answered)
         self._loaded[model.key] = loaded
         self._emit(LoadingStarted(loaded.name, model.runnable.remote_code))
         loaded.process = self.processes.start(partial(self._on_state, loaded))
@@ -218,12 +218,12 @@ class ModelPool:
             self._emit(ModelNotLoaded(model.name, error))
         else:
             loaded.unload()
-            self._back_off.crashed(model)
+            self.back_off.crashed(model, error)
             self._emit(ModelCrashed(loaded.name, error))
 
     def _fits(self, model: ServableModel) -> bool:
         """Whether a model could be loaded now without evicting another one."""
-        if self._is_closed or self._back_off.is_paused(model):
+        if self._is_closed or self.back_off.is_paused(model):
             return False
         try:
             eviction = rules.eviction_for(model.name, self._size(model)[1], self._entries(), self.limits)
@@ -272,15 +272,17 @@ class ModelPool:
         if isinstance(state, ModelLoaded):
             loaded.load_seconds = state.seconds
             loaded.state, loaded.last_used = ModelState.READY, self.system.ticks()
+            self.back_off.loaded(loaded.model)
             self._emit(ModelReady(loaded.name, state.seconds))
             waiting, loaded.pending = loaded.pending, []
             leases = [self._leased(loaded) for _ in waiting]  # all hold it before one of them can be released
             for pending, lease in zip(waiting, leases, strict=True):
                 pending.reply(lease)
         else:
-            self._back_off.crashed(loaded.model)
+            self.back_off.crashed(loaded.model, state)
             del self._loaded[loaded.model.key]
-            self._emit(ModelCrashed(loaded.name, state))
+            is_refused = isinstance(state, ModelNotRunnable)
+            self._emit(ModelNotLoaded(loaded.name, state) if is_refused else ModelCrashed(loaded.name, state))
             loaded.fail(state)
             self._serve_queue()
 

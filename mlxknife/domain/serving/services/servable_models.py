@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import cached_property
 
 import attrs
@@ -95,14 +96,18 @@ class ServableModels:
 
     __repr__ = reprs.name
 
-    def models(self) -> tuple[ModelInfo, ...]:
-        """Return the models that can run, as they were a few seconds ago at most. Raises StorageError, AccessDenied."""
+    def models(self, unloadable: Container[str] = ()) -> tuple[ModelInfo, ...]:
+        """Return the models that can run, as they were a few seconds ago at most. Raises StorageError, AccessDenied.
+
+        ``unloadable`` has the keys of models that the runtime has refused.
+        """
         now = self.system.ticks()
         if self._listed is None or now - self._listed[0] > _MAX_AGE:
             pinned = (info for one in set(self._pinned.values()) if (info := self._pinned_info(one)) is not None)
             named = {info.name: info for info in (*self.catalog.list(), *pinned) if can_run(info)}
             self._listed = now, tuple(named[name] for name in sorted(named, key=lambda name: (name.casefold(), name)))
-        return self._listed[1]
+        listed = self._listed[1]
+        return tuple(info for info in listed if not self._is_one_of(unloadable, info.name)) if unloadable else listed
 
     def pin(self, spec: str) -> ServableModel:
         """Find a model for the command line of the server; from now on clients may name it even if it is at a path.
@@ -153,6 +158,12 @@ class ServableModels:
         self._forget_replaced(model)
         self._found[spec] = now, model
         return model
+
+    def _is_one_of(self, keys: Container[str], name: str) -> bool:
+        try:
+            return self.find(name).key in keys
+        except KnifeError:  # it has changed since it was listed
+            return False
 
     def _servable(self, model: RunnableModel) -> ServableModel:
         return ServableModel(model, self.max_tokens)
