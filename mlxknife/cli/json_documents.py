@@ -48,6 +48,8 @@ class ModelObject(Struct, frozen=True):
     origin: str | None
     display_name: str | UnsetType = UNSET
     """The name of the folder of a workspace."""
+    proof: Literal["manifest", "files"] | UnsetType = UNSET
+    """What ``verified`` proves; absent for another integrity."""
 
 
 class TrashObject(Struct, frozen=True):
@@ -108,6 +110,8 @@ class HealthObject(Struct, frozen=True):
     integrity: Literal["verified", "structural", "incomplete", "corrupt"]
     managed: bool | UnsetType = UNSET
     """Of a workspace: whether mlxk made it."""
+    proof: Literal["manifest", "files"] | UnsetType = UNSET
+    """What ``verified`` proves; absent for another integrity."""
 
 
 class HealthSummary(Struct, frozen=True):

@@ -47,6 +47,13 @@ class Contract(Scene):
         assert self.shown(store, place, COMMIT.commit) == FILES
         assert self.refs(store, place) == {"main": COMMIT.commit}
 
+    def test_a_published_download_leaves_its_listing(self, place: Path) -> None:
+        store = self.opened(place)
+        assert not store.has_listing(FOLDER, COMMIT.commit)
+        pull(store)
+        assert store.has_listing(FOLDER, COMMIT.commit)
+        assert not store.has_listing(FOLDER, OTHER.commit)
+
     def test_cached_files_come_in_the_order_of_the_files(self, place: Path) -> None:
         store = self.opened(place)
         pull(store)

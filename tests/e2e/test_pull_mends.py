@@ -54,6 +54,20 @@ def test_the_next_pull_fetches_a_file_that_health_verify_found_corrupt(site: Sit
     assert site.verified() == {NAME: "verified"}
 
 
+def test_a_file_that_is_gone_is_missed_and_fetched_and_a_listing_that_is_gone_comes_back(
+    site: Site, snapshot: Path
+) -> None:
+    (snapshot / "special_tokens_map.json").unlink()
+    health = site.machine.run("health", "--verify").out
+    assert f"unhealthy  {NAME}: file missing: special_tokens_map.json (the Hub lists it)\n" in health
+    assert site.pull(NAME)["download_status"] == "success"
+    shutil.rmtree(snapshot.parents[1] / "trees")
+    health = site.machine.run("health", "--verify").out
+    assert f"verified   {NAME} (the files that are there; no list of all is cached)\n" in health
+    assert site.pull(NAME)["download_status"] == "already_exists"
+    assert f"verified   {NAME}\n" in site.machine.run("health", "--verify").out
+
+
 @pytest.mark.parametrize("suffix", [".incomplete", ".0a1b2c3d.incomplete"])
 def test_a_partial_beside_its_blob_makes_a_model_unfinished_until_the_next_pull(
     site: Site, snapshot: Path, suffix: str

@@ -21,7 +21,7 @@ def test_a_flipped_byte_is_found_only_by_hashing(machine: Machine) -> None:
     outcome = machine.run("health", "--verify", "--strict")
     assert outcome.code == 1
     assert outcome.out == (
-        "verified   org/good\n"
+        "verified   org/good (the files that are there; no list of all is cached)\n"
         "unhealthy  org/bad: hash mismatch: model.safetensors\n"
         "2 models, 1 healthy (1 verified), 1 unhealthy\n"
     )
@@ -32,8 +32,18 @@ def test_json_contains_the_integrity(machine: Machine) -> None:
     machine.cache.model("org/model")
     data = machine.run("health", "--verify", "--json").data()
     assert data["healthy"] == [
-        {"name": "org/model", "status": "healthy", "reason": "Model is healthy", "integrity": "verified"}
+        {
+            "name": "org/model",
+            "status": "healthy",
+            "reason": "Model is healthy",
+            "integrity": "verified",
+            "proof": "files",
+        }
     ]
+    model = machine.run("show", "org/model", "--verify", "--json").data()["model"]
+    assert isinstance(model, dict)
+    assert (model["integrity"], model["proof"]) == ("verified", "files")
+    assert "proof" not in str(machine.run("list", "--json").data()) + str(machine.run("health", "--json").data())
 
 
 def test_a_file_without_a_recorded_hash_is_not_verified(machine: Machine) -> None:
@@ -48,7 +58,9 @@ def test_a_file_without_a_recorded_hash_is_not_verified(machine: Machine) -> Non
     (half.snapshot / "notes.txt").write_text("mine")
     assert "healthy    org/half (not everything is recorded)\n" in machine.run("health", "half", "--verify").out
     document = machine.run("health", "mine", "--verify", "--json").data()["healthy"]
-    assert document == [{"name": "mine", "status": "healthy", "reason": "Model is healthy", "integrity": "structural"}]
+    assert document == [
+        {"name": "mine", "status": "healthy", "reason": "Model is healthy", "integrity": "structural", "managed": False}
+    ]
 
 
 def test_show_prints_the_integrity_of_every_file(machine: Machine) -> None:

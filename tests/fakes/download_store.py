@@ -143,6 +143,9 @@ class FakeDownloadStore:
         links = self.snapshots[folder].get(commit, {}) if folder in self.snapshots else {}
         return tuple(self._cached_file(folder, links.get(file.name), file) for file in files)
 
+    def has_listing(self, folder: str, commit: str) -> bool:
+        return (folder, commit) in self.listings
+
     def has_leftovers(self, folder: str) -> bool:
         return folder in self.leftovers
 

@@ -35,6 +35,10 @@ def phi3_files() -> Files:
     return chat_files() | {"config.json": json_bytes(config)}
 
 
+def embedder_files() -> Files:
+    return embedding_files() | {"tokenizer_config.json": json_bytes({"tokenizer_class": "BertTokenizer"})}
+
+
 def without(files: Files, *names: str) -> Files:
     return {name: data for name, data in files.items() if name not in names}
 
@@ -84,7 +88,7 @@ class GoldenMachine:
         """Build the five models of the large example."""
         models = {model["name"]: model for model in example("list")["data"]["models"]}
         self.build(models["mlx-community/Phi-3-mini-4k-instruct-4bit"], phi3_files())
-        self.build(models["mlx-community/mxbai-embed-large-v1"], embedding_files())
+        self.build(models["mlx-community/mxbai-embed-large-v1"], embedder_files())
         gguf = models["TheBloke/TinyLlama-1.1B-Chat-v1.0-GGUF"]
         self.build(gguf, gguf_files(), "tiny-chat.Q4_K_M.gguf")
         next_files = chat_files(model_type="qwen3_next", architectures=["Qwen3NextForCausalLM"])

@@ -16,6 +16,8 @@ import pytest
 
 import mlxknife
 from mlxknife import Integrity
+from mlxknife.domain.integrity.values import ModelHealth
+from mlxknife.domain.models.values.verdict import Proof
 from tests.builder import (
     BuiltModel,
     CacheBuilder,
@@ -37,10 +39,14 @@ KINDS: tuple[Callable[[], Files], ...] = (
 )  # fmt: skip
 
 
-def verdict(hub: Path) -> Integrity:
+def health(hub: Path) -> ModelHealth:
     app = mlxknife.open_app(hub_cache=hub, workspace_home=hub / "none", environment={"XDG_CONFIG_HOME": str(hub)})
     (entry,) = app.health.check(verify=True).entries
-    return entry.integrity
+    return entry
+
+
+def verdict(hub: Path) -> Integrity:
+    return health(hub).integrity
 
 
 def salted(files: Files, rng: random.Random) -> Files:
@@ -116,7 +122,21 @@ def drop_blob(model: BuiltModel, rng: random.Random) -> None:
     rng.choice(files_of(model)).unlink()
 
 
-DAMAGES = (flip, truncate, grow, zero, swap_blobs, swap_links, wrong_link, drop_shard, drop_blob)
+def drop_link(model: BuiltModel, rng: random.Random) -> None:
+    rng.choice(links_of(model)).unlink()
+
+
+def drop_many(model: BuiltModel, rng: random.Random) -> None:
+    links = links_of(model)
+    for link in rng.sample(links, rng.randint(1, len(links))):
+        link.unlink()
+
+
+DAMAGES = (
+    flip, truncate, grow, zero, swap_blobs, swap_links, wrong_link, drop_shard, drop_blob, drop_link, drop_many,
+)  # fmt: skip
+REMOVALS = (drop_link, drop_many)
+"""A file that is gone without a trace, and that no loader needs, does not make the others wrong."""
 NEEDS_LISTING = (swap_links,)
 """Only the structure or a listing shows that two valid files were swapped."""
 
@@ -142,9 +162,13 @@ def damage_many(count: int, hub: Path) -> Counter[str]:
         if damage in NEEDS_LISTING or rng.random() < 0.3:
             write_listing(model, files)
         damage(model, rng)
-        found = verdict(hub)
-        assert found is not Integrity.VERIFIED, f"{damage.__name__} on {make.__name__}, {layout}, number {number}"
-        verdicts[f"{damage.__name__}: {found.value}"] += 1
+        found = health(hub)
+        where = f"{damage.__name__} on {make.__name__}, {layout}, number {number}"
+        assert found.proof is not Proof.MANIFEST, where
+        if damage not in REMOVALS:
+            assert found.integrity is not Integrity.VERIFIED, where
+        word = found.integrity.value if found.proof is None else f"verified ({found.proof.value})"
+        verdicts[f"{damage.__name__}: {word}"] += 1
         shutil.rmtree(hub)
     return verdicts
 
@@ -159,10 +183,12 @@ def keep_many(count: int, hub: Path) -> Counter[str]:
         listed = rng.random() < 0.5
         if listed:
             write_listing(model, files)
-        found = verdict(hub)
+        found = health(hub)
         hashed = listed or layout is not Layout.PLAIN
-        assert found is (Integrity.VERIFIED if hashed else Integrity.STRUCTURAL), f"{make.__name__}, {layout}, {number}"
-        verdicts[f"{layout.value}: {found.value}"] += 1
+        expected = Integrity.VERIFIED if hashed else Integrity.STRUCTURAL
+        proof = Proof.MANIFEST if listed else Proof.FILES if hashed else None
+        assert (found.integrity, found.proof) == (expected, proof), f"{make.__name__}, {layout}, {number}"
+        verdicts[f"{layout.value}: {found.integrity.value}"] += 1
         shutil.rmtree(hub)
     return verdicts
 

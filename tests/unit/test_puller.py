@@ -59,6 +59,14 @@ def test_an_unverified_file_is_hashed_once(full: Bench) -> None:
     assert full.hub.requested == {}
 
 
+def test_an_intact_model_without_a_listing_gets_one(full: Bench) -> None:
+    full.download_store.listings.clear()
+    plan = full.pull()
+    assert (plan.is_done, plan.was_hashed) == (True, False)
+    assert full.download_store.listings == {(FOLDER, full.main): plan.commit}
+    assert full.hub.requested == {}
+
+
 def test_a_read_only_cache_is_hashed_each_time(full: Bench) -> None:
     full.forget_stamps()
     full.download_store.is_denied = True

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import attrs
 
-from mlxknife.adapters.hfcache import safe_files, stamps
-from mlxknife.adapters.hfcache.layout import BLOBS, INCOMPLETE, SHARED_STORE, SNAPSHOTS
+from mlxknife.adapters.hfcache import safe_files, stamps, trees
+from mlxknife.adapters.hfcache.layout import BLOBS, INCOMPLETE, SHARED_STORE, SNAPSHOTS, TREES
 from mlxknife.adapters.hfcache.locks import RepoLocks
 from mlxknife.adapters.hfcache.partials import stale_partials
 from mlxknife.adapters.hfcache.publisher import STAGING, CachePublisher
@@ -52,6 +52,14 @@ class CacheDownloadStore:
         finder = _HoldingFinder(self._root, repo, stamps.load(repo))
         with map_cache_errors("read"):
             return tuple(finder.find(commit, file) for file in files)
+
+    def has_listing(self, folder: str, commit: str) -> bool:
+        """See ``DownloadStore.has_listing``."""
+        try:
+            data = safe_files.read_small(f"{self._root}/{folder}/{TREES}/{commit}.json")
+        except OSError:
+            return False
+        return trees.decode(data) is not None
 
     def has_leftovers(self, folder: str) -> bool:
         """See ``DownloadStore.has_leftovers``."""

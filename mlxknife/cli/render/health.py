@@ -29,8 +29,8 @@ def _report_lines(report: HealthReport) -> Iterator[Line]:
     healthy, unhealthy = report.healthy(), report.unhealthy()
     for entry in healthy:
         word = "verified" if entry.integrity is Integrity.VERIFIED else "healthy"
-        unverified_reason = f" ({entry.unverified_reason})" if entry.unverified_reason else ""
-        yield (Span(f"{word:{_COLUMN}}", Style.GOOD), f"{entry.name}{unverified_reason}")
+        limit = f" ({entry.limit})" if entry.limit else ""
+        yield (Span(f"{word:{_COLUMN}}", Style.GOOD), f"{entry.name}{limit}")
     for entry in unhealthy:
         yield (Span(f"{'unhealthy':{_COLUMN}}", Style.BAD), f"{entry.name}: {entry.reason or entry.integrity.value}")
     verified = sum(entry.integrity is Integrity.VERIFIED for entry in healthy)

@@ -47,6 +47,7 @@ def model_object(info: ModelInfo) -> ModelObject:
         context_length=traits.context_length,
         origin=info.origin,
         display_name=UNSET if info.cached else naming.last_part(info.name),
+        proof=UNSET if info.proof is None else info.proof.value,
     )
 
 
@@ -91,4 +92,5 @@ def _health_object(entry: ModelHealth) -> HealthObject:
         reason=entry.reason or "Model is healthy",
         integrity=entry.integrity.value,
         managed=UNSET if entry.is_managed is None else entry.is_managed,
+        proof=UNSET if entry.proof is None else entry.proof.value,
     )

@@ -54,7 +54,7 @@ def _overview(found: ModelDetails, now: float) -> Iterator[Line]:
         yield _labelled("Origin", info.origin)
     if info.is_unreadable:
         yield _labelled("Type", Span("unreadable", Style.BAD))
-        yield from _health(info, found.unverified_reason)
+        yield from _health(info, found.limit)
         return
     yield _labelled("Framework", traits.framework.value)
     yield _labelled("Type", traits.model_type.value)
@@ -73,13 +73,11 @@ def _overview(found: ModelDetails, now: float) -> Iterator[Line]:
     yield _labelled("License", card.license or "-")
     if card.base_models:
         yield _labelled("Base model", ", ".join(card.base_models))
-    yield from _health(info, found.unverified_reason)
+    yield from _health(info, found.limit)
 
 
-def _health(info: ModelInfo, unverified_reason: str | None) -> Iterator[Line]:
-    yield _labelled(
-        "Health", health_cell(info), f" ({info.integrity.value}{f': {unverified_reason}' if unverified_reason else ''})"
-    )
+def _health(info: ModelInfo, limit: str | None) -> Iterator[Line]:
+    yield _labelled("Health", health_cell(info), f" ({info.integrity.value}{f': {limit}' if limit else ''})")
     if info.integrity.healthy:
         yield _labelled(
             "Runs here",

@@ -8,7 +8,7 @@ import attrs
 
 from mlxknife.domain import reprs
 from mlxknife.domain.models.values.hashes import HashJob
-from mlxknife.domain.models.values.verdict import Finding, Integrity
+from mlxknife.domain.models.values.verdict import Finding, Integrity, Proof
 
 
 @attrs.frozen
@@ -17,8 +17,10 @@ class VerificationPlan:
 
     model: str
     jobs: tuple[HashJob, ...]
-    is_verifiable: bool
-    """Whether matching hashes verify the whole model."""
+    proof: Proof | None
+    """What matching hashes prove; None if they do not verify the whole model."""
+    limit: str | None = None
+    """Why the proof is not better."""
 
 
 @attrs.frozen
@@ -29,8 +31,10 @@ class VerificationResult:
     finding: Finding | None
     files: Mapping[str, Integrity]
     """The integrity of each hashed file."""
-    unverified_reason: str | None
-    """Why hashing could not verify the model, although it found no damage."""
+    proof: Proof | None
+    """What ``verified`` proves; None for another integrity."""
+    limit: str | None
+    """Why hashing could not prove more, although it found no damage."""
 
 
 @attrs.frozen
@@ -40,10 +44,12 @@ class ModelHealth:
     name: str
     integrity: Integrity
     reason: str | None
-    unverified_reason: str | None = None
-    """Why hashing could not verify the model, although it found no damage."""
+    limit: str | None = None
+    """Why hashing could not prove more, although it found no damage."""
     is_managed: bool | None = None
     """Whether mlxk made this workspace; None for a cached model."""
+    proof: Proof | None = None
+    """What ``verified`` proves; None for another integrity."""
 
     __repr__ = reprs.fields
 

@@ -46,6 +46,10 @@ class DownloadStore(Protocol):
         """Return what the cache has of each file of a commit, in the order of ``files``. Changes nothing."""
         ...
 
+    def has_listing(self, folder: str, commit: str) -> bool:
+        """Return whether the listing of a commit is stored, as ``publish`` leaves it."""
+        ...
+
     def has_leftovers(self, folder: str) -> bool:
         """Return whether an interrupted download left files that the next ``publish`` deletes."""
         ...

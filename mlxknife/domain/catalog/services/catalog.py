@@ -73,7 +73,7 @@ class Catalog:
             ),
             card=card,
             chat_template_source=capabilities.chat_template_source(facts),
-            unverified_reason=result.unverified_reason if result is not None and info.integrity.healthy else None,
+            limit=result.limit if result is not None and info.integrity.healthy else None,
         )
 
     def examine(self, spec: str, reading_list: ReadingList = filenames.READING_LIST) -> ExaminedModel:
@@ -124,7 +124,7 @@ class Catalog:
 def _verified(info: ModelInfo, result: VerificationResult) -> ModelInfo:
     """Return the information on an intact model with the integrity that hashing found."""
     if result.finding is None:
-        return attrs.evolve(info, integrity=result.integrity)
+        return attrs.evolve(info, integrity=result.integrity, proof=result.proof)
     return attrs.evolve(info, integrity=result.integrity, reason=result.finding.reason, runtime_compatible=False)
 
 

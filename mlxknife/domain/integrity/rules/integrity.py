@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-from mlxknife.domain.integrity.rules import safetensors, tokenizers
+from mlxknife.domain.integrity.rules import loaded_files, safetensors, tokenizers
 from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.hashes import RecordedFile
 from mlxknife.domain.models.values.snapshot import (
@@ -46,6 +46,12 @@ def findings(
     yield from _weight_files(facts, weights)
     if not _are_gguf(weights):
         yield from _text_and_images(facts, needs_tokenizer=needs_tokenizer, needs_processor=needs_processor)
+        for name in loaded_files.gone_from_family(facts, needs_tokenizer=needs_tokenizer):
+            yield _incomplete(f"file missing: {name}")
+        for name in loaded_files.gone_from_listing(
+            facts, manifest or {}, needs_tokenizer=needs_tokenizer, needs_processor=needs_processor
+        ):
+            yield _incomplete(f"file missing: {name} (the Hub lists it)")
     if manifest:
         yield from _sizes(facts, manifest)
 
@@ -239,8 +245,12 @@ def _documents(facts: SnapshotFacts) -> Iterator[Finding]:
             continue
         if document.problem is not None:
             yield _corrupt(f"{name} {document.problem}")
-        elif document.value is not None and not isinstance(document.value, Mapping):
-            yield _corrupt(f"{name} is not a JSON object")
+        elif document.value is not None and not isinstance(document.value, _kinds_of_document(name)):
+            yield _corrupt(f"{name} is not a JSON {'list' if name == filenames.MODULES else 'object'}")
+
+
+def _kinds_of_document(name: str) -> type[object]:
+    return list if name == filenames.MODULES else Mapping
 
 
 def _tokenizer_settings(facts: SnapshotFacts) -> Iterator[Finding]:

@@ -10,9 +10,10 @@ from mlxknife.domain.integrity.values import VerificationPlan
 from mlxknife.domain.models.values.hashes import HashAlgorithm, HashJob, HashOutcome, RecordedFile, RecordedHash
 from mlxknife.domain.models.values.snapshot import FileFact, FileState, SnapshotFacts
 from mlxknife.domain.models.values.stored_models import ModelEntry
-from mlxknife.domain.models.values.verdict import Finding, Integrity
+from mlxknife.domain.models.values.verdict import Finding, Integrity, Proof
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NAMED_AT_MOST = 3
 _GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 Manifest = Mapping[str, RecordedFile]
@@ -35,8 +36,24 @@ def plan(entry: ModelEntry, facts: SnapshotFacts) -> VerificationPlan:
     """Return what to hash of a model whose structure is intact."""
     manifest = entry.manifest or {}
     jobs = tuple(_jobs(entry, facts, manifest))
-    is_verifiable = bool(jobs) and _has_hash_for_every_file(facts, manifest)
-    return VerificationPlan(model=entry.name, jobs=jobs, is_verifiable=is_verifiable)
+    if not jobs:
+        return VerificationPlan(entry.name, jobs, None, "nothing recorded to compare with")
+    if not _has_hash_for_every_file(facts, manifest):
+        return VerificationPlan(entry.name, jobs, None, "not everything is recorded")
+    limit = _limit(facts, manifest)
+    return VerificationPlan(entry.name, jobs, Proof.FILES if limit else Proof.MANIFEST, limit)
+
+
+def _limit(facts: SnapshotFacts, manifest: Manifest) -> str | None:
+    """Return why matching hashes cannot prove that every file of the commit is there; None if they do."""
+    if not manifest:
+        return "the files that are there; no list of all is cached"
+    gone = sorted(manifest.keys() - facts.names())
+    if gone:
+        more = f" and {len(gone) - _NAMED_AT_MOST} more" if len(gone) > _NAMED_AT_MOST else ""
+        return f"the files that are there, without {', '.join(gone[:_NAMED_AT_MOST])}{more}"
+    unhashed = sorted(name for name, listed in manifest.items() if listed.hash is None)
+    return f"the list of files has no hash of {unhashed[0]}" if unhashed else None
 
 
 def file_integrity(outcome: HashOutcome) -> Integrity:
@@ -56,13 +73,6 @@ def finding(outcomes: Iterable[HashOutcome]) -> Finding | None:
     return None
 
 
-def unverified_reason(integrity: Integrity, *, hashed: int) -> str | None:
-    """Return why an undamaged model is not verified; ``hashed`` is the number of hashed files."""
-    if integrity is not Integrity.STRUCTURAL:
-        return None
-    return "nothing recorded to compare with" if not hashed else "not everything is recorded"
-
-
 def _jobs(entry: ModelEntry, facts: SnapshotFacts, manifest: Manifest) -> Iterator[HashJob]:
     for file in facts.files:
         recorded = recorded_hash(file, manifest)
@@ -78,6 +88,7 @@ def _has_hash_for_every_file(facts: SnapshotFacts, manifest: Manifest) -> bool:
     """
     if not all(recorded_hash(file, manifest) for file in facts.files):
         return False
-    unlisted = [file for file in facts.files if file.name not in manifest]
+    listed = {name for name, recorded in manifest.items() if recorded.hash is not None}
+    unlisted = [file for file in facts.files if file.name not in listed]
     names = {(file.blob, file.name.rpartition("/")[2]) for file in unlisted}
     return all(uses == 1 for uses in Counter(blob for blob, _ in names).values())

@@ -97,7 +97,8 @@ def _verified(health: ModelHealth, result: VerificationResult) -> ModelHealth:
         health,
         integrity=result.integrity,
         reason=result.finding.reason if result.finding else None,
-        unverified_reason=result.unverified_reason,
+        proof=result.proof,
+        limit=result.limit,
     )
 
 

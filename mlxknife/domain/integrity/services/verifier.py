@@ -53,7 +53,7 @@ class Verifier:
 def _result(plan: VerificationPlan, outcomes: Iterable[HashOutcome]) -> VerificationResult:
     files = {outcome.job.name: verification.file_integrity(outcome) for outcome in outcomes}
     finding = verification.finding(outcomes)
-    best = Integrity.VERIFIED if plan.is_verifiable else Integrity.STRUCTURAL
-    integrity = finding.integrity if finding else best
-    reason = verification.unverified_reason(integrity, hashed=len(files))
-    return VerificationResult(integrity, finding, files, reason)
+    if finding is not None:
+        return VerificationResult(finding.integrity, finding, files, None, None)
+    integrity = Integrity.VERIFIED if plan.proof else Integrity.STRUCTURAL
+    return VerificationResult(integrity, None, files, plan.proof, plan.limit)

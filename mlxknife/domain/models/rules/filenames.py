@@ -17,8 +17,9 @@ TOKENIZER_JSON = "tokenizer.json"
 SPECIAL_TOKENS = "special_tokens_map.json"
 GENERATION_CONFIG = "generation_config.json"
 PROCESSOR_CONFIGS = ("processor_config.json", "preprocessor_config.json")
+MODULES = "modules.json"
 POOLING_MARKERS = (
-    "modules.json",
+    MODULES,
     "config_sentence_transformers.json",
     "1_Pooling/config.json",
 )
@@ -64,6 +65,7 @@ READING_LIST = ReadingList(
             TEMPLATE_JSON,
             *PROCESSOR_CONFIGS,
             "sentence_bert_config.json",
+            MODULES,
         }
     ),
     check=frozenset(

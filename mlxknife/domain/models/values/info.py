@@ -8,7 +8,7 @@ import attrs
 
 from mlxknife.domain import reprs
 from mlxknife.domain.models.values.snapshot import JsonObject
-from mlxknife.domain.models.values.verdict import Integrity
+from mlxknife.domain.models.values.verdict import Integrity, Proof
 
 
 class Framework(Enum):
@@ -90,6 +90,8 @@ class ModelInfo:
     origin: str | None = attrs.field(repr=False)
     is_unreadable: bool = attrs.field(default=False, repr=False)
     """Whether the folder of the model cannot be read, so that nothing is known about its content."""
+    proof: Proof | None = attrs.field(default=None, repr=False)
+    """What ``verified`` proves; None for another integrity."""
 
     __repr__ = reprs.fields
 
@@ -133,7 +135,7 @@ class ModelDetails:
     card: ModelCard = attrs.field(repr=False)
     chat_template_source: str | None = attrs.field(repr=False)
     """The file that contains the chat template."""
-    unverified_reason: str | None = attrs.field(default=None, repr=False)
-    """Why hashing could not verify the model, although it found no damage."""
+    limit: str | None = attrs.field(default=None, repr=False)
+    """Why hashing could not prove more, although it found no damage."""
 
     __repr__ = reprs.fields

@@ -25,6 +25,15 @@ class Integrity(Enum):
         return self in (Integrity.VERIFIED, Integrity.STRUCTURAL)
 
 
+class Proof(Enum):
+    """What ``verified`` proves."""
+
+    MANIFEST = "manifest"
+    """Every file that the Hub lists for the commit is there, with the listed hash."""
+    FILES = "files"
+    """Every file that is there has its recorded hash. Whether a file is gone that no rule knows cannot be told."""
+
+
 @attrs.frozen
 class Finding:
     """One problem of a model, and the integrity that results from it."""

@@ -142,8 +142,14 @@ class Puller:
         return found[0] if len(found) == 1 and revisions.is_commit_prefix(revision, found[0]) else revision
 
     def _record_stamps(self, plan: PullPlan) -> None:
-        """Record which files were verified, so that later pulls need not hash them; skipped on a read-only cache."""
-        if not plan.is_offline and (plan.was_hashed or self.download_store.has_leftovers(plan.folder)):
+        """Record the listing, and which files were verified, so that later pulls need not hash them.
+
+        A read-only cache is left as it is.
+        """
+        if plan.is_offline:
+            return
+        has_listing = self.download_store.has_listing(plan.folder, plan.commit.commit)
+        if plan.was_hashed or not has_listing or self.download_store.has_leftovers(plan.folder):
             with suppress(StorageError, LocksPresent), self.download_store.lock_shared(plan.folder, waits=False):
                 plan = self._refreshed(plan)
                 if plan.missing:  # the cache changed in the meantime: the next pull handles it
