@@ -8,13 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlxknife.adapters.system.config_file import TomlConfigFile
 from mlxknife.domain.errors import StorageError, ValidationError
-from mlxknife.domain.settings.rules import configuration
-from mlxknife.domain.settings.values.table import SETTINGS, Kind, SettingType
 
 _TEXT = """\
 # my settings
@@ -30,31 +26,6 @@ cors = [
 [list]
 all = true
 """
-_VALUES: dict[Kind, st.SearchStrategy[SettingType]] = {
-    Kind.TEXT: st.text(st.characters(codec="utf-8"), max_size=20),
-    Kind.INTEGER: st.integers(-(2**62), 2**62),
-    Kind.NUMBER: st.floats(allow_nan=False, allow_infinity=False),
-    Kind.BOOLEAN: st.booleans(),
-    Kind.TEXTS: st.lists(st.text(st.characters(codec="utf-8"), max_size=9), max_size=3).map(tuple),
-}
-
-
-def _entries(text: str) -> dict[str, object]:
-    return dict(configuration.entries(tomllib.loads(text)))
-
-
-@given(st.data(), st.sampled_from([_TEXT, "", "[serve]\n", "x.y = 1\n[serve]\nport=1", "# only words\n"]))
-def test_a_change_changes_one_key_and_keeps_every_comment(data: st.DataObject, text: str) -> None:
-    setting = data.draw(st.sampled_from([*SETTINGS.values()]))
-    value = data.draw(_VALUES[setting.kind])
-    file = TomlConfigFile("/nowhere/config.toml")
-    changed = file.changed(text, setting.key, value)
-    raw = list(value) if isinstance(value, tuple) else value
-    assert _entries(changed) == {key: old for key, old in _entries(text).items() if old != {}} | {setting.key: raw}
-    comments = [line for line in text.splitlines() if line.startswith("#")]
-    assert [line for line in changed.splitlines() if line in comments] == comments
-    back = file.changed(changed, setting.key, None)
-    assert setting.key not in _entries(back)
 
 
 def test_a_change_keeps_the_comment_behind_the_value_and_the_order() -> None:

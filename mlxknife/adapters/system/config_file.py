@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 
 import attrs
@@ -67,13 +67,15 @@ class TomlConfigFile:
         self.document(text)
         document = tomlkit.parse(text)
         table, _, name = key.rpartition(".")
+        if table and table not in document and value is not None:
+            document[table] = tomlkit.table()
+        holder = document.get(table, {}) if table else document
+        if not isinstance(holder, MutableMapping):
+            reason = f"{table} is not a table"
+            raise self._invalid(reason)
         if value is None:
-            holder = document.get(table, {}) if table else document
             holder.pop(name, None)
         else:
-            if table and table not in document:
-                document[table] = tomlkit.table()
-            holder = document[table] if table else document
             holder[name] = list(value) if isinstance(value, tuple) else value
         return tomlkit.dumps(document)
 

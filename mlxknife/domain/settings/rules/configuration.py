@@ -62,14 +62,19 @@ def from_words(setting: Setting, words: Sequence[str]) -> SettingType:
 
 
 def entries(document: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Yield the keys of a document with their values. A table is not a value, unless a setting has its key."""
+    """Yield the keys of a document with their values; a table yields what is in it.
+
+    A name with a dot is quoted, as in the file: it is no key of a table.
+    """
     for name, value in document.items():
-        if isinstance(value, Mapping) and name not in SETTINGS:
-            yield from ((f"{name}.{inner}", inner_value) for inner, inner_value in value.items())
-            if not value and name not in _TABLES:
-                yield name, value
+        if isinstance(value, Mapping) and name not in SETTINGS and (value or name in _TABLES):
+            yield from ((f"{_quoted(name)}.{_quoted(inner)}", inner_value) for inner, inner_value in value.items())
         else:
-            yield name, value
+            yield _quoted(name), value
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if "." in name else name
 
 
 _TABLES = {setting.table for setting in SETTINGS.values()}
