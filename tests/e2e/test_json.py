@@ -111,7 +111,8 @@ def test_errors_carry_matches_hashes_suggestions_and_hints(filled: Machine) -> N
 
 
 def test_a_missing_cache_is_an_empty_cache(machine: Machine) -> None:
-    assert machine.run("list", "--json").data() == {"models": [], "count": 0}
+    data = machine.run("list", "--json").data()
+    assert (data["models"], data["count"]) == ([], 0)
     summary = machine.run("health", "--json").data()["summary"]
     assert summary == {"total": 0, "healthy_count": 0, "unhealthy_count": 0}
 
