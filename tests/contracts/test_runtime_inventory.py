@@ -94,6 +94,21 @@ def _install(site: Path, runtime: Runtime) -> None:
         )
 
 
+_TOKENIZERS = """
+MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS: set[str] = {
+    "phi3",
+    "qwen2",
+}
+TOKENIZER_MAPPING_NAMES = OrderedDict[str, str | None](
+    [
+        ("qwen2", "Qwen2Tokenizer" if is_tokenizers_available() else None),
+        ("byt5", "ByT5Tokenizer"),
+    ]
+)
+OTHER = [("gpt2", "GPT2Tokenizer")]
+"""
+
+
 class Contract(ABC):
     @abstractmethod
     def inventory(self, runtime: Runtime, site: Path) -> RuntimeInventory:
@@ -123,6 +138,25 @@ class TestReal(Contract):
     def inventory(self, runtime: Runtime, site: Path) -> RuntimeInventory:
         _install(site, runtime)
         return InstalledPackages((str(site),))
+
+    @pytest.mark.parametrize(
+        ("source", "expected"),
+        [
+            (_TOKENIZERS, {"phi3": "TokenizersBackend", "qwen2": "Qwen2Tokenizer", "byt5": "ByT5Tokenizer"}),
+            ("TOKENIZER_MAPPING_NAMES = load()\n", {}),
+            ("", {}),
+        ],
+    )
+    def test_the_tokenizer_classes_of_transformers_are_read(
+        self, place: Path, source: str, expected: dict[str, str]
+    ) -> None:
+        _write(place / "transformers", {"models/auto/tokenization_auto.py": source})
+        assert InstalledPackages((str(place),)).installed().tokenizers == expected
+
+    def test_the_installed_transformers_has_tokenizer_classes(self) -> None:
+        found = InstalledPackages().installed().tokenizers
+        expected = {"qwen2": "Qwen2Tokenizer", "gpt2": "GPT2Tokenizer", "phi3": "TokenizersBackend"}
+        assert expected.items() <= found.items()
 
     def test_no_code_of_the_packages_runs(self, place: Path) -> None:
         _install(place, Runtime(backend=False, mlx_lm=_LM))

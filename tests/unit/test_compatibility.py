@@ -248,6 +248,46 @@ def test_a_model_type_is_remapped_to_an_encoder_only_for_embedding_models() -> N
     assert not compatibility.knows(_VLM, "roberta", ())
 
 
+_CLASSES = {"qwen2": "Qwen2Tokenizer", "phi3": "TokenizersBackend", "t5": "T5Tokenizer", "x": "GPT2Tokenizer"}
+_KNOWN = attrs.evolve(_BOTH, tokenizers=_CLASSES)
+_VOCABULARY = {"vocab.json": b"{}", "merges.txt": b""}
+
+
+def _with_tokenizer(files: Files, tokenizer_class: object = None, model_type: str = "llama") -> Files:
+    config = with_config(model_type=model_type, **_MLX)["config.json"]
+    settings = json_bytes({"tokenizer_class": tokenizer_class})
+    return without(chat_files(), "tokenizer.json") | {"config.json": config, "tokenizer_config.json": settings} | files
+
+
+_UNREADABLE = "Tokenizer files not readable with transformers (requires tokenizer.json)"
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        pytest.param(_with_tokenizer({"tokenizer.model": b"x"}), None, id="sentencepiece"),
+        pytest.param(_with_tokenizer({"tekken.json": b"{}"}), None, id="tekken"),
+        pytest.param(_with_tokenizer(_VOCABULARY, "GPT2TokenizerFast"), None, id="a vocabulary of a declared class"),
+        pytest.param(_with_tokenizer(_VOCABULARY), _UNREADABLE, id="a vocabulary of no class"),
+        pytest.param(_with_tokenizer(_VOCABULARY, 7), _UNREADABLE, id="a class that is no name"),
+        pytest.param(_with_tokenizer(_VOCABULARY, "T5Tokenizer"), _UNREADABLE, id="a class that reads other files"),
+        pytest.param(_with_tokenizer({"spiece.model": b"x"}, "T5Tokenizer"), None, id="sentencepiece of T5"),
+        pytest.param(_with_tokenizer({"spiece.model": b"x"}), _UNREADABLE, id="sentencepiece of no class"),
+        pytest.param(_with_tokenizer({"a.tiktoken": b"x"}, "GPT2Tokenizer"), _UNREADABLE, id="tiktoken"),
+        pytest.param(_with_tokenizer({"rwkv_vocab_v1.txt": b"x"}), _UNREADABLE, id="rwkv"),
+    ],
+)
+def test_tokenizer_files_that_transformers_reads(files: Files, reason: str | None) -> None:
+    assert _reason(files, _KNOWN) == reason
+    assert _reason(files, attrs.evolve(_BOTH, tokenizers={})) is None, "without transformers its classes are not known"
+
+
+@pytest.mark.parametrize(("model_type", "reason"), [("qwen2", None), ("phi3", _UNREADABLE)])
+def test_the_model_type_decides_on_the_tokenizer_class(model_type: str, reason: str | None) -> None:
+    packages = attrs.evolve(_KNOWN, mlx_lm=attrs.evolve(_LM, architectures=frozenset({model_type})))
+    assert _reason(_with_tokenizer(_VOCABULARY, "GPT2Tokenizer", model_type), packages) == reason
+
+
 _MODEL_FILE = with_config(model_type="own", model_file="model.py", **_MLX) | {"model.py": b""}
 
 

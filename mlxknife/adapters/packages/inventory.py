@@ -22,6 +22,7 @@ _USUAL_DEFINITION = b"\nclass Model(nn.Module):\n"
 """The line of nearly every model class. Finding these bytes is much faster than searching the pattern above."""
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 _TOKENIZER = re.compile(r"""^\s*\("([^"]+)", "([^"]+)\"""", re.MULTILINE)
+_QUOTED = re.compile(r"""^\s*"([^"]+)",""", re.MULTILINE)
 _ENCODER = "EmbeddingOutput("
 _BACKEND_LIBRARIES = ("libmlx.so", "libmlx.dylib")
 
@@ -90,10 +91,17 @@ def _mlx_vlm(folder: str) -> RuntimePackage:
 
 
 def _tokenizers(folder: str) -> dict[str, str]:
-    """Return the tokenizer class of each model type; a table that is no literal is read line by line."""
+    """Return the tokenizer class of each model type; the tables are no literals and are read line by line."""
     source = _text(folder, "models/auto/tokenization_auto.py")
-    start = source.find("TOKENIZER_MAPPING_NAMES = ")
-    return dict(_TOKENIZER.findall(source, max(start, 0), max(source.find("\n)", start), 0)))
+    generic = _block(source, "MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS", "\n}")
+    table = _block(source, "TOKENIZER_MAPPING_NAMES", "\n)")
+    return dict.fromkeys(_QUOTED.findall(generic), "TokenizersBackend") | dict(_TOKENIZER.findall(table))
+
+
+def _block(source: str, name: str, end: str) -> str:
+    """Return the source of the value that a module assigns to a name."""
+    found = re.search(rf"^{name}\b[^=\n]*=", source, re.MULTILINE)
+    return "" if found is None else source[found.end() :].partition(end)[0]
 
 
 def _architectures(models: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mlxknife.domain.compatibility.rules import architecture_versions, remote_code
+from mlxknife.domain.compatibility.rules import architecture_versions, remote_code, tokenizer_files
 from mlxknife.domain.compatibility.values import Runtime, RuntimePackage, RuntimeVerdict
 from mlxknife.domain.models.rules import configs, filenames
 from mlxknife.domain.models.values.info import Capability, Framework, ModelTraits, ModelType
@@ -45,6 +45,8 @@ def _reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, all
         yield from remote_code.reasons(code, facts, is_allowed=allows_remote_code)
     if code is None or not code.is_architecture:
         yield from _architecture_reasons(traits, facts, runtime)
+    if code is None or code.is_architecture:
+        yield from tokenizer_files.reasons(facts, runtime)
 
 
 def _is_loadable(traits: ModelTraits, names: frozenset[str], runtime: Runtime) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from mlxknife.domain.compatibility.rules.tokenizer_files import GENERIC
 from mlxknife.domain.compatibility.values import RemoteCode, Runtime
 from mlxknife.domain.models.rules import configs, filenames
 from mlxknife.domain.models.values.snapshot import FileState, SnapshotFacts
 
 _OPTION = "--allow-remote-code"
-_GENERIC = ("PreTrainedTokenizer", "TokenizersBackend", "PythonBackend")
 _OTHER_REPO = "--"
 """The mark of a class in another repo, as in ``org/name--module.Class``."""
 
@@ -53,7 +53,7 @@ def _tokenizer_reference(facts: SnapshotFacts) -> str | None:
 
 def _has_known_tokenizer(facts: SnapshotFacts, runtime: Runtime) -> bool:
     declared = facts.json_object(filenames.TOKENIZER_CONFIG).get("tokenizer_class")
-    return isinstance(declared, str) and configs.tokenizer_name(declared) in (*_GENERIC, *runtime.tokenizers.values())
+    return isinstance(declared, str) and configs.tokenizer_name(declared) in (*GENERIC, *runtime.tokenizers.values())
 
 
 def _module_file(reference: str) -> str:
