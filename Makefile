@@ -16,7 +16,7 @@ help:
 	@echo "make stress  run the slow proofs in full"
 	@echo "make bench   time it against its peers"
 	@echo "make bench-serve   the server against its peers; the first time it fetches 7 GB of them"
-	@echo "make migration     compare the JSON with that of mlx-knife 2.0.8; the first time it fetches 2 GB"
+	@echo "make migration     compare the JSON with that of mlx-knife 2.0.8; the first time it fetches 1 GB"
 	@echo "make schema  write docs/json-api.schema.json from the code's types"
 	@echo "make format  format the code"
 

@@ -22,6 +22,7 @@ ROWS = (
     ("health-no-match", "health nothing-like-it --json", 1, ("health", "model_not_found")),
     ("health-pattern", "health tiny --json", 0, ("health", None)),
     ("run-errors", "run nothing-like-it hi --json", 1, ("run", "model_not_found")),
+    ("run-missing", "run nothing-like-it hi --no-pull --json", 1, ("run", "model_not_found")),
     ("pull-names", "pull a/../b --json", 1, ("pull", "ValidationError")),
     ("rm-fuzzy", "rm tiny-ch --json", 1, ("rm", "confirmation_required")),
     ("rm-last-part", "rm tiny-chat --json", 0, ("rm", None)),
