@@ -30,7 +30,7 @@ class RequestOutput:
             return
         assert 0 <= event.index < self.answer_count
         assert self.finish_reason(event.index) is None
-        assert (event.usage is None) == (event.finish_reason is None)
+        assert event.usage is not None
         self.deltas.append(event)
 
     @property

@@ -77,6 +77,7 @@ class HintCode(StrEnum):
     PRIVATE_FOLDER = auto()
     KERNEL_FOLDER = auto()
     FILE_IN_FOLDER = auto()
+    FREE_FILE_NAME = auto()
 
     # Hub and package index
     UNSET_OFFLINE = auto()

@@ -41,6 +41,8 @@ _WHERE_IS_THE_CURSOR = b"\x1b[6n"
 """A question that not every terminal answers."""
 _WAITING = re.compile(r"loading [^\r\n]*\r\x1b\[K")
 """What a slow machine says meanwhile, and wipes."""
+_RATE = re.compile(r"(?:^|(?<=\n))\d+\.\d tokens/s\n")
+"""What follows an answer."""
 _MUST_COME = 60
 
 
@@ -100,6 +102,10 @@ class Terminal:
         return self.message()
 
     def message(self) -> str:
+        """Return what is shown between a line that was given and the next prompt, but for the rate of an answer."""
+        return _RATE.sub("", self.message_with_rate())
+
+    def message_with_rate(self) -> str:
         """Return what is shown between a line that was given and the next prompt."""
         shown = self._until(lambda text: _PASTE_OFF in text and _is_asking(text.partition(_PASTE_OFF)[2]))
         return shown.partition(_PASTE_OFF)[2].partition(_PASTE_ON)[0].replace("\r\n", "\n")
@@ -180,7 +186,8 @@ def stats(terminal: Terminal) -> tuple[int, int, int]:
 def test_every_question_is_answered_after_all_that_was_said(bird: Bird, terminal: Terminal) -> None:
     assert terminal.greeting == f"{bird.folder} (/help lists the commands, Ctrl-D leaves)\n"
     assert terminal.enter("/stats") == "Nothing was answered yet\n"
-    assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
+    terminal.press(f"{CAPITAL}\r")
+    assert re.fullmatch(rf"{ANSWERS[CAPITAL]}\n\d+\.\d tokens/s\n", terminal.message_with_rate())
     assert stats(terminal) == (rendered(CAPITAL), 0, len(ANSWERS[CAPITAL]) + 1)
     past = turn(CAPITAL, ANSWERS[CAPITAL])
     assert terminal.enter(REASONING) == f"{THOUGHT}\n\n{SUM}\n"
@@ -216,6 +223,10 @@ def test_commands_shape_the_conversation(bird: Bird, terminal: Terminal) -> None
     shown = f"model: {bird.folder}\nsystem: Be kind.\n{settings}{said}"
     assert terminal.enter("/show") == shown
     assert terminal.enter("/save kept.json") == "saved in kept.json\n"
+    assert terminal.enter("/save kept.json") == ""
+    assert terminal.enter("n") == "not saved\n"
+    assert terminal.enter("/sav\tkep\t") == ""
+    assert terminal.enter("y") == "saved in kept.json\n"
     assert json.loads((bird.machine.root / "kept.json").read_text())["messages"][1]["content"] == "The capital "
     assert terminal.enter("/clear") == "messages removed\n"
     assert terminal.enter("/system") == "no system text\n"
@@ -234,18 +245,19 @@ def test_commands_shape_the_conversation(bird: Bird, terminal: Terminal) -> None
 
 
 def test_a_question_may_have_several_lines(terminal: Terminal) -> None:
-    assert terminal.enter('"""What is') == ""
-    assert terminal.enter('17 + 25?"""') == f"{THOUGHT}\n\n{SUM}\n"
-    assert terminal.enter('"""') == ""
-    assert terminal.enter(f'{CAPITAL}"""') == f"{ANSWERS[CAPITAL]}\n"
+    assert terminal.enter('"""What is\r17 + 25?"""') == f"{THOUGHT}\n\n{SUM}\n"
+    assert terminal.enter(f'"""\r{CAPITAL}"""') == f"{ANSWERS[CAPITAL]}\n"
     assert terminal.enter(f"Polly:{_ALT_ENTER}{GREETING}")
     said = terminal.enter("/show")
     assert f"\n[user] What is\n17 + 25?\n[assistant] {SUM}\n[user] {CAPITAL}\n" in said
     assert f"\n[user] Polly:\n{GREETING}\n" in said
-    assert terminal.enter('"""never') == ""
-    terminal.press(_CTRL_C)
+    terminal.press(f'"""never\r{_CTRL_C}')
     assert terminal.message() == "Ctrl-D or /exit leaves\n"
     assert terminal.enter("/show") == said
+    block = '"""two\rlines"""'
+    terminal.enter(block)
+    terminal.enter(f"{_UP}")
+    assert terminal.enter("/show").count("[user] two\nlines\n") == 2
 
 
 def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird, endless: Bird) -> None:
@@ -257,6 +269,8 @@ def test_ctrl_c_ends_the_answer_and_nothing_else(bird: Bird, endless: Bird) -> N
         assert is_beginning(said)
         line = "\n".join(part.rstrip() for part in f"[assistant] {said}".split("\n"))  # /show drops blanks at the end
         assert terminal.enter("/show").endswith(f"[user] {LONG}\n{line}\n")
+        assert stats(terminal)[0] == rendered(LONG)
+        assert "(stopped)" in terminal.enter("/stats")
         assert terminal.enter("/save stopped.json") == "saved in stopped.json\n"
         kept = json.loads((bird.machine.root / "stopped.json").read_text())
         assert kept["messages"][-1]["content"] == said
@@ -301,11 +315,13 @@ def test_a_signal_leaves_the_terminal_as_it_was(endless: Bird, *, is_answering: 
 def test_markdown_is_drawn_on_a_terminal_with_colours(bird: Bird) -> None:
     with Terminal(bird, NO_COLOR="") as terminal:
         screen = Screen(200, 24)
-        screen.feed(terminal.enter(CODE))
-        assert screen.text == "def add(a, b):\n    return a + b\n\nIt returns the sum."
+        shown = terminal.enter(CODE)
+        screen.feed(shown)
+        assert screen.text.startswith("def add(a, b):\n    return a + b\n\nIt returns the sum.\n")
+        assert re.search(r"\n\x1b\[2m\d+\.\d tokens/s\x1b\[0m\n$", shown)
         assert terminal.leave(_CTRL_D) == (0, "")
     with Terminal(bird, "--plain", NO_COLOR="") as terminal:
-        assert terminal.enter(CODE) == f"{ANSWERS[CODE]}\n"
+        assert terminal.enter(CODE).startswith(f"{ANSWERS[CODE]}\n\x1b[2m")
 
 
 def test_only_answers_go_where_stdout_goes(bird: Bird, tmp_path: Path) -> None:
@@ -350,3 +366,9 @@ def test_what_was_typed_can_be_had_again_by_nobody_else(tmp_path: Path) -> None:
     with Terminal(bird) as terminal:
         assert terminal.enter(_UP) == f"{ANSWERS[CAPITAL]}\n"
         assert terminal.leave(_CTRL_D) == (0, "")
+    kept = history.read_bytes()
+    with Terminal(bird, "--no-history") as terminal:
+        assert terminal.enter(_UP) == ""
+        assert terminal.enter(GREETING) == f"{ANSWERS[GREETING]}\n"
+        assert terminal.leave(_CTRL_D) == (0, "")
+    assert history.read_bytes() == kept

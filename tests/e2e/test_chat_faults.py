@@ -67,8 +67,8 @@ def test_what_cannot_be_saved_leaves_nothing_behind(bird: Bird) -> None:
 
 
 def test_the_help_fits_a_narrow_terminal_and_a_setting_has_a_name(bird: Bird) -> None:
-    outcome = bird.shell("printf '%s\\n' /help /set | mlxk run $BIRD", COLUMNS="60")
+    outcome = bird.shell("printf '%s\\n' /help '/set x 1' | mlxk run $BIRD", COLUMNS="60")
     *helped, message, _ = outcome.err.splitlines()
     assert max(map(len, helped)) <= 60
-    assert "/set NAME [VALUE]  set, or return to the default:" in helped
-    assert message == "error: No setting was named"
+    assert "/set [NAME [VALUE]]  show the settings, or set one, or" in helped
+    assert message == "error: There is no setting 'x'"

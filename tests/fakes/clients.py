@@ -46,7 +46,7 @@ def says(*texts: str | TextDelta, error: BaseException | None = None) -> Script:
             delta = text if isinstance(text, TextDelta) else TextDelta(TextKind.ANSWER, text)
             is_cut = count == limit < len(texts)
             reason = FinishReason.LENGTH if is_cut else None
-            yield Delta(texts=(delta,), finish_reason=reason, usage=Usage(prompt, count) if is_cut else None)
+            yield Delta(texts=(delta,), finish_reason=reason, usage=Usage(prompt, count))
         if error is not None:
             raise error
         if limit == len(texts):

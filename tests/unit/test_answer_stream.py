@@ -52,7 +52,7 @@ def test_a_character_is_passed_with_its_last_byte() -> None:
     deltas = _fed(AnswerStream(_TOKENIZER, 3), _steps("é!"))
     assert [[text.text for text in delta.texts] for delta in deltas] == [[], ["é"], ["!"], []]
     assert deltas[-1] == Delta(finish_reason=FinishReason.STOP, usage=Usage(3, 4, 2))
-    assert all(delta.usage is None for delta in deltas[:-1])
+    assert [delta.usage for delta in deltas] == [Usage(3, count, 2) for count in range(1, 5)]
 
 
 def test_the_token_that_ends_a_turn_is_no_text_and_the_last_of_max_tokens_is() -> None:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import attrs
 import pytest
@@ -25,16 +26,26 @@ from tests.fakes.system import FakeSystem
 from tests.unit.session_setup import SIZE, make_sessions
 
 _KINDS = (TextKind.ANSWER,)
+_FREE_NAME = "hint: Name another file, or remove this one"
 
 
 class TypedLines:
-    """Lines that a user types; an exception is raised in the place of a line."""
+    """Lines that a user types; an exception is raised in the place of a line.
 
-    def __init__(self, *lines: str | BaseException) -> None:
+    ``answer``: what the user answers to every question.
+    """
+
+    def __init__(self, *lines: str | BaseException, answer: bool | None = None) -> None:
         self._lines = list(lines)
+        self._answer = answer
+        self.questions: list[str] = []
 
-    def read(self, prompt: str) -> str:
-        del prompt
+    def confirm(self, question: str) -> bool | None:
+        self.questions.append(question)
+        return self._answer
+
+    def read(self, prompt: str, more: str) -> str:
+        del prompt, more
         line = self._lines.pop(0) if self._lines else EOFError()
         if isinstance(line, BaseException):
             raise line
@@ -84,12 +95,20 @@ class OneModelMachine(FakeClients):
 
 
 def _loop(
-    sessions: Sessions, lines: Sequence[str | BaseException], out: io.StringIO, *, prints_statistics: bool = False
+    sessions: Sessions,
+    lines: Sequence[str | BaseException] | TypedLines,
+    out: io.StringIO,
+    *,
+    prints_statistics: bool = False,
+    prints_rate: bool = False,
 ) -> ChatLoop:
     models = ChatModels(sessions.check, sessions.open, "one")
     new_printer = partial(AnswerPrinter, out, _KINDS)
     conversation = Conversation(GenerationOptions())
-    return ChatLoop(models, conversation, TypedLines(*lines), new_printer, prints_statistics=prints_statistics)
+    typed = lines if isinstance(lines, TypedLines) else TypedLines(*lines)
+    return ChatLoop(
+        models, conversation, typed, new_printer, prints_statistics=prints_statistics, prints_rate=prints_rate
+    )
 
 
 def _chatted(machine: OneModelMachine, *lines: str | BaseException) -> tuple[ChatLoop, str]:
@@ -235,6 +254,63 @@ def test_statistics_follow_each_answer_with_verbose(capsys: pytest.CaptureFixtur
     assert [note.split(" ")[0] for note in notes] == ["1", "error:", "3"]
 
 
+def test_the_rate_follows_each_answer_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    system = FakeSystem()
+    sessions = make_sessions(FakeClients(clock=system, step_seconds=0.5), system=system)
+    _loop(sessions, ("Hi", "/set max_tokens 1", "Hi"), io.StringIO(), prints_rate=True).run()
+    notes = capsys.readouterr().err.splitlines()
+    assert notes == ["1.5 tokens/s", "max_tokens: 1", "Output cut at 1 tokens (/set max_tokens)"]
+
+
+# --- commands
+
+
+def test_set_alone_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    _chatted(_machine(), "/set top-p 0.5", "/set stop END", "/set")
+    assert capsys.readouterr().err.splitlines()[2:] == [
+        "temperature: 0.7 (default)",
+        "top_p: 0.5",
+        "top_k: 0 (default)",
+        "min_p: 0.0 (default)",
+        "repetition_penalty: 1.0 (default)",
+        "seed: random (default)",
+        "max_tokens: the limit of the model (default)",
+        "stop: 'END'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "notes"),
+    [
+        (True, ["saved in {}"]),
+        (False, ["not saved"]),
+        (
+            None,
+            ["error: Nothing saved, confirmation required: {} exists", "hint: Name another file, or remove this one"],
+        ),
+    ],
+)
+def test_a_file_is_overwritten_only_after_a_yes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, answer: bool | None, notes: list[str]
+) -> None:
+    file = tmp_path / "kept.json"
+    machine = _machine()
+    lines = TypedLines(f"/save {file}", f"/save {file}", answer=answer)
+    file.write_text("before")
+    _loop(make_sessions(machine, system=machine.system), lines, io.StringIO()).run()
+    assert lines.questions == [f"{file} exists. Overwrite it?"] * 2
+    assert capsys.readouterr().err.splitlines() == [note.format(file) for note in notes] * 2
+    assert (file.read_text() == "before") is (answer is not True)
+
+
+def test_a_new_file_is_saved_without_a_question(tmp_path: Path) -> None:
+    machine = _machine()
+    lines = TypedLines(f"/save {tmp_path / 'new.json'}")
+    _loop(make_sessions(machine, system=machine.system), lines, io.StringIO()).run()
+    assert lines.questions == []
+    assert (tmp_path / "new.json").exists()
+
+
 def test_a_broken_pipe_ends_the_chat() -> None:
     class Closed(io.StringIO):
         def flush(self) -> None:
@@ -289,6 +365,18 @@ def test_ctrl_c_ends_an_answer_after_the_next_delta(capsys: pytest.CaptureFixtur
     assert (clients.client.cancelled, clients.client.sent) == (1, 2)
     notes = capsys.readouterr().err.splitlines()
     assert (notes[0], notes[-1]) == ("stopped", "[assistant] Hello,")
+
+
+@pytest.mark.usefixtures("_default_ctrl_c")
+@pytest.mark.parametrize(("times", "tokens"), [(1, 2), (2, 1)])
+def test_the_statistics_after_a_stopped_answer_are_its_own(
+    capsys: pytest.CaptureFixture[str], times: int, tokens: int
+) -> None:
+    clients = _pressing_ctrl_c(times)
+    _loop(make_sessions(clients), ("Hi there", "/stats"), io.StringIO()).run()
+    stopped, statistics = capsys.readouterr().err.splitlines()
+    assert stopped == "stopped"
+    assert statistics.startswith(f"2 prompt tokens, {tokens} generated (stopped); ")
 
 
 @pytest.mark.usefixtures("_default_ctrl_c")

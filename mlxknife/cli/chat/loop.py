@@ -8,35 +8,23 @@ from contextlib import closing
 
 import attrs
 
-from mlxknife.cli.chat import state
+from mlxknife.cli.chat import commands, state
 from mlxknife.cli.chat.lines import Lines, read_question
 from mlxknife.cli.chat.state import Conversation
 from mlxknife.cli.errors import print_text
 from mlxknife.cli.hints import hint_text
 from mlxknife.cli.keyboard import answering
-from mlxknife.cli.render.answer import AnswerPrinter, cut_note, statistics
+from mlxknife.cli.render.answer import AnswerPrinter, answer_statistics, cut_note, tokens_per_second
 from mlxknife.cli.render.help import help_width, wrap_rows
+from mlxknife.cli.render.terminal import line_width
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.cli.signals import deferred_interrupts
-from mlxknife.domain.errors import KnifeError, ValidationError, WorkerLost
-from mlxknife.domain.generation.services.session import Session
+from mlxknife.domain.errors import ConfirmationRequired, KnifeError, ValidationError, WorkerLost
+from mlxknife.domain.generation.services.session import AnswerProgress, Session
 from mlxknife.domain.generation.values.answer import GenerationResult, TextKind
 from mlxknife.domain.hints import HintCode
 
 _PROMPT, _MORE = ">>> ", "... "
-_HELP = (
-    ("/help", "list the commands"),
-    ("/system [TEXT]", "set or remove the system text"),
-    ("/set NAME [VALUE]", f"set, or return to the default: {', '.join(state.SETTINGS)}"),
-    ("/show", "show the model, the system text, the settings and the messages"),
-    ("/save FILE", "save the conversation to a file"),
-    ("/load FILE", "load a saved conversation"),
-    ("/clear", "remove all messages"),
-    ("/model NAME", "switch to another model"),
-    ("/stats", "show the token counts and times of the last answer"),
-    ("/exit", "leave (also Ctrl-D)"),
-)
-_HINTS = 'Ctrl-C stops an answer. Several lines: Alt-Enter for a break, or begin with """ and end with """.'
 
 
 class _Exit(Exception):
@@ -64,10 +52,12 @@ class ChatLoop:
         new_printer: Callable[[], AnswerPrinter],
         *,
         prints_statistics: bool = False,
+        prints_rate: bool = False,
     ) -> None:
         """Load the first model. Raises KnifeError.
 
-        ``lines`` gives the questions, ``new_printer`` makes the printer of each answer.
+        ``lines`` gives the questions, ``new_printer`` makes the printer of each answer. ``prints_rate``: print the
+        tokens per second after each answer.
         """
         self._models = models
         self._spec = models.first
@@ -76,7 +66,9 @@ class ChatLoop:
         self._lines = lines
         self._new_printer = new_printer
         self._prints_statistics = prints_statistics
-        self._last: GenerationResult | None = None
+        self._prints_rate = prints_rate
+        self._last: str | None = None
+        """The statistics of the last answer."""
         self._is_lost = False
         """Whether no model is loaded, as after a crash; then the next question loads it again."""
         self._commands: dict[str, Callable[[str], None]] = {
@@ -145,9 +137,9 @@ class ChatLoop:
     def _answer(self, question: str) -> None:
         if self._is_lost:
             self._open(self._spec)
-        printer, client = self._new_printer(), self._session.client
-        text, result = "", None
-        answer = self._session.answer(self._conversation.asked(question), self._conversation.options)
+        printer, client, progress = self._new_printer(), self._session.client, AnswerProgress()
+        text, result, asked = "", None, self._conversation.asked(question)
+        answer = self._session.answer(asked, self._conversation.options, progress=progress)
         with (
             deferred_interrupts() as is_interrupted,
             answering(client, printer, terminal=sys.stdin, drops_keys=True),
@@ -160,7 +152,7 @@ class ChatLoop:
                         text += delta.text
                     printer.write(delta)
             except StopIteration as end:
-                self._last = result = end.value
+                result = end.value
             except KeyboardInterrupt:  # a second Ctrl-C does not wait for the next delta
                 result = None
             except WorkerLost:
@@ -169,19 +161,28 @@ class ChatLoop:
             finally:
                 printer.end()
         self._conversation = self._conversation.answered(question, text)
-        note: str | None = "stopped"  # the answer ends here, the chat does not
-        if result is not None:
-            note = cut_note(result, self._session.info.traits.context_length, "/set max_tokens")
+        self._report(progress, result)
+
+    def _report(self, progress: AnswerProgress, result: GenerationResult | None) -> None:
+        """Say how an answer ended; without a result it was stopped, and the chat goes on."""
+        ending = "stopped" if result is None else result.finish_reason.value
+        self._last = answer_statistics(progress.usage, progress.timings, ending)
+        if result is None:
+            self._say(ending)
+            return
+        note = cut_note(result, self._session.info.traits.context_length, "/set max_tokens")
         if note is not None:
             self._say(note)
-        if result is not None and self._prints_statistics:
-            self._stats("")
+        if self._prints_statistics:
+            self._say_wrapped(self._last)
+        elif self._prints_rate and result.usage.completion_tokens > 1:
+            self._say(f"{tokens_per_second(result.usage, result.timings):.1f} tokens/s")
 
     def _help(self, rest: str) -> None:
         del rest
-        width = max(len(usage) for usage, _ in _HELP)
-        rows = [f"{usage:{width}}  {meaning}" for usage, meaning in _HELP]
-        for line in wrap_rows((*rows, _HINTS), help_width(sys.stderr)):
+        width = max(len(usage) for usage, _ in commands.HELP)
+        rows = [f"{usage:{width}}  {meaning}" for usage, meaning in commands.HELP]
+        for line in wrap_rows((*rows, commands.HINTS), help_width(sys.stderr)):
             self._say(line)
 
     def _system(self, text: str) -> None:
@@ -189,6 +190,10 @@ class ChatLoop:
         self._say("system text set" if text else "no system text")
 
     def _set(self, rest: str) -> None:
+        if not rest:
+            for line in state.describe_settings(self._conversation, self._session.defaults):
+                self._say(line)
+            return
         name, _, value = rest.partition(" ")
         self._conversation = self._conversation.set(name, value.strip())
         self._say(f"{name}: {value.strip() or 'the default'}")
@@ -203,7 +208,15 @@ class ChatLoop:
             self._say(f"[{message.role}] {message.content}")
 
     def _save(self, path: str) -> None:
-        state.save(_needed(path, "/save FILE"), self.model, self._conversation)
+        if state.exists(_needed(path, "/save FILE")):
+            is_confirmed = self._lines.confirm(f"{path} exists. Overwrite it?")
+            if is_confirmed is None:
+                msg = f"Nothing saved, confirmation required: {path} exists"
+                raise ConfirmationRequired(msg, hint=HintCode.FREE_FILE_NAME)
+            if not is_confirmed:
+                self._say("not saved")
+                return
+        state.save(path, self.model, self._conversation)
         self._say(f"saved in {path}")
 
     def _load(self, path: str) -> None:
@@ -239,11 +252,15 @@ class ChatLoop:
 
     def _stats(self, rest: str) -> None:
         del rest
-        self._say(statistics(self._last) if self._last is not None else "Nothing was answered yet")
+        self._say_wrapped(self._last or "Nothing was answered yet")
 
     def _exit(self, rest: str) -> None:
         del rest
         raise _Exit
+
+    def _say_wrapped(self, text: str) -> None:
+        for line in wrap_rows((text,), line_width(sys.stderr) or len(text)):
+            self._say(line)
 
     def _say(self, text: str) -> None:
         for line in text.split("\n"):

@@ -14,7 +14,7 @@ import msgspec
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.rules import options as rules
 from mlxknife.domain.generation.rules import prompts
-from mlxknife.domain.generation.values.request import GenerationOptions, Message
+from mlxknife.domain.generation.values.request import GenerationOptions, Message, SamplingParameters
 from mlxknife.domain.hints import Hint, HintCode
 
 _MAX_FILE = 100 * 1000 * 1000
@@ -67,7 +67,7 @@ class Conversation:
         """Return the conversation with another setting. Raises ValidationError for an invalid name or value."""
         key = name.replace("-", "_")
         if key not in SETTINGS:
-            msg = f"There is no setting '{name}'" if name else "No setting was named"
+            msg = f"There is no setting '{name}'"
             raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=", ".join(SETTINGS)))
         if key == "stop":
             options = attrs.evolve(self.options, stop=(value,) if value else ())
@@ -87,6 +87,21 @@ class Conversation:
             "stop": " ".join(map(repr, self.options.stop)) or None,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+
+def describe_settings(conversation: Conversation, declared: SamplingParameters) -> tuple[str, ...]:
+    """Return a line for each setting; ``declared`` are the defaults of the model."""
+    own, defaults = conversation.settings(), rules.settled(SamplingParameters(), declared)
+    fallbacks = {**{name: getattr(defaults, name) for name in _NUMBERS}, "seed": "random", "stop": "none"}
+    return tuple(
+        f"{name}: {own[name]}" if name in own else f"{name}: {fallbacks.get(name, 'the limit of the model')} (default)"
+        for name in SETTINGS
+    )
+
+
+def exists(path: str) -> bool:
+    """Return whether a conversation would replace a file. Raises ValidationError for an invalid path."""
+    return os.path.isfile(_path(path))
 
 
 def save(path: str, model: str, conversation: Conversation) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing
 from functools import partial
 from itertools import chain
@@ -16,11 +16,11 @@ from mlxknife.cli import prompt_input
 from mlxknife.cli.arguments import STDIN, UsageError
 from mlxknife.cli.commands.run_arguments import add_arguments
 from mlxknife.cli.console import Console
-from mlxknife.cli.json_documents import InterruptedRunData, RunData, TimingsObject, UsageObject
 from mlxknife.cli.keyboard import answering
 from mlxknife.cli.output_file import OutputFile
 from mlxknife.cli.pull_offer import PullOffer
 from mlxknife.cli.render.answer import AnswerPrinter, cut_note, statistics
+from mlxknife.cli.render.answer_json import interrupted_data, run_data
 from mlxknife.cli.render.text import Span, Style
 from mlxknife.cli.result import CommandInterrupted, CommandResult
 from mlxknife.cli.signals import exit_on_signals, propagate_interrupts
@@ -32,7 +32,7 @@ from mlxknife.domain.generation.services.session import Session
 from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
 from mlxknife.domain.generation.values.request import GenerationOptions, KVCacheOptions, Message, SamplingParameters
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.info import ModelInfo
+from mlxknife.domain.models.values.info import Capability, ModelInfo
 
 __all__ = ["OPTIONS", "RunOptions", "add_arguments", "run"]
 
@@ -69,6 +69,7 @@ class RunOptions:
     """The values of each ``--stop``."""
     stream: bool = True
     plain: bool = False
+    history: bool = True
     loop_guard: bool = True
     pull: bool | None = None
     """Whether to pull a model that is not here; None asks on a terminal."""
@@ -131,12 +132,12 @@ def _run(app: App, options: RunOptions, console: Console) -> CommandResult:
             with propagate_interrupts(), answering(session.client, *parts, terminal=terminal), closing(answer):
                 result = _printed(answer, received, printer, file)
         except KeyboardInterrupt as exc:
-            raise CommandInterrupted(_interrupted_data(name, received)) from exc
+            raise CommandInterrupted(interrupted_data(name, received)) from exc
     note = cut_note(result, session.info.traits.context_length, "--max-tokens")
     for line in (note, statistics(result) if options.verbose else None):
         if line is not None:
             console.note((Span(line, Style.FAINT),))
-    return CommandResult(data=lambda: _data(name, messages[-1].content, result), lines=lambda _: ())
+    return CommandResult(data=lambda: run_data(name, messages[-1].content, result), lines=lambda _: ())
 
 
 def _opened(app: App, options: RunOptions, console: Console, spec: str) -> Session:
@@ -170,7 +171,8 @@ def _warn_of_code(console: Console, info: ModelInfo, code: RemoteCode) -> None:
 def _chat(app: App, options: RunOptions, console: Console, generation: GenerationOptions) -> CommandResult:
     """Hold a conversation until the user leaves it."""
     _check_chat(options, console)
-    from mlxknife.cli.chat.lines import EditedLines, PlainLines  # noqa: PLC0415 - only for a chat
+    from mlxknife.cli.chat.completion import Completions  # noqa: PLC0415 - only for a chat
+    from mlxknife.cli.chat.lines import EditedLines, PlainLines  # noqa: PLC0415
     from mlxknife.cli.chat.loop import ChatLoop, ChatModels  # noqa: PLC0415
     from mlxknife.cli.chat.state import Conversation  # noqa: PLC0415
 
@@ -187,13 +189,29 @@ def _chat(app: App, options: RunOptions, console: Console, generation: Generatio
     models = ChatModels(check, partial(_opened, app, options, console), options.model)
     if console.can_prompt:
         exit_on_signals(signal.SIGTERM)  # so that the terminal is restored
-    lines = EditedLines(app.settings.chat_history) if console.can_prompt else PlainLines()
-    loop = ChatLoop(models, conversation, lines, partial(_printer, options), prints_statistics=options.verbose)
+    history = app.settings.chat_history if options.history else None
+    names = partial(_runnable_names, app)
+    loop = ChatLoop(
+        models,
+        conversation,
+        EditedLines(history, Completions(names)) if console.can_prompt else PlainLines(),
+        partial(_printer, options),
+        prints_statistics=options.verbose,
+        prints_rate=console.can_prompt,
+    )
     with closing(loop):
         if console.can_prompt:
             console.note((f"{loop.model} (/help lists the commands, Ctrl-D leaves)",))
         loop.run(first)
     return CommandResult(data=lambda: None, lines=lambda _: ())
+
+
+def _runnable_names(app: App) -> list[str]:
+    return [
+        model.name
+        for model in app.catalog.list()
+        if model.runtime_compatible and Capability.TEXT_GENERATION in model.traits.capabilities
+    ]
 
 
 def _check_chat(options: RunOptions, console: Console) -> None:
@@ -273,27 +291,3 @@ def _kinds(options: RunOptions) -> tuple[TextKind, ...]:
         return (TextKind.REASONING,)
     has_reasoning = options.reasoning == "show" or (options.reasoning == "auto" and sys.stdout.isatty())
     return (TextKind.REASONING, TextKind.ANSWER) if has_reasoning else (TextKind.ANSWER,)
-
-
-def _interrupted_data(name: str, received: Sequence[TextDelta]) -> InterruptedRunData:
-    reasoning, answer = (
-        "".join(delta.text for delta in received if delta.kind is kind)
-        for kind in (TextKind.REASONING, TextKind.ANSWER)
-    )
-    return InterruptedRunData(model=name, response=answer, reasoning=reasoning or None)
-
-
-def _data(name: str, prompt: str, result: GenerationResult) -> RunData:
-    return RunData(
-        model=name,
-        prompt=prompt,
-        response=result.answer,
-        reasoning=result.reasoning or None,
-        finish_reason=result.finish_reason.value,
-        usage=UsageObject(
-            prompt_tokens=result.usage.prompt_tokens,
-            completion_tokens=result.usage.completion_tokens,
-            total_tokens=result.usage.total_tokens,
-        ),
-        timings=TimingsObject(**attrs.asdict(result.timings)),
-    )

@@ -64,6 +64,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=SUPPRESS,
         help="pull a model that is not here, or do not; by default it is asked for on a terminal",
     )
+    parser.add_argument(
+        "--history",
+        action=BooleanOptionalAction,
+        default=SUPPRESS,
+        help="keep what is typed in a chat for the next one (the default), or not",
+    )
     parser.add_argument("--no-chat-template", action="store_true", help="send the prompt without the chat template")
     add_remote_code(parser)
     _add_reasoning(parser)

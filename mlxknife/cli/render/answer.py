@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, TextIO
 from mlxknife.cli.render.terminal import has_colour
 from mlxknife.cli.render.text import Style, terminal_safe
 from mlxknife.cli.streams import map_stdout_errors
-from mlxknife.domain.generation.values.answer import FinishReason, GenerationResult, TextDelta, TextKind
+from mlxknife.domain.generation.values.answer import (
+    FinishReason,
+    GenerationResult,
+    TextDelta,
+    TextKind,
+    Timings,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from mlxknife.cli.render.markdown_stream import MarkdownStream
@@ -114,12 +121,20 @@ def cut_note(result: GenerationResult, context_length: int | None, option: str) 
 
 def statistics(result: GenerationResult) -> str:
     """Return the token counts, times and decoding rate of an answer in one line."""
-    usage, times = result.usage, result.timings
-    decoding = times.total - times.first_token
-    rate = (usage.completion_tokens - 1) / decoding if decoding > 0 and usage.completion_tokens > 1 else 0.0
+    return answer_statistics(result.usage, result.timings, result.finish_reason.value)
+
+
+def answer_statistics(usage: Usage, times: Timings, ending: str) -> str:
+    """Return what ``statistics`` returns for an answer that ended so, such as ``stopped``."""
     cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
-    generated = f"{usage.completion_tokens} generated ({result.finish_reason.value})"
     return (
-        f"{usage.prompt_tokens} prompt tokens{cached}, {generated}; "
-        f"loaded in {times.load:.1f}s, first token after {times.first_token:.2f}s, then {rate:.1f} tokens/s"
+        f"{usage.prompt_tokens} prompt tokens{cached}, {usage.completion_tokens} generated ({ending}); "
+        f"loaded in {times.load:.1f}s, first token after {times.first_token:.2f}s, "
+        f"then {tokens_per_second(usage, times):.1f} tokens/s"
     )
+
+
+def tokens_per_second(usage: Usage, times: Timings) -> float:
+    """Return the rate of the tokens after the first."""
+    decoding = times.total - times.first_token
+    return (usage.completion_tokens - 1) / decoding if decoding > 0 and usage.completion_tokens > 1 else 0.0

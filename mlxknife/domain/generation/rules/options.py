@@ -81,6 +81,15 @@ def declared(generation_config: Mapping[str, object]) -> SamplingParameters:
     )
 
 
+def settled(asked: SamplingParameters, of_model: SamplingParameters) -> SamplingParameters:
+    """Fill the unset fields of a request from those of the model, then from the defaults of the product."""
+    unset = [field.name for field in attrs.fields(SamplingParameters) if getattr(asked, field.name) is None]
+    values = {name: getattr(of_model, name) for name in unset}
+    return attrs.evolve(
+        asked, **{name: getattr(_DEFAULTS, name) if value is None else value for name, value in values.items()}
+    )
+
+
 def rows(first_id: int, prompt: tuple[int, ...], options: GenerationOptions, model: LoadRequest) -> list[Row]:
     """Return the rows for the answers to one prompt, with every value settled and ids from ``first_id`` on.
 
@@ -88,7 +97,7 @@ def rows(first_id: int, prompt: tuple[int, ...], options: GenerationOptions, mod
     """
     limit = options.max_tokens or model.max_tokens or MAX_TOKENS
     max_tokens = context_window.answer_limit(len(prompt), limit, model.context_length)
-    sampling = _settled(options.sampling, model.defaults)
+    sampling = settled(options.sampling, model.defaults)
     return [
         Row(
             id=first_id + number,
@@ -100,15 +109,6 @@ def rows(first_id: int, prompt: tuple[int, ...], options: GenerationOptions, mod
         )
         for number in range(options.n)
     ]
-
-
-def _settled(asked: SamplingParameters, of_model: SamplingParameters) -> SamplingParameters:
-    """Fill the unset fields of a request."""
-    unset = [field.name for field in attrs.fields(SamplingParameters) if getattr(asked, field.name) is None]
-    values = {name: getattr(of_model, name) for name in unset}
-    return attrs.evolve(
-        asked, **{name: getattr(_DEFAULTS, name) if value is None else value for name, value in values.items()}
-    )
 
 
 def _seed(seed: int | None, number: int) -> int | None:

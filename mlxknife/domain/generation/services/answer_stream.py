@@ -68,7 +68,7 @@ class AnswerStream:
         reason = FinishReason.STOP if has_stopped else end
         passes_all = not self._has_stops or (reason is not None and not has_stopped)
         logprobs = self._passed_logprobs(passes_all=passes_all) if self._held_logprobs else ()
-        usage = None if reason is None else Usage(self._prompt_tokens, self._count, step.cached)
+        usage = Usage(self._prompt_tokens, self._count, step.cached)
         return Delta(self._index, tuple(texts), logprobs, reason, usage)
 
     def _passed_logprobs(self, *, passes_all: bool) -> tuple[TokenLogprob, ...]:

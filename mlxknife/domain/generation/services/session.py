@@ -18,6 +18,7 @@ from mlxknife.domain.generation.rules import prompts
 from mlxknife.domain.generation.values.answer import (
     Delta,
     FinishReason,
+    GenerationEvent,
     GenerationResult,
     TextDelta,
     TextKind,
@@ -25,13 +26,36 @@ from mlxknife.domain.generation.values.answer import (
     Usage,
 )
 from mlxknife.domain.generation.values.loading import LoadRequest
-from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest, Message
+from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest, Message, SamplingParameters
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.memory import rules as memory
 from mlxknife.domain.models.values.info import ModelInfo
 from mlxknife.domain.text.rules import display
 from mlxknife.ports.engines.processes import ModelClient, ModelClients
 from mlxknife.ports.system.system import System
+
+
+@attrs.define
+class AnswerProgress:
+    """How far an answer has come."""
+
+    usage: Usage = attrs.field(factory=lambda: Usage(0, 0))
+    timings: Timings = attrs.field(factory=lambda: Timings(0.0, 0.0, 0.0))
+    _has_begun: bool = attrs.field(default=False, init=False)
+
+    def add(self, event: GenerationEvent, load_seconds: float, seconds: float) -> None:
+        """Count an event that arrived so many seconds after the question."""
+        if not isinstance(event, Delta):
+            self.usage = Usage(event.prompt_tokens, 0)
+            return
+        self.usage = event.usage or self.usage
+        first = self.timings.first_token if self._has_begun else seconds
+        self._has_begun = True
+        self.timings = Timings(load_seconds, first, seconds)
+
+    def ended(self, load_seconds: float, seconds: float) -> Timings:
+        """Return the durations of an answer that has ended."""
+        return Timings(load_seconds, self.timings.first_token if self._has_begun else seconds, seconds)
 
 
 @attrs.define
@@ -46,6 +70,8 @@ class Session:
     """Decisions made while loading, one sentence each."""
     draft: ModelInfo | None = None
     """The model for speculative decoding."""
+    defaults: SamplingParameters = attrs.field(factory=SamplingParameters)
+    """The sampling parameters that the model declares."""
     remote_code: tuple[RemoteCode, ...] = ()
     """The code of model repos that was allowed to run."""
 
@@ -68,12 +94,18 @@ class Session:
         self.client.close()
 
     def answer(
-        self, messages: Sequence[Message], options: GenerationOptions | None = None, *, use_chat_template: bool = True
+        self,
+        messages: Sequence[Message],
+        options: GenerationOptions | None = None,
+        *,
+        use_chat_template: bool = True,
+        progress: AnswerProgress | None = None,
     ) -> Generator[TextDelta, None, GenerationResult]:
         """Yield the answer to a conversation while it is generated, and return the whole result at the end.
 
-        Closing the generator cancels the answer. Raises ValidationError for invalid messages or options,
-        ContextLengthExceeded for a prompt that is too long, TemplateError, EngineError, WorkerLost.
+        Closing the generator cancels the answer; ``progress`` then tells how far it came. Raises ValidationError for
+        invalid messages or options, ContextLengthExceeded for a prompt that is too long, TemplateError, EngineError,
+        WorkerLost.
         """
         options = options or GenerationOptions()
         rules.check(options, has_draft=self.draft is not None)
@@ -81,26 +113,25 @@ class Session:
         if options.n != 1:
             msg = "n must be 1: a session gives one answer to each question"
             raise ValidationError(msg, param="n")
+        progress = progress or AnswerProgress()
         began = self.system.now()
-        first: float | None = None
         deltas = list[TextDelta]()
-        reason, usage = FinishReason.STOP, Usage(0, 0)
+        reason = FinishReason.STOP
         request = GenerationRequest(tuple(messages), options=options, use_chat_template=use_chat_template)
         for event in self.client.generate(request):
+            progress.add(event, self.load_seconds, self.system.now() - began)
             if not isinstance(event, Delta):
                 continue
-            first = first or self.system.now()
-            reason, usage = event.finish_reason or reason, event.usage or usage
+            reason = event.finish_reason or reason
             for delta in event.texts:
                 deltas.append(delta)
                 yield delta
-        ended = self.system.now()
         return GenerationResult(
             answer=_text(deltas, TextKind.ANSWER),
             reasoning=_text(deltas, TextKind.REASONING),
             finish_reason=reason,
-            usage=usage,
-            timings=Timings(load=self.load_seconds, first_token=(first or ended) - began, total=ended - began),
+            usage=progress.usage,
+            timings=progress.ended(self.load_seconds, self.system.now() - began),
         )
 
     def ask(
@@ -212,6 +243,7 @@ class Sessions:
             load_seconds=self.system.now() - began,
             notes=loaded.notes,
             draft=None if draft_model is None else draft_model.info,
+            defaults=rules.declared(model.generation_config),
             remote_code=tuple(one.remote_code for one in with_code if one.remote_code is not None),
         )
 

@@ -81,7 +81,7 @@ class Delta:
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
-    """The token counts, with the finish reason."""
+    """The token counts so far."""
 
     def followed_by(self, later: Delta) -> Delta:
         """Return this and a later delta of the same answer as one."""
@@ -92,7 +92,7 @@ class Delta:
             else:
                 texts.append(text)
         logprobs = self.logprobs + later.logprobs if later.logprobs else self.logprobs
-        return Delta(self.index, tuple(texts), logprobs, later.finish_reason, later.usage)
+        return Delta(self.index, tuple(texts), logprobs, later.finish_reason, later.usage or self.usage)
 
 
 GenerationEvent: TypeAlias = Accepted | Delta

@@ -185,6 +185,7 @@ _RUN = (
     ),
     Setting("run.stream", Kind.BOOLEAN, "print the answer while it is generated (--stream)", default=True),
     Setting("run.plain", Kind.BOOLEAN, "print Markdown as it is written (--plain)", default=False),
+    Setting("run.history", Kind.BOOLEAN, "keep what is typed in a chat (--history)", default=True),
     Setting(
         "run.reasoning",
         Kind.TEXT,
