@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -25,6 +26,7 @@ _UNKNOWN_OUTSIDE: dict[str, Any] = {"type": "Unigram", "unk_id": 99, "vocab": [[
 _EMPTY_VOCABULARY = _UNKNOWN_OUTSIDE | {"unk_id": 0, "vocab": []}
 _BAD_TRUNCATION = {"max_length": 2, "strategy": "LongestFirst", "stride": 9, "direction": "Right"}
 _BAD_MAP = {"type": "Precompiled", "precompiled_charsmap": "AAAA/////w=="}
+_PYTHON = re.compile(r"Error|object|NoneType|<class|argument|variable|\bstr\b.*indices|\n")
 _TYPED = r"^The (model could not be (loaded|run)|tokenizer of the model cannot (be read|encode the text)): "
 
 
@@ -55,12 +57,30 @@ def run(location: Location) -> None:
         {"model_type": "../llama"},
         {"quantization": {"bits": "x"}},
         {"rope_scaling": {"type": "yarn", "factor": "x"}},
+        {"rope_scaling": "linear"},
+        {"rope_theta": "a"},
+        {"num_hidden_layers": -1},
+        {"quantization": "4bit"},
+        {"quantization": {}},
+        {"quantization_config": 5},
+        {"quantization_config": {"quant_method": "gptq"}},
+        {"architectures": 3},
+        {"auto_map": None},
+        {"text_config": None},
+        {"eos_token_id": [None]},
+        {"vocab_size": 0},
     ],
     ids=str,
 )
 def test_an_invalid_config_raises_engine_error(tmp_path: Path, changes: dict[str, object]) -> None:
-    with pytest.raises(EngineError, match=_TYPED):
+    with pytest.raises(EngineError, match=_TYPED) as caught:
         run(changed_parrot(tmp_path, "config.json", **changes))
+    assert not _PYTHON.search(caught.value.message)
+
+
+@pytest.mark.parametrize("changes", [{"model_file": None}, {"quantization": None}, {"architectures": [None]}], ids=str)
+def test_a_value_that_means_nothing_changes_nothing(tmp_path: Path, changes: dict[str, object]) -> None:
+    run(changed_parrot(tmp_path, "config.json", **changes))
 
 
 @pytest.mark.parametrize(

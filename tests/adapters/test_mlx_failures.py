@@ -12,6 +12,7 @@ from mlxknife.adapters.mlx.runtime.failures import engine_error, library_errors
 from mlxknife.domain.errors import EngineError, KnifeError, StorageError
 from mlxknife.domain.hints import Hint, HintCode
 
+UNEXPECTED = "one of its files has a value that the library does not expect"
 KERNEL = RuntimeError("[Compile::eval_cpu] Failed to compile function f with error code 256")
 
 
@@ -28,6 +29,24 @@ def error_of(exc: BaseException) -> tuple[type[KnifeError], str, Hint | None]:
         (BlockingIOError(errno.EAGAIN, "..."), os.strerror(errno.EAGAIN), HintCode.PROCESS_LIMIT),
         (OSError(errno.ENOMEM, "..."), os.strerror(errno.ENOMEM), HintCode.FREE_MEMORY),
         (MemoryError("std::bad_alloc"), "out of memory", HintCode.FREE_MEMORY),
+        (TypeError("'int' object is not iterable"), UNEXPECTED, HintCode.DEBUG_OR_VERIFY),
+        (ValueError("'x' is not in list"), UNEXPECTED, HintCode.DEBUG_OR_VERIFY),
+        (AssertionError(), UNEXPECTED, HintCode.DEBUG_OR_VERIFY),
+        (UnboundLocalError("cannot access local variable 'x'"), UNEXPECTED, HintCode.DEBUG_OR_VERIFY),
+        (KeyError("group_size"), "its files lack 'group_size'", HintCode.DEBUG_OR_VERIFY),
+        (
+            ValueError(
+                "Validation error for field 'n':\n    TypeError: Field 'n' expected int, got str (value: 'two')"
+            ),
+            "config.json has a wrong value for n: expected int, got str",
+            HintCode.DEBUG_OR_VERIFY,
+        ),
+        (
+            ValueError("Field 'rope' with value 'x' doesn't match any type in (<class 'dict'>,)"),
+            "config.json has a wrong value for rope",
+            HintCode.DEBUG_OR_VERIFY,
+        ),
+        (RuntimeError("[rope]  a reason\nof two lines"), "[rope] a reason of two lines", HintCode.DEBUG_OR_VERIFY),
         (ValueError("a bad layer"), "a bad layer", HintCode.DEBUG_OR_VERIFY),
         (OSError("a bad file"), "a bad file", HintCode.DEBUG_OR_VERIFY),
     ],

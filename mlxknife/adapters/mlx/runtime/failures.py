@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,12 @@ _KERNEL_ERRORS = ("[Compile::eval_cpu]", "Could not load C++ shared library", "t
 """How MLX names the failures of compiled kernels, which are files in the folder for temporary files."""
 _PROBE = bytes(64 * 1024)
 """More than a kernel takes."""
+_FIELD = re.compile(r"Field '(?P<name>\w+)' (?:(?P<types>expected \w+, got \w+)|with value)")
+"""How transformers names a field of a config whose value has a wrong type."""
+_PYTHON_ERRORS = (TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, NameError, RecursionError)
+_PYTHON_WORDS = re.compile(r"is not in list|invalid literal for|values to unpack|could not convert string")
+_UNEXPECTED = "one of its files has a value that the library does not expect"
+_MAX_REASON = 500
 _SYSTEM_HINTS = {
     **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EAGAIN), HintCode.PROCESS_LIMIT),
     errno.ENOMEM: HintCode.FREE_MEMORY,
@@ -42,12 +49,14 @@ def library_errors(what: str, hint: HintCode = HintCode.DEBUG_OR_VERIFY) -> Iter
         raise engine_error(what, exc, hint) from exc
 
 
-def engine_error(what: str, exc: BaseException, hint: HintCode) -> KnifeError:
+def engine_error(what: str, exc: BaseException, hint: HintCode, *, is_running: bool = False) -> KnifeError:
     """Return the error of the contract for an error of a library: EngineError, or StorageError for a disk that failed.
 
-    ``what`` is the sentence before the reason, ``hint`` helps where the machine is not at fault.
+    ``what`` is the sentence before the reason, ``hint`` helps where the machine is not at fault. While a loaded model
+    runs, the values in its files are not suspected.
     """
-    reason = _reason(exc)
+    is_of_machine = isinstance(exc, (MemoryError, OSError))
+    reason = _reason(exc) if is_of_machine or not is_running else str(exc) or type(exc).__name__
     if any(mark in reason for mark in _KERNEL_ERRORS):
         return _kernel_error(exc)
     if isinstance(exc, MemoryError):
@@ -84,7 +93,18 @@ def _reason(exc: BaseException) -> str:
         return f"the tokenizer crashed ({exc})"
     if isinstance(exc, KeyError):
         return f"its files lack {exc}"
-    return str(exc) or type(exc).__name__
+    return _value_error(exc)
+
+
+def _value_error(exc: BaseException) -> str:
+    """Return the reason for a value in the files that code of a library did not expect, without the words of Python."""
+    text = " ".join(str(exc).split())
+    field = _FIELD.search(text)
+    if field is not None:
+        expected = f": {field['types']}" if field["types"] else ""
+        return f"config.json has a wrong value for {field['name']}{expected}"
+    is_pythons = isinstance(exc, _PYTHON_ERRORS) or _PYTHON_WORDS.search(text) is not None
+    return _UNEXPECTED if is_pythons or not text else text[:_MAX_REASON]
 
 
 class _Mute(logging.Filter):

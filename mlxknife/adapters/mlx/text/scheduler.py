@@ -285,6 +285,6 @@ def _nan_error() -> EngineError:
 
 
 def _runtime_error(exc: BaseException) -> KnifeError:
-    error = engine_error("The model could not be run", exc, HintCode.DEBUG)
+    error = engine_error("The model could not be run", exc, HintCode.DEBUG, is_running=True)
     error.__cause__ = exc
     return error
