@@ -17,8 +17,8 @@ _SHAPES = {
     "members": (b"{", b'"1":1', b"}"),
 }
 _REST = {
-    "/v1/chat/completions": b'"messages":[{"role":"user","content":"hi"}]',
-    "/v1/completions": b'"prompt":"hi"',
+    "/v1/chat/completions": b'"max_tokens":1,"messages":[{"role":"user","content":"hi"}]',
+    "/v1/completions": b'"max_tokens":1,"prompt":"hi"',
 }
 
 
@@ -60,12 +60,12 @@ def _body(path: str, field: str, value: bytes, model: str) -> bytes:
     """Return a body in which a field has a value; what the endpoint needs besides comes before it."""
     outer, _, inner = field.rpartition(".")
     if outer == "messages[0]":
-        return b'{"model":"%b","messages":[{"role":"user","content":"","%b":%b}]}' % (
+        return b'{"model":"%b","max_tokens":1,"messages":[{"role":"user","content":"","%b":%b}]}' % (
             model.encode(),
             inner.encode(),
             value,
         )
     if outer:
         part = b'{"type":"text","text":"","%b":%b}' % (inner.encode(), value)
-        return b'{"model":"%b","messages":[{"role":"user","content":[%b]}]}' % (model.encode(), part)
+        return b'{"model":"%b","max_tokens":1,"messages":[{"role":"user","content":[%b]}]}' % (model.encode(), part)
     return b'{"model":"%b",%b,"%b":%b}' % (model.encode(), _REST[path], field.encode(), value)

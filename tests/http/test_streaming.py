@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 
 import pytest
 from starlette.types import Message
 
 from mlxknife.http.core.streaming import EventQueue, StreamedResponse
+from tests.fakes.serving import FakeBackend, FakeEngine, answer
+from tests.http.conftest import BODY
 
 HEAD = ((b"content-type", b"text/x"),)
 
 
+def numbers(limit: int = 10) -> EventQueue[int]:
+    """Return a queue whose numbers are as large as their value; -1 comes where too much waits."""
+    return EventQueue(size=lambda number: number, on_full=lambda: -1, limit=limit)
+
+
+def test_a_reader_that_does_not_read_gets_what_waited_and_then_the_last_event() -> None:
+    async def run() -> None:
+        queue = numbers()
+        for _ in range(4):
+            for number in (4, 6):
+                queue.put(number)
+            assert await queue.get_all() == [4, 6]
+        for number in (4, 6, 1, 1, 1):
+            queue.put(number)
+        assert await queue.get_all() == [4, 6, -1]
+        queue.put(1)
+        following = asyncio.create_task(queue.get_all())
+        await asyncio.sleep(0)
+        assert not following.done()
+        following.cancel()
+
+    asyncio.run(run())
+
+
 def test_a_slow_reader_gets_all_pending_events_at_once() -> None:
     async def run() -> None:
-        queue = EventQueue[int]()
+        queue = numbers()
         for number in range(3):
             queue.put(number)
         assert await queue.get_all() == [0, 1, 2]
@@ -27,7 +54,7 @@ def test_a_slow_reader_gets_all_pending_events_at_once() -> None:
 
 def test_a_cancelled_reader_loses_no_event() -> None:
     async def run() -> None:
-        queue = EventQueue[int]()
+        queue = numbers()
         first = asyncio.create_task(queue.get_all())
         await asyncio.sleep(0)
         first.cancel()
@@ -109,3 +136,44 @@ def test_an_error_ends_the_watch_for_silence() -> None:
         await asyncio.sleep(0.05)
 
     assert sent_by(play, silence=0.01) == []
+
+
+def test_a_client_that_does_not_read_ends_the_generation_and_then_gets_an_error() -> None:
+    words = 15_000
+    backend = FakeBackend(engine=FakeEngine([answer(*["word "] * words)]))
+    body = json.dumps({**BODY, "stream": True, "logprobs": True, "top_logprobs": 1}).encode()
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+        "query_string": b"",
+    }
+    received: list[Message] = [{"type": "http.request", "body": body}]
+    sent: list[Message] = []
+
+    async def run() -> None:
+        may_read = asyncio.Event()
+
+        async def receive() -> Message:
+            if received:
+                return received.pop()
+            return await asyncio.get_running_loop().create_future()
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+            if len(sent) > 2:
+                await may_read.wait()
+
+        request = asyncio.create_task(backend.app()(scope, receive, send))
+        while not backend.engine.requests or not backend.engine.is_idle:  # noqa: ASYNC110 - a fake sets no event
+            await asyncio.sleep(0)
+        may_read.set()
+        await request
+
+    asyncio.run(run())
+    text = b"".join(message.get("body", b"") for message in sent)
+    assert text.count(b'"word "') < words
+    assert b"event: error" in text[-500:]
+    assert b"The client reads its response too slowly" in text[-500:]
+    assert backend.leases == []

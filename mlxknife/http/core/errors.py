@@ -11,6 +11,7 @@
         ├── PathNotFound           404                                          not_found
         ├── MethodNotAllowed       405                                          method_not_allowed
         ├── BodyTimeout            408 the body took too long                   request_timeout
+        ├── ResponseUnread         408 the client reads its response too slowly   request_timeout
         ├── BodyTooLarge           413                                          request_too_large
         ├── UnsupportedMediaType   415 the body is not JSON                     unsupported_media_type
         ├── UnsupportedInput       422 the input needs a missing capability     unsupported_capability
@@ -89,6 +90,16 @@ class BodyTimeout(HttpError):
     """The body did not arrive in time."""
 
     code, status = "request_timeout", 408
+
+
+class ResponseUnread(HttpError):
+    """The client reads its response more slowly than the model generates it, for too long."""
+
+    code, status = "request_timeout", 408
+
+    def __init__(self) -> None:
+        """Hold the one message of this error."""
+        super().__init__("The client reads its response too slowly")
 
 
 class BodyTooLarge(HttpError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -13,24 +14,39 @@ from mlxknife.http.core.context import Headers
 
 Event = TypeVar("Event")
 
+MAX_WAITING_BYTES = 4_000_000
+"""What may wait for a client that does not read, about. Its socket holds several megabytes more."""
+
 
 @attrs.define(eq=False)
 class EventQueue(Generic[Event]):
-    """Carries events from callbacks on the event loop to one coroutine; a slow reader gets all pending ones at once."""
+    """Carries events from callbacks on the event loop to one coroutine; a slow reader gets all pending ones at once.
 
+    When more than ``limit`` bytes wait, which ``size`` estimates, the event of ``on_full`` is the last one.
+    """
+
+    size: Callable[[Event], int]
+    on_full: Callable[[], Event]
+    limit: int = MAX_WAITING_BYTES
     _events: list[Event] = attrs.field(factory=list, init=False)
     _has_events: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    _waiting: int = attrs.field(default=0, init=False)
+    _is_full: bool = attrs.field(default=False, init=False)
 
     def put(self, event: Event) -> None:
         """Add an event; called in the thread of the loop."""
-        self._events.append(event)
+        if self._is_full:
+            return
+        self._waiting += self.size(event)
+        self._is_full = self._waiting > self.limit
+        self._events.append(self.on_full() if self._is_full else event)
         self._has_events.set()
 
     async def get_all(self) -> list[Event]:
         """Wait until there is an event, and return all that are there."""
         await self._has_events.wait()
         self._has_events.clear()
-        events, self._events = self._events, []
+        events, self._events, self._waiting = self._events, [], 0
         return events
 
 

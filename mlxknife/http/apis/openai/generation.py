@@ -24,11 +24,15 @@ from mlxknife.http.apis.openai.errors import error_document
 from mlxknife.http.apis.openai.writers import GeneratedAnswer, Writer
 from mlxknife.http.core import logs
 from mlxknife.http.core.context import RequestContext
+from mlxknife.http.core.errors import ResponseUnread
 from mlxknife.http.core.state import ServerState
 from mlxknife.http.core.streaming import EventQueue, StreamedResponse
 
 Body = TypeVar("Body", bound=GenerationBody)
 Event: TypeAlias = GenerationEvent | KnifeError
+
+_ENTRY_BYTES = 200
+"""What a delta or a logprob takes in memory, about."""
 
 
 @attrs.frozen
@@ -147,7 +151,12 @@ class Generation:
         self.context.model = model.name
         lease = await acquire(state.pool, model)
         try:
-            events = EventQueue[Event]()
+
+            def on_full() -> Event:
+                lease.cancel()
+                return ResponseUnread()
+
+            events = EventQueue[Event](_size, on_full)
             lease.submit(self.request, events.put)
             del self.request
             first, *others = await events.get_all()
@@ -181,6 +190,14 @@ class Generation:
         )
         self.state.metrics.tokens_used(total)
         return total
+
+
+def _size(event: Event) -> int:
+    """Return about how many bytes of memory an event takes."""
+    if not isinstance(event, Delta):
+        return _ENTRY_BYTES
+    entries = 1 + sum(1 + len(logprob.top) for logprob in event.logprobs)
+    return entries * _ENTRY_BYTES + sum(len(text.text) for text in event.texts)
 
 
 async def acquire(pool: ModelPool, model: ServableModel) -> Lease:
