@@ -158,7 +158,8 @@ def test_a_client_that_does_not_read_ends_the_generation_and_then_gets_an_error(
         async def receive() -> Message:
             if received:
                 return received.pop()
-            return await asyncio.get_running_loop().create_future()
+            never: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+            return await never
 
         async def send(message: Message) -> None:
             sent.append(message)
