@@ -120,7 +120,7 @@ def test_ctrl_c_during_the_work_exits_with_130(machine: Machine, words: list[str
     script = (
         "import os, signal, sys, time\n"
         "from mlxknife.cli.main import run_command_line\n"
-        "def open_app():\n"
+        "def open_app(**_):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(60)\n"
         f"sys.exit(run_command_line({words}, open_app))\n"
@@ -168,7 +168,7 @@ def test_an_internal_error_prints_its_traceback_only_in_debug_mode(machine: Mach
     script = (
         "import sys\n"
         "from mlxknife.cli.main import run_command_line\n"
-        "def open_app():\n"
+        "def open_app(**_):\n"
         "    raise RuntimeError('a defect')\n"
         "sys.exit(run_command_line(sys.argv[1:], open_app))\n"
     )
