@@ -83,6 +83,11 @@ RULES: dict[str, Callable[[Difference], bool]] = {
         and found.is_change("runtime_compatible", theirs=True, ours=False)
         and "requires model*.safetensors" in found.our_reason
     ),
+    "tokenizer-loads": lambda found: (
+        found.is_verdict
+        and found.is_change("runtime_compatible", theirs=True, ours=False)
+        and found.our_reason.startswith("Tokenizer files not readable")
+    ),
     "reason-texts": lambda found: (
         found.last == "reason"
         and found.their_model.get("status") == found.our_model.get("status")
