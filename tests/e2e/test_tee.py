@@ -41,7 +41,8 @@ def test_a_missing_model_is_an_error_under_its_header_and_the_others_answer(star
     assert outcome.out == f"==> mlxk run nothere - <==\n\n==> mlxk run starter - <==\n{ANSWERS[CAPITAL]}\n"
     assert outcome.err == (
         "==> mlxk run nothere - <==\n"
-        "error: No model found matching 'nothere'\nhint: List the models with: mlxk list --all\n"
+        "error: No model found matching 'nothere'\n"
+        "hint: Download it with: mlxk pull mlx-community/nothere. To get a small model: mlxk pull starter\n"
     )
 
 
