@@ -89,6 +89,12 @@ def test_an_answer_is_readable(stream: ScreenStream) -> None:
     assert re.search(r"\x1b\[94[;0-9]*mreturn\x1b\[0m", stream.getvalue())
 
 
+def test_a_list_does_not_move_while_it_grows(stream: ScreenStream) -> None:
+    numbers = range(8, 12)
+    text = "".join(f"{number}. item\n" for number in numbers)
+    assert _drawn(stream, text, 1) == "\n".join(f" {number}. item" for number in numbers)
+
+
 def test_what_is_finished_is_written_once(stream: ScreenStream) -> None:
     _drawn(stream, "first paragraph\n\nsecond\n\nthird", 1000)
     _drawn(stream, "first\n\n" + "second " * 30 + "\n\nthird", 1)

@@ -125,8 +125,9 @@ class _ListItem(markdown.ListItem):
     """An item of a list; its number has a full stop."""
 
     def render_number(self, console: Console, options: ConsoleOptions, number: int, last_number: int) -> RenderResult:
-        """Render an item of a numbered list."""
-        width = len(str(last_number)) + 3
+        """Render an item of a numbered list. The items that follow do not move it."""
+        del last_number
+        width = len(str(number)) + 3
         style = console.get_style("markdown.item.number")
         inner = options.update(width=max(1, options.max_width - width))
         for index, line in enumerate(console.render_lines(self.elements, inner, style=self.style)):
