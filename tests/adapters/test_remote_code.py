@@ -50,7 +50,8 @@ class Repo:
 @pytest.fixture
 def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
     """Return a model that carries code for everything, and needs none of it."""
-    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     folder = tmp_path / f"repo {tmp_path.name}"
     made = Repo(write_model(folder, {**LLAMA, "vocab_size": 400}), tmp_path / "trace")
     for name, code in _CODE.items():
@@ -115,3 +116,4 @@ def test_needed_code_runs_only_where_it_is_allowed(repo: Repo, needs: Any, name:
     assert repo.ran() == []
     _load_and_step(repo, allowed=True)
     assert set(repo.ran()) == {name}
+    assert not (repo.trace.parent / "cache").exists(), "copies of the code do not go to the Hugging Face cache"

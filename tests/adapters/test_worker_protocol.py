@@ -161,7 +161,9 @@ def test_a_message_that_is_too_long_is_not_sent() -> None:
 def test_a_load_request_arrives_as_it_was_even_if_paths_are_not_utf8() -> None:
     location = Location("/models/b\udcffrd", ("/models", "/\udcfe"))
     defaults = SamplingParameters(temperature=0.5, top_k=3)
-    request = LoadRequest(location, "fast", None, 4096, defaults, 100, Location("/draft", ()))
+    request = LoadRequest(
+        location, "fast", None, 4096, defaults, 100, Location("/draft", ()), (Location("/draft", ()),)
+    )
     message = decode_for_child(packed(Load.of(request, 1.0))[4:])
     assert isinstance(message, Load)
     assert (message.request(), message.heartbeat) == (request, 1.0)

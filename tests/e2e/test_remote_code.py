@@ -28,6 +28,30 @@ def _coded_parrot(machine: Machine) -> Path:
     return machine.root / "trace"
 
 
+def _parrot_with_own_tokenizer(machine: Machine) -> None:
+    """Write a parrot whose tokenizer only the code of its repo reads."""
+    folder = parrot_in(machine, "own-tokenizer")
+    (folder / "tokenizer.json").rename(folder / "spiece.model")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings |= {"auto_map": {"AutoTokenizer": [None, "tokenization.Own"]}, "tokenizer_class": "OwnTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "tokenization.py").write_text(
+        "from transformers import PreTrainedTokenizerFast\n"
+        "class Own(PreTrainedTokenizerFast):\n"
+        "    @classmethod\n"
+        "    def from_pretrained(cls, path, **settings):\n"
+        "        return PreTrainedTokenizerFast(tokenizer_file=f'{path}/spiece.model')\n"
+    )
+
+
+def test_a_tokenizer_of_its_own_runs_only_with_the_option(machine: Machine) -> None:
+    _parrot_with_own_tokenizer(machine)
+    assert machine.run("run", "own-tokenizer", CAPITAL).code == 1
+    answered = machine.run("run", "own-tokenizer", CAPITAL, _OPTION)
+    assert answered.out == f"{ANSWERS[CAPITAL]}\n"
+    assert answered.err.startswith("warning: code of the repo of own-tokenizer runs with your rights: tokenization.py")
+
+
 def test_run_needs_the_option_and_warns_each_time(machine: Machine) -> None:
     trace = _coded_parrot(machine)
     shown = machine.run("show", "coded", "--json", environment=machine.environment(**_SETTINGS)).document()

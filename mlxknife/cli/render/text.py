@@ -14,7 +14,7 @@ from mlxknife.domain.text.rules.display import is_unprintable, visible, width
 
 _NARROWEST = 20
 """The minimum width of a wrapped column. A terminal that leaves less gets longer lines."""
-_WORDS = re.compile(r"[^ -]*(?:-+| +|$)")
+_WORDS = re.compile(r"-*[^ -]*(?:-+| +|$)")
 _LAYOUT = "\n\t"
 _AGES = (
     ("y", 365 * 86_400),

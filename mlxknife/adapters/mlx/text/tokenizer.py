@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -41,9 +43,18 @@ def load(path: Path, *, runs_code: bool = False) -> Any:  # noqa: ANN401 - trans
     if "auto_map" not in config:
         return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     if runs_code and not (path / "tokenizer.json").exists():
+        _keep_copies_private()
         known = PreTrainedConfig.from_pretrained(path)  # so that the config of the repo needs no code
         return AutoTokenizer.from_pretrained(path, config=known, trust_remote_code=True)
     return _declared_class(path, config).from_pretrained(path)
+
+
+def _keep_copies_private() -> None:
+    """Make transformers copy the code that it runs to the folder for temporary files, not to the Hugging Face cache."""
+    from transformers import dynamic_module_utils  # noqa: PLC0415 - transformers is loaded by now
+
+    folder = os.environ.get("TMPDIR") or tempfile.gettempdir()
+    vars(dynamic_module_utils)["HF_MODULES_CACHE"] = os.path.join(folder, "modules")
 
 
 def _tokenizer_config(path: Path) -> dict[str, Any]:
