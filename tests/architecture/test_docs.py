@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import mlxknife
 from mlxknife.cli.errors import EXIT_CODES
@@ -139,3 +144,16 @@ def test_the_notice_names_every_package_that_an_installation_brings() -> None:
     notice = text(ROOT / "NOTICE").lower()
     assert {name for name in names if name.lower() not in notice} == set()
     assert "NOTICE" in project["license-files"]
+
+
+def test_the_unit_of_a_service_is_hardened_and_valid(tmp_path: Path) -> None:
+    (unit,) = re.findall(r"^```ini\n(# /etc/systemd.*?)^```", text(ROOT / "docs/server.md"), re.MULTILINE | re.DOTALL)
+    for line in ("PrivateTmp=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet="):
+        assert f"\n{line}\n" in unit
+    checker = shutil.which("systemd-analyze")
+    if checker is None:
+        pytest.skip("systemd-analyze is not installed here")
+    file = tmp_path / "mlxk.service"
+    file.write_text(unit.replace("/opt/mlxk/bin/mlxk", sys.executable), encoding="utf-8")
+    checked = subprocess.run([checker, "verify", file], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
