@@ -44,8 +44,8 @@ _INTERNAL_ERROR = {"500": "The server failed on this request"}
 _MODEL_ERRORS = {"404": "The model does not exist", "422": "The model cannot run here", **_INTERNAL_ERROR}
 _GENERATION_ERRORS = {
     **_MODEL_ERRORS,
-    "408": "The body did not arrive in time",
-    "413": "The body is too large",
+    "408": "The body came too slowly",
+    "413": "The body is too large or has too many values",
     "415": "The body is not JSON",
     "429": "Too many requests are waiting or running",
     "503": "The model or the server is not available at the moment",
