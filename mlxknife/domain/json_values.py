@@ -21,7 +21,9 @@ class ValueLimits:
         """Return what a JSON text has too many of, or None. The count is right up to the first mistake in the text."""
         if len(data) <= self.compound:  # every value has a byte
             return None
-        plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")  # a backslash occurs in strings only
+        plain = data
+        if b"\\" in data:  # it occurs in strings only
+            plain = data.replace(b"\\\\", b"").replace(b'\\"', b"")
         compound = plain.count(b'"') // 2
         if compound <= self.compound:
             outside = b"".join(plain.split(b'"')[::2])
