@@ -175,6 +175,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if earlier and self._is_in_body and earlier.pop().response_started and not earlier:
             self.transport.abort()
             return
+        if earlier and earlier[0].response_started and not isinstance(error, BadRequest):
+            self.transport.abort()  # a client beyond a limit may send for as long as the response takes
+            return
         if earlier:
             self._refusal = error
             return
