@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,11 @@ def test_every_decision_is_in_the_index_under_its_title_and_status() -> None:
             assert status is not None
             assert re.search(rf"\[{number}\]\({re.escape(page.name)}\) \| .+ \| {status[1]}", index), page.name
             assert title
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    pages = sorted(page.name for page in ADRS.glob("0*.md"))
+    assert [page for page, other in pairwise(pages) if page[:4] == other[:4]] == []
 
 
 def test_a_decision_says_its_problem_its_options_and_its_outcome() -> None:
