@@ -145,7 +145,9 @@ def _services() -> list[str]:
     return sorted(name for name, value in vars(mlxknife.App).items() if isinstance(value, cached_property))
 
 
-@pytest.mark.parametrize("name", [*_services(), "servable_models", "model_pool", "server_settings"])
+@pytest.mark.parametrize(
+    "name", [*_services(), "servable_models", "model_pool", "server_settings", "settings", "system", "wiring"]
+)
 def test_a_service_shows_what_it_is(name: str) -> None:
     service = getattr(_app(), name)
     shown = repr(service() if callable(service) else service)

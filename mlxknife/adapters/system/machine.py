@@ -9,6 +9,10 @@ import time
 class Machine:
     """The machine that this process runs on."""
 
+    def __repr__(self) -> str:
+        """Return the name of the class."""
+        return f"{type(self).__name__}()"
+
     def memory_total_bytes(self) -> int | None:
         """See ``System.memory_total_bytes``."""
         try:
