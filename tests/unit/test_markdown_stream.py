@@ -95,6 +95,25 @@ def test_a_list_does_not_move_while_it_grows(stream: ScreenStream) -> None:
     assert _drawn(stream, text, 1) == "\n".join(f" {number}. item" for number in numbers)
 
 
+@pytest.mark.parametrize("columns", [20, 60])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"{'  ' * depth}- word{depth}\n" for depth in range(30)),
+        f"{'> ' * 30}word\n",
+        f"| name | address |\n|---|---|\n| word | https://example.org/{'abcdef/' * 12} |\n",
+        f"| {' | '.join(f'word{number}' for number in range(12))} |\n{'|---' * 12}|\n",
+    ],
+    ids=["a deep list", "a deep quote", "a long word in a table", "a table of many columns"],
+)
+def test_no_word_is_cut_off(text: str, columns: int) -> None:
+    with ScreenStream(columns, 24) as stream:
+        shown = _drawn(stream, text, 100)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    letters = sorted(re.findall(r"\w", text))
+    assert sorted(re.findall(r"\w", shown)) == letters
+
+
 def test_what_is_finished_is_written_once(stream: ScreenStream) -> None:
     _drawn(stream, "first paragraph\n\nsecond\n\nthird", 1000)
     _drawn(stream, "first\n\n" + "second " * 30 + "\n\nthird", 1)

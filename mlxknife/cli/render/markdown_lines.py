@@ -6,16 +6,19 @@ and HTML, entities and images are shown as they are written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
 from rich import markdown
 from rich.color import ColorSystem
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 from rich.syntax import Syntax
+from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
@@ -34,6 +37,10 @@ _CODE_THEME = "ansi_dark"
 _CONTEXT_LINES = 40
 """Lines of a long block of code that decide the colours of the lines after them."""
 _TAB = 4
+_MAX_NESTING = 20
+"""The parser drops the text of deeper levels."""
+_LEVEL_WIDTH = 3
+"""About the columns that a level of nesting, or a column of a table, takes besides its text."""
 _LEAST_WIDTH = 4
 _UNESCAPED = "()[]{}\\"
 """What stays behind its backslash, because the two are mathematics more often than an escape."""
@@ -87,7 +94,8 @@ class MarkdownRenderer:
         if block.kind is BlockKind.FENCED_CODE:
             return self._code_block(block, columns)
         self._markdown.parsed = self._parser.parse(block.text)
-        return _without_empty_ends(self._lines(self._markdown, columns))
+        has_room = _has_room(self._markdown.parsed, columns)
+        return _without_empty_ends(self._lines(self._markdown if has_room else Text(block.text), columns))
 
     def _code_block(self, block: Block, columns: int) -> list[str]:
         """Return the lines of fenced code. The line that has not ended is coloured by itself."""
@@ -136,6 +144,18 @@ class _ListItem(markdown.ListItem):
             yield Segment.line()
 
 
+class _Table(markdown.TableElement):
+    """A table that folds a word which is wider than its column."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render it without cutting off any text."""
+        for table in super().__rich_console__(console, options):
+            if isinstance(table, Table):
+                for column in table.columns:
+                    column.overflow = "fold"
+            yield table
+
+
 class _Markdown(markdown.Markdown):
     """Markdown with the elements above. Its tokens come from a parser of our own."""
 
@@ -145,14 +165,25 @@ class _Markdown(markdown.Markdown):
         "code_block": _CodeBlock,
         "heading_open": _Heading,
         "list_item_open": _ListItem,
+        "table_open": _Table,
     }
 
 
 def _parser() -> MarkdownIt:
-    parser = MarkdownIt().enable(["strikethrough", "table"])
+    parser = MarkdownIt(options_update={"maxNesting": _MAX_NESTING}).enable(["strikethrough", "table"])
     parser.disable(["html_block", "html_inline", "entity", "autolink", "image", "reference"])
     parser.core.ruler.before("text_join", "keep_text", _keep_text)
     return parser
+
+
+def _has_room(tokens: Sequence[Token], columns: int) -> bool:
+    """Return whether a block can be laid out without cutting off text. Other blocks are shown as they are written."""
+    cells = 0
+    for token in tokens:
+        cells = 0 if token.type == "tr_open" else cells + (token.type == "th_open")
+        if token.level >= _MAX_NESTING - 1 or _LEVEL_WIDTH * (token.level + cells) > columns:
+            return False
+    return True
 
 
 def _keep_text(state: StateCore) -> None:
