@@ -141,7 +141,7 @@ class Parser(argparse.ArgumentParser):
         if not arguments.startswith("-"):
             takes_model = "--model" in self._option_string_actions and not self._get_positional_actions()
             return f"Did you mean --model {arguments.split()[0]}?" if takes_model else None
-        close = _closest(arguments.split()[0].partition("=")[0], self._option_string_actions)
+        close = closest(arguments.split()[0].partition("=")[0], self._option_string_actions)
         return f"Did you mean {close}?" if close else None
 
 
@@ -219,14 +219,14 @@ def resolve_command(word: str) -> str:
     """Return the command for a name or alias. Raises UsageError for an unknown one, with the nearest as a hint."""
     name = _ALIASES.get(word, word)
     if name not in COMMANDS:
-        close = _closest(name, (*COMMANDS, *_ALIASES))
+        close = closest(name, (*COMMANDS, *_ALIASES))
         hint = f"Did you mean {PROGRAM} {close}?" if close else f"See {PROGRAM} --help"
         msg = f"unknown command {name!r} (choose from {', '.join(COMMANDS)})"
         raise UsageError(msg, hint=hint)
     return name
 
 
-def _closest(word: str, words: Iterable[str]) -> str | None:
+def closest(word: str, words: Iterable[str]) -> str | None:
     """Return the most similar word, unless it means the opposite, or deletes or overwrites something."""
     import difflib  # noqa: PLC0415 - only after a mistake
 

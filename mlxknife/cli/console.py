@@ -50,11 +50,11 @@ class Console:
         """Print a warning on stderr, with ``--json`` too."""
         print_line((Span("warning: ", Style.WEAK), text), sys.stderr)
 
-    def note_stopped(self) -> None:
-        """Print "stopped" on a terminal, over the ``^C`` that the terminal echoed."""
+    def note_stopped(self, text: str = "stopped") -> None:
+        """Print that Ctrl-C ended the work on a terminal, over the ``^C`` that the terminal echoed."""
         if not self._as_json and can_redraw(sys.stderr):
             sys.stderr.write("\r\x1b[K")
-            self.note((Span("stopped", Style.FAINT),))
+            self.note((Span(text, Style.FAINT),))
 
     def status(self, text: str) -> AbstractContextManager[object]:
         """Return a block that shows a status line on a terminal while it runs, if it takes longer than a second."""

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from mlxknife.cli.arguments import UsageError
 from mlxknife.cli.envelope import print_error
-from mlxknife.cli.hints import hint_text
+from mlxknife.cli.hints import hint_text, names_starter
 from mlxknife.cli.json_documents import ErrorObject
 from mlxknife.cli.render.text import Span, Style, print_line
 from mlxknife.cli.result import CommandFailed, CommandInterrupted
@@ -92,6 +92,12 @@ def _error_object(error: KnifeError, hint: str | None) -> ErrorObject:
     )
 
 
+def _offers_starter(error: KnifeError) -> bool:
+    """Return whether a text ends with the command that pulls the starter model."""
+    is_suggested = starters.DEFAULT in (error.suggestions or ())
+    return names_starter(error.hint) or (isinstance(error, DownloadFailed) and is_suggested)
+
+
 def print_text(error: KnifeError, hint: str | None) -> None:
     """Print an error for people to stderr, with what it lists and its hint."""
     print_line((Span("error: ", Style.BAD), error.message), sys.stderr)
@@ -103,7 +109,7 @@ def print_text(error: KnifeError, hint: str | None) -> None:
         for name in similar:
             print_line(("  ", name), sys.stderr)
     hints = [hint] if hint else []
-    if starters.DEFAULT in (error.suggestions or ()) and isinstance(error, DownloadFailed):
+    if _offers_starter(error):
         hints.append(f"A small model that needs no Hub: mlxk pull {starters.DEFAULT}")
     for text in hints:
         print_line((Span("hint: ", Style.FAINT), text), sys.stderr)

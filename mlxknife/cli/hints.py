@@ -29,7 +29,7 @@ WORDINGS = {
     _H.NO_MODELS: "There is no model yet. To get a small one: mlxk pull starter",
     _H.SHOW_MODEL: "See mlxk show {name}",
     _H.PULL_MODEL: "Download it with: mlxk pull {name}",
-    _H.PULL_OR_STARTER: "Download it with: mlxk pull {name}. To get a small model: mlxk pull starter",
+    _H.PULL_OR_STARTER: "Download it with: mlxk pull {name}",
     _H.DID_YOU_MEAN_OR_PULL: "Did you mean {name}? Otherwise download it with: mlxk pull {spec}",
     _H.PULL_MISSING_FILES: "Download the missing files with: mlxk pull {name}",
     _H.FULL_NAMES: "Use one of the full names",
@@ -126,3 +126,8 @@ WORDINGS = {
 def hint_text(hint: Hint | None) -> str | None:
     """Return the sentence for a hint, or None where there is no hint."""
     return None if hint is None else WORDINGS[hint.code].format_map(hint.fields)
+
+
+def names_starter(hint: Hint | None) -> bool:
+    """Return whether the starter model is another way, which a text names in a line of its own."""
+    return hint is not None and hint.code is _H.PULL_OR_STARTER

@@ -215,7 +215,7 @@ def test_commands_shape_the_conversation(bird: Bird, terminal: Terminal) -> None
     assert terminal.enter("/set temperature warm") == "error: temperature must be a number, not 'warm'\n"
     assert terminal.enter("/set top_p 7") == "error: top_p must be between 0.0 and 1.0, not 7.0\n"
     assert terminal.enter("/set colour red").startswith("error: There is no setting 'colour'\nhint: Possible values: ")
-    assert terminal.enter("/system Be kind.") == "system text set\n"
+    assert terminal.enter("/system Be kind.") == "system prompt set\n"
     assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL][:12]}\nOutput cut at 12 tokens (/set max_tokens)\n"
     assert stats(terminal) == (rendered(CAPITAL, "Be kind."), 0, 12)
     settings = "temperature: 0.0\nmax_tokens: 12\n"
@@ -229,18 +229,20 @@ def test_commands_shape_the_conversation(bird: Bird, terminal: Terminal) -> None
     assert terminal.enter("y") == "saved in kept.json\n"
     assert json.loads((bird.machine.root / "kept.json").read_text())["messages"][1]["content"] == "The capital "
     assert terminal.enter("/clear") == "messages removed\n"
-    assert terminal.enter("/system") == "no system text\n"
+    assert terminal.enter("/system") == "system prompt removed\n"
     assert terminal.enter("/set max_tokens") == "max_tokens: the default\n"
     assert terminal.enter("/show") == f"model: {bird.folder}\nsystem: -\ntemperature: 0.0\n"
-    assert terminal.enter("/load kept.json") == "2 messages\n"
+    assert terminal.enter("/load kept.json") == "loaded 2 messages\n"
     assert terminal.enter("/show") == shown.replace("max_tokens: 12\n", "")
     assert terminal.enter("/load missing.json") == "error: No such file or directory: missing.json\n"
-    assert terminal.enter("/save").startswith("error: Something is missing: /save FILE")
+    assert terminal.enter("/save") == "error: /save needs a FILE\nhint: Write /save FILE\n"
     assert "error: " in terminal.enter("/model not/on/any/hub")
     assert terminal.enter(f"/model {small}") == f"now talking to {small}\n"
     assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
     assert terminal.enter("/show").startswith(f"model: {small}\nsystem: Be kind.\n")
-    assert terminal.enter("/unkown").startswith("error: Unknown command /unkown\n")
+    assert terminal.enter("/unkown") == "error: Unknown command /unkown\nhint: /help lists the commands\n"
+    assert terminal.enter("/sav") == "error: Unknown command /sav\nhint: Did you mean /save?\n"
+    assert terminal.enter("/set tempe 1") == "error: There is no setting 'tempe'\nhint: Did you mean temperature?\n"
     assert terminal.leave("/exit\r") == (0, "")
 
 
@@ -342,7 +344,7 @@ def test_a_conversation_of_a_stranger_never_steers_the_terminal(bird: Bird, term
     messages = [{"role": "user", "content": evil}, {"role": f"assistant{evil}", "content": "two\nlines"}]
     saved = {"version": 1, "model": evil, "system": evil, "messages": messages}
     (bird.machine.root / "evil.json").write_text(json.dumps(saved))
-    assert terminal.enter("/load evil.json") == "2 messages\n"
+    assert terminal.enter("/load evil.json") == "loaded 2 messages\n"
     shown = terminal.enter("/show")
     assert shown.count("evil \\x1b[2J\\x1b]0;title\\x07 \\x9b31m") == 3
     assert all(char.isprintable() or char == "\n" for char in shown)

@@ -97,7 +97,7 @@ def test_a_command_that_fails_gives_one_document(
 
 def test_json_after_two_dashes_is_an_argument(filled: Machine) -> None:
     outcome = filled.run("list", "--", "--json")
-    assert (outcome.code, outcome.out) == (0, "No models found.\n")
+    assert (outcome.code, outcome.out) == (0, "No models found matching '--json'.\n")
 
 
 def test_errors_carry_matches_hashes_suggestions_and_hints(filled: Machine) -> None:

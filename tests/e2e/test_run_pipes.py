@@ -186,7 +186,7 @@ def test_a_conversation_on_stdin(bird: Bird) -> None:
 
 def test_what_a_conversation_keeps_is_what_another_goes_on_with(bird: Bird) -> None:
     talk = bird.shell(f"printf '%s\\n' '/system Be brief.' '{REASONING}' '/save kept.json' | mlxk run $BIRD -c")
-    assert (talk.code, talk.out, talk.err) == (0, f"{SUM}\n", "system text set\nsaved in kept.json\n")
+    assert (talk.code, talk.out, talk.err) == (0, f"{SUM}\n", "system prompt set\nsaved in kept.json\n")
     saved = json.loads((bird.machine.root / "kept.json").read_text())
     assert saved == {
         "version": 1,
@@ -197,7 +197,7 @@ def test_what_a_conversation_keeps_is_what_another_goes_on_with(bird: Bird) -> N
     again = bird.shell(f"printf '%s\\n' '/load kept.json' '{CAPITAL}' /show | mlxk run $BIRD -c")
     assert (again.code, again.out) == (0, f"{ANSWERS[CAPITAL]}\n")
     assert again.err.splitlines() == [
-        "2 messages",
+        "loaded 2 messages",
         f"model: {bird.folder}",
         "system: Be brief.",
         f"[user] {REASONING}",

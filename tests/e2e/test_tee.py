@@ -42,7 +42,8 @@ def test_a_missing_model_is_an_error_under_its_header_and_the_others_answer(star
     assert outcome.err == (
         "==> mlxk run nothere - <==\n"
         "error: No model found matching 'nothere'\n"
-        "hint: Download it with: mlxk pull mlx-community/nothere. To get a small model: mlxk pull starter\n"
+        "hint: Download it with: mlxk pull mlx-community/nothere\n"
+        "hint: A small model that needs no Hub: mlxk pull starter\n"
     )
 
 

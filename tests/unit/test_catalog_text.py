@@ -219,7 +219,7 @@ def test_damaged_models_are_counted_among_the_hidden() -> None:
 
 def test_an_empty_cache_names_the_starter_model_unless_a_pattern_was_given() -> None:
     assert _listed([], _view()) == ["No models found.", "To get a small model: mlxk pull starter"]
-    assert _listed([], _view(pattern="starter")) == ["No models found."]
+    assert _listed([], _view(pattern="starter")) == ["No models found matching 'starter'."]
 
 
 def test_a_short_name_that_another_model_has_stays_long() -> None:
@@ -266,7 +266,10 @@ def test_the_health_report_of_one_model_and_of_none() -> None:
     assert _text(health_lines(_report(ModelHealth("a", Integrity.STRUCTURAL, None)), None))[-1] == (
         "1 model, 1 healthy, 0 unhealthy"
     )
-    assert _text(health_lines(_report(), None)) == ["0 models, 0 healthy, 0 unhealthy"]
+    assert _text(health_lines(_report(), None)) == [
+        "0 models, 0 healthy, 0 unhealthy",
+        "To get a small model: mlxk pull starter",
+    ]
 
 
 # --- show

@@ -6,9 +6,9 @@ from mlxknife.cli.chat.state import SETTINGS
 
 HELP = (
     ("/help", "list the commands"),
-    ("/system [TEXT]", "set or remove the system text"),
+    ("/system [TEXT]", "set the system prompt, or remove it"),
     ("/set [NAME [VALUE]]", f"show the settings, or set one, or return to its default: {', '.join(SETTINGS)}"),
-    ("/show", "show the model, the system text, the settings and the messages"),
+    ("/show", "show the model, the system prompt, the settings and the messages"),
     ("/save FILE", "save the conversation to a file"),
     ("/load FILE", "load a saved conversation"),
     ("/clear", "remove all messages"),

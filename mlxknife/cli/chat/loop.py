@@ -8,6 +8,7 @@ from contextlib import closing
 
 import attrs
 
+from mlxknife.cli.arguments import closest
 from mlxknife.cli.chat import commands, state
 from mlxknife.cli.chat.lines import Lines, read_question
 from mlxknife.cli.chat.state import Conversation
@@ -22,7 +23,7 @@ from mlxknife.cli.signals import deferred_interrupts
 from mlxknife.domain.errors import ConfirmationRequired, KnifeError, ValidationError, WorkerLost
 from mlxknife.domain.generation.services.session import AnswerProgress, Session
 from mlxknife.domain.generation.values.answer import GenerationResult, TextKind
-from mlxknife.domain.hints import HintCode
+from mlxknife.domain.hints import Hint, HintCode
 
 _PROMPT, _MORE = ">>> ", "... "
 
@@ -130,8 +131,11 @@ class ChatLoop:
             return
         command = self._commands.get(word[1:])
         if command is None:
+            close = closest(word[1:], commands.NAMES)
             msg = f"Unknown command {word}"
-            raise ValidationError(msg, hint=HintCode.CHAT_COMMANDS)
+            raise ValidationError(
+                msg, hint=Hint(HintCode.DID_YOU_MEAN, name=f"/{close}") if close else HintCode.CHAT_COMMANDS
+            )
         command(rest.strip())
 
     def _answer(self, question: str) -> None:
@@ -187,7 +191,7 @@ class ChatLoop:
 
     def _system(self, text: str) -> None:
         self._conversation = attrs.evolve(self._conversation, system=text or None)
-        self._say("system text set" if text else "no system text")
+        self._say("system prompt set" if text else "system prompt removed")
 
     def _set(self, rest: str) -> None:
         if not rest:
@@ -221,7 +225,8 @@ class ChatLoop:
 
     def _load(self, path: str) -> None:
         self._conversation = state.load(_needed(path, "/load FILE"), self._conversation)
-        self._say(f"{len(self._conversation.messages)} messages")
+        count = len(self._conversation.messages)
+        self._say(f"loaded {count} {'message' if count == 1 else 'messages'}")
 
     def _clear(self, rest: str) -> None:
         del rest
@@ -275,6 +280,7 @@ class ChatLoop:
 
 def _needed(text: str, usage: str) -> str:
     if not text:
-        msg = f"Something is missing: {usage}"
-        raise ValidationError(msg)
+        name, _, argument = usage.partition(" ")
+        msg = f"{name} needs a {argument}"
+        raise ValidationError(msg, hint=Hint(HintCode.WRITE, text=usage))
     return text

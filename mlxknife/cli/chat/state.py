@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from mlxknife.cli.arguments import closest
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.rules import options as rules
 from mlxknife.domain.generation.rules import prompts
@@ -68,7 +69,9 @@ class Conversation:
         key = name.replace("-", "_")
         if key not in SETTINGS:
             msg = f"There is no setting '{name}'"
-            raise ValidationError(msg, hint=Hint(HintCode.CHOICES, values=", ".join(SETTINGS)))
+            close = closest(key, SETTINGS)
+            hint = Hint(HintCode.CHOICES, values=", ".join(SETTINGS))
+            raise ValidationError(msg, hint=Hint(HintCode.DID_YOU_MEAN, name=close) if close else hint)
         if key == "stop":
             options = attrs.evolve(self.options, stop=(value,) if value else ())
         elif key == "max_tokens":

@@ -72,7 +72,7 @@ def run(app: App, options: PullOptions, console: Console) -> CommandResult:
     """Download a model, or the files of it that are missing or damaged. Raises CommandFailed."""
     if starters.named(options.model) is not None:
         return _pull_starter(app, options, console)
-    name = None
+    name = plan = None
     try:
         name, _ = app.puller.name(options.model)
         if name != options.model.partition("@")[0]:
@@ -83,6 +83,9 @@ def run(app: App, options: PullOptions, console: Console) -> CommandResult:
             app.puller.execute(plan, console.progress)
     except KnifeError as error:
         raise CommandFailed(error, _error_data(name, error)) from error
+    except KeyboardInterrupt:
+        console.note_stopped("stopped; the next pull continues from here" if plan else "stopped")
+        raise
     return _result(plan, is_dry_run=options.dry_run)
 
 

@@ -226,7 +226,7 @@ def _check_chat(options: RunOptions, console: Console) -> None:
 def _system_text(options: RunOptions) -> str | None:
     if options.system is not None and options.system.startswith("@"):
         return prompt_input.read_file(options.system[1:])
-    return options.system if options.system is None else prompt_input.checked_utf8(options.system, "The system text")
+    return options.system if options.system is None else prompt_input.checked_utf8(options.system, "The system prompt")
 
 
 def _messages(options: RunOptions, *, pipes_off_by: str | None) -> tuple[Message, ...]:

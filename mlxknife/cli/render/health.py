@@ -10,6 +10,8 @@ from mlxknife.domain.models.values.info import ModelInfo
 from mlxknife.domain.models.values.verdict import Integrity
 
 _COLUMN = 11
+STARTER: Line = (Span("To get a small model: mlxk pull starter", Style.FAINT),)
+"""The next step where no model is."""
 
 
 def health_lines(report: HealthReport, columns: int | None) -> Iterator[Line]:
@@ -37,3 +39,5 @@ def _report_lines(report: HealthReport) -> Iterator[Line]:
     of_these = f" ({verified} verified)" if verified else ""
     models = "1 model" if len(report.entries) == 1 else f"{len(report.entries)} models"
     yield (f"{models}, {len(healthy)} healthy{of_these}, {len(unhealthy)} unhealthy",)
+    if not report.entries:
+        yield STARTER

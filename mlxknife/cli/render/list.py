@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from mlxknife.cli.render.health import health_cell
+from mlxknife.cli.render.health import STARTER, health_cell
 from mlxknife.cli.render.table import Cell, table
 from mlxknife.cli.render.text import Line, Span, Style, age, folded
 from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelType
@@ -46,9 +46,10 @@ def list_lines(models: Sequence[ModelInfo], view: ListView, *, now: float, colum
         rows = [_row(model, name, view, now) for model, name in zip(shown, names, strict=True)]
         yield from table(_header(view), rows, columns)
     else:
-        yield ("No MLX chat models found." if models else "No models found.",)
+        of_pattern = f" matching '{view.pattern}'" if view.pattern else ""
+        yield (f"No {'MLX chat models' if models else 'models'} found{of_pattern}.",)
     if not models and not view.pattern:
-        yield (Span("To get a small model: mlxk pull starter", Style.FAINT),)
+        yield STARTER
     if not (view.verbose and view.health):  # else the table has a column for it
         yield from _unreadable_lines(shown, columns)
     hidden = [model for model in models if not view.includes(model)]

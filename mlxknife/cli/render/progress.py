@@ -13,7 +13,12 @@ from mlxknife.domain.text.rules import display
 from mlxknife.ports.system.progress import NoProgress
 
 _REDRAW_SECONDS = 0.1
-_WIDTH = 24
+_WIDTH, _NARROWEST = 24, 4
+"""The widths of a bar."""
+_AROUND_A_BAR = 53
+"""The columns that the rest of the total line usually takes."""
+_SPARE = 3
+"""Columns left free in a line, so that ``^C``, as a terminal echoes it, begins no new one."""
 _NAME_WIDTH = 40
 _FILES_SHOWN = 8
 _STATUS_DELAY = 1.0
@@ -90,10 +95,10 @@ class ProgressBar:
             self._drawn_lines = 0
 
     def _draw(self, seconds: float) -> None:
-        columns = screen_size(self._stream)[0] - 1
+        columns = screen_size(self._stream)[0] - _SPARE
         shown = list(self._files.items())[:_FILES_SHOWN]
         lines = [file_line(name, done, size, columns) for name, (done, size) in shown]
-        lines.append(total_line(self._label, self._done, self._total, seconds)[:columns])
+        lines.append(total_line(self._label, self._done, self._total, seconds, columns))
         self._stream.write(self._to_the_top() + _CLEAR_BELOW + "\n".join(lines))
         self._stream.flush()
         self._drawn_lines = len(lines)
@@ -140,18 +145,19 @@ class StatusLine:
             self._stream.flush()
 
 
-def total_line(label: str, done: int, total: int, seconds: float) -> str:
+def total_line(label: str, done: int, total: int, seconds: float, columns: int) -> str:
     """Return the line for the whole work: bar, share, size, rate and ETA."""
     share = min(1.0, max(0, done) / total) if total else 1.0
     rate = done / seconds if seconds > 0 else 0.0
     to_go = f", {duration((total - done) / rate)} to go" if rate > 0 and done < total else ""
-    return f"{label} [{_bar(share)}] {share:4.0%} of {display.size(total)}, {display.size(int(max(0, rate)))}/s{to_go}"
+    state = f"{share:4.0%} of {display.size(total)}, {display.size(int(max(0, rate)))}/s{to_go}"
+    return f"{label} [{_bar(share, columns)}] {state}"[:columns]
 
 
 def file_line(name: str, done: int, size: int, columns: int) -> str:
     """Return the line for one file, with the end of its name if there is no space for the whole."""
     share = min(1.0, done / size) if size else 1.0
-    state = f" [{_bar(share)}] {share:4.0%} of {display.size(size)}"
+    state = f" [{_bar(share, columns)}] {share:4.0%} of {display.size(size)}"
     available = max(0, min(_NAME_WIDTH, columns - len(state) - 2))
     shown = display.visible(name)
     while display.width(shown) > available and shown:
@@ -162,9 +168,10 @@ def file_line(name: str, done: int, size: int, columns: int) -> str:
     return f"  {shown}{padding}{state}"[:columns] if shown.isascii() else f"  {shown}{padding}{state}"
 
 
-def _bar(share: float) -> str:
-    filled = int(share * _WIDTH)
-    return "#" * filled + "." * (_WIDTH - filled)
+def _bar(share: float, columns: int) -> str:
+    width = max(_NARROWEST, min(_WIDTH, columns - _AROUND_A_BAR))
+    filled = int(share * width)
+    return "#" * filled + "." * (width - filled)
 
 
 def _cut(text: str, columns: int | None) -> str:

@@ -188,13 +188,16 @@ def fits(name: str, pattern: str) -> bool:
 
 
 def nearest(word: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the few names that are most similar to a name, best first."""
+    """Return the few names that are most similar to a name, best first. The end of a name may be left out."""
     import difflib  # noqa: PLC0415 - only after a name was not found
 
     by_spelling: dict[str, str] = {}
-    for name in sorted(names):
+    names = sorted(names)
+    for name in names:
         by_spelling.setdefault(name.casefold(), name)
         by_spelling.setdefault(last_part(name).casefold(), name)
+    for name in names:
+        by_spelling.setdefault(last_part(name).casefold()[: len(word)], name)
     close = difflib.get_close_matches(word.casefold(), by_spelling, n=2 * _SUGGESTIONS)
     return tuple(dict.fromkeys(by_spelling[spelling] for spelling in close))[:_SUGGESTIONS]
 

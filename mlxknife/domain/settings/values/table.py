@@ -101,7 +101,7 @@ class SettingValue:
 
 _MAX = 2**31 - 1
 _PROFILES = ("fast", "compact", "as-is")
-_OF_MODEL = "the model's, then the product's"
+_OF_MODEL = "the model's, then mlxk's"
 _OF_WINDOW = "what the context window leaves, up to 32768"
 
 _GENERAL = (
