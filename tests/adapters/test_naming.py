@@ -72,6 +72,9 @@ def test_the_nearest_name_is_suggested(stage: Stage) -> None:
     with pytest.raises(ModelNotFound) as caught:
         resolved(stage, "Llamma-3.2-1B-Instruct-4bit")
     assert caught.value.suggestions == ("mlx-community/Llama-3.2-1B-Instruct-4bit",)
+    with pytest.raises(ModelNotFound) as short:
+        resolved(stage, "Lamma-3.2")
+    assert short.value.suggestions == ("mlx-community/Llama-3.2-1B-Instruct-4bit",)
 
 
 def test_prefixes_of_commits(stage: Stage) -> None:
