@@ -154,8 +154,8 @@ def test_a_chat_with_nobody_ends_at_once(bird: Bird, shell: Shell) -> None:
 
 @both
 def test_the_question_is_read_until_it_ends(bird: Bird, shell: Shell) -> None:
-    assert shell(bird, "mlxk run $BIRD - | cat", CAPITAL) == Ran(f"{ANSWERS[CAPITAL]}\n", "0 0")
-    assert shell(bird, "mlxk run $BIRD -", CAPITAL) == Ran(f"{ANSWERS[CAPITAL]}\n", "0")
+    assert shell(bird, "mlxk run $BIRD - 2>message | cat", CAPITAL) == Ran(f"{ANSWERS[CAPITAL]}\n", "0 0")
+    assert shell(bird, "mlxk run $BIRD - 2>message", CAPITAL) == Ran(f"{ANSWERS[CAPITAL]}\n", "0")
 
 
 @both

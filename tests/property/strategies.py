@@ -93,6 +93,8 @@ def good_plans(draw: st.DrawFn) -> ModelPlan:
     if "model.safetensors" in files:
         metadata = draw(st.sampled_from([None, {"format": "mlx"}]))
         files["model.safetensors"] = safetensors_file({salt: ("F16", (2, 4))}, metadata)
+        if metadata is not None:
+            files.setdefault("tokenizer_config.json", b"{}")  # mlx-lm writes it with the weights
     if draw(st.booleans()):
         files["README.md"] = b"---\nlibrary_name: mlx\ntags: [a, b]\n---\n" + salt.encode()
     layouts = [layout for layout in Layout if layout is not Layout.SHARED or kind is not sharded_files]

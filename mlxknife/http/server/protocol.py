@@ -34,6 +34,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._max_head_bytes = state.options.max_header_bytes
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
         self._head_bytes = self._field_bytes = self._chunk_bytes = 0
         self._is_in_body = False
         self._has_head_ended = False
@@ -143,6 +144,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the deadlines, and end the running request, which uvicorn does not do for pipelined ones."""
         self._stop_head_timer()
+        if self._close_timer is not None:
+            self._close_timer.cancel()
         super().connection_lost(exc)
         for cycle in self._running_cycles():
             cycle.disconnected = True
@@ -192,7 +195,8 @@ class LimitedProtocol(HttpToolsProtocol):
         )
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(b"".join((STATUS_LINE[response.status], lines, b"\r\n", response.body)))
-        self.transport.close()
+        self.transport.close()  # it waits for a client that does not read
+        self._close_timer = self.loop.call_later(self._state.options.stall_seconds, self.transport.abort)
 
 
 def _head_too_large() -> HeadTooLarge:
