@@ -71,8 +71,9 @@ def temp_folder(found: Sources) -> str | None:
 
 def server_settings(found: Sources) -> ServerSettings:
     """Return the settings of a server; the command line overrides them. Raises ValidationError for a variable."""
-    fields: dict[str, Any] = found.fields("serve")
-    return ServerSettings(**fields)
+    import cattrs  # noqa: PLC0415 - only a server needs it
+
+    return cattrs.Converter(forbid_extra_keys=True).structure(found.fields("serve"), ServerSettings)
 
 
 def _folder(given: str | None, found: Sources, key: str) -> str:
