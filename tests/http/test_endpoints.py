@@ -60,7 +60,7 @@ HINTS: list[tuple[KnifeError, str]] = [
     ),
     (
         ModelNotFound("None", suggestions=("a/x",), hint=Hint(HintCode.DID_YOU_MEAN, name="a/x")),
-        "None (a/x). Did you mean a/x?",
+        "None. Did you mean a/x?",
     ),
     (ModelNotFound("None", hint=HintCode.NAME_NOT_PATH), "None. Use the name of a model, not a path"),
     (

@@ -109,9 +109,11 @@ def _mapping(error: KnifeError) -> ErrorMapping:
 
 
 def _sentence(error: KnifeError, param: str | None) -> str:
-    names = ", ".join(error.matches or error.suggestions or ())
-    message = f"{error.message} ({names})" if names else error.message
     hint = _hint(error, param)
+    listed = error.matches or error.suggestions or ()
+    is_named_by_hint = hint is not None and len(listed) == 1 and listed[0] in hint
+    names = "" if is_named_by_hint else ", ".join(listed)
+    message = f"{error.message} ({names})" if names else error.message
     return f"{message}. {hint}" if hint else message
 
 
