@@ -46,6 +46,11 @@ def test_no_line_is_longer_than_the_terminal(monkeypatch: pytest.MonkeyPatch, pr
     assert [line for line in lines if len(line) > min(columns, 100) and not _is_example(line)] == []
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80, 100])
+def test_a_name_is_not_broken_at_its_hyphen(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    assert "mlx-community/NAME;" in " ".join(_help(monkeypatch, "pull", columns)).split()
+
+
 @pytest.mark.parametrize("program", _PARSERS)
 def test_wrapping_for_a_narrow_terminal_keeps_every_word(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     narrow, wide = (_help(monkeypatch, program, columns) for columns in (60, 100))

@@ -28,6 +28,9 @@ class HelpFormatter(argparse.HelpFormatter):
         lines = wrap_rows(_blocks(text.strip("\n")), width)
         return "".join(f"{indent}{line}\n" for line in lines)
 
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return list(wrap_rows((" ".join(text.split()),), width))
+
 
 def help_width(stream: TextIO) -> int:
     """Return the number of columns that a help text on a stream uses."""
