@@ -9,7 +9,7 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
 from mlxknife.cli.chat.completion import ChatCompleter, Completions
-from mlxknife.cli.chat.lines import is_open_block
+from mlxknife.cli.chat.lines import continuation, is_open_block
 from mlxknife.domain.errors import StorageError
 
 _MODELS = ("mlx-community/one", "mlx-community/two", "starter")
@@ -81,3 +81,8 @@ def test_models_that_cannot_be_listed_are_no_crash() -> None:
 )
 def test_enter_ends_a_block_only_after_its_last_quotation_marks(text: str, *, is_open: bool) -> None:
     assert is_open_block(text) is is_open
+
+
+def test_only_a_line_of_its_own_begins_with_the_second_prompt() -> None:
+    begin = continuation("... ")
+    assert (begin(4, 0, 1), begin(4, 0, 2), begin(4, 1, 0)) == ("    ", "    ", "... ")

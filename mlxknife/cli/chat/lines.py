@@ -77,7 +77,7 @@ class EditedLines:
 
     def read(self, prompt: str, more: str) -> str:
         """See ``Lines.read``."""
-        return self._session.prompt(prompt, prompt_continuation=more)
+        return self._session.prompt(prompt, prompt_continuation=continuation(more))
 
     def confirm(self, question: str) -> bool:
         """See ``Lines.confirm``. The answer is not kept in the history."""
@@ -97,6 +97,11 @@ def read_question(lines: Lines, prompt: str, more: str) -> str:
         return first
     text = first.lstrip().removeprefix(_FENCE)
     return _until_fence(text, lambda: lines.read(more, more))
+
+
+def continuation(more: str) -> Callable[[int, int, int], str]:
+    """Return what begins further rows: ``more`` for a line of its own, blanks where the terminal wraps a long line."""
+    return lambda _width, _line, wraps: " " * len(more) if wraps else more
 
 
 def is_open_block(text: str) -> bool:
