@@ -162,7 +162,7 @@ def test_a_terminal_shows_bars_for_files_and_total_and_clears_them(site: Site, c
     drawn = [screen.splitlines() for screen in seen if "downloading [" in screen]
     assert all(len(lines) > 1 and lines[-1].startswith("downloading [") for lines in drawn)
     totals = [
-        re.fullmatch(rf"downloading \[[#.]{{{width}}}\] +(\d+)% of 600\.6KB, [\d.]+[KM]B/s(, \d+s to go)?", lines[-1])
+        re.fullmatch(rf"downloading \[[#.]{{{width}}}\] +(\d+)% of 600\.6KB, [\d.]+[KM]?B/s(, \d+s to go)?", lines[-1])
         for lines in drawn
     ]
     shares = [int(total[1]) for total in totals if total]

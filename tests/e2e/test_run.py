@@ -182,11 +182,11 @@ def _left_on_terminal(bird: Bird, *words: str) -> str:
 
 
 def test_on_a_terminal_thoughts_are_faint_unless_they_are_hidden(bird: Bird) -> None:
-    shown = _left_on_terminal(bird, REASONING)
+    shown = _left_on_terminal(bird, REASONING, "--plain")
     assert re.sub(r"\x1b\[\d*m", "", shown) == f"{THOUGHT}\n\n{SUM}\n"
     faint = "".join(re.findall(r"\x1b\[2m(.*?)\x1b\[0m", shown, re.DOTALL))
     assert faint == THOUGHT
-    assert _left_on_terminal(bird, REASONING, "--hide-reasoning") == f"{SUM}\n"
+    assert _left_on_terminal(bird, REASONING, "--plain", "--hide-reasoning") == f"{SUM}\n"
 
 
 # --- on which machine

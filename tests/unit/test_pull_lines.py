@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from mlxknife.cli.render.progress import total_line
 from mlxknife.cli.render.pull import pull_lines, starter_lines
 from mlxknife.cli.render.text import paint
 from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
@@ -55,3 +56,13 @@ def test_a_starter_model_is_followed_by_a_command_to_try() -> None:
     lines = [paint(line, colour=False) for line in starter_lines("starter", "Created", is_dry_run=False)]
     assert lines == ["Created", "Try it: mlxk run starter 'What is the capital of France?'"]
     assert len(list(starter_lines("starter", "Would create", is_dry_run=True))) == 1
+
+
+def test_the_time_to_go_is_shown_once_the_rate_says_something() -> None:
+    def shown(done: int, seconds: float) -> str:
+        return total_line("downloading", done, 1_000_000, seconds, 80)
+
+    assert "to go" not in shown(300, 0.5)
+    assert shown(300, 1.5).endswith("200B/s, 1h23m to go")
+    assert shown(100_000, 0.5).endswith("200KB/s, 4s to go")
+    assert "to go" not in shown(1_000_000, 5.0)

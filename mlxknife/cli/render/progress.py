@@ -21,6 +21,8 @@ _SPARE = 3
 """Columns left free in a line, so that ``^C``, as a terminal echoes it, begins no new one."""
 _NAME_WIDTH = 40
 _FILES_SHOWN = 8
+_FIRST_ETA, _SHARE_FOR_ETA = 1.0, 0.01
+"""Seconds, or the share of the work, after which the rate says how long the rest takes."""
 _STATUS_DELAY = 1.0
 """Seconds before a status line appears."""
 _TO_FIRST_COLUMN = "\r"
@@ -149,7 +151,8 @@ def total_line(label: str, done: int, total: int, seconds: float, columns: int) 
     """Return the line for the whole work: bar, share, size, rate and ETA."""
     share = min(1.0, max(0, done) / total) if total else 1.0
     rate = done / seconds if seconds > 0 else 0.0
-    to_go = f", {duration((total - done) / rate)} to go" if rate > 0 and done < total else ""
+    is_known = rate > 0 and done < total and (seconds >= _FIRST_ETA or share >= _SHARE_FOR_ETA)
+    to_go = f", {duration((total - done) / rate)} to go" if is_known else ""
     state = f"{share:4.0%} of {display.size(total)}, {display.size(int(max(0, rate)))}/s{to_go}"
     return f"{label} [{_bar(share, columns)}] {state}"[:columns]
 
