@@ -49,9 +49,10 @@ def error_of(exc: BaseException) -> tuple[type[KnifeError], str, Hint | None]:
         (RuntimeError("[rope]  a reason\nof two lines"), "[rope] a reason of two lines", HintCode.DEBUG_OR_VERIFY),
         (ValueError("a bad layer"), "a bad layer", HintCode.DEBUG_OR_VERIFY),
         (OSError("a bad file"), "a bad file", HintCode.DEBUG_OR_VERIFY),
+        (SystemExit(1), "code of the library ended the process", HintCode.DEBUG_OR_VERIFY),
     ],
 )
-def test_the_hint_tells_the_machine_from_the_model(exc: Exception, reason: str, hint: HintCode) -> None:
+def test_the_hint_tells_the_machine_from_the_model(exc: BaseException, reason: str, hint: HintCode) -> None:
     assert error_of(exc) == (EngineError, f"It failed: {reason}", Hint(hint))
 
 

@@ -14,7 +14,15 @@ import pytest
 from mlxknife.adapters.worker.child.loop import PREPARATION_SECONDS
 from mlxknife.adapters.worker.parent.heartbeat import HeartbeatLimits
 from mlxknife.adapters.worker.parent.model_process import WorkerProcesses
-from mlxknife.domain.errors import InternalError, KnifeError, NotEnoughMemory, ValidationError, WorkerLost
+from mlxknife.domain.errors import (
+    EngineError,
+    InternalError,
+    KnifeError,
+    ModelNotRunnable,
+    NotEnoughMemory,
+    ValidationError,
+    WorkerLost,
+)
 from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest, SamplingParameters
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.ports.engines.processes import ModelProcess
@@ -65,6 +73,11 @@ def test_an_error_of_loading_keeps_its_class_hint_and_field() -> None:
     error = crash("parrot large")
     assert type(error) is NotEnoughMemory
     assert (error.message, error.hint, error.param) == ("It does not fit", Hint(HintCode.FREE_MEMORY), "model")
+
+
+def test_only_what_the_files_of_a_model_cause_makes_it_not_runnable() -> None:
+    assert type(crash("no parrot")) is ModelNotRunnable
+    assert type(crash("parrot starved")) is EngineError
 
 
 def test_a_place_whose_name_is_not_utf8_can_be_loaded_or_named() -> None:

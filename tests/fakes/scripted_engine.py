@@ -119,6 +119,9 @@ class ScriptedOpener:
         if "large" in words:
             msg = "It does not fit"
             raise NotEnoughMemory(msg, hint=HintCode.FREE_MEMORY, param="model")
+        if "starved" in words:
+            msg = "The model could not be loaded: Too many open files"
+            raise EngineError(msg, hint=HintCode.PROCESS_LIMIT)
         if "broken" in words:
             msg = "an unforeseen error"
             raise ZeroDivisionError(msg)

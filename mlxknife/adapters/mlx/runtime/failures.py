@@ -84,7 +84,7 @@ def _kernel_error(exc: BaseException) -> KnifeError:
 
 def _reason(exc: BaseException) -> str:
     if isinstance(exc, SystemExit):
-        return "mlx-lm gave up"
+        return "code of the library ended the process"
     if isinstance(exc, MemoryError):
         return "out of memory"
     if isinstance(exc, OSError) and exc.errno in _SYSTEM_HINTS:

@@ -35,11 +35,14 @@ from mlxknife.adapters.worker.protocol import (
 )
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError, ModelNotRunnable
 from mlxknife.domain.generation.values.answer import Delta
+from mlxknife.domain.hints import HintCode
 from mlxknife.ports.engines.engine import Engine, EngineOpener, Prepared, Rendered
 
 PREPARATION_SECONDS = 10.0
 """The limit for tokenizing one request. The renderer of templates has the same."""
 _PREPARING_THREADS = 4
+_MACHINE_HINTS = (HintCode.FREE_MEMORY, HintCode.PROCESS_LIMIT, HintCode.KERNEL_FOLDER)
+"""The hints of errors that the machine causes, not the files of the model."""
 _LONG_REQUEST = 256 * 1024
 """Bytes."""
 
@@ -83,8 +86,14 @@ def _serve(line: Line, parent: int, opener: EngineOpener[Rendered, Prepared]) ->
 
 
 def _load_error(error: KnifeError) -> KnifeError:
-    """Return an error of loading. Where the runtime refuses the files, the model cannot run here."""
-    return ModelNotRunnable(error.message, hint=error.hint) if isinstance(error, EngineError) else error
+    """Return an error of loading. Where the runtime refuses the files, the model cannot run here.
+
+    A lack of memory, descriptors or processes says nothing about the model: the next try may load it.
+    """
+    is_of_machine = error.hint is not None and error.hint.code in _MACHINE_HINTS
+    if is_of_machine or not isinstance(error, EngineError):
+        return error
+    return ModelNotRunnable(error.message, hint=error.hint)
 
 
 @attrs.define
