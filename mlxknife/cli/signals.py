@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-_KILLED = 128
+KILLED = 128
+"""What a shell adds to the number of the signal that ended a process."""
 
 
 @contextmanager
@@ -114,4 +115,4 @@ def default_interrupt_at_exit() -> Iterator[None]:
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:
     del frame
-    raise SystemExit(_KILLED + number)
+    raise SystemExit(KILLED + number)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlxknife.cli import prompt_input
+from mlxknife.cli.signals import KILLED
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.application import Application
     from prompt_toolkit.output import Output
 
     from mlxknife.cli.chat.completion import Completions
@@ -77,7 +81,8 @@ class EditedLines:
 
     def read(self, prompt: str, more: str) -> str:
         """See ``Lines.read``."""
-        return self._session.prompt(prompt, prompt_continuation=continuation(more))
+        with _signals_end(self._session.app) as pre_run:
+            return self._session.prompt(prompt, prompt_continuation=continuation(more), pre_run=pre_run)
 
     def confirm(self, question: str) -> bool:
         """See ``Lines.confirm``. The answer is not kept in the history."""
@@ -119,6 +124,32 @@ def _until_fence(first: str, further: Callable[[], str]) -> str:
         except EOFError:
             break
     return "\n".join(read).rstrip().removesuffix(_FENCE).strip("\n")
+
+
+@contextmanager
+def _signals_end(app: Application[str]) -> Iterator[Callable[[], None]]:
+    """Give what lets SIGTERM and SIGHUP end a prompt when it runs.
+
+    Their own handlers raise SystemExit, which prompt_toolkit logs with a traceback if a task of its own is running.
+    """
+    import asyncio  # noqa: PLC0415 - prompt_toolkit has imported it by now
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+
+    def end(number: int) -> None:
+        if app.future is not None and not app.future.done():
+            app.exit(exception=SystemExit(KILLED + number))
+
+    def install() -> None:
+        for number in handlers:
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
+
+    try:
+        yield install
+    finally:  # the loop of the prompt leaves the default action behind
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _history(path: str | None) -> Any:  # noqa: ANN401 - prompt_toolkit is imported for a chat only
