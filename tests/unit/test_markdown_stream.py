@@ -114,6 +114,12 @@ def test_no_word_is_cut_off(text: str, columns: int) -> None:
     assert sorted(re.findall(r"\w", shown)) == letters
 
 
+@pytest.mark.parametrize("text", ["```ls -la\n```", "```ls -la", "~~~ls -la\n\n~~~\n"])
+def test_a_fence_without_code_is_shown_as_it_is_written(stream: ScreenStream, text: str) -> None:
+    assert _drawn(stream, f"Run:\n{text}", 1) == f"Run:\n\n{text.strip()}"
+    assert _drawn(stream, "\n```python\nx = 1\n```\n", 1).endswith("x = 1")
+
+
 def test_what_is_finished_is_written_once(stream: ScreenStream) -> None:
     _drawn(stream, "first paragraph\n\nsecond\n\nthird", 1000)
     _drawn(stream, "first\n\n" + "second " * 30 + "\n\nthird", 1)

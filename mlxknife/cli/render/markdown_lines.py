@@ -83,6 +83,8 @@ class MarkdownRenderer:
 
     def finished(self, block: Block, columns: int) -> list[str]:
         """Return the lines of the next finished block, without empty lines around them."""
+        if _is_only_fence(block):
+            return _without_empty_ends(self._lines(Text(block.text), columns))
         lines = self.rest(block, columns)
         if block.kind is BlockKind.FENCED_CODE:
             self._code = [*(self._code if block.continues else ()), *_code_lines(block)][-_CONTEXT_LINES:]
@@ -204,6 +206,12 @@ def _code_lines(block: Block) -> list[str]:
     if lines and closes_fence(lines[-1], block.fence):
         lines = lines[:-1]
     return lines
+
+
+def _is_only_fence(block: Block) -> bool:
+    """Return whether a block of fenced code has all its text beside the fence, as in the answers of some models."""
+    is_whole = block.kind is BlockKind.FENCED_CODE and not block.continues
+    return is_whole and bool(block.language) and not any(line.strip() for line in _code_lines(block))
 
 
 def _highlighted(lines: list[str], language: str) -> list[Text]:
