@@ -81,3 +81,9 @@ def test_a_text_that_is_no_toml_is_refused_with_the_path(text: str) -> None:
     for act in (lambda: file.document(text), lambda: file.changed(text, "pipes", value=True)):
         with pytest.raises(ValidationError, match=r"/settings/config\.toml"):
             act()
+
+
+@pytest.mark.timeout(10)
+def test_a_fifo_in_its_place_is_empty_and_holds_nothing_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.toml")
+    assert TomlConfigFile(str(tmp_path / "config.toml")).text() == ""

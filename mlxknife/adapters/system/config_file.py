@@ -34,7 +34,7 @@ class TomlConfigFile:
     def text(self) -> str | None:
         """See ``ConfigFile.text``."""
         try:
-            with open(self.path, "rb") as file:
+            with open(self.path, "rb", opener=_open_at_once) as file:
                 data = file.read(_MAX_BYTES + 1)
             if len(data) > _MAX_BYTES:
                 reason = f"it has more than {_MAX_BYTES} bytes"
@@ -101,6 +101,11 @@ class TomlConfigFile:
 
     def _invalid(self, reason: str) -> ValidationError:
         return ValidationError(f"The config file is not valid: {self.path}: {reason}", hint=HintCode.EDIT_CONFIG)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for the writer of a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _mode(path: str) -> int:
