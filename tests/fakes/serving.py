@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import attrs
@@ -127,8 +127,8 @@ class FakeServableModels:
     find_error: Exception | None = None
     _found: dict[str, ServableModel] = attrs.field(factory=dict)
 
-    def models(self, unloadable: Container[str] = ()) -> tuple[ModelInfo, ...]:
-        return tuple(model_info(name) for name in self.names if name not in unloadable)
+    def models(self, unloadable: Collection[tuple[str, str]] = ()) -> tuple[ModelInfo, ...]:
+        return tuple(model_info(name) for name in self.names if name not in dict(unloadable))
 
     def known(self, spec: str) -> ServableModel | None:
         return self._found.get(spec) if self.find_error is None else None

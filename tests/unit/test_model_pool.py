@@ -175,7 +175,7 @@ def test_a_model_that_cannot_be_loaded_is_refused_until_it_is_tried_again() -> N
         pool.acquire(servable("broken"), received.append)
         processes.running[0].crash(ModelNotRunnable("Its files lack 'a'"))
     assert [type(event) for event in events] == [LoadingStarted, ModelNotLoaded] * 2
-    assert pool.back_off.unloadable == {servable("broken").key}
+    assert pool.back_off.unloadable == {("broken", servable("broken").key)}
     pool.acquire(servable("broken"), received.append)
     assert [str(error) for error in received] == ["Its files lack 'a'"] * 3
     assert all(type(error) is ModelNotRunnable for error in received)

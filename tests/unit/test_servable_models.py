@@ -205,6 +205,10 @@ def test_a_pinned_model_of_the_cache_is_found_by_its_part_of_a_name_later() -> N
 
 def test_a_model_that_the_runtime_refuses_is_not_listed() -> None:
     models = _servable_models()
-    refused = frozenset({models.find("one").key})
-    assert [info.name for info in models.models(refused)] == ["other/two"]
-    assert [info.name for info in models.models()] == ["mlx-community/one", "other/two"]
+    refused = models.find("one")
+    assert [info.name for info in models.models({(refused.name, refused.key)})] == ["other/two"]
+    assert models.known("other/two") is None  # the others are not looked for again
+    assert [info.name for info in models.models({(refused.name, "before it was mended")})] == [
+        "mlx-community/one",
+        "other/two",
+    ]

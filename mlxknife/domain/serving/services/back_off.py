@@ -13,6 +13,7 @@ from mlxknife.ports.system.system import System
 
 @attrs.define
 class _Crashes:
+    name: str
     count: int = 0
     paused_until: float = 0.0
     load_error: ModelNotRunnable | None = None
@@ -28,7 +29,7 @@ class BackOff:
 
     def crashed(self, model: ServableModel, error: KnifeError) -> None:
         """Count a crash, or a failure to load."""
-        crashes = self._crashes.setdefault(model.key, _Crashes())
+        crashes = self._crashes.setdefault(model.key, _Crashes(model.name))
         crashes.count += 1
         crashes.load_error = error if isinstance(error, ModelNotRunnable) else None
         crashes.paused_until = self.system.ticks() + rules.back_off_seconds(crashes.count)
@@ -39,9 +40,10 @@ class BackOff:
             self._crashes[model.key].load_error = None
 
     @property
-    def unloadable(self) -> frozenset[str]:
-        """The keys of the models that could not be loaded when it was last tried."""
-        return frozenset(key for key, crashes in self._crashes.items() if crashes.load_error is not None)
+    def unloadable(self) -> frozenset[tuple[str, str]]:
+        """The names and keys of the models that could not be loaded when it was last tried."""
+        items = self._crashes.items()
+        return frozenset((crashes.name, key) for key, crashes in items if crashes.load_error is not None)
 
     def answered(self, model: ServableModel) -> None:
         """Forget the crashes of a model: it has completed an answer."""

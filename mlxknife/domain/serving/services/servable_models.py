@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 from functools import cached_property
 
 import attrs
@@ -96,18 +96,19 @@ class ServableModels:
 
     __repr__ = reprs.name
 
-    def models(self, unloadable: Container[str] = ()) -> tuple[ModelInfo, ...]:
+    def models(self, unloadable: Collection[tuple[str, str]] = ()) -> tuple[ModelInfo, ...]:
         """Return the models that can run, as they were a few seconds ago at most. Raises StorageError, AccessDenied.
 
-        ``unloadable`` has the keys of models that the runtime has refused.
+        ``unloadable`` has the names and keys of models that the runtime has refused. Only these are looked for again.
         """
         now = self.system.ticks()
         if self._listed is None or now - self._listed[0] > _MAX_AGE:
             pinned = (info for one in set(self._pinned.values()) if (info := self._pinned_info(one)) is not None)
             named = {info.name: info for info in (*self.catalog.list(), *pinned) if can_run(info)}
             self._listed = now, tuple(named[name] for name in sorted(named, key=lambda name: (name.casefold(), name)))
+        refused = {name for name, key in unloadable if self._has_key(name, key)}
         listed = self._listed[1]
-        return tuple(info for info in listed if not self._is_one_of(unloadable, info.name)) if unloadable else listed
+        return tuple(info for info in listed if info.name not in refused) if refused else listed
 
     def pin(self, spec: str) -> ServableModel:
         """Find a model for the command line of the server; from now on clients may name it even if it is at a path.
@@ -159,10 +160,10 @@ class ServableModels:
         self._found[spec] = now, model
         return model
 
-    def _is_one_of(self, keys: Container[str], name: str) -> bool:
+    def _has_key(self, name: str, key: str) -> bool:
         try:
-            return self.find(name).key in keys
-        except KnifeError:  # it has changed since it was listed
+            return self.find(name).key == key
+        except KnifeError:  # it has changed since it was loaded
             return False
 
     def _servable(self, model: RunnableModel) -> ServableModel:
