@@ -19,7 +19,7 @@ NONSENSE = "qqq zz"
 """Nothing that the parrot was taught: here it is not sure, so that chance shows."""
 THOUGHT = "First 17 + 20 = 37. Then 37 + 5 = 42."
 SUM = answer_of(REASONING, thinking=False)
-CUT = re.compile(r"Output cut at \d+ tokens \(--max-tokens\)\n")
+CUT = re.compile(r"Output cut at \d+ tokens? \(--max-tokens\)\n")
 STATISTICS = re.compile(
     r"(\d+) prompt tokens, (\d+) generated \((\w+)\); "
     r"loaded in \d+\.\ds, first token after \d+\.\d\ds, then [\d.]+ tokens/s"

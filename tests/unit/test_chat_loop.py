@@ -259,7 +259,7 @@ def test_the_rate_follows_each_answer_on_a_terminal(capsys: pytest.CaptureFixtur
     sessions = make_sessions(FakeClients(clock=system, step_seconds=0.5), system=system)
     _loop(sessions, ("Hi", "/set max_tokens 1", "Hi"), io.StringIO(), prints_rate=True).run()
     notes = capsys.readouterr().err.splitlines()
-    assert notes == ["1.5 tokens/s", "max_tokens: 1", "Output cut at 1 tokens (/set max_tokens)"]
+    assert notes == ["1.5 tokens/s", "max_tokens: 1", "Output cut at 1 token (/set max_tokens)"]
 
 
 # --- commands
@@ -404,4 +404,4 @@ def test_a_cut_answer_is_noted_with_the_setting_that_cut_it(capsys: pytest.Captu
     _, printed = _chatted(_machine("one", " two"), "/set max_tokens 1", "Hi", "/set max_tokens", "Hi")
     assert printed == "one\none two\n"
     notes = capsys.readouterr().err.splitlines()
-    assert notes == ["max_tokens: 1", "Output cut at 1 tokens (/set max_tokens)", "max_tokens: the default"]
+    assert notes == ["max_tokens: 1", "Output cut at 1 token (/set max_tokens)", "max_tokens: the default"]

@@ -110,13 +110,14 @@ class AnswerPrinter:
 
 def cut_note(result: GenerationResult, context_length: int | None, option: str) -> str | None:
     """Return why an answer is not complete, or None; ``option`` names what limits its length."""
-    tokens = result.usage.completion_tokens
+    count = result.usage.completion_tokens
+    tokens = f"{count} token{'' if count == 1 else 's'}"
     if result.finish_reason is FinishReason.REPETITION:
-        return f"Output ended at {tokens} tokens: it only repeated itself (--no-loop-guard)"
+        return f"Output ended at {tokens}: it only repeated itself (--no-loop-guard)"
     if result.finish_reason is not FinishReason.LENGTH:
         return None
     is_full = context_length is not None and result.usage.total_tokens >= context_length
-    return f"Output cut at {tokens} tokens ({'the context window is full' if is_full else option})"
+    return f"Output cut at {tokens} ({'the context window is full' if is_full else option})"
 
 
 def statistics(result: GenerationResult) -> str:
