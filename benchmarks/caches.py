@@ -15,7 +15,7 @@ from pathlib import Path
 _LAYERS = 4
 _HIDDEN = 32
 _VOCABULARY = 700
-_MERGES = 400
+_MERGES = 300
 _WIDTHS = {"U32": 4, "BF16": 2}
 _LARGE = (".safetensors", "tokenizer.json")
 """Files that the Hub keeps in LFS, and the cache under their SHA-256."""
@@ -85,7 +85,9 @@ def _blob_name(name: str, data: bytes) -> str:
 
 
 def _common_files() -> dict[str, bytes]:
-    vocabulary = {f"\u0120token{number}": number for number in range(_VOCABULARY)}
+    halves = ["\u0120to", *(f"ken{number}" for number in range(_MERGES))]
+    whole = [f"\u0120token{number}" for number in range(_VOCABULARY - len(halves))]
+    vocabulary = {token: number for number, token in enumerate((*halves, *whole))}
     merges = [f"\u0120to ken{number}" for number in range(_MERGES)]
     special = {"<|begin_of_text|>": _VOCABULARY, "<|im_start|>": _VOCABULARY + 1, "<|im_end|>": _VOCABULARY + 2}
     tensors = _tensors()
@@ -145,11 +147,16 @@ def _tokenizer(vocabulary: dict[str, int], merges: list[str], special: dict[str,
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": number, "content": token, "special": True} for token, number in special.items()],
+        "added_tokens": [_added_token(number, token) for token, number in special.items()],
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
         "model": {"type": "BPE", "vocab": vocabulary, "merges": merges},
     }
+
+
+def _added_token(number: int, token: str) -> dict[str, object]:
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": number, "content": token, **flags, "special": True}
 
 
 def _tokenizer_config(special: dict[str, int]) -> dict[str, object]:
