@@ -31,7 +31,7 @@ class QuietKeyboard:
     """A terminal that does not echo what is typed. It is a ``Pausable``: a shell gets its settings back."""
 
     def __init__(self, terminal: TextIO, *, drops_keys: bool) -> None:
-        """Take a stream on the terminal; ``drops_keys``: nobody reads what was typed."""
+        """Take a stream on the terminal; ``drops_keys``: discard what was typed."""
         self._descriptor = terminal.fileno()
         self._drops_keys = drops_keys
         self._settings: list[Any] | None = None

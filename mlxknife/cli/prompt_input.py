@@ -16,7 +16,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
 def read_stdin() -> str:
     """Return all of stdin. Raises ValidationError if it is empty, too long or no UTF-8 text.
 
-    A user who types it is told how to end it.
+    For a user who types it, a note names the key that ends it.
     """
     stdin = _stdin()
     if stdin.isatty() and sys.stderr.isatty():

@@ -11,27 +11,15 @@ import pytest
 
 from mlxknife.adapters.system.config_file import TomlConfigFile
 from mlxknife.domain.errors import StorageError, ValidationError
-
-_TEXT = """\
-# my settings
-hub_cache = "/data/hub"  # on the large disk
-
-[serve]  # for the office
-port = 9000   # not 8000
-cors = [
-  "https://a.example",  # the first
-]
-
-# the last words
-[list]
-all = true
-"""
+from tests.config_text import CONFIG_TEXT
 
 
 def test_a_change_keeps_the_comment_behind_the_value_and_the_order() -> None:
-    changed = TomlConfigFile("config.toml").changed(_TEXT, "serve.port", 9001)
-    assert changed == _TEXT.replace("9000", "9001")
-    assert TomlConfigFile("config.toml").changed(_TEXT, "list.all", None) == _TEXT.replace("all = true\n", "")
+    changed = TomlConfigFile("config.toml").changed(CONFIG_TEXT, "serve.port", 9001)
+    assert changed == CONFIG_TEXT.replace("9000", "9001")
+    assert TomlConfigFile("config.toml").changed(CONFIG_TEXT, "list.all", None) == CONFIG_TEXT.replace(
+        "all = true\n", ""
+    )
 
 
 def test_a_new_key_outside_the_tables_is_written_before_them() -> None:

@@ -1,4 +1,4 @@
-"""The private folder of model processes: MLX loads compiled kernels from it, so nobody else may write there."""
+"""The private folder of model processes: MLX loads compiled kernels from it, so no other user may write there."""
 
 from __future__ import annotations
 

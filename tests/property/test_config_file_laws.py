@@ -14,21 +14,8 @@ from mlxknife.domain.settings.rules import configuration
 from mlxknife.domain.settings.services import Configuration
 from mlxknife.domain.settings.values.table import SETTINGS, Kind, SettingType
 from mlxknife.wiring.settings import sources
+from tests.config_text import CONFIG_TEXT
 
-_TEXT = """\
-# my settings
-hub_cache = "/data/hub"  # on the large disk
-
-[serve]  # for the office
-port = 9000   # not 8000
-cors = [
-  "https://a.example",  # the first
-]
-
-# the last words
-[list]
-all = true
-"""
 _VALUES: dict[Kind, st.SearchStrategy[SettingType]] = {
     Kind.TEXT: st.text(st.characters(codec="utf-8"), max_size=20),
     Kind.INTEGER: st.integers(-(2**62), 2**62),
@@ -42,7 +29,7 @@ def _entries(text: str) -> dict[str, object]:
     return dict(configuration.entries(tomllib.loads(text)))
 
 
-@given(st.data(), st.sampled_from([_TEXT, "", "[serve]\n", "x.y = 1\n[serve]\nport=1", "# only words\n"]))
+@given(st.data(), st.sampled_from([CONFIG_TEXT, "", "[serve]\n", "x.y = 1\n[serve]\nport=1", "# only words\n"]))
 def test_a_change_changes_one_key_and_keeps_every_comment(data: st.DataObject, text: str) -> None:
     setting = data.draw(st.sampled_from([*SETTINGS.values()]))
     value = data.draw(_VALUES[setting.kind])

@@ -62,7 +62,7 @@ class PrivateFolder:
             if self._named is not None:
                 raise _error(exc, self._kept) from exc
             return self._made_for_now()
-        weakref.finalize(self, os.close, descriptor)  # its lock tells other processes that the folder is in use
+        weakref.finalize(self, os.close, descriptor)  # its lock marks the folder as in use for other processes
         return path
 
     def _made_for_now(self) -> str:

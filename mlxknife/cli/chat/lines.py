@@ -33,7 +33,7 @@ class Lines(Protocol):
         ...
 
     def confirm(self, question: str) -> bool | None:
-        """Ask a question; return True only for a yes, and None where nobody can be asked."""
+        """Ask a question; return True only for a yes, and None where there is no terminal to ask on."""
         ...
 
 

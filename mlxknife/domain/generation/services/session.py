@@ -103,7 +103,7 @@ class Session:
     ) -> Generator[TextDelta, None, GenerationResult]:
         """Yield the answer to a conversation while it is generated, and return the whole result at the end.
 
-        Closing the generator cancels the answer; ``progress`` then tells how far it came. Raises ValidationError for
+        Closing the generator cancels the answer; ``progress`` then holds how far it came. Raises ValidationError for
         invalid messages or options, ContextLengthExceeded for a prompt that is too long, TemplateError, EngineError,
         WorkerLost.
         """

@@ -31,7 +31,7 @@ class Proof(Enum):
     MANIFEST = "manifest"
     """Every file that the Hub lists for the commit is there, with the listed hash."""
     FILES = "files"
-    """Every file that is there has its recorded hash. Whether a file is gone that no rule knows cannot be told."""
+    """Every file that is there has its recorded hash. A missing file that no rule knows goes unnoticed."""
 
 
 @attrs.frozen
