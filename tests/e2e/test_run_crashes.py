@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.breeding import endless_parrot, is_beginning
 from tests.e2e.families import descendants, model_processes, processes
+from tests.e2e.holding import Hold
 from tests.e2e.processes import BIN, Machine, Outcome
 from tests.e2e.serving import eventually
 from tests.e2e.test_chat import Terminal
@@ -33,10 +34,10 @@ def endless(bird: Bird, tmp_path_factory: pytest.TempPathFactory) -> Bird:
     return Bird(bird.machine, endless_parrot(tmp_path_factory.mktemp("endless") / "bird"))
 
 
-def started(bird: Bird, *words: str) -> subprocess.Popen[bytes]:
+def started(bird: Bird, *words: str, hold: Hold | None = None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [str(BIN / "mlxk"), "run", str(bird.folder), *words],
-        env=bird.environment(),
+        [*(hold.program if hold else [str(BIN / "mlxk")]), "run", str(bird.folder), *words],
+        env=bird.environment(**(hold.variables if hold else {})),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -90,8 +91,11 @@ def test_a_crash_with_json_is_one_document_and_the_file_keeps_its_text(endless: 
     assert is_beginning(out.read_text())
 
 
-def test_a_crash_while_the_model_is_loaded_is_an_error(bird: Bird) -> None:
-    with started(bird, CAPITAL, "--json") as process:
+def test_a_crash_while_the_model_is_loaded_is_an_error(bird: Bird, tmp_path: Path) -> None:
+    hold = Hold(tmp_path)
+    hold.begin()
+    with started(bird, CAPITAL, "--json", hold=hold) as process:
+        eventually(lambda: hold.is_reached)
         outcome = outcome_of(process, crash(process, signal.SIGKILL))
     assert (outcome.code, outcome.error()["type"]) == (1, "worker_lost")
 

@@ -16,6 +16,7 @@ import attrs
 import pytest
 
 from tests.e2e.fuzzing import TEXT
+from tests.e2e.holding import Hold
 from tests.e2e.processes import Machine
 from tests.e2e.serving import Server, eventually, parrot_in, serving
 from tests.e2e.talking import Reply, Stream, chat, gathered
@@ -179,20 +180,22 @@ def test_an_idle_model_is_unloaded_and_a_busy_one_is_not(home: Machine) -> None:
 
 
 def test_a_crash_while_a_model_loads_is_an_error_of_the_waiting_requests_and_of_no_other(home: Machine) -> None:
-    with serving(home, "--model", "parrot") as server:
+    hold = Hold(home.root)
+    with serving(home, "--model", "parrot", program=(*hold.program, "serve"), **hold.variables) as server:
         running_stream = server.chat_stream("parrot", answers.LONG, logit_bias=ENDS, max_tokens=1500).begun()
         parrot = server.worker()
+        hold.begin()
         body = chat("other", answers.CAPITAL)
         with ThreadPoolExecutor(3) as pool:
             waiting = [
                 pool.submit(server.ask, "/v1/chat/completions", body | {"stream": stream})
                 for stream in (True, False, True)
             ]
-            eventually(lambda: len(server.workers()) == 2)
+            eventually(lambda: hold.is_reached and waiting_for_a_model(server) == 3)
             (loading,) = set(server.workers()) - {parrot}
-            eventually(lambda: in_flight(server) == 4)
             os.kill(loading, signal.SIGKILL)
             replies = [one.result() for one in waiting]
+        hold.end()
         for reply in replies:
             assert (reply.status, reply.error()["type"]) == (503, "worker_lost")
             assert reply.headers["retry-after"]
@@ -200,9 +203,13 @@ def test_a_crash_while_a_model_loads_is_an_error_of_the_waiting_requests_and_of_
         assert gathered(running_stream).choices[0].finish == "length"
 
 
-def in_flight(server: Server) -> int:
-    (line,) = re.findall(rb"^mlxknife_requests_in_flight (\S+)$", server.ask("/metrics").body, re.MULTILINE)
-    return int(float(line))
+def waiting_for_a_model(server: Server) -> int:
+    """Return the number of admitted requests that do not run in a model process."""
+    page = server.ask("/metrics").body
+    return sum(
+        int(float(value)) * (-1 if name == b"running" else 1)
+        for name, value in re.findall(rb"^mlxknife_requests_(in_flight|running)\S* (\S+)$", page, re.MULTILINE)
+    )
 
 
 def test_an_error_of_one_answer_ends_its_request_and_no_other() -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.e2e.holding import Hold
 from tests.e2e.processes import Machine
 from tests.e2e.serving import Server, eventually, parrot_in, serving
 from tests.e2e.talking import Stream
@@ -41,9 +42,11 @@ def test_a_signal_ends_it_and_all_its_processes_after_the_running_answer(home: M
     with serving(home) as server:
         assert server.chat("parrot", answers.GREETING).text() == ANSWERS[answers.GREETING]
         assert len(server.family()) >= 2, "the process of the model and that of the template"
-        stream = server.chat_stream("parrot", answers.LONG).begun()
+        is_killed = number == signal.SIGKILL
+        stream = endless(server) if is_killed else server.chat_stream("parrot", answers.LONG)
+        stream.begun()
         server.send_signal(number)
-        assert read_to_end(stream).is_done is (code >= 0)
+        assert read_to_end(stream).is_done is not is_killed
         assert server.wait() == code
         assert not any("Traceback" in line for line in server.lines)
         assert server.process.stdout is not None
@@ -51,8 +54,10 @@ def test_a_signal_ends_it_and_all_its_processes_after_the_running_answer(home: M
 
 
 def test_it_can_be_ended_while_a_model_is_loading(home: Machine) -> None:
-    with serving(home, "--model", "parrot") as server:
-        eventually(lambda: bool(server.workers()))
+    hold = Hold(home.root)
+    hold.begin()
+    with serving(home, "--model", "parrot", program=(*hold.program, "serve"), **hold.variables) as server:
+        eventually(lambda: hold.is_reached)
         assert server.end(signal.SIGTERM) == 0
 
 
