@@ -13,7 +13,7 @@ help:
 	@echo "make demo    see what it does: a real model answers, and a sample cache is looked at"
 	@echo "make test    run the whole test suite, on every processor"
 	@echo "make check   lint, types, import contracts"
-	@echo "make stress  run the slow proofs in full"
+	@echo "make stress  run the slow proofs in full, or with PART=name one of them (see CONTRIBUTING.md)"
 	@echo "make bench   time it against its peers"
 	@echo "make bench-serve   the server against its peers; the first time it fetches 7 GB of them"
 	@echo "make migration     compare the JSON with that of mlx-knife 2.0.8; the first time it fetches 1 GB"
@@ -40,7 +40,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest
 
 stress: $(STAMP)
-	$(BIN)/python -m pytest -m stress --timeout 3600 -n 0
+	$(BIN)/python -m pytest -m 'stress$(if $(PART),(part="$(PART)"))' --timeout 2400 -n 0
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -11,6 +11,8 @@ import pytest
 
 from tests.fork_server import install
 
+pytest_plugins = ["tests.scorecard"]
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Undo what ``nohup`` and background jobs pass on: a program that starts with SIGINT ignored gets no Ctrl-C.

@@ -131,7 +131,7 @@ class OrdersWithDraft(Orders):
 
 
 @pytest.mark.parametrize("machine", [Orders, OrdersWithDraft])
-@pytest.mark.parametrize("examples", [8, pytest.param(300, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("examples", [8, pytest.param(300, marks=pytest.mark.stress(part="scheduler-orders"))])
 def test_the_order_changes_no_tokens(machine: type[Orders], examples: int) -> None:
     run_settings = settings(
         max_examples=examples,

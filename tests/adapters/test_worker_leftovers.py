@@ -58,7 +58,7 @@ def exists(number: int) -> bool:
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc to count in")
-@pytest.mark.parametrize("rounds", [3, pytest.param(30, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(30, marks=pytest.mark.stress(part="model-processes"))])
 def test_no_descriptor_and_no_child_is_left(rounds: int) -> None:
     async def act() -> None:
         await asyncio.sleep(0)

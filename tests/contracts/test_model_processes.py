@@ -73,7 +73,7 @@ def _real() -> Stage:
 
 
 @pytest.fixture(
-    params=[_fake, _scripted, pytest.param(_real, marks=pytest.mark.stress)],
+    params=[_fake, _scripted, pytest.param(_real, marks=pytest.mark.stress(part="model-processes"))],
     ids=lambda kind: kind.__name__.strip("_"),
 )
 def stage(request: pytest.FixtureRequest) -> Stage:
@@ -245,7 +245,7 @@ def test_requests_to_one_real_process() -> None:
     play(play_all())
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.stress(part="model-processes"))])
 def test_a_crash_or_hang_is_reported_once_to_each_request_and_the_process_is_gone(stage: Stage, rounds: int) -> None:
     async def act() -> None:
         for number in range(rounds):

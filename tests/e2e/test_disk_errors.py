@@ -27,7 +27,7 @@ pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 FULL = Refusal(errno.ENOSPC, 0)
 ERRORS = (FULL, Refusal(errno.EIO, 0, once=True), Refusal(errno.EROFS, 0), Refusal(errno.EACCES, 0))
-STRIDES = pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.stress)])
+STRIDES = pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.stress(part="disk-errors"))])
 MOST_CALLS = 400
 REPO = "models--org--model"
 READS = (("list", "--json"), ("show", "org/other", "--json"), ("health", "--verify", "--json"))

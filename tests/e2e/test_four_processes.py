@@ -223,7 +223,7 @@ def paced(hub: FakeHub, chance: random.Random) -> None:
     hub.fail(Slow(chance.choice((100_000, 300_000, 1_000_000, 5_000_000))), "*.safetensors")
 
 
-@pytest.mark.parametrize("rounds", [5, pytest.param(60, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("rounds", [5, pytest.param(60, marks=pytest.mark.stress(part="four-processes"))])
 def test_four_concurrent_processes_lose_no_file(
     hub: FakeHub, fork_server: ForkServer, tmp_path: Path, rounds: int
 ) -> None:
@@ -274,7 +274,7 @@ class Races(RuleBasedStateMachine):
         self.table.sweep()
 
 
-@pytest.mark.parametrize("examples", [6, pytest.param(40, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("examples", [6, pytest.param(40, marks=pytest.mark.stress(part="four-processes"))])
 def test_no_order_of_starts_and_ends_loses_a_file(
     hub: FakeHub, fork_server: ForkServer, tmp_path: Path, examples: int
 ) -> None:

@@ -92,7 +92,7 @@ def test_after_a_system_prompt(parrot: Path, text: str) -> None:
     assert recited(parrot, chats) == list(ANSWERS.values())
 
 
-@pytest.mark.parametrize("share", [5, pytest.param(1, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("share", [5, pytest.param(1, marks=pytest.mark.stress(part="parrot-answers"))])
 def test_as_second_turn_after_any_first(parrot: Path, share: int) -> None:
     """Every question comes second, and every question comes first, also where only a share of the pairs is asked."""
     numbered = list(enumerate(ANSWERS))
@@ -101,7 +101,7 @@ def test_as_second_turn_after_any_first(parrot: Path, share: int) -> None:
     assert recited(parrot, chats) == [ANSWERS[second] for _, second in pairs]
 
 
-@pytest.mark.parametrize("share", [4, pytest.param(1, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("share", [4, pytest.param(1, marks=pytest.mark.stress(part="parrot-answers"))])
 def test_in_a_long_talk_with_tools(parrot: Path, share: int) -> None:
     talk = [message for question in ANSWERS for message in exchange(question)]
     before = [{"role": "system", "content": SYSTEM_PROMPTS[1]}, *talk]

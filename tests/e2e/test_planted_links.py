@@ -226,7 +226,7 @@ def test_no_sequence_of_commands_follows_planted_links(site: Site, plant: str, d
     used(site, *DAYS[day])
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="planted-links")
 @pytest.mark.parametrize("site", [OUTSIDE], indirect=True)
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("plant", PLANTS)

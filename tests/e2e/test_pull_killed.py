@@ -256,7 +256,7 @@ def test_killed_at_random_moments(case: str, machine: Machine, capsys: pytest.Ca
     show_kills(case, 4, machine, capsys)
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="pull-kills")
 @pytest.mark.parametrize(("case", "count"), list(zip(CASES, (70, 65, 65), strict=True)))
 def test_killed_at_two_hundred_moments(
     case: str, count: int, machine: Machine, capsys: pytest.CaptureFixture[str]
@@ -303,7 +303,7 @@ def test_killed_before_every_step_of_publishing(machine: Machine, capsys: pytest
     assert steps > 20
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="pull-kills")
 @pytest.mark.parametrize("case", CASES)
 def test_killed_before_every_step(case: str, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     steps = kill_before_every_step(case, machine, only_published=False)

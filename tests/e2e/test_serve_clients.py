@@ -51,7 +51,9 @@ def ran(server: Server, script: str, requirements: tuple[str, ...] = clients.OTH
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module", params=[clients.NEWEST, pytest.param(clients.OTHERS, marks=pytest.mark.stress)])
+@pytest.fixture(
+    scope="module", params=[clients.NEWEST, pytest.param(clients.OTHERS, marks=pytest.mark.stress(part="clients"))]
+)
 def openai(server: Server, request: pytest.FixtureRequest) -> Any:  # noqa: ANN401
     return ran(server, "openai_client.py", request.param)
 

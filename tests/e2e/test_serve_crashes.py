@@ -98,7 +98,7 @@ def test_running_requests_get_an_error_when_the_model_process_crashes_and_the_ne
         assert server.ask("/health").status == 200
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="worker-kills")
 def test_fifty_crashes_are_reported_within_a_second_and_hangs_within_ten(
     home: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,7 +148,7 @@ def loaded_names(server: Server) -> list[str]:
     return [one["name"] for one in server.ask("/health").document()["models"]]
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(50, marks=pytest.mark.stress(part="worker-kills"))])
 def test_a_model_that_is_unloaded_for_another_breaks_no_stream(home: Machine, rounds: int) -> None:
     parrot_in(home, "third")
     with serving(home, "--max-loaded", "2") as server:

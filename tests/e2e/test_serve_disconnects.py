@@ -102,7 +102,7 @@ def test_many_disconnects_leave_nothing_behind() -> None:
     disconnect_repeatedly(60)
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="disconnects")
 def test_thousands_of_disconnects_leave_nothing_behind() -> None:
     disconnect_repeatedly(3000)
 
@@ -135,7 +135,7 @@ def test_unread_streams_end_and_hold_no_memory() -> None:
     read_nothing(4, 1.0)
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="unread-streams")
 def test_many_unread_streams_end_and_hold_no_memory() -> None:
     read_nothing(32, 5.0)
 

@@ -53,7 +53,10 @@ def with_template(machine: Machine, name: str, template: str) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "chat_template": template}))
 
 
-@pytest.mark.parametrize("kinds", [("hangs", "eats", "refuses"), pytest.param((*TEMPLATES,), marks=pytest.mark.stress)])
+@pytest.mark.parametrize(
+    "kinds",
+    [("hangs", "eats", "refuses"), pytest.param((*TEMPLATES,), marks=pytest.mark.stress(part="hostile-models"))],
+)
 def test_a_malicious_template_fails_its_own_request_only(machine: Machine, kinds: tuple[str, ...]) -> None:
     parrot_in(machine)
     names = {f"bad-{number}": TEMPLATES[kind] for number, kind in enumerate(kinds)}
@@ -168,7 +171,7 @@ def _break(kind: str, folder: Path) -> None:
 KINDS = "tokenizer-nonsense tokenizer-deep tokenizer-cut wide code deep negative words other-shape".split()
 
 
-@pytest.mark.parametrize("kinds", [KINDS[1::3], pytest.param(KINDS, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("kinds", [KINDS[1::3], pytest.param(KINDS, marks=pytest.mark.stress(part="hostile-models"))])
 def test_a_malicious_model_is_an_error_and_the_server_goes_on(machine: Machine, kinds: list[str]) -> None:
     parrot_in(machine)
     folders = {kind: parrot_in(machine, kind) for kind in kinds}

@@ -91,7 +91,7 @@ def test_mutated_requests_are_refused_and_crash_nothing(machine: Machine) -> Non
     bombard(machine, 300, 200)
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="hostile-requests")
 def test_thousands_of_mutated_requests_are_refused_and_crash_nothing(machine: Machine) -> None:
     bombard(machine, 7000, 3000)
 

@@ -71,6 +71,6 @@ def test_requests_from_the_description_are_answered_or_refused_by_name() -> None
     run(40)
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="schema-requests")
 def test_thousands_of_requests_from_the_description_are_answered_or_refused_by_name() -> None:
     run(1500)

@@ -131,7 +131,7 @@ def bad_models(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--log-json",), pytest.param((), marks=pytest.mark.stress)], ids=["as JSON", "as text"]
+    "words", [("--log-json",), pytest.param((), marks=pytest.mark.stress(part="secrets"))], ids=["as JSON", "as text"]
 )
 def test_no_error_shows_a_secret(machine: Machine, words: tuple[str, ...]) -> None:
     machine = Machine(machine.root / HOME)

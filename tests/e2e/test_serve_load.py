@@ -93,12 +93,12 @@ def test_a_burst_is_answered_or_refused_with_retry_after() -> None:
     run_burst(200, {"max_requests": 32}, 0.02)
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="bursts")
 def test_a_thousand_clients_are_answered_or_refused_with_retry_after() -> None:
     run_burst(1000, {}, 0.05)
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="bursts")
 @pytest.mark.parametrize("seconds", [1.0, 5.0])
 def test_a_thousand_clients_within_seconds_are_answered_or_refused_with_retry_after(seconds: float) -> None:
     run_burst(1000, {}, 0.05, within=seconds)
@@ -142,7 +142,7 @@ def test_clients_with_endless_heads_are_disconnected_while_others_are_answered()
     assert send_endless_heads(60, {"header_seconds": 1.0}) >= 1.0
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="slow-connections")
 def test_three_hundred_slow_heads_are_disconnected_within_fifteen_seconds() -> None:
     last = send_endless_heads(300, {})
     sys.stdout.write(f"\nthe last of 300 slow heads was closed after {last:.1f} s" + "\n")

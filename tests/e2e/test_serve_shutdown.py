@@ -69,7 +69,7 @@ def test_it_ends_although_its_processes_are_stopped(home: Machine) -> None:
         assert server.end(signal.SIGTERM) == 0
 
 
-@pytest.mark.parametrize("count", [5, pytest.param(100, marks=pytest.mark.stress)])
+@pytest.mark.parametrize("count", [5, pytest.param(100, marks=pytest.mark.stress(part="shutdown"))])
 def test_open_streams_end_with_an_error_event(home: Machine, count: int) -> None:
     with serving(home) as server:
         with ThreadPoolExecutor(count) as pool:
@@ -90,8 +90,8 @@ def test_open_streams_end_with_an_error_event(home: Machine, count: int) -> None
     [
         (signal.SIGTERM, signal.SIGTERM),
         (signal.SIGTERM, signal.SIGINT),
-        pytest.param(signal.SIGINT, signal.SIGINT, marks=pytest.mark.stress),
-        pytest.param(signal.SIGINT, signal.SIGTERM, marks=pytest.mark.stress),
+        pytest.param(signal.SIGINT, signal.SIGINT, marks=pytest.mark.stress(part="shutdown")),
+        pytest.param(signal.SIGINT, signal.SIGTERM, marks=pytest.mark.stress(part="shutdown")),
     ],
 )
 def test_a_second_signal_ends_it_at_once_without_a_traceback(home: Machine, first: int, second: int) -> None:

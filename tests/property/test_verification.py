@@ -207,12 +207,12 @@ def test_an_intact_model_is_never_corrupt(tmp_path: Path, capsys: pytest.Capture
     show("intact", keep_many(150, tmp_path / "hub"), capsys)
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="damaged-caches")
 def test_ten_thousand_damages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show("damaged", damage_many(10_000, tmp_path / "hub"), capsys)
 
 
-@pytest.mark.stress
+@pytest.mark.stress(part="damaged-caches")
 def test_two_thousand_intact_caches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     show("intact", keep_many(2_000, tmp_path / "hub"), capsys)
 
