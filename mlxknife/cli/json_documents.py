@@ -230,7 +230,7 @@ class RunData(Struct, frozen=True):
     """The question with the text of stdin and of the files."""
     response: str
     reasoning: str | None
-    finish_reason: Literal["stop", "length", "repetition", "cancelled"]
+    finish_reason: Literal["stop", "length", "repetition", "tool_calls", "cancelled"]
     usage: UsageObject
     timings: TimingsObject
 

@@ -43,7 +43,7 @@ class FakeTemplates:
 
     def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
         self.renderings += 1
-        turns = [attrs.asdict(message, filter=lambda _, value: value is not None) for message in messages]
+        turns = [attrs.asdict(message, filter=lambda _, value: value not in (None, ())) for message in messages]
         try:
             return _compiled(template).render(
                 messages=turns, **{"add_generation_prompt": True, "tools": None, "documents": None, **variables}

@@ -69,4 +69,4 @@ def _job(messages: Sequence[Message], variables: Mapping[str, object]) -> str:
 
 
 def _is_set(_: attrs.Attribute[Any], value: object) -> bool:
-    return value is not None
+    return value is not None and value != ()

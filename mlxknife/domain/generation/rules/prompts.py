@@ -72,7 +72,7 @@ def rewritten(messages: Sequence[Message], rewrite: Callable[[str, bool], str]) 
     def rewritten_message(message: Message) -> Message:
         is_answer = message.role == _ASSISTANT
         changes = {name: rewrite(text, is_answer and name == "content") for name, text in _texts(message)}
-        return attrs.evolve(message, **changes)
+        return attrs.evolve(message, **changes)  # type: ignore[arg-type] # only fields that hold a text
 
     return tuple(map(rewritten_message, messages))
 

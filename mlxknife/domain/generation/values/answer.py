@@ -8,6 +8,7 @@ from typing import TypeAlias
 import attrs
 
 from mlxknife.domain import reprs
+from mlxknife.domain.tools.values import ToolCall, ToolCallDelta
 
 
 class TextKind(Enum):
@@ -34,6 +35,8 @@ class FinishReason(Enum):
     LENGTH = "length"
     REPETITION = "repetition"
     """The loop guard ended it; only requests with ``has_loop_guard`` end so."""
+    TOOL_CALLS = "tool_calls"
+    """The model called tools, and waits for their results."""
 
 
 @attrs.frozen
@@ -82,6 +85,8 @@ class Delta:
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     """The token counts so far."""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    """They follow the texts."""
 
     def followed_by(self, later: Delta) -> Delta:
         """Return this and a later delta of the same answer as one."""
@@ -91,8 +96,9 @@ class Delta:
                 texts[-1] = TextDelta(text.kind, texts[-1].text + text.text)
             else:
                 texts.append(text)
+        calls = self.tool_calls + later.tool_calls
         logprobs = self.logprobs + later.logprobs if later.logprobs else self.logprobs
-        return Delta(self.index, tuple(texts), logprobs, later.finish_reason, later.usage or self.usage)
+        return Delta(self.index, tuple(texts), logprobs, later.finish_reason, later.usage or self.usage, calls)
 
 
 GenerationEvent: TypeAlias = Accepted | Delta
@@ -116,5 +122,6 @@ class GenerationResult:
     finish_reason: FinishReason
     usage: Usage
     timings: Timings = attrs.field(repr=False)
+    tool_calls: tuple[ToolCall, ...] = ()
 
     __repr__ = reprs.fields

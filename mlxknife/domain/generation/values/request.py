@@ -5,6 +5,8 @@ from __future__ import annotations
 import attrs
 
 from mlxknife.domain import reprs
+from mlxknife.domain.constraints.values import Constraint
+from mlxknife.domain.tools.values import Tool, ToolCall, ToolChoice
 
 MAX_TEMPERATURE = 2.0
 """The limit of OpenAI's API, for the command line too."""
@@ -26,6 +28,8 @@ class Message:
     """The call that a tool message answers."""
     reasoning_content: str | None = None
     """The reasoning that came before the content."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """The calls of an assistant message."""
 
     __repr__ = reprs.fields
 
@@ -78,6 +82,8 @@ class GenerationOptions:
     """The number of answers to each prompt."""
     has_loop_guard: bool = False
     """Whether to end an answer that does nothing but repeat the same tokens."""
+    constraint: Constraint | None = None
+    """The form that each answer must have; an answer that calls tools is exempt."""
 
     __repr__ = reprs.fields
 
@@ -94,6 +100,10 @@ class GenerationRequest:
     """Whether messages go through the model's chat template; without one they are joined by blank lines."""
     echo: bool = False
     """Whether the answer to a prompt begins with the prompt."""
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = attrs.field(factory=ToolChoice)
+    parallel_tool_calls: bool = True
+    """Whether an answer may have several calls."""
 
     @property
     def answer_count(self) -> int:

@@ -20,6 +20,8 @@ class Row:
     sampling: SamplingParameters = attrs.field(factory=SamplingParameters)
     kv_cache: KVCacheOptions = attrs.field(factory=KVCacheOptions)
     top_logprobs: int | None = None
+    grammar: str | None = None
+    """The grammar of the answer, see ``GrammarBuilder``."""
 
     def check_vocabulary(self, size: int) -> None:
         """Raise ValidationError for an empty prompt or a token outside a vocabulary of this size."""

@@ -1,0 +1,1 @@
+"""Constraints: what form an answer must have."""

@@ -1,0 +1,60 @@
+"""Grammars: Lark as llguidance reads it, built from expressions.
+
+A name that is an added token of the model is one token, which no text of a grammar matches. So ``marker`` writes such a
+name as a token, and any other name as text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+_JSON_FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""Without it a small model may write blanks until the limit."""
+_ANY_TEXT = r"/(.|\n)*/"
+
+
+class GrammarBuilder:
+    """Collects the rules of one grammar. Each method returns an expression, which other rules may contain."""
+
+    def __init__(self, added_tokens: Mapping[str, int]) -> None:
+        """Take the names of the model's added tokens with their ids."""
+        self._added_tokens = added_tokens
+        self._rules = list[str]()
+
+    def rule(self, expression: str, *, attributes: str = "") -> str:
+        """Add a rule, and return its name."""
+        name = f"r{len(self._rules)}"
+        self._rules.append(f"{name}{attributes}: {expression}")
+        return name
+
+    @staticmethod
+    def text(text: str) -> str:
+        """Return an expression for exactly this text."""
+        return json.dumps(text) if text else '""'
+
+    def marker(self, name: str) -> str:
+        """Return an expression for a marker of the model, which may be one token."""
+        token = self._added_tokens.get(name)
+        return self.text(name) if token is None else f"<[{token}]>"
+
+    def json(self, schema: Mapping[str, object] | bool) -> str:  # noqa: FBT001 - a schema may be true or false
+        """Return an expression for a JSON document under a schema."""
+        written = dict(schema) if isinstance(schema, Mapping) else {"allOf": [schema]}
+        return self.rule(f"%json {json.dumps(written | {'x-guidance': _JSON_FORM})}")
+
+    def until(self, end: str) -> str:
+        """Return an expression for any text and the marker that ends it."""
+        if end in self._added_tokens:
+            return self.rule(f"{_ANY_TEXT} {self.marker(end)}")
+        pattern = "".join(f"\\x{{{ord(char):x}}}" for char in end)
+        return self.rule(f"/(.|\\n)*{pattern}/", attributes="[lazy]")
+
+    @staticmethod
+    def any_text() -> str:
+        """Return an expression for any text without added tokens that structure a prompt."""
+        return _ANY_TEXT
+
+    def source(self, start: str) -> str:
+        """Return the grammar of a start expression."""
+        return "\n".join([f"start: {start}", *self._rules, ""])
