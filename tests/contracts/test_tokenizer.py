@@ -12,6 +12,7 @@ from tests.tokenizer_files import (
     BYTES_IN_PYTHON,
     KINDS,
     LOSSLESS,
+    SENTENCEPIECE,
     TRANSFORMERS_KINDS,
     fast_tokenizer,
     transformers_tokenizer,
@@ -96,6 +97,20 @@ def test_an_added_token_is_one_token_and_is_text_in_an_answer(tokenizer: Tokeniz
     assert [tokenizer.token_bytes(token).strip() for token in tokens] == [b"<think>", b"</think>"]
     assert _decoded(tokenizer, tokens).replace(" ", "") == "<think></think>"
     assert {"<think>", "</think>"} <= set(tokenizer.vocabulary)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in _ALL_KINDS if kind != SENTENCEPIECE])
+def test_an_added_token_has_the_id_that_its_name_is_encoded_to(kind: str) -> None:
+    """A model of sentencepiece has markup among its pieces."""
+    tokenizer = _opened(kind)
+    assert {"<think>", "</think>"} <= set(tokenizer.added_tokens)
+    for name, number in tokenizer.added_tokens.items():
+        encoded = tokenizer.encode("\n" + name, add_special_tokens=False)
+        assert number in encoded
+
+
+def test_a_letter_is_no_added_token(tokenizer: Tokenizer) -> None:
+    assert not {"t", "the"} & set(tokenizer.added_tokens)
 
 
 def test_a_lone_surrogate_is_replaced(tokenizer: Tokenizer) -> None:

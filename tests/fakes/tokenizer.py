@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from codecs import IncrementalDecoder, getincrementaldecoder
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
@@ -52,6 +52,10 @@ class FakeTokenizer:
     @property
     def vocabulary(self) -> Collection[str]:
         return (*(f"<0x{byte:02X}>" for byte in range(_BYTES)), *self.special_tokens)
+
+    @property
+    def added_tokens(self) -> Mapping[str, int]:
+        return {name: _BYTES + number for number, name in enumerate(self.special_tokens)}
 
     def mark_control_tokens(self, text: str, mark: str, *, is_answer: bool) -> str:
         for name in self.special_tokens:

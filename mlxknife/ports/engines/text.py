@@ -32,6 +32,14 @@ class Tokenizer(Protocol):
         """The names of all tokens. Raises nothing."""
         ...
 
+    @property
+    def added_tokens(self) -> Mapping[str, int]:
+        """The names and ids of the tokens that are found in a text as a whole, and are not merged. Raises nothing.
+
+        Special tokens and markup such as ``<tool_call>`` are added tokens.
+        """
+        ...
+
     def mark_control_tokens(self, text: str, mark: str, *, is_answer: bool) -> str:
         """Return a text with a mark, a character, inside each name of a control token; most texts have none.
 

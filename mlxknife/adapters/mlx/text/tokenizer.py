@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -125,6 +125,7 @@ class TransformersTokenizer:
                 [name for name in found if isinstance(name, str)]  # some vocabularies have bytes
                 for found in (loaded.all_special_tokens, self._vocabulary)
             )
+            self._added = {name: token for name, token in loaded.get_added_vocab().items() if isinstance(name, str)}
         self._names = {number: name for name, number in self._vocabulary.items()}
         self._bytes: dict[int, bytes] = {}
         self._control = ControlTokens(special, names, template)
@@ -133,6 +134,11 @@ class TransformersTokenizer:
     def vocabulary(self) -> Collection[str]:
         """See ``Tokenizer.vocabulary``."""
         return self._vocabulary.keys()
+
+    @property
+    def added_tokens(self) -> Mapping[str, int]:
+        """See ``Tokenizer.added_tokens``."""
+        return self._added
 
     def mark_control_tokens(self, text: str, mark: str, *, is_answer: bool) -> str:
         """See ``Tokenizer.mark_control_tokens``."""
@@ -199,12 +205,13 @@ class FastTokenizer:
             self._backend = backend
             self._vocabulary = backend.get_vocab()
             split = SplitTokens.of(backend)
-            added = backend.get_added_tokens_decoder().values()
+            added = backend.get_added_tokens_decoder()
         self._spelling = known or Spelling()
         self._has_spelling = known is not None
+        self._added = {token.content: number for number, token in added.items()}
         self._control = ControlTokens(
-            [token.content for token in added if token.special],
-            [token.content for token in added if not token.special],
+            [token.content for token in added.values() if token.special],
+            [token.content for token in added.values() if not token.special],
             template,
         )
         self._tokens: dict[int, tuple[bytes, str | None]] = {}
@@ -215,6 +222,11 @@ class FastTokenizer:
     def vocabulary(self) -> Collection[str]:
         """See ``Tokenizer.vocabulary``."""
         return self._vocabulary.keys()
+
+    @property
+    def added_tokens(self) -> Mapping[str, int]:
+        """See ``Tokenizer.added_tokens``."""
+        return self._added
 
     @cached_property
     def _in_the_middle(self) -> TextInTheMiddle:
