@@ -40,7 +40,8 @@ test: $(STAMP)
 	$(BIN)/python -m pytest
 
 stress: $(STAMP)
-	$(BIN)/python -m pytest -m 'stress$(if $(PART),(part="$(PART)"))' --timeout 2400 -n 0
+	$(BIN)/python -m pytest --timeout 2400 -n 0 -m 'stress$(if $(PART),(part="$(PART)"))' \
+		$(if $(PART),$$(grep -rl --include='test_*.py' 'part="$(PART)"' tests))
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -20,8 +20,9 @@ from mlxknife.domain.removal.values import Leftovers
 from tests.contracts.permissions import shared_folder
 from tests.e2e.processes import Machine
 from tests.e2e.sabotage import IS_ROOT, Disturbed, Ran, Refusal, filled, give_away, mount, only
-from tests.e2e.test_pull_killed import CASES, MODEL, PULL, Scene, check_truth, large, scene, show, small, tree
+from tests.e2e.test_pull_killed import CASES, MODEL, PULL, Scene, check_truth, large, scene, small, tree
 from tests.fake_hub import Slow
+from tests.scorecard import Scorecard
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -156,29 +157,28 @@ def check_verdicts(ran: Ran) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 @STRIDES
-def test_pull_is_refused(case: str, stride: int, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pull_is_refused(case: str, stride: int, machine: Machine, scorecard: Scorecard) -> None:
     with scene(case, small, machine) as found:
         count = refuse(found, PULL, stride, found.complete)
-    show(f"pull, {case}: refused {count} times", capsys)
+    scorecard.record(counts={"refused": count})
     assert count * stride > 25
 
 
 @pytest.mark.parametrize("which", ["whole", "one revision"])
 @STRIDES
-def test_rm_is_refused(which: str, stride: int, machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rm_is_refused(which: str, stride: int, machine: Machine, scorecard: Scorecard) -> None:
     with two_revisions(machine) as found:
         commit = next(iter(found.hub.repo(MODEL).commits))
         spec = MODEL if which == "whole" else f"{MODEL}@{commit}"
         count = refuse(found, ("rm", spec, "--json"), stride, lambda: finish_removal(found, spec))
-    show(f"rm, {which}: refused {count} times", capsys)
+    scorecard.record(counts={"refused": count})
     assert count * stride > 20
 
 
-def test_reading_is_refused(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reading_is_refused(machine: Machine) -> None:
     with two_revisions(machine) as found:
         found.set_up()
         count = refuse_reads(found, 2)
-    show(f"health --verify: refused {count} times", capsys)
     assert count > 30
 
 

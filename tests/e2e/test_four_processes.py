@@ -10,20 +10,20 @@ import os
 import random
 import select
 import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from tests.builder import chat_files, safetensors
 from tests.e2e.processes import BIN, MUST_END, Machine
 from tests.fake_hub import FakeHub, Slow
+from tests.scorecard import Scorecard
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -223,12 +223,16 @@ def paced(hub: FakeHub, chance: random.Random) -> None:
     hub.fail(Slow(chance.choice((100_000, 300_000, 1_000_000, 5_000_000))), "*.safetensors")
 
 
+def counted(what: str, number: int, seen: dict[str, int]) -> dict[str, int]:
+    """Return the counts for the scorecard; the programs are counted by their exit code."""
+    return {what: number, "programs": sum(seen.values()), **dict(sorted(seen.items()))}
+
+
 @pytest.mark.parametrize("rounds", [5, pytest.param(60, marks=pytest.mark.stress(part="four-processes"))])
 def test_four_concurrent_processes_lose_no_file(
-    hub: FakeHub, fork_server: ForkServer, tmp_path: Path, rounds: int
+    hub: FakeHub, fork_server: ForkServer, tmp_path: Path, rounds: int, scorecard: Scorecard
 ) -> None:
-    seed = int(os.environ.get("MLXK_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
-    chance = random.Random(seed)
+    chance = random.Random(scorecard.seed)
     seen: dict[str, int] = {}
     try:
         for number in range(rounds):
@@ -241,7 +245,7 @@ def test_four_concurrent_processes_lose_no_file(
                 table.join()
             table.sweep()
     finally:
-        sys.stdout.write(f"MLXK_TEST_SEED={seed}, {rounds} rounds: {dict(sorted(seen.items()))}\n")
+        scorecard.record(counts=counted("rounds", rounds, seen))
 
 
 class Races(RuleBasedStateMachine):
@@ -250,12 +254,13 @@ class Races(RuleBasedStateMachine):
     hub: FakeHub
     fork_server: ForkServer
     folders: Iterator[Path]
+    seen: dict[str, int]
 
     def __init__(self) -> None:
         super().__init__()
         folder = next(self.folders)
         folder.mkdir()
-        self.table = SharedCache(folder, self.hub, self.fork_server)
+        self.table = SharedCache(folder, self.hub, self.fork_server, seen=self.seen)
 
     @precondition(lambda self: len(self.table.running) < 4)
     @rule(kind=st.sampled_from(KINDS), revision=st.sampled_from(sorted(REVISIONS)))
@@ -276,21 +281,25 @@ class Races(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("examples", [6, pytest.param(40, marks=pytest.mark.stress(part="four-processes"))])
 def test_no_order_of_starts_and_ends_loses_a_file(
-    hub: FakeHub, fork_server: ForkServer, tmp_path: Path, examples: int
+    hub: FakeHub, fork_server: ForkServer, tmp_path: Path, examples: int, scorecard: Scorecard
 ) -> None:
     class Here(Races):
         pass
 
     Here.hub, Here.fork_server, Here.folders = hub, fork_server, (tmp_path / str(number) for number in count())
-    run_state_machine_as_test(
-        Here,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=12,
-            deadline=None,
-            database=None,
-            phases=[Phase.generate],
-            print_blob=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    Here.seen = {}
+    try:
+        run_state_machine_as_test(
+            seed(scorecard.seed)(Here),
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=12,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],
+                print_blob=True,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    finally:
+        scorecard.record(counts=counted("orders", len(list(tmp_path.iterdir())), Here.seen))

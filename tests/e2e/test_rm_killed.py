@@ -1,31 +1,35 @@
-"""``rm`` killed before each change of the disk: the rest is listed or reported, and the next command finishes."""
+"""``rm`` killed before each change of the disk: the rest is listed or reported, and the next command finishes.
+
+The stress form kills the real program with strace before each system call that concerns the cache.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import attrs
 import pytest
 
 import mlxknife
 from tests.builder import chat_files, commit_of, sharded_files
-from tests.e2e.processes import Machine
+from tests.e2e.processes import BIN, MUST_END, Machine
 from tests.e2e.sabotage import Stage
+from tests.scorecard import Scorecard
 
 _MOST_STEPS = 200
+_OLD, _NEW = commit_of("old"), commit_of("new")
+_NEW_FILES = sharded_files() | {"config.json": chat_files(salt="new")["config.json"]}
 
 
 @pytest.fixture
 def stage(machine: Machine) -> Iterator[Stage]:
     with Stage(machine.environment(), machine.root / "stage") as opened_stage:
         yield opened_stage
-
-
-def killed_before(stage: Stage, step: int, *words: str) -> bool:
-    """Run ``rm`` and kill it before a change of the disk; return whether it was killed."""
-    ran = stage.run("rm", *words, killed_before=step)
-    assert ran.was_killed or ran.outcome.code == 0, ran
-    return ran.was_killed
 
 
 def bytes_of_blobs(machine: Machine) -> int:
@@ -44,47 +48,137 @@ def listed_and_trash(machine: Machine) -> tuple[list[str], list[str]]:
     return [model.name for model in app.catalog.list()], [item.label for item in app.removal_store.trash()]
 
 
-def test_a_whole_repo(machine: Machine, stage: Stage) -> None:
-    for steps in range(_MOST_STEPS):
-        machine.cache.model("org/model", sharded_files())
-        was_killed = killed_before(stage, steps, "org/model")
-        listed, trash = listed_and_trash(machine)
-        if bytes_of_blobs(machine):
-            assert listed == ["org/model"] or trash == ["org/model"], steps
-        if not was_killed:
-            assert (listed, trash, bytes_of_blobs(machine)) == ([], [], 0)
-            break
-        again = stage.run("rm", *(("org/model",) if listed else ("--orphans", "--force")))
-        assert again.outcome.code == 0, (steps, again)
-        assert listed_and_trash(machine) == ([], [])
-        assert bytes_of_blobs(machine) == 0, steps
-        assert not (machine.hub / ".mlxk-trash").exists()
-    else:
-        pytest.fail("it never came to its end")
-    assert steps > 10
+def make_repo(machine: Machine) -> None:
+    machine.cache.model("org/model", sharded_files())
 
 
-def test_one_of_two_revisions(machine: Machine, stage: Stage) -> None:
-    new_files = sharded_files() | {"config.json": chat_files(salt="new")["config.json"]}
-    for steps in range(_MOST_STEPS):
-        machine.cache.model("org/model", sharded_files(), commit=commit_of("old"), ref="v1")
-        new = machine.cache.model("org/model", new_files, commit=commit_of("new"))
-        was_killed = killed_before(stage, steps, f"org/model@{commit_of('old')}")
-        listed, trash = listed_and_trash(machine)
-        assert listed == ["org/model"]
-        assert trash in ([], [f"org/model@{commit_of('old')[:12]}"]), steps
-        (verdict,) = opened(machine).health.check("org/model", verify=True).entries
-        assert verdict.integrity is mlxknife.Integrity.VERIFIED, steps
-        if not was_killed:
+def finish_repo(machine: Machine, stage: Stage, *, was_killed: bool) -> None:
+    """Check what a killed ``rm`` of a repo left, and remove the rest."""
+    listed, trash = listed_and_trash(machine)
+    if bytes_of_blobs(machine):
+        assert listed == ["org/model"] or trash == ["org/model"]
+    if not was_killed:
+        assert (listed, trash, bytes_of_blobs(machine)) == ([], [], 0)
+        return
+    again = stage.run("rm", *(("org/model",) if listed else ("--orphans", "--force")))
+    assert again.outcome.code == 0, again
+    assert listed_and_trash(machine) == ([], [])
+    assert bytes_of_blobs(machine) == 0
+    assert not (machine.hub / ".mlxk-trash").exists()
+
+
+def make_revisions(machine: Machine) -> None:
+    machine.cache.model("org/model", sharded_files(), commit=_OLD, ref="v1")
+    machine.cache.model("org/model", _NEW_FILES, commit=_NEW)
+
+
+def finish_revision(machine: Machine, stage: Stage, *, was_killed: bool) -> None:
+    """Check what a killed ``rm`` of a revision left, and remove the rest of that revision."""
+    listed, trash = listed_and_trash(machine)
+    assert listed == ["org/model"]
+    assert trash in ([], [f"org/model@{_OLD[:12]}"])
+    (verdict,) = opened(machine).health.check("org/model", verify=True).entries
+    assert verdict.integrity is mlxknife.Integrity.VERIFIED
+    if not was_killed:
+        return
+    still_there = (machine.hub / "models--org--model" / "snapshots" / _OLD).exists()
+    again = (f"org/model@{_OLD}",) if still_there else ("--orphans", "--force")
+    assert stage.run("rm", *again).outcome.code == 0
+    assert listed_and_trash(machine) == (["org/model"], [])
+    leftovers = opened(machine).remover.leftovers()
+    assert (leftovers.orphans, leftovers.trash) == ((), ())
+    assert bytes_of_blobs(machine) == sum(map(len, _NEW_FILES.values()))
+
+
+@attrs.frozen
+class Removal:
+    """A cache, the argument of ``rm``, and the check of what a kill left."""
+
+    make: Callable[[Machine], None]
+    spec: str
+    finish: Callable[..., None]
+
+
+@contextmanager
+def killed_at(place: str) -> Iterator[None]:
+    """Add the place of the kill to a failure."""
+    try:
+        yield
+    except AssertionError as exc:
+        exc.add_note(f"killed before {place}")
+        raise
+
+
+REMOVALS = pytest.mark.parametrize(
+    "removal",
+    [Removal(make_repo, "org/model", finish_repo), Removal(make_revisions, f"org/model@{_OLD}", finish_revision)],
+    ids=["a whole repo", "one of two revisions"],
+)
+
+
+@REMOVALS
+def test_killed_before_each_change(machine: Machine, stage: Stage, removal: Removal) -> None:
+    for step in range(_MOST_STEPS):
+        removal.make(machine)
+        ran = stage.run("rm", removal.spec, killed_before=step)
+        assert ran.was_killed or ran.outcome.code == 0, (step, ran)
+        with killed_at(f"change {step}"):
+            removal.finish(machine, stage, was_killed=ran.was_killed)
+        if not ran.was_killed:
             break
-        still_there = (new.repo / "snapshots" / commit_of("old")).exists()
-        again = (f"org/model@{commit_of('old')}",) if still_there else ("--orphans", "--force")
-        assert stage.run("rm", *again).outcome.code == 0, steps
-        assert listed_and_trash(machine) == (["org/model"], [])
-        leftovers = opened(machine).remover.leftovers()
-        assert (leftovers.orphans, leftovers.trash) == ((), ()), steps
-        assert bytes_of_blobs(machine) == sum(map(len, new_files.values()))
         shutil.rmtree(machine.hub)
     else:
         pytest.fail("it never came to its end")
-    assert steps > 10
+    assert step > 10
+
+
+@attrs.frozen
+class Call:
+    """A system call: its name, how often a call of that name was made before, and its text in the log of strace."""
+
+    name: str
+    before: int
+    text: str
+
+
+def traced(machine: Machine, spec: str, *words: str) -> tuple[int, list[Call]]:
+    """Run ``rm`` under strace; return its exit code, and its system calls on files."""
+    log = machine.root / "strace.log"
+    command = ["strace", "-y", "-qq", "-e", "trace=%file,%desc", *words, "-o", str(log)]
+    done = subprocess.run(
+        [*command, str(BIN / "mlxk"), "rm", spec],
+        env=machine.environment(PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED="0"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=10 * MUST_END,
+    )
+    seen: dict[str, int] = {}
+    calls = list[Call]()
+    for found in re.finditer(r"^(\w+)\((.*)", log.read_text(errors="replace"), re.MULTILINE):
+        calls.append(Call(found[1], seen.get(found[1], 0), found[2]))
+        seen[found[1]] = seen.get(found[1], 0) + 1
+    return done.returncode, calls
+
+
+@pytest.mark.stress(part="rm-kills")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed; the other test kills without it")
+@REMOVALS
+def test_killed_before_each_system_call(machine: Machine, stage: Stage, removal: Removal, scorecard: Scorecard) -> None:
+    removal.make(machine)
+    code, calls = traced(machine, removal.spec)
+    assert code == 0
+    concerned = [call for call in calls if str(machine.hub) in call.text]
+    names = set[str]()
+    for number, call in enumerate(concerned, 1):
+        shutil.rmtree(machine.hub, ignore_errors=True)
+        removal.make(machine)
+        code, made = traced(machine, removal.spec, "-e", f"inject={call.name}:signal=KILL:when={call.before + 1}")
+        assert code in (-signal.SIGKILL, 128 + signal.SIGKILL), call
+        assert (made[-1].name, made[-1].before) == (call.name, call.before), "killed before another call"
+        assert str(machine.hub) in made[-1].text, made[-1]
+        with killed_at(f"{call.name}({call.text}"):
+            removal.finish(machine, stage, was_killed=True)
+        names.add(call.name)
+        scorecard.record(counts={"killed": number, "kinds of system calls": len(names)})
+    assert {"rename", "unlink", "rmdir", "mkdir", "flock", "fsync"} <= names
