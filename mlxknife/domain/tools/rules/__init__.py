@@ -1,0 +1,1 @@
+"""Rules of tool calls: how models write them, and how they are read."""
