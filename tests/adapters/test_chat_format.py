@@ -164,7 +164,7 @@ def test_the_catalog_and_the_engine_find_the_chat_template_in_the_same_home(
     assert chat_template(tmp_path) == template
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", ""])
+@pytest.mark.parametrize("content", ["{", "[]", "{}", "", "[" * 2000 + "]" * 2000], ids=lambda text: text[:10])
 def test_a_file_that_is_no_config_holds_no_template(tmp_path: Path, content: str) -> None:
     (tmp_path / "chat_template.json").write_text(content, encoding="utf-8")
     assert chat_template(tmp_path) is None

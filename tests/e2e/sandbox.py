@@ -114,7 +114,7 @@ class Sandbox:
     def app(self, *, reads_config: bool = True) -> App:
         """Open the application with short timeouts for the Hub."""
         hub = HuggingFaceHub(self.hub.endpoint, READER, retry=RetryPolicy(2, 0.001, 0.01, 0.05))
-        settings = {"XDG_CONFIG_HOME": str(self.machine.root / "config")}
+        settings = {"XDG_CONFIG_HOME": str(self.machine.root / "config"), "MLXK_TEMP": os.environ["MLXK_TEMP"]}
         app = mlxknife.open_app(
             hub_cache=self.machine.hub,
             workspace_home=self.machine.home,

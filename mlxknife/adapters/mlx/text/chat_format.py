@@ -40,9 +40,9 @@ def _turn_ends(vocabulary: Collection[str]) -> frozenset[str]:
 
 
 def _config(path: Path) -> Mapping[str, object]:
-    """Return the object in a JSON file; an empty one if there is none."""
+    """Return the object in a JSON file; an empty one where it has none that can be decoded."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

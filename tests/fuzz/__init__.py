@@ -1,0 +1,1 @@
+"""Mutated documents for every parser that reads bytes from outside."""
