@@ -45,7 +45,9 @@ def serve(app: App, settings: ServerSettings, on_ready: Callable[[str], None]) -
         from mlxknife.adapters.process.reloader import run_with_reload  # noqa: PLC0415 - only developers need it
 
         arguments = [word for word in sys.argv[1:] if word != "--reload"]
-        return run_with_reload([sys.executable, "-m", "mlxknife", *arguments], {**os.environ, "MLXK_RELOAD": "off"})
+        return run_with_reload(
+            [sys.executable, "-P", "-m", "mlxknife", *arguments], {**os.environ, "MLXK_RELOAD": "off"}
+        )
     from mlxknife.http.app import create_app  # noqa: PLC0415 - only a server needs the web
     from mlxknife.http.options import Options  # noqa: PLC0415
     from mlxknife.http.server import serve  # noqa: PLC0415
