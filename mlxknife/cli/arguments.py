@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlxknife.cli.render.help import HelpFormatter
 
@@ -108,6 +108,14 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             self.error(f"{_UNRECOGNIZED}{' '.join(unknown)}")
         return parsed
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:  # noqa: ANN401 - as argparse has it
+        """Return the value of an argument. argparse would drop the ``--`` of ``--out=--``, and return an empty list."""
+        if action.option_strings and arg_strings == ["--"]:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value if action.nargs is None else [value]
+        return super()._get_values(action, arg_strings)
 
     def omit_unset(self) -> None:
         """Leave options that are not given out of the result: then the config file decides, or a default."""

@@ -56,6 +56,16 @@ def test_options_may_be_anywhere(words: str, prompt: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "value"),
+    [("--draft-model", "--"), ("--system", "--"), ("--out", "--"), ("--stop", (("--",),)), ("--in", ("--",))],
+)
+def test_two_hyphens_after_an_equals_sign_are_a_value(option: str, value: object) -> None:
+    options = _options("M", f"{option}=--", "one")
+    field = "files" if option == "--in" else option.strip("-").replace("-", "_")
+    assert (getattr(options, field), options.prompt) == (value, ("one",))
+
+
+@pytest.mark.parametrize(
     ("words", "files"),
     [("M --in a b -", ("a", "b")), ("M --in a - --in b -", ("a", "b")), ("M --in -", ()), ("M - --in a", ("a",))],
 )
