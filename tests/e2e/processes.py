@@ -138,7 +138,7 @@ class Machine:
             ) as process:
                 os.close(theirs)
                 theirs = -1
-                shown = _read_all(mine)
+                shown = read_all(mine)
                 code = process.wait(MUST_END)
         finally:
             os.close(mine)
@@ -147,7 +147,7 @@ class Machine:
         return Outcome(code, _text(shown).replace("\r\n", "\n"), "")
 
 
-def _read_all(terminal: int) -> bytes:
+def read_all(terminal: int) -> bytes:
     chunks: list[bytes] = []
     while True:
         try:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.builder import chat_files
+from tests.e2e.processes import Outcome
 from tests.e2e.sandbox import GOOD, NAME, Sandbox, follows_contract, is_plain, sandbox_at
 from tests.fake_hub import FakeHub
 from tests.property.strategies import strange_text
+from tests.scorecard import Scorecard
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -53,6 +59,19 @@ WORDS = tuple(
     )
 )
 COMMANDS = (("show",), ("health",), ("health", "--verify"), ("pull",), ("rm",), ("rm", "--force"))
+MORE_COMMANDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (("list", "--all"), ()),
+    (("rm", "--orphans"), ()),
+    (("config", "set"), ("1",)),
+    (("config", "unset"), ()),
+    (("version",), ()),
+    (("run",), ("Hello",)),
+    (("run", "--pull"), ("Hello",)),
+    (("run", "--chat"), ()),
+)
+"""The other commands that take words: what comes before the name, and after it."""
+AS_OPTIONS = (("run", GOOD, "Hello", "--draft-model"), ("serve", "--port", "{port}", "--model"))
+"""Those that take a model as an option. The port is in use, so that no server stays."""
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +99,69 @@ def check(sandbox: Sandbox, word: str) -> None:
             assert '"InternalError"' not in outcome.out, (command, word, outcome)
             assert is_plain(outcome.out + outcome.err)
     assert sandbox.good_is_verified()
+
+
+def check_more(sandbox: Sandbox, word: str, port: int) -> Iterator[Outcome]:
+    """Pass a name to the other commands; no file changes. Yield what came of each."""
+    word = word.format(sandbox.machine.root) if word in PATHS else word
+    options = [[*(part.format(port=port) for part in command[:-1]), f"{command[-1]}={word}"] for command in AS_OPTIONS]
+    plain = [[*before, "--", word, *after] for before, after in MORE_COMMANDS]
+    as_json = [[before[0], "--json", *before[1:], word, *after] for before, after in MORE_COMMANDS]
+    with sandbox.unchanged(sandbox.repo):
+        for words in (*options, *plain, *as_json):
+            outcome = sandbox.run(*words)
+            assert follows_contract(outcome), (words, outcome)
+            assert "Traceback" not in outcome.out + outcome.err, (words, outcome)
+            is_json = "--json" in words and "--help" not in words
+            assert not is_json or json.loads(outcome.out)["status"] in ("success", "error"), (words, outcome)
+            yield outcome
+
+
+@pytest.fixture
+def used_port() -> Iterator[int]:
+    """Return a port on which something listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("word", WORDS[::30], ids=lambda word: ascii(word)[:40])
+def test_a_hostile_name_touches_nothing_with_the_other_commands(sandbox: Sandbox, word: str, used_port: int) -> None:
+    assert all(outcome.code in (0, 1, 2) for outcome in check_more(sandbox, word, used_port))
+
+
+@pytest.mark.stress(part="hostile-names")
+def test_every_hostile_name_with_every_command(sandbox: Sandbox, used_port: int, scorecard: Scorecard) -> None:
+    codes = Counter[int]()
+    for word in WORDS:
+        check(sandbox, word)
+        codes.update(outcome.code for outcome in check_more(sandbox, word, used_port))
+        codes.update([tee(sandbox, word).code] if can_be_argument(word) else [])
+    commands = len(COMMANDS) + len(MORE_COMMANDS) + len(AS_OPTIONS) + 1
+    assert set(codes) == {0, 1, 2}
+    scorecard.record(
+        counts={"names": len(WORDS), "commands": commands, "files touched": 0, "tracebacks": 0},
+        figures={f"exit code {code}": count for code, count in sorted(codes.items())},
+    )
+
+
+def tee(sandbox: Sandbox, word: str) -> Outcome:
+    """Have ``mlx-tee`` run a command line with the name; it is a process of its own."""
+    with sandbox.unchanged(sandbox.repo):
+        line = shlex.join(["mlxk", "show", "--", word.format(sandbox.machine.root) if word in PATHS else word])
+        outcome = sandbox.machine.run(line, program="mlx-tee", cwd=sandbox.here)
+    assert outcome.code in (0, 1), (word, outcome)
+    assert follows_contract(outcome), (word, outcome)
+    return outcome
+
+
+def can_be_argument(word: str) -> bool:
+    """Return whether a process can be given a word: it has no NUL, is no lone surrogate, and is not too long."""
+    try:
+        return b"\0" not in os.fsencode(word) and len(word) < 100_000
+    except UnicodeEncodeError:
+        return False
 
 
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: ascii(word)[:40])

@@ -90,6 +90,7 @@ _ENTRIES = [
         "lfs": {"oid": _SHA256, "size": 99, "pointerSize": 133},
     },
 ]
+_HUB_ERRORS = (DownloadFailed, ValidationError)
 _CARD = """---
 license: apache-2.0
 license_name: "own"
@@ -129,7 +130,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield from _cache_files(folder)
     yield from _bodies()
     answers = json_mutations(_REVISION, _ENTRIES, [{"id": "org/model"}, {"id": "other/model"}])
-    yield Target("answers of the Hub", answers, _hub_answer, (DownloadFailed,), share=700, largest=4 * MB)
+    yield Target("answers of the Hub", answers, _hub_answer, _HUB_ERRORS, share=700, largest=4 * MB)
     yield Target("model card", text_mutations(_CARD), _card, share=400, largest=MB)
     config = TomlConfigFile(str(folder / "config.toml"))
     yield Target("config file", text_mutations(_TOML), partial(_config_file, config), (ValidationError,), share=100)
@@ -231,13 +232,13 @@ def _counted(data: bytes) -> None:
 
 
 def _hub_answer(data: bytes) -> object:
-    """Read an answer of the Hub as each of the answers that it may be. Raises DownloadFailed where it is none."""
+    """Read an answer of the Hub as each of the answers that it may be. Raises the first error where it is none."""
     kinds = (_revision, _found, _listing)
-    failures = []
+    failures = list[Exception]()
     for read in kinds:
         try:
             read(data)
-        except DownloadFailed as exc:
+        except _HUB_ERRORS as exc:
             failures.append(exc)
     if len(failures) == len(kinds):
         raise failures[0]
