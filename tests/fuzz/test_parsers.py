@@ -6,7 +6,9 @@ stress`` runs a million with another seed.
 
 from __future__ import annotations
 
+import os
 import resource
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,12 +23,20 @@ _FEW, _MILLION = 4_000, 1_000_000
 
 
 @pytest.fixture
-def targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Target]:
+def folder() -> Iterator[Path]:
+    """Return a folder in memory where there is one: the targets write a file for most cases."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as made:
+        yield Path(made)
+
+
+@pytest.fixture
+def targets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Target]:
     """Return all targets, on a terminal with colours."""
     for name in ("NO_COLOR", "CI", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    return list(_all_targets(tmp_path))
+    return list(_all_targets(folder))
 
 
 def _all_targets(folder: Path) -> Iterator[Target]:
