@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from random import Random
 
 import pytest
 
 from tests.e2e.fuzzing import CHAT, TEXT
-from tests.e2e.wire import Line, bounded, get, line, post
+from tests.e2e.load import megabytes, open_files
+from tests.e2e.wire import Line, bounded, get, kilobytes, line, post
 from tests.fake_server import FakeServer
 from tests.parrot import parrot_folder
+from tests.scorecard import Scorecard
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -105,6 +110,42 @@ def test_many_disconnects_leave_nothing_behind() -> None:
 @pytest.mark.stress(part="disconnects")
 def test_thousands_of_disconnects_leave_nothing_behind() -> None:
     disconnect_repeatedly(3000)
+
+
+def leave_stream(port: int, chance: Random) -> str:
+    """Read some of a stream, and leave it; return the way."""
+    ways = (disconnect, reset, disconnect_with_pipelined_requests)
+    with line(port) as one:
+        one.send(endless(stream=True, answers=chance.randint(1, 3)))
+        one.wait_for(b"data: ")
+        for _ in range(chance.randrange(4)):
+            one.socket.recv(chance.randint(1, 2000))
+        leave = chance.choice(ways)
+        leave(one)
+    return leave.__name__
+
+
+@pytest.mark.parametrize("count", [24, pytest.param(1000, marks=pytest.mark.stress(part="disconnects"))])
+def test_clients_that_leave_in_the_middle_of_a_stream_leave_nothing_behind(scorecard: Scorecard, count: int) -> None:
+    with FakeServer(parrot_folder(), 0.005) as server, ThreadPoolExecutor(8) as pool:
+        with line(server.port) as one:
+            one.ask(endless(stream=False, tokens=1))
+        complete = rows_of(server)
+        before, files = kilobytes(server.pid), open_files(server.pid)
+        chances = [Random(f"{scorecard.seed} {number}") for number in range(count)]
+        with bounded(server.pid):
+            ways = Counter(pool.map(lambda chance: leave_stream(server.port, chance), chances))
+            until(lambda: running(server) == 0)
+        until(lambda: rows_of(server) - complete <= rows_of(server, "cancel"))
+        until(lambda: open_files(server.pid) <= files + 1)
+        grown = kilobytes(server.pid) - before
+        rows = len(rows_of(server) - complete)
+    scorecard.record(
+        counts={**ways, "rows cancelled": rows},
+        figures={"front grew MB": megabytes(grown)},
+    )
+    assert rows >= count
+    assert "Traceback" not in server.stderr
 
 
 def read_nothing(count: int, seconds: float) -> None:

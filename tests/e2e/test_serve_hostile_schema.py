@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from random import SystemRandom
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from tests.e2e.fuzzing import CHAT, TEXT, Shot, fault
 from tests.e2e.wire import Line, bounded, get, line, post
 from tests.fake_server import FakeServer
 from tests.parrot import parrot_folder
+from tests.scorecard import Scorecard
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.filterwarnings("ignore")]
 
@@ -60,17 +60,18 @@ def _bodies(body: object) -> list[bytes]:
         return []
 
 
-def run(examples: int) -> None:
-    seed = SystemRandom().randrange(2**32)
+def run(examples: int, scorecard: Scorecard) -> None:
     with FakeServer(parrot_folder()) as server, line(server.port) as one, bounded(server.pid):
-        assert described(one, examples, seed) > examples, f"seed {seed}"
+        sent = described(one, examples, scorecard.seed)
+    scorecard.record(counts={"requests": sent})
+    assert sent > examples
     assert "Traceback" not in server.stderr
 
 
-def test_requests_from_the_description_are_answered_or_refused_by_name() -> None:
-    run(40)
+def test_requests_from_the_description_are_answered_or_refused_by_name(scorecard: Scorecard) -> None:
+    run(40, scorecard)
 
 
 @pytest.mark.stress(part="schema-requests")
-def test_thousands_of_requests_from_the_description_are_answered_or_refused_by_name() -> None:
-    run(1500)
+def test_thousands_of_requests_from_the_description_are_answered_or_refused_by_name(scorecard: Scorecard) -> None:
+    run(1500, scorecard)

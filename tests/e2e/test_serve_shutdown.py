@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,6 +14,7 @@ from tests.e2e.processes import Machine
 from tests.e2e.serving import Server, eventually, parrot_in, serving
 from tests.e2e.talking import Stream
 from tests.parrot import ANSWERS, answers
+from tests.scorecard import Scorecard
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -69,20 +71,31 @@ def test_it_ends_although_its_processes_are_stopped(home: Machine) -> None:
         assert server.end(signal.SIGTERM) == 0
 
 
-@pytest.mark.parametrize("count", [5, pytest.param(100, marks=pytest.mark.stress(part="shutdown"))])
-def test_open_streams_end_with_an_error_event(home: Machine, count: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "number", "code"),
+    [
+        (5, signal.SIGINT, 130),
+        pytest.param(100, signal.SIGINT, 130, marks=pytest.mark.stress(part="shutdown")),
+        pytest.param(100, signal.SIGTERM, 0, marks=pytest.mark.stress(part="shutdown")),
+    ],
+)
+def test_open_streams_end_with_an_error_event(
+    home: Machine, scorecard: Scorecard, count: int, number: signal.Signals, code: int
+) -> None:
     with serving(home) as server:
         with ThreadPoolExecutor(count) as pool:
             streams = list(pool.map(lambda _: endless(server, max(1, 20 // count)), range(count)))
             rests = [pool.submit(read_to_end, stream) for stream in streams]
-            server.send_signal(signal.SIGINT)
-            server.log("stops (SIGINT)")
+            began = time.monotonic()
+            server.send_signal(number)
+            server.log(f"stops ({number.name})")
             ended = [rest.result() for rest in rests]
         for stream in ended:
             assert not stream.is_done
             assert stream.error["error"]["message"].startswith("The server is stopping")
             assert stream.error["error"]["retryable"]
-        assert server.wait() == 130
+        assert server.wait() == code
+    scorecard.record(counts={"streams": count}, figures={"ended s": round(time.monotonic() - began, 1)})
 
 
 @pytest.mark.parametrize(
