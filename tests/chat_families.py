@@ -127,6 +127,11 @@ FAMILIES = (
 )
 
 
+def turn(role: str, content: str, **fields: object) -> dict[str, object]:
+    """Return a message as a chat template takes it."""
+    return {"role": role, "content": content} | fields
+
+
 @cache
 def _backend(family: Family) -> Tokenizer:
     if family.name == "parrot":

@@ -12,10 +12,10 @@ import pytest
 
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import TemplateError
-from mlxknife.domain.generation.values.request import Message
+from tests.chat_families import turn
 
 _MAX_TEXT = 16 * 1024 * 1024
-_QUESTION = (Message("user", "Who are you?"),)
+_QUESTION = (turn("user", "Who are you?"),)
 _REJECTED = "failed: The chat template of the model rejects the conversation: "
 _LOOPS = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}"
 _ENDS = "{% endfor %}{% endfor %}{% endfor %}"
@@ -35,7 +35,7 @@ def _no_process_is_left() -> Iterator[None]:
     assert _children() == []
 
 
-def _result_of(template: str, messages: tuple[Message, ...] = _QUESTION, seconds: float = 3) -> str:
+def _result_of(template: str, messages: tuple[dict[str, object], ...] = _QUESTION, seconds: float = 3) -> str:
     """Return the text of a template, or how it failed."""
     with closing(JinjaTemplates(seconds)) as templates:
         try:
@@ -142,7 +142,7 @@ def test_a_template_cannot_change_the_conversation(change: str) -> None:
 
 def test_unusual_characters_reach_the_template() -> None:
     contents = ["\ud800", "a\udfffb", "\0\x1b[2J\u202e", "\ufeff", "\U0010ffff", "", "\r\n"]
-    turns = tuple(Message("user", content) for content in contents)
+    turns = tuple(turn("user", content) for content in contents)
     text = _result_of("{% for m in messages %}<{{ m.content }}>{% endfor %}", turns)
     assert text == "".join(f"<{content}>" for content in contents)
 
@@ -155,14 +155,14 @@ def test_unusual_characters_in_a_template_do_not_hang(template: str) -> None:
 
 def test_a_long_prompt_is_rendered_whole() -> None:
     content = "Ü\n" * 500_000
-    text = JinjaTemplates().render("<{{ messages[0].content }}>", (Message("user", content),), {})
+    text = JinjaTemplates().render("<{{ messages[0].content }}>", (turn("user", content),), {})
     assert text == f"<{content}>"
 
 
 def test_many_messages_are_rendered() -> None:
-    turns = tuple(Message("user", str(number)) for number in range(10_000))
+    turns = tuple(turn("user", str(number)) for number in range(10_000))
     text = JinjaTemplates().render("{% for m in messages %}{{ m.content }} {% endfor %}", turns, {})
-    assert text.split() == [turn.content for turn in turns]
+    assert text.split() == [message["content"] for message in turns]
 
 
 def test_variables_cannot_replace_the_conversation() -> None:

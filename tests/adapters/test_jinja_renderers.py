@@ -17,11 +17,10 @@ import pytest
 
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import ServerBusy, TemplateError
-from mlxknife.domain.generation.values.request import Message
-from tests.chat_families import ESCAPING
+from tests.chat_families import turn
 
 _PLAIN = "{{ messages[0].content }}"
-_QUESTION = (Message("user", "Who?"),)
+_QUESTION = (turn("user", "Who?"),)
 _ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 _SOMETIMES = f"{{% if messages | length > 1 %}}{_ENDLESS}{{% endif %}}{_PLAIN}"
 _BUSY = "{{ 9 ** (9 ** 9) }}"
@@ -168,7 +167,7 @@ def test_a_stopped_renderer_is_ended() -> None:
         (pid,) = _renderers()
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(TemplateError, match="took longer than 1 seconds"):
-            templates.render(_PLAIN, (Message("user", "long" * 1_000_000),), {})
+            templates.render(_PLAIN, (turn("user", "long" * 1_000_000),), {})
         assert _renderers() == set()
         assert _rendered(templates) == "Who?"
 
@@ -271,7 +270,6 @@ def test_a_renderer_inherits_no_descriptor(templates: JinjaTemplates) -> None:
 _PARENT_CODE = """
 import sys, threading
 from mlxknife.adapters.jinja.templates import JinjaTemplates
-from mlxknife.domain.generation.values.request import Message
 templates = JinjaTemplates(seconds=int(sys.argv[1]))
 templates.render("x", (), {})
 templates.prepare()
@@ -352,8 +350,3 @@ def test_renderers_end_with_a_parent_that_exits(ending: str) -> None:
     assert out == ""
     assert "Warning" not in err
     assert _are_gone(pids)
-
-
-def test_json_that_escapes_keeps_the_mark_in_the_names_of_control_tokens(templates: JinjaTemplates) -> None:
-    text = templates.render(ESCAPING, (Message("user", "<\ufdd0|end|> \u00e9 \\ufdd0 \\\ufdd0"),), {})
-    assert text == '<|user|>"<\ufdd0|end|> \\u00e9 \\\\ufdd0 \\\\\ufdd0"<|end|><|assistant|>'

@@ -7,25 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 
-import attrs
 import pytest
 
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import TemplateError
-from mlxknife.domain.generation.values.request import Message
 from mlxknife.ports.engines.templates import Templates
-from tests.chat_families import CHATML, GEMMA, LLAMA
+from tests.chat_families import CHATML, GEMMA, LLAMA, turn
 from tests.fakes.templates import FakeTemplates
 
-_SYSTEM, _QUESTION = Message("system", " Speak Latin. "), Message("user", "Who are you?\n")
-_ANSWER, _FOLLOW_UP = Message("assistant", "Nemo."), Message("user", "Really?")
-
-
-@attrs.frozen
-class _ToolMessage(Message):
-    """A message with a field of several values."""
-
-    calls: tuple[str, ...] | None = None
+_SYSTEM, _QUESTION = turn("system", " Speak Latin. "), turn("user", "Who are you?\n")
+_ANSWER, _FOLLOW_UP = turn("assistant", "Nemo."), turn("user", "Really?")
 
 
 @pytest.fixture(params=["real", "fake"])
@@ -90,7 +81,7 @@ def test_the_message_of_a_template_that_rejects_a_conversation_is_passed_on(temp
     ],
 )
 def test_the_features_that_templates_use_work(templates: Templates, template: str, text: str) -> None:
-    messages = (Message("user", "<b> 'ü' & \U0001f600"),)
+    messages = (turn("user", "<b> 'ü' & \U0001f600"),)
     assert templates.render(template, messages, {"bos_token": "<s>", "eos_token": "</s>"}) == text
 
 
@@ -114,21 +105,15 @@ def test_preparing_changes_nothing(templates: Templates) -> None:
         assert templates.render("{{ messages[0].role }}", (_QUESTION,), {}) == "user"
 
 
-def test_unset_fields_of_a_message_are_undefined(templates: Templates) -> None:
+def test_a_message_is_a_json_object_with_the_given_fields(templates: Templates) -> None:
     template = "{% for m in messages %}{{ m.name is defined }} {{ m.calls | tojson }} {% endfor %}"
-    messages = (_QUESTION, _ToolMessage("user", "a"), _ToolMessage("user", "", name="Ann", calls=("x", "y")))
+    calls = [{"id": "x", "arguments": {"ü": [1, None, 0.5, True]}}]
     with pytest.raises(TemplateError):
-        templates.render(template, messages, {})
-    assert templates.render(template, messages[2:], {}) == 'True ["x", "y"] '
-    assert templates.render("{% for m in messages %}{{ m.keys() | list }}{% endfor %}", messages[:2], {}) == (
-        "['role', 'content']['role', 'content']"
+        templates.render(template, (_QUESTION, turn("user", "", name="Ann", calls=calls)), {})
+    assert templates.render(template, (turn("user", "", name="Ann", calls=calls),), {}) == (
+        'True [{"id": "x", "arguments": {"ü": [1, null, 0.5, true]}}] '
     )
-
-
-def test_every_set_field_of_a_message_reaches_the_template(templates: Templates) -> None:
-    message = Message("tool", "42", name="add", tool_call_id="call_1", reasoning_content="Hm.")
-    template = "{{ messages[0].name }} {{ messages[0].tool_call_id }} {{ messages[0].reasoning_content }}"
-    assert templates.render(template, (message,), {}) == "add call_1 Hm."
+    assert templates.render("{{ messages[0].keys() | list }}", (_QUESTION,), {}) == "['role', 'content']"
 
 
 def test_closing_raises_nothing(templates: Templates) -> None:
@@ -161,13 +146,13 @@ def test_several_threads_may_render_at_once(templates: Templates) -> None:
     forms = [f"{number}: {{{{ messages[0].content }}}}" for number in range(3)]
     jobs = [(form, str(number)) for number in range(20) for form in forms]
     with ThreadPoolExecutor(6) as threads:
-        rendered = threads.map(lambda job: templates.render(job[0], (Message("user", job[1]),), {}), jobs)
+        rendered = threads.map(lambda job: templates.render(job[0], (turn("user", job[1]),), {}), jobs)
         assert list(rendered) == [form.replace("{{ messages[0].content }}", content) for form, content in jobs]
 
 
 def test_template_code_in_a_message_is_not_executed(templates: Templates) -> None:
-    message = Message("user", "{{ 6 * 7 }}{% raw %}</s>")
-    assert templates.render("{{ messages[0].content }}", (message,), {}) == message.content
+    message = turn("user", "{{ 6 * 7 }}{% raw %}</s>")
+    assert templates.render("{{ messages[0].content }}", (message,), {}) == message["content"]
 
 
 def test_variables_of_the_caller_win_over_the_defaults(templates: Templates) -> None:

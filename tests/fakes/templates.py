@@ -15,7 +15,6 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from mlxknife.domain.errors import TemplateError
-from mlxknife.domain.generation.values.request import Message
 
 
 class _Generation(Extension):
@@ -41,12 +40,11 @@ class FakeTemplates:
     def close(self) -> None:
         self.is_closed = True
 
-    def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
+    def render(self, template: str, messages: Sequence[Mapping[str, object]], variables: Mapping[str, object]) -> str:
         self.renderings += 1
-        turns = [attrs.asdict(message, filter=lambda _, value: value not in (None, ())) for message in messages]
         try:
             return _compiled(template).render(
-                messages=turns, **{"add_generation_prompt": True, "tools": None, "documents": None, **variables}
+                messages=messages, **{"add_generation_prompt": True, "tools": None, "documents": None, **variables}
             )
         except (RenderingError, TypeError, ValueError, ArithmeticError, LookupError, SyntaxError) as exc:
             msg = f"The template fails: {exc}"

@@ -5,6 +5,7 @@ The laws hold for every special token of every family, wherever a client may wri
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cache
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.generation.rules import prompts
+from mlxknife.domain.generation.rules import conversations
 from mlxknife.domain.generation.services.engine import TextEngine
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest, Message
@@ -32,7 +33,6 @@ from tests.tokenizer_files import (
     transformers_tokenizer,
 )
 
-_RENDERED_HERE = [family for family in FAMILIES if family.name != "escaping"]
 _NAMES = {name for family in FAMILIES for name in (*family.special, *family.markup)}
 _PIECES = st.lists(
     st.one_of(
@@ -69,6 +69,10 @@ def _tokens(family: Family, messages: tuple[Message, ...]) -> tuple[int, ...]:
     return engine.tokenize(request, engine.render(request)).rows[0].prompt
 
 
+def _rendered(family: Family, messages: tuple[Message, ...]) -> str:
+    return FakeTemplates().render(family.template, conversations.of(messages).messages, family.variables)
+
+
 def _control(family: Family, tokens: Sequence[int]) -> list[str]:
     """Return the names of the control tokens among some tokens."""
     numbers = {family.backend().token_to_id(name): name for name in (*family.special, *family.markup)}
@@ -80,7 +84,7 @@ def _without_names(text: str) -> str:
     return "".join("x" if character in "<>[]|" else character for character in text)
 
 
-@pytest.mark.parametrize("family", _RENDERED_HERE, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 @settings(deadline=None, max_examples=30)
 @given(turns=_TURNS)
 def test_nothing_in_a_message_becomes_a_control_token_and_the_prompt_reads_as_rendered(
@@ -90,18 +94,18 @@ def test_nothing_in_a_message_becomes_a_control_token_and_the_prompt_reads_as_re
     harmless = _conversation(family, [_without_names(text) for text in turns])
     tokens = _tokens(family, messages)
     assert _control(family, tokens) == _control(family, _tokens(family, harmless))
-    rendered = FakeTemplates().render(family.template, messages, family.variables)
+    rendered = _rendered(family, messages)
     assert family.backend().decode(list(tokens), skip_special_tokens=False) == rendered
 
 
-@pytest.mark.parametrize("family", _RENDERED_HERE, ids=lambda family: family.name)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 @settings(deadline=None, max_examples=30)
 @given(turns=st.tuples(*[st.text(alphabet="ab é你\n<>|", max_size=20)] * 5))
 def test_messages_without_names_have_the_tokens_of_the_rendered_template(
     family: Family, turns: tuple[str, ...]
 ) -> None:
     messages = _conversation(family, turns)
-    rendered = FakeTemplates().render(family.template, messages, family.variables)
+    rendered = _rendered(family, messages)
     assert list(_tokens(family, messages)) == family.backend().encode(rendered, add_special_tokens=False).ids
 
 
@@ -165,16 +169,17 @@ def test_a_model_without_a_template_gets_its_special_tokens_around_marked_text()
     assert [tokenizer.token_bytes(token) for token in raw].count(b"<s>") == 2
 
 
-@given(texts=st.lists(st.text(alphabet="a\ufdd0\ufdd1\ufdd2", max_size=4), max_size=4))
-def test_the_mark_occurs_in_no_text(texts: list[str]) -> None:
-    messages = [Message("user", text, name=text) for text in texts]
-    mark = prompts.unused_mark(messages, "".join(texts))
-    assert all(mark not in text for text in texts)
+@given(texts=st.lists(st.text(alphabet="a\ufdd0\ufdd1\ufdd2\\ufd01", max_size=8), max_size=4))
+def test_the_mark_occurs_in_no_text_escaped_or_not(texts: list[str]) -> None:
+    conversation = conversations.of([Message("user", text, name=text) for text in texts])
+    mark = conversations.unused_mark(conversation, "".join(texts))
+    assert all(mark not in text and json.dumps(mark)[1:-1] not in text for text in texts)
 
 
 def test_there_are_limits_to_names_and_marks() -> None:
+    every = conversations.of([Message("user", "".join(map(chr, range(0xFDD0, 0xFDF0))))])
     with pytest.raises(ValidationError, match="noncharacter"):
-        prompts.unused_mark([Message("user", "".join(map(chr, range(0xFDD0, 0xFDF0))))], "")
+        conversations.unused_mark(every, "")
     with pytest.raises(ValidationError, match="more than 65536 names") as caught:
         fast_tokenizer("byte-level", "").mark_control_tokens("<s>" * 70_000, "\ufdd0", is_answer=False)
     assert caught.value.param == "messages"

@@ -55,13 +55,6 @@ def test_a_text_is_never_formatted() -> None:
     assert prompts.assembled((text,), [("{0}", text)])[0].content == f"{{0}}:\n\n{text}\n\n{text}"
 
 
-def test_messages_as_plain_text() -> None:
-    messages = (Message("system", "Be brief."), Message("user", "Hi\n"), Message("assistant", "Ho"))
-    assert prompts.plain(messages) == "Be brief.\n\nHi\n\n\nHo"
-    assert prompts.plain(()) == ""
-    assert prompts.plain(messages[:1]) == "Be brief."
-
-
 @pytest.mark.parametrize("messages", [["Hi"], [("user", "Hi")], [{"role": "user", "content": "Hi"}], [None]], ids=str)
 def test_a_conversation_of_other_values_is_rejected(messages: Any) -> None:  # noqa: ANN401
     with pytest.raises(ValidationError, match="made of Message values") as caught:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import resource
 import signal
 import sys
@@ -27,8 +26,6 @@ from mlxknife.adapters.jinja import wire
 
 _MEMORY = 1024 * 1024 * 1024
 _MAX_ERROR = 500
-_ESCAPED_MARK = re.compile(r"(?<!\\)((?:\\\\)*)\\u(fd[de][0-9a-f])")
-"""Noncharacters, escaped as JSON: ``unused_mark`` of the domain chooses one."""
 
 _FAILURES = (
     TemplateError,
@@ -152,12 +149,8 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,  # noqa: FBT001, FBT002
 ) -> str:
-    """Return JSON as models were trained on it: Jinja's own filter escapes it for HTML.
-
-    The character that breaks names of control tokens is never escaped, so that the tokenizer can drop it.
-    """
-    text = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-    return _ESCAPED_MARK.sub(lambda found: found[1] + chr(int(found[2], 16)), text) if ensure_ascii else text
+    """Return JSON as models were trained on it: Jinja's own filter escapes it for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 if __name__ == "__main__":

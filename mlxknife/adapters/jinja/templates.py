@@ -9,14 +9,10 @@ from __future__ import annotations
 import json
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import attrs
 
 from mlxknife.adapters.jinja.renderer import BrokenRendererError, SlowRendererError
 from mlxknife.adapters.jinja.renderer_pool import RendererPool
 from mlxknife.domain.errors import TemplateError
-from mlxknife.domain.generation.values.request import Message
 from mlxknife.domain.hints import HintCode
 
 _SECONDS = 10.0
@@ -36,7 +32,7 @@ class JinjaTemplates:
         """See ``Templates.prepare``."""
         self._pool.prepare()
 
-    def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
+    def render(self, template: str, messages: Sequence[Mapping[str, object]], variables: Mapping[str, object]) -> str:
         """See ``Templates.render``."""
         job = _job(messages, variables)
         try:
@@ -58,15 +54,9 @@ class JinjaTemplates:
         self._end()
 
 
-def _job(messages: Sequence[Message], variables: Mapping[str, object]) -> str:
-    """Return a job. Unset fields of a message are left out: templates test whether they are defined."""
-    turns = [attrs.asdict(message, filter=_is_set) for message in messages]
+def _job(messages: Sequence[Mapping[str, object]], variables: Mapping[str, object]) -> str:
     try:
-        return json.dumps({"messages": turns, "variables": dict(variables)}, ensure_ascii=False)
+        return json.dumps({"messages": messages, "variables": dict(variables)}, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as exc:
         msg = f"The conversation cannot be passed to a chat template: {exc}"
         raise TemplateError(msg) from exc
-
-
-def _is_set(_: attrs.Attribute[Any], value: object) -> bool:
-    return value is not None and value != ()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from mlxknife.domain.generation.values.request import Message
-
 
 class Templates(Protocol):
     """Renders templates with bounds on time and memory. Several threads may render at once."""
@@ -15,8 +13,8 @@ class Templates(Protocol):
         """Start a renderer for the first rendering, and return at once. Raises nothing."""
         ...
 
-    def render(self, template: str, messages: Sequence[Message], variables: Mapping[str, object]) -> str:
-        """Return the prompt for a conversation that waits for an answer.
+    def render(self, template: str, messages: Sequence[Mapping[str, object]], variables: Mapping[str, object]) -> str:
+        """Return the prompt for a conversation that waits for an answer; its messages are JSON objects.
 
         Raises TemplateError for a template that fails, rejects the messages, or exceeds its time or memory;
         ServerBusy if no renderer is free in time.

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-
-import attrs
+from collections.abc import Sequence
 
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.values.request import Message
 from mlxknife.domain.hints import HintCode
 
 _BREAK = "\n\n"
-_ASSISTANT = "assistant"
-_NONCHARACTERS = range(0xFDD0, 0xFDF0)
 
 
 def assembled(
@@ -48,42 +44,6 @@ def system_message(system: str | None) -> tuple[Message, ...]:
     return (Message("system", system),) if system and not system.isspace() else ()
 
 
-def plain(messages: Sequence[Message]) -> str:
-    """Return the messages as plain text, for a model without a chat template."""
-    return _BREAK.join(message.content for message in messages)
-
-
-def unused_mark(messages: Sequence[Message], template: str) -> str:
-    """Return a character that neither messages nor a template contain. Raises ValidationError if there is none.
-
-    Unicode reserves the candidates for use inside of programs.
-    """
-    texts = [template, *(text for message in messages for _, text in _texts(message))]
-    for candidate in map(chr, _NONCHARACTERS):
-        if not any(candidate in text for text in texts):
-            return candidate
-    msg = "The messages contain every noncharacter of Unicode"
-    raise ValidationError(msg, param="messages")
-
-
-def rewritten(messages: Sequence[Message], rewrite: Callable[[str, bool], str]) -> tuple[Message, ...]:
-    """Return messages with every text rewritten; the second argument says whether it is the content of an answer."""
-
-    def rewritten_message(message: Message) -> Message:
-        is_answer = message.role == _ASSISTANT
-        changes = {name: rewrite(text, is_answer and name == "content") for name, text in _texts(message)}
-        return attrs.evolve(message, **changes)  # type: ignore[arg-type] # only fields that hold a text
-
-    return tuple(map(rewritten_message, messages))
-
-
 def message_texts(messages: Sequence[Message]) -> list[str]:
     """Return the texts of messages that a chat template may put into the prompt."""
     return [text for message in messages for text in (message.content, message.reasoning_content) if text]
-
-
-def _texts(message: Message) -> Iterator[tuple[str, str]]:
-    """Yield the fields of a message that hold a text."""
-    for name, value in attrs.asdict(message).items():
-        if isinstance(value, str):
-            yield name, value

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import attrs
 
 from mlxknife.domain.errors import ContextLengthExceeded, KnifeError, TemplateError, ValidationError
-from mlxknife.domain.generation.rules import context_window, options, prompts, reasoning
+from mlxknife.domain.generation.rules import context_window, conversations, options, prompts, reasoning
+from mlxknife.domain.generation.rules.conversations import Conversation
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.services.answer_stream import AnswerStream
 from mlxknife.domain.generation.values.answer import Accepted, Delta
 from mlxknife.domain.generation.values.loading import LoadRequest
-from mlxknife.domain.generation.values.request import GenerationRequest, Message
+from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.generation.values.rows import Row, RowStep
 from mlxknife.ports.engines.templates import Templates
 from mlxknife.ports.engines.text import TextModel, Tokenizer
@@ -86,17 +87,16 @@ class TextEngine:
             return tuple(Prompt(prompt) for prompt in request.prompts)
         prompts.check(request.messages)
         self._check_characters(prompts.message_texts(request.messages), "messages")
+        conversation = conversations.of(request.messages)
         if not request.use_chat_template:
-            return (Prompt(prompts.plain(request.messages)),)
+            return (Prompt(conversations.plain(conversation)),)
         template = self._model.chat_template
-        messages, mark = self._marked(request.messages, template or "")
+        conversation, mark = self._marked(conversation, template or "")
         if template is None:
-            return (Prompt(prompts.plain(messages), mark=mark),)
-        try:
-            text = self._templates.render(template, messages, self._model.special_tokens)
-        except TemplateError as exc:
-            exc.param = exc.param or "messages"
-            raise
+            return (Prompt(conversations.plain(conversation), mark=mark),)
+        text = self._rendered(template, conversation)
+        if mark:
+            text = text.replace(conversations.escaped(mark), mark)
         markers = reasoning.find_markers(self._model.tokenizer.vocabulary, template, text)
         return (Prompt(text, has_special_tokens=True, markers=markers, mark=mark),)
 
@@ -202,17 +202,24 @@ class TextEngine:
             self._answers.pop(row, None)
             self._model.cancel_row(row)
 
-    def _marked(self, messages: Sequence[Message], template: str) -> tuple[Sequence[Message], str]:
-        """Break the names of control tokens in messages, so that nothing in them can end or begin a turn.
+    def _rendered(self, template: str, conversation: Conversation) -> str:
+        try:
+            return self._templates.render(template, conversation.messages, self._model.special_tokens)
+        except TemplateError as exc:
+            exc.param = exc.param or "messages"
+            raise
 
-        Returns the messages and the mark that breaks them; most messages have no such names, and need none.
+    def _marked(self, conversation: Conversation, template: str) -> tuple[Conversation, str]:
+        """Break the names of control tokens in a conversation, so that nothing in it can end or begin a turn.
+
+        Returns the conversation and the mark that breaks them; most conversations have no such names, and need none.
         """
-        mark = prompts.unused_mark(messages, template)
+        mark = conversations.unused_mark(conversation, template)
         tokenizer = self._model.tokenizer
-        marked = prompts.rewritten(
-            messages, lambda text, is_answer: tokenizer.mark_control_tokens(text, mark, is_answer=is_answer)
+        marked = conversations.rewritten(
+            conversation, lambda text, is_answer: tokenizer.mark_control_tokens(text, mark, is_answer=is_answer)
         )
-        return (messages, "") if marked == tuple(messages) else (marked, mark)
+        return (conversation, "") if marked == conversation else (marked, mark)
 
     def _encode(self, prompt: Prompt, field: str) -> tuple[int, ...]:
         if not isinstance(prompt.text, str):
