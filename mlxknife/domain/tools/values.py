@@ -65,3 +65,7 @@ class ToolCallDelta:
     arguments: str = ""
 
     __repr__ = reprs.fields
+
+    def followed_by(self, later: ToolCallDelta) -> ToolCallDelta:
+        """Return this and a later delta of the same call as one."""
+        return ToolCallDelta(self.index, self.id, self.name, self.arguments + later.arguments)
