@@ -14,6 +14,7 @@ from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers, Reasoni
 from mlxknife.domain.generation.rules.stop_strings import StopMatcher
 from mlxknife.domain.generation.values.answer import TextDelta, TextKind
 from mlxknife.domain.text.rules.display import is_unprintable
+from mlxknife.domain.tools.values import ToolCallDelta
 
 _THINK = ReasoningMarkers(("<think>",), "</think>")
 _CHANNELS = find_markers(("<|channel|>", "<|message|>", "<|end|>", "<|start|>"), "", "")
@@ -53,8 +54,9 @@ def _cut(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> tuple[str, list[str]
     return text, [text[start:stop] for start, stop in pairwise(edges)]
 
 
-def _joined(deltas: Sequence[TextDelta]) -> dict[TextKind, str]:
-    return {kind: "".join(delta.text for delta in deltas if delta.kind is kind) for kind in TextKind}
+def _joined(deltas: Iterable[TextDelta | ToolCallDelta]) -> dict[TextKind, str]:
+    texts = [delta for delta in deltas if isinstance(delta, TextDelta)]
+    return {kind: "".join(text.text for text in texts if text.kind is kind) for kind in TextKind}
 
 
 def _split(parts: Iterable[str], markers: ReasoningMarkers | None) -> dict[TextKind, str]:
@@ -136,7 +138,7 @@ def _answered(
     parts: Iterable[str], markers: ReasoningMarkers | None, stops: Sequence[str]
 ) -> tuple[dict[TextKind, str], bool]:
     """Return the texts of an answer, fed until a stop string is complete, and whether one was."""
-    splitter, deltas = AnswerSplitter(markers, stops), list[TextDelta]()
+    splitter, deltas = AnswerSplitter(markers, stops), list[TextDelta | ToolCallDelta]()
     for part in parts:
         deltas += splitter.feed(part)
         if splitter.has_stopped:

@@ -15,7 +15,7 @@ from mlxknife.domain.generation.rules.answer_splitter import AnswerSplitter
 from mlxknife.domain.generation.rules.options import MAX_SEED
 from mlxknife.domain.generation.rules.reasoning import find_markers
 from mlxknife.domain.generation.services.engine import TextEngine
-from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextKind
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import (
     GenerationOptions,
@@ -232,7 +232,8 @@ def test_an_answer_is_what_the_rules_make_of_its_whole_text(request: GenerationR
             deltas += splitter.flush()
         echo = b"".join(map(_TOKENIZER.token_bytes, row.prompt)).decode() if request.echo else ""
         for kind, before in ((TextKind.ANSWER, echo), (TextKind.REASONING, "")):
-            text = "".join(delta.text for delta in deltas if delta.kind is kind)
+            texts = [delta for delta in deltas if isinstance(delta, TextDelta) and delta.kind is kind]
+            text = "".join(delta.text for delta in texts)
             assert output.text(index, kind) == before + text
         if splitter.has_stopped:
             assert output.finish_reason(index) is FinishReason.STOP

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlxknife.domain.errors import EngineError
@@ -130,6 +130,7 @@ def test_an_error_of_the_tokenizer_is_raised() -> None:
         AnswerStream(FakeTokenizer(broken_token=1), 1).feed(RowStep(1, 1))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["<think>", "</think>", "stop", "st", "o", "p", "é", "\n", " "]), max_size=12).map("".join)
 )
@@ -143,6 +144,7 @@ def test_the_joined_text_does_not_depend_on_the_tokens(text: str) -> None:
         assert _text(answers[0], kind) == _text(answers[1], kind)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["<think>", "</think>", "stop", "st", "o", "p", "é", "\n", " "]), max_size=12).map("".join)
 )
@@ -200,6 +202,7 @@ _STOPS = st.lists(st.sampled_from(["stop", "a", "bc", "é", "b ", "cst", "op s",
 _WORDS = st.lists(st.sampled_from([*"abcé <", "ab", "bc", "stop", " st", "o", "p"]), max_size=10).map("".join)
 
 
+@settings(deadline=None)
 @given(_WORDS, _STOPS, st.booleans())
 def test_the_tokens_with_logprobs_are_the_fewest_that_cover_the_text(text: str, stops: list[str], is_cut: bool) -> None:  # noqa: FBT001 - drawn
     deltas = _with_logprobs(text, stops, is_cut=is_cut)
@@ -212,6 +215,7 @@ def test_the_tokens_with_logprobs_are_the_fewest_that_cover_the_text(text: str, 
         assert not b"".join(tokens[:-1]).startswith(passed) or not tokens
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["<think>", "</think>", "<", "\n", "a", "ab", "stop", " st", "é"]), max_size=10).map(
         "".join

@@ -32,6 +32,7 @@ from mlxknife.domain.generation.values.request import (
     SamplingParameters,
 )
 from mlxknife.domain.hints import Hint, HintCode
+from mlxknife.domain.tools.values import ToolCall, ToolCallDelta
 from tests.fakes.clients import HELLO, FakeClients, says
 from tests.fakes.system import FakeSystem
 from tests.unit.session_setup import collect, join, make_sessions, open_session
@@ -66,6 +67,18 @@ def test_reasoning_and_answer_are_kept_apart() -> None:
     deltas, result = collect(open_session(FakeClients(says(*reasoning, "Yes", "."))).answer(_CONVERSATION))
     assert (join(deltas, TextKind.REASONING), join(deltas)) == ("Hmm.", "Yes.")
     assert (result.reasoning, result.answer, result.usage.completion_tokens) == ("Hmm.", "Yes.", 4)
+
+
+def test_the_result_has_the_tool_calls() -> None:
+    def script(request: GenerationRequest) -> Iterator[Delta]:
+        del request
+        yield Delta(tool_calls=(ToolCallDelta(0, "call_a", "get"), ToolCallDelta(0, arguments='{"a": ')))
+        end = ToolCallDelta(1, "call_b", "stop", "{}")
+        yield Delta(tool_calls=(ToolCallDelta(0, arguments="1}"), end), finish_reason=FinishReason.TOOL_CALLS)
+
+    deltas, result = collect(open_session(FakeClients(script)).answer(_CONVERSATION))
+    assert (deltas, result.answer, result.finish_reason) == ([], "", FinishReason.TOOL_CALLS)
+    assert result.tool_calls == (ToolCall("call_a", "get", '{"a": 1}'), ToolCall("call_b", "stop", "{}"))
 
 
 def test_one_delta_may_end_the_reasoning_and_begin_the_answer() -> None:

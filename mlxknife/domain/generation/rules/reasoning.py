@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import attrs
 
@@ -41,19 +41,28 @@ _HEADED = ReasoningMarkers(begins=("<|start|>", "<|channel|>", "<|message|>", "t
 """The texts that can begin a header (the prompt has begun the first one), and the end of a message."""
 _HEADER_ENDS = "<|message|>"
 _LONGEST_HEADER = 256
+_CALL_ENDS = ("<|call|>", "<|end|>")
+_RECIPIENT = re.compile(r"\bto=(?:functions\.)?([A-Za-z0-9_.\-]+)")
 _USER_CHANNELS = ("", "commentary", "final")
 """The channels for the user. Commentary is one of them unless its header names a tool."""
 
 
 @attrs.frozen
 class _Section:
-    """A section of a text and the marker that ends it; without one it is the rest of the text."""
+    """A section of a text and the markers that end it; without one it is the rest of the text."""
 
     kind: TextKind
-    end: str | None = None
+    ends: tuple[str, ...] = ()
+    call: str = ""
+    """The markup of a tool call before its arguments, if the section is one."""
 
 
 _REST = _Section(TextKind.ANSWER)
+
+
+def _no_call(name: str) -> str:
+    del name
+    return ""
 
 
 def find_markers(vocabulary: Collection[str], template: str, prompt: str) -> ReasoningMarkers | None:
@@ -76,16 +85,20 @@ class ReasoningSplitter:
     """Splits text into reasoning and answer, and drops the markers.
 
     Reasoning begins at the start of the text or after another section, never in the middle of an answer. A blank line
-    separates two sections of the same kind.
+    separates two sections of the same kind. A message of gpt-oss to a tool becomes markup in the answer.
     """
 
-    def __init__(self, markers: ReasoningMarkers | None) -> None:
-        """Take the markers, or None where all text is answer."""
+    def __init__(self, markers: ReasoningMarkers | None, call_markup: Callable[[str], str] = _no_call) -> None:
+        """Take the markers, or None where all text is answer.
+
+        ``call_markup`` returns the markup before the arguments of a call, or an empty text for an unknown tool.
+        """
         self._markers = markers
+        self._call_markup = call_markup
         self._section = _REST if markers is None else None
         """The current section, or None until the next one is known."""
         if markers is not None and markers.begins_inside:
-            self._section = _Section(TextKind.REASONING, markers.end)
+            self._section = _Section(TextKind.REASONING, (markers.end,))
         self._held = ""
         self._trims = markers is not None
         self._seen: set[TextKind] = set()
@@ -112,17 +125,21 @@ class ReasoningSplitter:
         """Return the next delta, an empty one if only the state changed, or None if more text must come first."""
         if self._section is None:
             return self._opened(self._markers) if self._markers is not None else None
-        if self._section.end is None:
+        if not self._section.ends:
             text, self._held = self._held, ""
             return self._delta(self._section, text)
-        return self._within(self._section, self._section.end)
+        return self._within(self._section)
 
-    def _within(self, section: _Section, end: str) -> TextDelta | None:
-        stop = StopMatcher((end,))
+    def _within(self, section: _Section) -> TextDelta | None:
+        stop = StopMatcher(section.ends)
         text = stop.feed(self._held)
         is_reasoning = section.kind is TextKind.REASONING
         if stop.has_stopped:
-            self._held = self._held[len(text) + len(end) :]
+            self._held = self._held[len(text) :]
+            end = next(end for end in section.ends if self._held.startswith(end))
+            self._held = self._held[len(end) :]
+            if section.call:
+                text += _CALL_ENDS[0]
             delta = self._delta(section, text.rstrip() if is_reasoning else text)
             self._enter(None)
             return delta
@@ -133,13 +150,13 @@ class ReasoningSplitter:
     def _opened(self, markers: ReasoningMarkers) -> TextDelta | None:
         """Enter the section that begins here, once it is known."""
         start = self._held.lstrip()
-        opening = _header(start) if markers == _HEADED else _marker(markers, start)
+        opening = _header(start, self._call_markup) if markers == _HEADED else _marker(markers, start)
         if opening is None:
             return None
         length, section = opening
         self._held = start[length:]
         self._enter(section)
-        return TextDelta(section.kind, "")
+        return TextDelta(section.kind, section.call)
 
     def _enter(self, section: _Section | None) -> None:
         self._section = section
@@ -148,6 +165,8 @@ class ReasoningSplitter:
 
     def _delta(self, section: _Section, text: str) -> TextDelta:
         """Return a delta without blanks after its marker. A blank line separates it from an earlier one of its kind."""
+        if section.call:
+            return TextDelta(section.kind, text)
         if self._trims:
             text = text.lstrip()
             self._trims = not text
@@ -159,23 +178,30 @@ class ReasoningSplitter:
 
 def _marker(markers: ReasoningMarkers, start: str) -> tuple[int, _Section] | None:
     """Return the length of the marker at the start of a text and its section, or None if more text must come first."""
-    kinds = dict.fromkeys(markers.begins, _Section(TextKind.REASONING, markers.end))
-    ends = dict(_RESPONSES.values())
-    kinds |= {mark: _Section(TextKind.ANSWER, ends.get(mark)) for mark in markers.answers}
+    kinds = dict.fromkeys(markers.begins, _Section(TextKind.REASONING, (markers.end,)))
+    ends = {begin: (end,) for begin, end in _RESPONSES.values()}
+    kinds |= {mark: _Section(TextKind.ANSWER, ends.get(mark, ())) for mark in markers.answers}
     for marker, section in kinds.items():
         if start.startswith(marker):
             return len(marker), section
     return None if any(mark.startswith(start) for mark in kinds) else (0, _REST)
 
 
-def _header(start: str) -> tuple[int, _Section] | None:
+def _header(start: str, call_markup: Callable[[str], str]) -> tuple[int, _Section] | None:
     """Return the length of the header at the start of a text and its section, or None if more text must come first."""
     place = start.find(_HEADER_ENDS, 0, _LONGEST_HEADER)
     if _begins_header(_HEADED, start) and place >= 0:
-        kind = TextKind.ANSWER if _is_for_user(start[:place]) else TextKind.REASONING
-        return place + len(_HEADER_ENDS), _Section(kind, _HEADED.end)
+        return place + len(_HEADER_ENDS), _headed(start[:place], call_markup)
     may_begin = _begins_header(_HEADED, start) or any(mark.startswith(start) for mark in _HEADED.begins)
     return None if may_begin and len(start) < _LONGEST_HEADER else (0, _REST)
+
+
+def _headed(header: str, call_markup: Callable[[str], str]) -> _Section:
+    """Return the section of a header."""
+    recipient = _RECIPIENT.search(header)
+    if recipient is not None and _is_from_assistant(header) and (call := call_markup(recipient[1])):
+        return _Section(TextKind.ANSWER, _CALL_ENDS, call)
+    return _Section(TextKind.ANSWER if _is_for_user(header) else TextKind.REASONING, (_HEADED.end,))
 
 
 def _begins_header(markers: ReasoningMarkers, start: str) -> bool:
@@ -184,7 +210,10 @@ def _begins_header(markers: ReasoningMarkers, start: str) -> bool:
 
 def _is_for_user(header: str) -> bool:
     """Whether the author is the assistant, the channel is for the user, and the header names no recipient."""
-    speaker, _, rest = header.partition("<|channel|>")
-    is_ours = not speaker.startswith("<|start|>") or re.match(r"<\|start\|>assistant\b", speaker) is not None
-    channel = re.split(r"[\s<]", rest, maxsplit=1)[0]
-    return is_ours and channel in _USER_CHANNELS and re.search(r"\bto=", header) is None
+    channel = re.split(r"[\s<]", header.partition(_CHANNELS[0])[2], maxsplit=1)[0]
+    return _is_from_assistant(header) and channel in _USER_CHANNELS and re.search(r"\bto=", header) is None
+
+
+def _is_from_assistant(header: str) -> bool:
+    author = header.partition(_CHANNELS[0])[0]
+    return not author.startswith("<|start|>") or re.match(r"<\|start\|>assistant\b", author) is not None

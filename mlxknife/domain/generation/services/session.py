@@ -31,6 +31,8 @@ from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.memory import rules as memory
 from mlxknife.domain.models.values.info import ModelInfo
 from mlxknife.domain.text.rules import display
+from mlxknife.domain.tools.rules.collecting import collected
+from mlxknife.domain.tools.values import ToolCallDelta
 from mlxknife.ports.engines.processes import ModelClient, ModelClients
 from mlxknife.ports.system.system import System
 
@@ -115,7 +117,7 @@ class Session:
             raise ValidationError(msg, param="n")
         progress = progress or AnswerProgress()
         began = self.system.now()
-        deltas = list[TextDelta]()
+        deltas, calls = list[TextDelta](), list[ToolCallDelta]()
         reason = FinishReason.STOP
         request = GenerationRequest(tuple(messages), options=options, use_chat_template=use_chat_template)
         for event in self.client.generate(request):
@@ -123,6 +125,7 @@ class Session:
             if not isinstance(event, Delta):
                 continue
             reason = event.finish_reason or reason
+            calls += event.tool_calls
             for delta in event.texts:
                 deltas.append(delta)
                 yield delta
@@ -132,6 +135,7 @@ class Session:
             finish_reason=reason,
             usage=progress.usage,
             timings=progress.ended(self.load_seconds, self.system.now() - began),
+            tool_calls=collected(calls),
         )
 
     def ask(

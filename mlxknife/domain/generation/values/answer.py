@@ -96,9 +96,14 @@ class Delta:
                 texts[-1] = TextDelta(text.kind, texts[-1].text + text.text)
             else:
                 texts.append(text)
-        calls = self.tool_calls + later.tool_calls
+        calls = list(self.tool_calls)
+        for call in later.tool_calls:
+            if calls and calls[-1].index == call.index:
+                calls[-1] = calls[-1].followed_by(call)
+            else:
+                calls.append(call)
         logprobs = self.logprobs + later.logprobs if later.logprobs else self.logprobs
-        return Delta(self.index, tuple(texts), logprobs, later.finish_reason, later.usage or self.usage, calls)
+        return Delta(self.index, tuple(texts), logprobs, later.finish_reason, later.usage or self.usage, tuple(calls))
 
 
 GenerationEvent: TypeAlias = Accepted | Delta
