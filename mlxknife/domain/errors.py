@@ -11,6 +11,7 @@
     │                          terminal is there to ask on
     ├── FeatureDisabled        a setting disables the feature        feature_disabled
     ├── ModelNotRunnable       the model exists but cannot run here  model_not_runnable
+    ├── UnsupportedCapability  the model lacks what the request needs unsupported_capability
     ├── ContextLengthExceeded  the prompt exceeds the context window context_length_exceeded
     ├── NotEnoughMemory        the model does not fit into memory    insufficient_memory
     ├── ServerBusy             the server cannot take it now         server_busy
@@ -123,6 +124,12 @@ class ModelNotRunnable(KnifeError):
     """The model exists but cannot run: it is damaged, of another kind, or unknown to the installed runtime."""
 
     code = "model_not_runnable"
+
+
+class UnsupportedCapability(KnifeError):
+    """The model runs, but it lacks what the request needs."""
+
+    code = "unsupported_capability"
 
 
 class ContextLengthExceeded(KnifeError):

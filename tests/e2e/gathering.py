@@ -85,6 +85,9 @@ class GatheringModel:
     def is_idle(self) -> bool:
         return self.model.is_idle
 
+    def compile_grammar(self, grammar: str) -> None:
+        self.model.compile_grammar(grammar)
+
     def add_row(self, row: Row) -> None:
         self.held.append(row)
         if len(self.held) < self.gathering.count():

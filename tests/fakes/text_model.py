@@ -7,7 +7,8 @@ from random import Random
 
 import attrs
 
-from mlxknife.domain.errors import EngineError, ValidationError
+from mlxknife.adapters.mlx.text.grammars import Grammars, Matcher
+from mlxknife.domain.errors import EngineError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.answer import FinishReason
 from mlxknife.domain.generation.values.request import KVCacheOptions
 from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError, RowStep
@@ -40,6 +41,7 @@ class _Running:
     unread: int
     """The tokens of the prompt that are not prefilled yet."""
     sampled: list[int] = attrs.field(factory=list)
+    matcher: Matcher | None = None
 
 
 @attrs.define
@@ -47,7 +49,8 @@ class FakeTextModel:
     """Fulfils ``ports.engines.text.TextModel``.
 
     ``answer`` returns the tokens of a row without the end token. A row with a temperature gets random tokens that
-    depend on its seed and prompt.
+    depend on its seed and prompt. A row with a grammar gets another token where the grammar forbids this one: the end
+    token, or else the first that is allowed.
     """
 
     answer: Callable[[Row], Sequence[int]] = lambda _: ()
@@ -69,14 +72,22 @@ class FakeTextModel:
     """Every row that was added."""
     cancelled: list[int] = attrs.field(factory=list)
     """The ids of cancelled rows that ran or waited."""
+    _grammars: Grammars = attrs.field(init=False)
+    _matchers: dict[int, Matcher | None] = attrs.field(factory=dict, init=False)
     _waiting: dict[int, Row] = attrs.field(factory=dict, init=False)
     _running: dict[int, _Running] = attrs.field(factory=dict, init=False)
     _prefixes: list[tuple[KVCacheOptions, Tokens]] = attrs.field(factory=list, init=False)
     """The prompts and answers of ended rows."""
 
+    def __attrs_post_init__(self) -> None:
+        self._grammars = Grammars(self.tokenizer, {self.end_token}, self.vocabulary_size)
+
     @property
     def is_idle(self) -> bool:
         return not self._waiting and not self._running
+
+    def compile_grammar(self, grammar: str) -> None:
+        self._grammars.compile(grammar)
 
     def add_row(self, row: Row) -> None:
         self._check_open()
@@ -87,6 +98,7 @@ class FakeTextModel:
         if row.kv_cache.bits is not None:
             msg = "kv_bits does not work with this model"
             raise ValidationError(msg)
+        self._matchers[row.id] = None if row.grammar is None else self._grammars.matcher(row.grammar)
         self._waiting[row.id] = row
         self.rows.append(row)
 
@@ -127,7 +139,9 @@ class FakeTextModel:
     def _start(self, row: Row) -> None:
         known = [tokens for options, tokens in self._prefixes if options == row.kv_cache]
         cached = max((_common_length(tokens, row.prompt[:-1]) for tokens in known), default=0)
-        self._running[row.id] = _Running(row, iter(self._answer_of(row)), cached, len(row.prompt) - cached)
+        matcher = self._matchers.pop(row.id)
+        answer = iter(self._answer_of(row))
+        self._running[row.id] = _Running(row, answer, cached, len(row.prompt) - cached, matcher=matcher)
 
     def _answer_of(self, row: Row) -> Tokens:
         if self.samples and row.sampling.temperature:
@@ -137,10 +151,18 @@ class FakeTextModel:
 
     def _failed(self) -> tuple[RowError, ...]:
         prefilled = [running for running in self._running.values() if not running.unread]
-        failed = [running.row.id for running in prefilled if self.failing_token in running.row.prompt]
+        nan = EngineError("The model produced NaN logits")
+        failed: dict[int, KnifeError] = {
+            running.row.id: nan for running in prefilled if self.failing_token in running.row.prompt
+        }
+        for running in prefilled:
+            if running.matcher is not None:
+                running.matcher.allowed(self.vocabulary_size)
+                if running.matcher.error is not None:
+                    failed[running.row.id] = running.matcher.error
         for row_id in failed:
             del self._running[row_id]
-        return tuple(RowError(row_id, EngineError("The model produced NaN logits")) for row_id in failed)
+        return tuple(RowError(row_id, error) for row_id, error in failed.items())
 
     def _prefill(self) -> None:
         """Prefill one chunk, the same share of each prompt."""
@@ -149,7 +171,7 @@ class FakeTextModel:
             running.unread = max(0, running.unread - max(1, self.prefill_chunk // len(unread)))
 
     def _decoded(self, running: _Running) -> RowStep:
-        row, token = running.row, next(running.answer)
+        row, token = running.row, self._next_token(running)
         running.sampled.append(token)
         reason = FinishReason.LENGTH if len(running.sampled) == row.max_tokens else None
         if token == self.end_token:
@@ -161,6 +183,15 @@ class FakeTextModel:
         others = [other for other in range(row.top_logprobs) if other != token]
         top = ((token, _LOGPROB), *((other, _LESS_LIKELY) for other in others))[: row.top_logprobs]
         return RowStep(row.id, token, reason, _LOGPROB, top, running.cached)
+
+    def _next_token(self, running: _Running) -> int:
+        token = next(running.answer, self.end_token)
+        if running.matcher is not None:
+            allowed = running.matcher.allowed(self.vocabulary_size).nonzero()[0].tolist()
+            choices = (token, self.end_token, *allowed)
+            token = next(choice for choice in choices if choice in allowed)
+            running.matcher.consume(token)
+        return token
 
     def _end(self, row_id: int) -> None:
         """Forget a row, and keep what was computed of it."""

@@ -71,7 +71,8 @@ class TextModel(Protocol):
     """A loaded language model. Rows may be added at any time and decode together. It belongs to one thread.
 
     The tokens of a row do not depend on the other rows: a request with a seed, or with greedy sampling, gets the same
-    tokens alone, in a batch, and whenever it arrives.
+    tokens alone, in a batch, and whenever it arrives. The tokens of a row with a grammar match it, and the turn ends
+    only where the grammar is complete.
     """
 
     @property
@@ -104,11 +105,20 @@ class TextModel(Protocol):
         """Whether no row runs or waits. Raises nothing."""
         ...
 
+    def compile_grammar(self, grammar: str) -> None:
+        """Prepare a grammar for rows that have it, from any thread. It takes up to two seconds, and no step waits.
+
+        Raises ValidationError for a grammar that cannot be compiled, or not within the limits; UnsupportedCapability
+        for a tokenizer whose tokens no grammar can match.
+        """
+        ...
+
     def add_row(self, row: Row) -> None:
         """Add a row; it starts at the next step, or waits in order of arrival.
 
         Raises ValidationError, naming the field, for a token outside the vocabulary, an id in use, and KV cache options
-        that this model does not support; EngineError if the model is closed. Nothing has changed then.
+        that this model does not support, or what ``compile_grammar`` raises; EngineError if the model is closed.
+        Nothing has changed then.
         """
         ...
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+from mlxknife.adapters.mlx.text import kv_cache
+from mlxknife.domain.generation.values.request import KVCacheOptions
 from mlxknife.domain.generation.values.rows import Row
 
 _AHEAD = 1024
@@ -46,6 +48,15 @@ class KVBudget:
             layer.bytes_per_token * (tokens if layer.max_tokens is None else min(tokens, layer.max_tokens))
             for layer in self.layers
         )
+
+
+def shapes(model: Any, kv_bytes: int | None) -> tuple[int, KVBudget]:  # noqa: ANN401 - a module of MLX
+    """Return the vocabulary size of a model and its KV budget. Both are shapes, so nothing is computed."""
+    import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
+
+    layers = kv_cache.fresh(model, KVCacheOptions())
+    vocabulary_size = int(model(mx.array([[0]]), cache=layers).shape[-1])
+    return vocabulary_size, KVBudget.of(layers, kv_bytes)
 
 
 def _costs(layer: Any) -> list[_LayerCost]:  # noqa: ANN401 - a cache of mlx-lm

@@ -12,6 +12,7 @@ from mlxknife.adapters.mlx.runtime import cpu
 from mlxknife.adapters.mlx.runtime.failures import library_errors, muted_transformers
 from mlxknife.adapters.mlx.runtime.imports import import_mlx
 from mlxknife.adapters.mlx.text import chat_format, kv_cache, tokenizer
+from mlxknife.adapters.mlx.text.grammars import Grammars
 from mlxknife.adapters.mlx.text.scheduler import Scheduler
 from mlxknife.domain.errors import EngineError, ValidationError
 from mlxknife.domain.generation.values.loading import LoadRequest
@@ -87,6 +88,9 @@ class MlxTextModel:
         """
         self._scheduler = scheduler
         self._tokenizer = tokenizer.wrapped(loaded, template or "")
+        is_supported = isinstance(self._tokenizer, tokenizer.FastTokenizer) and self._tokenizer.has_spelling
+        size = scheduler.vocabulary_size
+        self._grammars = Grammars(self._tokenizer, scheduler.stop_tokens, size, is_supported=is_supported)
         self._template = template
         self._notes = notes
         named = loaded.special_tokens_map.items()
@@ -127,9 +131,13 @@ class MlxTextModel:
         """See ``TextModel.is_idle``."""
         return self._scheduler.is_idle
 
+    def compile_grammar(self, grammar: str) -> None:
+        """See ``TextModel.compile_grammar``."""
+        self._grammars.compile(grammar)
+
     def add_row(self, row: Row) -> None:
         """See ``TextModel.add_row``."""
-        self._scheduler.add_row(row)
+        self._scheduler.add_row(row, None if row.grammar is None else self._grammars.matcher(row.grammar))
 
     def cancel_row(self, row_id: int) -> None:
         """See ``TextModel.cancel_row``."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mlxknife.adapters.mlx.text.grammars import Matcher
 from mlxknife.domain.generation.values.request import SamplingParameters
 from mlxknife.domain.generation.values.rows import Row
 
@@ -92,6 +93,30 @@ def processors(row: Row) -> list[Processor]:
         if penalty:
             made.append(_on_answer(make(penalty, row.max_tokens), len(row.prompt)))
     return made
+
+
+def masked(matcher: Matcher) -> Processor:
+    """Return the processor that removes every token which the grammar does not allow. It must be the last one.
+
+    Its first call comes with the prompt, and each later one with one token more. Where the matcher has failed, the
+    logits become NaN, so that the row fails at this token.
+    """
+    import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
+
+    has_begun = False
+
+    def mask(tokens: mx.array, logits: mx.array) -> mx.array:
+        nonlocal has_begun
+        if has_begun:
+            last: Any = tokens[-1].item()
+            matcher.consume(last)
+        has_begun = True
+        allowed = matcher.allowed(logits.shape[-1])
+        if matcher.error is not None:
+            return mx.full(logits.shape, mx.nan, logits.dtype)
+        return mx.where(mx.array(allowed) > 0, logits, mx.array(-mx.inf, logits.dtype))
+
+    return mask
 
 
 def _on_answer(penalize: Processor, start: int) -> Processor:

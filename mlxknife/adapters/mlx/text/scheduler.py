@@ -12,19 +12,21 @@ from mlxknife.adapters.mlx.runtime.failures import engine_error
 from mlxknife.adapters.mlx.runtime.numbers import likeliest, number_at
 from mlxknife.adapters.mlx.text import kv_cache
 from mlxknife.adapters.mlx.text.batched_runner import BatchedRunner
-from mlxknife.adapters.mlx.text.kv_budget import KVBudget, reserved
+from mlxknife.adapters.mlx.text.grammars import Matcher
+from mlxknife.adapters.mlx.text.kv_budget import reserved, shapes
 from mlxknife.adapters.mlx.text.prefix_cache import Prefix, PrefixCache
 from mlxknife.adapters.mlx.text.runner import RowCache, RowStart, RowToken, Runner
-from mlxknife.adapters.mlx.text.sampling import processors, sampler
+from mlxknife.adapters.mlx.text.sampling import masked, processors, sampler
 from mlxknife.adapters.mlx.text.sequential_runner import SequentialRunner
 from mlxknife.domain.errors import EngineError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.request import KVCacheOptions
 from mlxknife.domain.generation.values.rows import BatchStep, Row, RowError, RowStep
-from mlxknife.domain.hints import HintCode
+from mlxknife.domain.hints import Hint, HintCode
 
 _FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError)
 """What MLX and mlx-lm raise during a step."""
 _PLAIN = KVCacheOptions()
+_NO_DRAFT = "grammar and draft_model cannot be combined"
 
 
 @attrs.define(eq=False)
@@ -32,7 +34,14 @@ class _Running:
     row: Row
     runner: Runner
     cached: int
+    matcher: Matcher | None
     generated: int = 0
+
+    def failure(self, logprob: float) -> KnifeError | None:
+        """Return why the row cannot go on after a token with this logprob, or None."""
+        if math.isfinite(logprob):
+            return None
+        return (self.matcher and self.matcher.error) or _nan_error()
 
 
 class Scheduler:
@@ -60,13 +69,16 @@ class Scheduler:
         """
         self._model = model
         self._draft = draft
-        self._stop_tokens = frozenset(stop_tokens)
+        self.stop_tokens = frozenset(stop_tokens)
+        """The tokens that end a turn."""
         self._max_rows = max_rows
         self._prefill_chunk = prefill_chunk
-        self._vocabulary_size, self._budget = _shapes(model, kv_bytes)
+        self._vocabulary_size, self._budget = shapes(model, kv_bytes)
         self._prefixes: PrefixCache[list[Any]] = PrefixCache(prefix_bytes)
         self._can_batch = draft is None and all(map(kv_cache.can_batch, kv_cache.fresh(model, _PLAIN)))
         self._waiting: dict[int, Row] = {}
+        self._matchers: dict[int, Matcher] = {}
+        """The matchers of the waiting rows that have a grammar."""
         self._running: dict[int, _Running] = {}
         self._batched: Runner | None = None
         self._sequential: Runner | None = None
@@ -94,20 +106,25 @@ class Scheduler:
         """See ``TextModel.is_idle``."""
         return not self._waiting and not self._running
 
-    def add_row(self, row: Row) -> None:
-        """See ``TextModel.add_row``."""
+    def add_row(self, row: Row, matcher: Matcher | None = None) -> None:
+        """See ``TextModel.add_row``; ``matcher`` is at the start of the row's grammar."""
         self._check_open()
         if row.id in self._waiting or row.id in self._running:
             msg = f"id {row.id} belongs to a row that has not ended"
             raise ValidationError(msg, hint=HintCode.UNIQUE_ROW)
         row.check_vocabulary(self._vocabulary_size)
+        if matcher is not None and self._draft is not None:
+            raise ValidationError(_NO_DRAFT, hint=Hint(HintCode.OMIT, name="draft_model"))
         if row.kv_cache != _PLAIN:
             kv_cache.check(self._model, row.kv_cache)
         self._waiting[row.id] = row
+        if matcher is not None:
+            self._matchers[row.id] = matcher
 
     def cancel_row(self, row_id: int) -> None:
         """See ``TextModel.cancel_row``."""
         self._waiting.pop(row_id, None)
+        self._matchers.pop(row_id, None)
         running = self._running.pop(row_id, None)
         if running is None:
             return
@@ -125,11 +142,12 @@ class Scheduler:
         try:
             for row, runner in self._startable():
                 del self._waiting[row.id]
-                start = self._start_of(row)
+                matcher = self._matchers.pop(row.id, None)
+                start = self._start_of(row, matcher)
                 if isinstance(start, RowError):
                     failed.append(start)
                     continue
-                self._running[row.id] = _Running(row, runner, start.cached)
+                self._running[row.id] = _Running(row, runner, start.cached, matcher)
                 runner.start(row.id, start)
             batch = self._taken([token for runner in self._busy_runners() for token in runner.step()])
         except _FAILURES as exc:
@@ -143,6 +161,7 @@ class Scheduler:
         self._close_runners()
         self._model = self._draft = None
         self._waiting.clear()
+        self._matchers.clear()
         self._running.clear()
         self._prefixes.clear()
         mx.clear_cache()
@@ -153,9 +172,9 @@ class Scheduler:
             raise EngineError(msg, hint=HintCode.REOPEN_MODEL)
 
     def _new_runners(self) -> None:
-        self._sequential = SequentialRunner(self._model, self._draft, self._stop_tokens, self._prefill_chunk)
+        self._sequential = SequentialRunner(self._model, self._draft, self.stop_tokens, self._prefill_chunk)
         if self._can_batch:
-            self._batched = BatchedRunner(self._model, self._stop_tokens, self._max_rows, self._prefill_chunk)
+            self._batched = BatchedRunner(self._model, self.stop_tokens, self._max_rows, self._prefill_chunk)
 
     def _close_runners(self) -> None:
         for runner in (self._batched, self._sequential):
@@ -187,10 +206,12 @@ class Scheduler:
             else:
                 full.add(id(runner))
 
-    def _start_of(self, row: Row) -> RowStart | RowError:
+    def _start_of(self, row: Row, matcher: Matcher | None) -> RowStart | RowError:
         """Return all that a row starts with. A failure here costs this row alone: no runner knows of it."""
         try:
             sample, change = sampler(row.sampling, self._vocabulary_size), processors(row)
+            if matcher is not None:
+                change.append(masked(matcher))
             cached, layers = self._cached_layers(row)
             return RowStart(row.prompt, cached, layers, row.max_tokens, sample, change, row.kv_cache)
         except Exception as exc:  # noqa: BLE001 - the request gets the error, whatever it is
@@ -223,8 +244,9 @@ class Scheduler:
             running = self._running[token.row]
             running.generated += 1
             logprob = number_at(token.logprobs, token.token)
-            if not math.isfinite(logprob):
-                errors.append(RowError(token.row, _nan_error()))
+            failure = running.failure(logprob)
+            if failure is not None:
+                errors.append(RowError(token.row, failure))
                 del self._running[token.row]
                 if token.finish_reason is None:
                     running.runner.drop(token.row)
@@ -266,17 +288,8 @@ def _row_step(token: RowToken, running: _Running, logprob: float) -> RowStep:
     count = running.row.top_logprobs
     if count is None:
         return RowStep(token.row, token.token, token.finish_reason, cached=running.cached)
-    top = likeliest(token.logprobs, count)
+    top = tuple(pair for pair in likeliest(token.logprobs, count) if math.isfinite(pair[1]))  # a grammar forbids some
     return RowStep(token.row, token.token, token.finish_reason, logprob, top, running.cached)
-
-
-def _shapes(model: Any, kv_bytes: int | None) -> tuple[int, KVBudget]:  # noqa: ANN401
-    """Return the vocabulary size of a model and its KV budget. Both are shapes, so nothing is computed."""
-    import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
-
-    layers = kv_cache.fresh(model, _PLAIN)
-    vocabulary_size = int(model(mx.array([[0]]), cache=layers).shape[-1])
-    return vocabulary_size, KVBudget.of(layers, kv_bytes)
 
 
 def _nan_error() -> EngineError:

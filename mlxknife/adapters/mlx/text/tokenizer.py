@@ -207,7 +207,8 @@ class FastTokenizer:
             split = SplitTokens.of(backend)
             added = backend.get_added_tokens_decoder()
         self._spelling = known or Spelling()
-        self._has_spelling = known is not None
+        self.has_spelling = known is not None
+        """Whether an answer is the bytes of its tokens, one after the other."""
         self._added = {token.content: number for number, token in added.items()}
         self._control = ControlTokens(
             [token.content for token in added.values() if token.special],
@@ -252,7 +253,7 @@ class FastTokenizer:
 
     def detokenizer(self, after: Sequence[int] = ()) -> Detokenizer:
         """See ``Tokenizer.detokenizer``."""
-        if not self._has_spelling:
+        if not self.has_spelling:
             return DecodingDetokenizer(self._decoded, after)
         if after:
             return SpellingDetokenizer(self._spelled)

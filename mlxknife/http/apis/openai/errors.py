@@ -54,6 +54,7 @@ MAPPINGS = {
     "feature_disabled": ErrorMapping(403, "feature_disabled"),
     "model_not_found": ErrorMapping(404, "model_not_found", param="model"),
     "model_not_runnable": ErrorMapping(422, "model_not_runnable", param="model"),
+    "unsupported_capability": ErrorMapping(422, "unsupported_capability"),
     "template_error": ErrorMapping(422, "template_error"),
     "generation_failed": ErrorMapping(500, "server_error"),
     "server_busy": ErrorMapping(503, "server_busy", is_retryable=True),
