@@ -66,6 +66,13 @@ def engine_error(what: str, exc: BaseException, hint: HintCode, *, is_running: b
     return EngineError(f"{what}: {reason}", hint=hint)
 
 
+def step_error(exc: BaseException) -> KnifeError:
+    """Return the error of the contract for an error of MLX or mlx-lm while a loaded model runs."""
+    error = engine_error("The model could not be run", exc, HintCode.DEBUG, is_running=True)
+    error.__cause__ = exc
+    return error
+
+
 def _kernel_error(exc: BaseException) -> KnifeError:
     """Return why a kernel could not be compiled or loaded: the disk, if it takes no file, else what MLX says."""
     folder = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - where MLX puts kernels

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from mlxknife.adapters.mlx.runtime.failures import engine_error
+from mlxknife.adapters.mlx.runtime.failures import step_error
 from mlxknife.adapters.mlx.runtime.numbers import likeliest, number_at
 from mlxknife.adapters.mlx.text import kv_cache
 from mlxknife.adapters.mlx.text.batched_runner import BatchedRunner
@@ -215,7 +215,7 @@ class Scheduler:
             cached, layers = self._cached_layers(row)
             return RowStart(row.prompt, cached, layers, row.max_tokens, sample, change, row.kv_cache)
         except Exception as exc:  # noqa: BLE001 - the request gets the error, whatever it is
-            return RowError(row.id, _runtime_error(exc))
+            return RowError(row.id, step_error(exc))
 
     def _cached_layers(self, row: Row) -> tuple[int, list[Any]]:
         """Return caches that hold the start of a prompt, and the number of tokens in them.
@@ -275,7 +275,7 @@ class Scheduler:
 
     def _fail_all(self, exc: BaseException) -> BatchStep:
         """Fail every running row, and start again without prefixes: memory may be what was missing."""
-        errors = tuple(RowError(row_id, _runtime_error(exc)) for row_id in self._running)
+        errors = tuple(RowError(row_id, step_error(exc)) for row_id in self._running)
         self._running.clear()
         self._prefixes.clear()
         self._close_runners()
@@ -295,9 +295,3 @@ def _row_step(token: RowToken, running: _Running, logprob: float) -> RowStep:
 def _nan_error() -> EngineError:
     msg = "The model produced NaN logits"
     return EngineError(msg, hint=HintCode.VERIFY_FILES)
-
-
-def _runtime_error(exc: BaseException) -> KnifeError:
-    error = engine_error("The model could not be run", exc, HintCode.DEBUG, is_running=True)
-    error.__cause__ = exc
-    return error
