@@ -162,7 +162,7 @@ def test_the_question_is_read_until_it_ends(bird: Bird, shell: Shell) -> None:
 def test_megabytes_are_refused_and_their_writer_is_not_cut_off(bird: Bird, shell: Shell) -> None:
     ran = shell(bird, "head -c 10000000 /dev/zero | tr '\\0' a | mlxk run $BIRD -")
     assert ran.statuses == "0 0 1"
-    assert ran.shown.startswith("error: The prompt has 10000000 characters, and the model reads at most 2048 tokens")
+    assert ran.shown.startswith("error: The prompt is too long: it has 10000000 characters")
 
 
 @both

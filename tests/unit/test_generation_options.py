@@ -209,7 +209,9 @@ def test_several_answers_have_seeds_that_follow_from_the_first() -> None:
 
 @pytest.mark.parametrize("context_length", [1, 2, 3])
 def test_a_prompt_that_leaves_no_token_for_an_answer_is_rejected(context_length: int) -> None:
-    message = f"has 3 tokens, and the model reads at most {context_length} in all"
+    message = (
+        f"prompt is too long: it has 3 tokens, and this model's maximum context length is {context_length} tokens$"
+    )
     with pytest.raises(ContextLengthExceeded, match=message) as caught:
         _row(GenerationOptions(max_tokens=1), context_length=context_length)
     assert caught.value.hint

@@ -17,7 +17,7 @@ def check_characters(texts: Sequence[str], vocabulary: Collection[str], context_
     if context_length is None or length < context_length:
         return
     if length >= context_length * max(map(len, vocabulary), default=length):
-        msg = f"The prompt has {length} characters, and the model reads at most {context_length} tokens in all"
+        msg = _too_long(f"{length} characters", context_length)
         raise ContextLengthExceeded(msg, hint=HintCode.SHORTEN_PROMPT)
 
 
@@ -29,6 +29,11 @@ def answer_limit(prompt_tokens: int, max_tokens: int, context_length: int | None
     if context_length is None:
         return max_tokens
     if prompt_tokens >= context_length:
-        msg = f"The prompt has {prompt_tokens} tokens, and the model reads at most {context_length} in all"
+        msg = _too_long(f"{prompt_tokens} tokens", context_length)
         raise ContextLengthExceeded(msg, hint=HintCode.SHORTEN_PROMPT)
     return min(max_tokens, context_length - prompt_tokens)
+
+
+def _too_long(size: str, context_length: int) -> str:
+    """Return a message with the words by which clients of language models know this error."""
+    return f"The prompt is too long: it has {size}, and this model's maximum context length is {context_length} tokens"
