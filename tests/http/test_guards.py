@@ -149,6 +149,21 @@ def test_no_route_answers_without_the_key(backend: Backend, method: str, path: s
         assert backend.client.request(method, path, headers={b"authorization": right}).status_code != 401
 
 
+def test_the_key_may_come_in_x_api_key(backend: Backend) -> None:
+    backend.options = Options(api_key=KEY)
+    key = KEY.encode()
+
+    def status(*headers: tuple[bytes, bytes]) -> int:
+        return backend.client.get("/v1/models", headers=[*headers]).status_code
+
+    bearer, plain = (b"authorization", b"Bearer " + key), (b"x-api-key", key)
+    for right in ([plain], [bearer, plain], [(b"authorization", b"Basic xyz"), plain], [bearer, (b"x-api-key", b"no")]):
+        assert status(*right) == 200, right
+    wrong = [(b"authorization", b"Bearer no"), plain]
+    for headers in ([(b"x-api-key", b"Bearer " + key)], [(b"x-api-key", key + b"x")], [plain, plain], wrong):
+        assert status(*headers) == 401, headers
+
+
 def test_the_key_is_shown_nowhere(backend: Backend) -> None:
     backend.options = Options(api_key=KEY)
     assert KEY not in repr(backend.options)
@@ -199,7 +214,7 @@ def test_refusals_have_a_hint(backend: Backend) -> None:
 def test_a_missing_key_gets_a_hint_how_to_send_it(backend: Backend) -> None:
     backend.options = Options(api_key=KEY)
     message = backend.client.get("/v1/models").json()["error"]["message"]
-    assert message == "The API key is missing or wrong. Send it as Authorization: Bearer KEY"
+    assert message == "The API key is missing or wrong. Send it as Authorization: Bearer KEY, or as X-API-Key: KEY"
 
 
 def test_a_body_with_a_large_content_length_is_refused_unread(backend: Backend) -> None:

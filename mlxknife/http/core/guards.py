@@ -87,7 +87,7 @@ class OriginGuard:
             return None
         return (
             (b"access-control-allow-methods", b"GET, HEAD, POST"),
-            (b"access-control-allow-headers", requested or b"Authorization, Content-Type"),
+            (b"access-control-allow-headers", requested or b"Authorization, Content-Type, X-API-Key"),
             (b"access-control-max-age", b"600"),
         )
 

@@ -70,7 +70,7 @@ _HTTP_CODES = {400: "invalid_request", 401: "invalid_api_key", 429: "rate_limit_
 _RETRYABLE_STATUSES = (408, 429, 503)
 
 _HINTS = {
-    "auth_error": "Send it as Authorization: Bearer KEY",
+    "auth_error": "Send it as Authorization: Bearer KEY, or as X-API-Key: KEY",
     "model_not_found": "GET /v1/models lists the models that are here",
     "model_not_runnable": "GET /v1/models lists the models that can run here",
     "ValidationError": "GET /v1/models lists the names that a request may use",

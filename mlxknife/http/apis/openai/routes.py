@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 import attrs
@@ -63,10 +63,14 @@ class OpenAiApi:
         ]
 
     def read_key(self, context: RequestContext) -> bytes:
-        """Return the key of ``Authorization: Bearer KEY``, or nothing where that header is missing or repeated."""
-        values = context.header_values(b"authorization")
-        given = values[0] if len(values) == 1 else b""
-        return given[len(_BEARER) :].strip() if given[: len(_BEARER)].lower() == _BEARER else b""
+        """Return the key of ``Authorization: Bearer KEY``, else that of ``X-API-Key: KEY``.
+
+        A header that is missing or repeated has no key.
+        """
+        given = _only(context.header_values(b"authorization"))
+        if given[: len(_BEARER)].lower() == _BEARER:
+            return given[len(_BEARER) :].strip()
+        return _only(context.header_values(b"x-api-key"))
 
     def error_response(self, error: KnifeError, request_id: str) -> ErrorResponse:
         """Return an error as OpenAI's clients read it."""
@@ -85,6 +89,10 @@ class OpenAiApi:
 
     def _loaded(self) -> frozenset[str]:
         return frozenset(one.name for one in self.state.pool.loaded() if one.state is ModelState.READY)
+
+
+def _only(values: Sequence[bytes]) -> bytes:
+    return values[0] if len(values) == 1 else b""
 
 
 async def _welcome(request: Request) -> Response:
