@@ -12,8 +12,9 @@ from mlxknife.cli.render.text import terminal_safe
 from mlxknife.domain.generation.rules.answer_splitter import AnswerSplitter
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers, ReasoningSplitter, find_markers
 from mlxknife.domain.generation.rules.stop_strings import StopMatcher
-from mlxknife.domain.generation.values.answer import TextDelta, TextKind
+from mlxknife.domain.generation.values.answer import Delta, TextDelta, TextKind
 from mlxknife.domain.text.rules.display import is_unprintable
+from mlxknife.domain.tools.rules.collecting import collected
 from mlxknife.domain.tools.values import ToolCallDelta
 
 _THINK = ReasoningMarkers(("<think>",), "</think>")
@@ -43,6 +44,24 @@ _WORDS = st.sampled_from(
 )
 _TEXTS = st.lists(_WORDS, max_size=12).map("".join)
 _STOPS = st.lists(st.text("ab\n", min_size=1, max_size=4), max_size=3)
+
+
+_CALL_DELTAS = st.builds(ToolCallDelta, st.integers(0, 2), arguments=st.text("ab", max_size=2))
+
+
+@given(st.lists(st.lists(_CALL_DELTAS, max_size=3), max_size=6))
+def test_joining_the_deltas_of_calls_changes_no_call(parts: list[list[ToolCallDelta]]) -> None:
+    begun = [ToolCallDelta(index, f"call_{index}", "f") for index in range(3)]
+    deltas = [*begun, *(delta for part in parts for delta in part)]
+    joined = Delta(tool_calls=tuple(begun))
+    for part in parts:
+        joined = joined.followed_by(Delta(tool_calls=tuple(part)))
+    expected = ["".join(delta.arguments for delta in deltas if delta.index == index) for index in range(3)]
+    for found in (collected(deltas), collected(joined.tool_calls)):
+        assert [(call.id, call.name, call.arguments) for call in found] == [
+            (f"call_{index}", "f", arguments) for index, arguments in enumerate(expected)
+        ]
+    assert all(one.index != other.index for one, other in pairwise(joined.tool_calls))
 
 
 @st.composite
