@@ -89,7 +89,7 @@ def texts(client: openai.OpenAI, model: str) -> dict[str, Any]:
 
 def refusals(client: openai.OpenAI, model: str) -> dict[str, Any]:
     chat, asked = client.chat.completions, turn(CAPITAL)
-    tools: Any = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    tools: Any = [{"type": "custom", "custom": {"name": "f"}}]
     wrong: Any = 5
     stranger = openai.OpenAI(base_url=client.base_url, api_key="wrong", max_retries=0)
     return {

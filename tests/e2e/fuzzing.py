@@ -62,8 +62,20 @@ def samples(model: str) -> tuple[tuple[str, Json], ...]:
     turns = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello!"}]
     parts = [{"role": "user", "content": [{"type": "text", "text": "Hello!"}]}]
     no_tools: Json = {"tools": [], "tool_choice": "none", "response_format": {"type": "text"}, "metadata": {"a": "b"}}
+    schema: Json = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    function: Json = {"name": "add", "description": "adds", "parameters": schema, "strict": False}
+    tools: Json = {"tools": [{"type": "function", "function": function}], "parallel_tool_calls": True}
+    choice: Json = {"tool_choice": {"type": "function", "function": {"name": "add"}}}
+    call: Json = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    called = [{"role": "assistant", "content": None, "tool_calls": [call]}]
+    results = [{"role": "tool", "content": "4", "tool_call_id": "call_1"}]
+    form: Json = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema, "strict": True}}
+    old: Json = {"functions": [function], "function_call": {"name": "add"}}
     return (
         (CHAT, {"model": model, "messages": turns[1:], "max_tokens": 3}),
+        (CHAT, {"model": model, "messages": [*turns, *called, *results], "max_tokens": 3, **tools, **choice}),
+        (CHAT, {"model": model, "messages": turns[1:], "max_tokens": 3, "response_format": form}),
+        (CHAT, {"model": model, "messages": turns[1:], "max_tokens": 3, "structured_outputs": {"regex": "a+"}, **old}),
         (CHAT, {**both, **more, **rest, "messages": turns, "logprobs": True, "top_logprobs": 2}),
         (CHAT, {**both, "messages": parts, **no_tools, "user": "me", "store": False, "max_completion_tokens": 3}),
         (TEXT, {"model": model, "prompt": "Hello!", "max_tokens": 3}),

@@ -82,7 +82,7 @@ def test_openais_client_raises_its_own_errors_for_refusals(openai: Any) -> None:
     found = {name: (one["class"], one["param"], one["code"]) for name, one in refusals.items()}
     assert found == {
         "model": ("NotFoundError", "model", "model_not_found"),
-        "tools": ("BadRequestError", "tools", found["tools"][2]),
+        "tools": ("BadRequestError", "tools[0].type", found["tools"][2]),
         "stop": ("BadRequestError", "stop", found["stop"][2]),
         "long": ("BadRequestError", "messages", "context_length_exceeded"),
         "key": ("AuthenticationError", None, "invalid_api_key"),
@@ -90,6 +90,7 @@ def test_openais_client_raises_its_own_errors_for_refusals(openai: Any) -> None:
         "embeddings": ("NotFoundError", None, found["embeddings"][2]),
         "retrieve": ("NotFoundError", "model", "model_not_found"),
     }
+    assert "prompt is too long" in refusals["long"]["message"]
     assert all(one["has_id"] for one in refusals.values())
 
 

@@ -247,6 +247,31 @@ def turns(**turn: object) -> Json:
     return {"messages": [{"role": "user", **turn}]}
 
 
+CALL: Json = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+TOOL: Json = {"type": "function", "function": {"name": "f", "description": "adds", "parameters": {"type": "object"}}}
+SCHEMA: Json = {"type": "object", "properties": {"a": {"type": "integer"}}}
+FORM_CASES: list[tuple[Json, bool]] = [
+    ({"response_format": {"type": "text"}}, True),
+    ({"response_format": {"type": "json_object"}}, True),
+    ({"response_format": {"type": "json_object", "json_schema": {"schema": {}}}}, False),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}}, True),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}, False),
+    ({"response_format": {"type": "json_schema"}}, False),
+    ({"response_format": {"type": "yaml"}}, False),
+    ({"response_format": {}}, False),
+    ({"structured_outputs": {"json": SCHEMA}}, True),
+    ({"structured_outputs": {"regex": "a+"}}, True),
+    ({"structured_outputs": {"choice": ["a", "b"], "json_object": False}}, True),
+    ({"structured_outputs": {"choice": []}}, False),
+    ({"structured_outputs": {"grammar": 'start: "a"', "disable_any_whitespace": True}}, True),
+    ({"structured_outputs": {"json_object": True}}, True),
+    ({"structured_outputs": {"json_object": False}}, False),
+    ({"structured_outputs": {}}, False),
+    ({"structured_outputs": {"regex": "a", "json_object": True}}, False),
+    ({"structured_outputs": {"regex": "a", "whitespace_pattern": " "}}, False),
+    ({"structured_outputs": {"regex": "a"}, "response_format": {"type": "text"}}, True),
+    ({"structured_outputs": {"regex": "a"}, "response_format": {"type": "json_object"}}, False),
+]
 CHAT_CASES: list[tuple[Json, bool]] = [
     ({}, True),
     ({"tools": []}, True),
@@ -261,7 +286,34 @@ CHAT_CASES: list[tuple[Json, bool]] = [
     (turns(content=[{"type": "text"}]), False),
     (turns(content=[{"type": "poem", "text": "x"}]), False),
     (turns(content="x", tool_calls=[{}]), False),
+    ({"logit_bias": {"1": 101}}, False),
+    ({"logit_bias": {"1": True}}, False),
     (turns(content="x", tool_calls=[]), True),
+    (turns(content="x", tool_calls=[CALL]), False),
+    (turns(content=None, role="assistant", tool_calls=[CALL]), True),
+    (turns(content=None, role="assistant", tool_calls=[CALL, {**CALL, "type": "custom"}]), False),
+    (turns(content=None, role="assistant", function_call=CALL["function"]), True),
+    (turns(content=None, role="assistant", function_call=CALL["function"], tool_calls=[CALL]), False),
+    (turns(content="4", role="tool", tool_call_id="call_1"), True),
+    (turns(content="4", role="tool"), False),
+    (turns(content=None, role="tool", tool_call_id="call_1"), False),
+    (turns(content="4", role="function", name="f"), True),
+    (turns(content="4", role="function"), False),
+    ({"tools": [TOOL]}, True),
+    ({"tools": [TOOL], "tool_choice": "required", "parallel_tool_calls": False}, True),
+    ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}}, True),
+    ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "allowed_tools": {}}}, False),
+    ({"tools": [TOOL], "tool_choice": "f"}, False),
+    ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, False),
+    ({"tools": [TOOL] * 129}, False),
+    ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, False),
+    ({"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]}, False),
+    ({"functions": [TOOL["function"]]}, True),
+    ({"functions": [TOOL["function"]], "function_call": {"name": "f"}}, True),
+    ({"functions": [TOOL["function"]], "tools": [TOOL]}, False),
+    ({"functions": [TOOL["function"]], "tool_choice": "auto"}, False),
+    ({"function_call": "none", "tools": [TOOL]}, False),
+    *FORM_CASES,
     ({"stream_options": {}}, False),
     ({"stream_options": None}, True),
     ({"stream_options": {}, "stream": True}, True),
@@ -286,6 +338,7 @@ COMPLETION_CASES: list[tuple[Json, bool]] = [
     ({"echo": True}, True),
     ({"echo": True, "logprobs": 1}, False),
     ({"echo": False, "logprobs": 1}, True),
+    *FORM_CASES,
 ]
 
 

@@ -14,7 +14,8 @@ from mlxknife.domain.errors import KnifeError, NotEnoughMemory, ServerBusy, Work
 from mlxknife.domain.generation.values.answer import Accepted, Delta, FinishReason, TextDelta, TextKind, TokenLogprob
 from mlxknife.domain.serving.services.loaded_model import Lease
 from mlxknife.domain.serving.services.model_pool import ModelPool
-from mlxknife.http.apis.openai.generation import Event, acquire, merged
+from mlxknife.domain.tools.values import ToolCallDelta
+from mlxknife.http.apis.openai.generation import Event, acquire, event_bytes, merged
 from mlxknife.http.core.errors import ClientDisconnected, ServerStopping
 from mlxknife.http.core.state import ServerState
 from tests.fakes.manual_processes import ManualProcesses
@@ -140,6 +141,26 @@ def test_the_deltas_of_one_answer_are_merged() -> None:
     assert zero.texts == (TextDelta(reasoning, "ab"), TextDelta(TextKind.ANSWER, "cd"))
     assert [token.token for token in zero.logprobs] == ["a", "b", "c", "d"]
     assert zero.finish_reason is FinishReason.STOP
+
+
+def test_the_deltas_of_calls_are_merged() -> None:
+    events: list[Event] = [
+        Delta(0, tool_calls=(ToolCallDelta(0, "call_1", "add"),)),
+        Delta(0, tool_calls=(ToolCallDelta(0, arguments="{"),)),
+        Delta(1, tool_calls=(ToolCallDelta(0, "call_2", "sub"),)),
+        Delta(0, tool_calls=(ToolCallDelta(0, arguments="}"), ToolCallDelta(1, "call_3", "add"))),
+        Delta(0, finish_reason=FinishReason.TOOL_CALLS),
+    ]
+    (zero, one), _ = merged(events)
+    assert zero.tool_calls == (ToolCallDelta(0, "call_1", "add", "{}"), ToolCallDelta(1, "call_3", "add"))
+    assert one.tool_calls == (ToolCallDelta(0, "call_2", "sub"),)
+    assert zero.finish_reason is FinishReason.TOOL_CALLS
+
+
+def test_the_arguments_of_calls_count_where_a_client_does_not_read() -> None:
+    small, large = (Delta(tool_calls=(ToolCallDelta(0, arguments="x" * size),)) for size in (1, 100_001))
+    assert event_bytes(large) - event_bytes(small) == 100_000
+    assert event_bytes(small) > event_bytes(Delta())
 
 
 def test_deltas_after_an_error_are_dropped() -> None:

@@ -53,8 +53,8 @@ def test_it_raises_its_own_errors_with_our_code_and_param(client: Client, url: s
         client.chat.completions.create(model="no/such", messages=MESSAGES)
     assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
     with pytest.raises(openai.BadRequestError) as wrong:
-        client.chat.completions.create(model=NAME, messages=MESSAGES, tools=[{"type": "function"}])
-    assert (wrong.value.type, wrong.value.param) == ("ValidationError", "tools")
+        client.chat.completions.create(model=NAME, messages=MESSAGES, tools=[{"type": "custom"}])
+    assert (wrong.value.type, wrong.value.param) == ("ValidationError", "tools[0].type")
     part = {"type": "image_url", "image_url": {"url": "data:,"}}
     with pytest.raises(openai.UnprocessableEntityError):
         client.chat.completions.create(model=NAME, messages=[{"role": "user", "content": [part]}])

@@ -70,14 +70,16 @@ WRONG: list[tuple[Json, str]] = [
     ({"messages": "hi"}, "messages"),
     ({"messages": [USER, 5]}, "messages[1]"),
     ({"messages": [USER, {"content": "x"}]}, "messages[1].role"),
-    ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
+    ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
+    ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].name"),
+    ({"messages": [USER, {"role": "tool", "content": "x"}]}, "messages[1].tool_call_id"),
     ({"messages": [USER, {"role": "user", "content": 5}]}, "messages[1].content"),
     ({"messages": [{"role": "user"}]}, "messages[0].content"),
     ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
     ({"messages": [{"role": "user", "content": [{"type": "poem", "text": "x"}]}]}, "messages[0].content[0].type"),
     ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0].type"),
-    ({"messages": [USER, {"role": "assistant", "content": "", "tool_calls": [{}]}]}, "messages[1].tool_calls"),
-    ({"messages": [{"role": "assistant", "content": "", "function_call": {}}]}, "messages[0].function_call"),
+    ({"messages": [USER, {"role": "assistant", "content": "", "tool_calls": [{}]}]}, "messages[1].tool_calls[0].id"),
+    ({"messages": [{"role": "assistant", "content": "", "function_call": {}}]}, "messages[0].function_call.name"),
     ({"n": 0}, "n"),
     ({"n": 17}, "n"),
     ({"n": True}, "n"),
@@ -149,14 +151,16 @@ MESSAGES: list[tuple[Json, str]] = [
     ({"stop": "a" * 501}, "stop must have at most 500 characters"),
     ({"stop": ["a"] * 17}, "stop must have at most 16 entries"),
     ({"stop": ["a", 5]}, "stop[1] must be a string, not a number"),
-    ({"logit_bias": {"1": 101}}, "logit_bias must be at most 100"),
+    ({"logit_bias": {"1": 101}}, "logit_bias: the bias of '1' must be a number from -100 to 100"),
+    ({"logit_bias": {"5": 1, "7": "a"}}, "logit_bias: the bias of '7' must be a number from -100 to 100"),
+    ({"logit_bias": {"5": 1, "x": 1}}, "logit_bias: 'x' is not a token id"),
     ({"model": ""}, "model must not be empty"),
 ]
 
 
 @pytest.mark.parametrize(("wrong", "message"), MESSAGES, ids=lambda value: str(value)[:60])
 def test_an_error_states_what_the_field_must_be(backend: Backend, wrong: Json, message: str) -> None:
-    roles = "assistant, developer, system, tool, user"
+    roles = "assistant, developer, function, system, tool, user"
     assert backend.refused({**BODY, **wrong})["message"] == message.format(roles=roles)
 
 
@@ -228,6 +232,7 @@ def test_completions_stream_as_openai_streams_them(backend: Backend) -> None:
     first, second, *_, last, done = [line for line in reply.text.split("\n\n") if line]
     assert '"object":"text_completion"' in first
     assert '"text":"Hel","logprobs":{"text_offset":[0]' in first
+    assert '"top_logprobs":[{"x":-1.5,"Hel":-0.5}]' in first, "the sampled token is there, likely or not"
     assert '"text_offset":[3' in second  # later deltas may be merged into it
     assert '"choices":[],"usage":{"prompt_tokens":5' in last
     assert done == "data: [DONE]"
@@ -270,7 +275,7 @@ def test_the_last_of_two_equal_keys_counts() -> None:
 
 
 def test_values_of_clients_do_not_make_long_messages() -> None:
-    for body in (b'{"model":{"%b":1}}' % (b"x" * 9000), b'{"logit_bias":{"%b":"y"}}' % (b"x" * 9000)):
+    for body in (b'{"model":{"%b":1}}' % (b"x" * 9000), b'{"tools":[{"type":"%b"}]}' % (b"x" * 9000)):
         with pytest.raises(BadRequest) as caught:
             decode(body, ChatCompletionBody)
         assert len(caught.value.message) < 300

@@ -22,6 +22,7 @@ _PLACE = re.compile(r" - at `\$\.?(.*)`$")
 _MISSING = re.compile(r"missing required field `(\w+)`")
 _WRONG_TYPE = re.compile(r"Expected `([^`]+)`, got `(\w+)`")
 _OUT_OF_RANGE = re.compile(r"Expected `([^`]+)` (of length )?(>=|<=) (\S+)")
+_PATTERN = re.compile(r"Expected `str` matching regex '(.*)'")
 _INVALID_CHOICE = re.compile(r"Invalid enum value (.*)", re.DOTALL)
 _MAX_QUOTED = 60
 _TAIL = 64
@@ -116,6 +117,9 @@ def _problem(said: str, path: str, kind: type[Struct]) -> str:
     out_of_range = _OUT_OF_RANGE.match(said)
     if out_of_range is not None:
         return _range(*out_of_range.groups())
+    pattern = _PATTERN.match(said)
+    if pattern is not None:
+        return f" must match {pattern[1]}"
     invalid_choice = _INVALID_CHOICE.match(said)
     choices = _choices(kind, path) if invalid_choice is not None else ()
     if invalid_choice is not None and choices:

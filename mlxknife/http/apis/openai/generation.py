@@ -17,11 +17,14 @@ from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.serving.services.loaded_model import Lease
 from mlxknife.domain.serving.services.model_pool import ModelPool
 from mlxknife.domain.serving.services.servable_models import ServableModel
+from mlxknife.domain.tools.values import ToolMode
 from mlxknife.http.apis.openai import stream
 from mlxknife.http.apis.openai.bodies import GenerationBody
 from mlxknife.http.apis.openai.decoding import decode
 from mlxknife.http.apis.openai.errors import error_document
-from mlxknife.http.apis.openai.writers import GeneratedAnswer, Writer
+from mlxknife.http.apis.openai.params import ParamNames
+from mlxknife.http.apis.openai.requests import param_names
+from mlxknife.http.apis.openai.writers import GeneratedAnswer, ResponseForm, Writer
 from mlxknife.http.core import logs
 from mlxknife.http.core.context import RequestContext
 from mlxknife.http.core.errors import ResponseUnread
@@ -49,13 +52,13 @@ class GenerationEndpoint(Generic[Body]):
         context = RequestContext.of(scope)
         response = StreamedResponse(send, stream.HEADERS, stream.KEEP_ALIVE, self.state.options.keep_alive_seconds)
         called, request = await self.state.decoded(self._decode, context.take_body())
-        writer = self.writer_type(called.model, called.includes_usage, request.options.top_logprobs is not None)
-        generation = Generation(self.state, context, called.model, request, writer, response)
+        generation = Generation(self.state, context, request, self.writer_type(called.form), response)
         work = generation.send_stream() if called.is_stream else generation.send_document(send)
         del request  # memory that nothing needs while the answer is generated
         try:
             await self.state.run_until_disconnect(work, receive)
         except KnifeError as exc:
+            called.names.rename(exc)
             if not response.has_started:
                 raise
             await generation.send_error(exc)
@@ -63,16 +66,24 @@ class GenerationEndpoint(Generic[Body]):
     def _decode(self, data: bytes) -> tuple[_Call, GenerationRequest]:
         """Return what a body means. Raises BadRequest, BodyTooLarge, UnsupportedInput."""
         body = decode(data, self.body_type)
-        return _Call(body.model, bool(body.stream), body.includes_usage), self.to_request(body)
+        request = self.to_request(body)
+        form = ResponseForm(
+            body.model,
+            includes_usage=body.includes_usage,
+            includes_logprobs=request.options.top_logprobs is not None,
+            has_tools=bool(request.tools) and request.tool_choice.mode is not ToolMode.NONE,
+            uses_functions=body.uses_functions,
+        )
+        return _Call(form, bool(body.stream), param_names(body)), request
 
 
 @attrs.frozen
 class _Call:
-    """What a body says besides the request: the name of the model, and the form of the response."""
+    """What a body says besides the request."""
 
-    model: str
+    form: ResponseForm
     is_stream: bool
-    includes_usage: bool
+    names: ParamNames
 
 
 @attrs.define(eq=False)
@@ -81,8 +92,6 @@ class Generation:
 
     state: ServerState
     context: RequestContext
-    model: str
-    """The name as the client wrote it."""
     request: GenerationRequest
     """It is deleted when it has been submitted, for the memory of its messages."""
     writer: Writer
@@ -127,7 +136,7 @@ class Generation:
                 if error is not None:
                     raise error
         usage = self._usage()
-        if self.writer.includes_usage:
+        if self.writer.form.includes_usage:
             chunks.append(self.writer.usage_chunk(usage))
         await self.response.finish(stream.events(chunks) + stream.DONE)
 
@@ -145,9 +154,10 @@ class Generation:
         Raises KnifeError.
         """
         state = self.state
-        model = state.servable.known(self.model)
+        name = self.writer.form.model
+        model = state.servable.known(name)
         if model is None:
-            model = await state.in_thread(state.servable.find, self.model)
+            model = await state.in_thread(state.servable.find, name)
         self.context.model = model.name
         lease = await acquire(state.pool, model)
         try:
@@ -156,7 +166,7 @@ class Generation:
                 lease.cancel()
                 return ResponseUnread()
 
-            events = EventQueue[Event](_size, on_full)
+            events = EventQueue[Event](event_bytes, on_full)
             lease.submit(self.request, events.put)
             del self.request
             first, *others = await events.get_all()
@@ -192,12 +202,13 @@ class Generation:
         return total
 
 
-def _size(event: Event) -> int:
+def event_bytes(event: Event) -> int:
     """Return about how many bytes of memory an event takes."""
     if not isinstance(event, Delta):
         return _ENTRY_BYTES
-    entries = 1 + sum(1 + len(logprob.top) for logprob in event.logprobs)
-    return entries * _ENTRY_BYTES + sum(len(text.text) for text in event.texts)
+    entries = 1 + sum(1 + len(logprob.top) for logprob in event.logprobs) + len(event.tool_calls)
+    texts = (*(text.text for text in event.texts), *(call.arguments for call in event.tool_calls))
+    return entries * _ENTRY_BYTES + sum(map(len, texts))
 
 
 async def acquire(pool: ModelPool, model: ServableModel) -> Lease:

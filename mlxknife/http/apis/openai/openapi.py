@@ -1,21 +1,12 @@
-"""The description of the API as OpenAPI 3.1, made from the wire types and from the rules that types cannot express."""
+"""The description of the API as OpenAPI 3.1, made from the wire types and ``conditions.py``."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 import msgspec
 
-from mlxknife.http.apis.openai.bodies import (
-    MAX_TOKEN_ID,
-    UNSUPPORTED_IN_CHAT,
-    UNSUPPORTED_IN_COMPLETIONS,
-    UNSUPPORTED_IN_MESSAGES,
-    ChatCompletionBody,
-    CompletionBody,
-)
+from mlxknife.http.apis.openai.bodies import ChatCompletionBody, CompletionBody
+from mlxknife.http.apis.openai.conditions import Json, add_conditions
 from mlxknife.http.apis.openai.errors import ErrorDocument
-from mlxknife.http.apis.openai.requests import MAX_CHOICES
 from mlxknife.http.apis.openai.responses import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -26,8 +17,6 @@ from mlxknife.http.apis.openai.responses import (
 )
 from mlxknife.http.core.endpoints import HealthDocument, ReadinessDocument
 from mlxknife.version import __version__
-
-Json: TypeAlias = dict[str, Any]
 
 _TYPES = (
     *(ChatCompletionBody, CompletionBody, ChatCompletion, ChatCompletionChunk, Completion),
@@ -51,15 +40,13 @@ _GENERATION_ERRORS = {
     "503": "The model or the server is not available at the moment",
     "507": "The model does not fit into memory",
 }
-_CHOICES_LIMIT = f"n times the number of prompts is at most {MAX_CHOICES}"
-_NULL: Json = {"type": "null"}
 _STRING: Json = {"type": "string"}
 
 
 def describe() -> Json:
     """Return the description."""
     _, schemas = msgspec.json.schema_components(_TYPES, ref_template=_REF)
-    _add_conditions(schemas)
+    add_conditions(schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -70,9 +57,12 @@ def describe() -> Json:
         "paths": _paths(),
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
         },
-        "security": [{}, {"key": []}],
+        "security": [{}, {"bearer": []}, {"header": []}],
     }
 
 
@@ -127,57 +117,3 @@ def _response(text: str, content: Json) -> Json:
 
 def _json(schema: str) -> Json:
     return {_JSON: {"schema": {"$ref": _REF.format(name=schema)}}}
-
-
-def _add_conditions(schemas: Json) -> None:
-    """Add what ``requests.py`` checks in code, as far as a schema can express it."""
-    chat, completion = schemas["ChatCompletionBody"], schemas["CompletionBody"]
-    for schema, unsupported in (
-        (chat, UNSUPPORTED_IN_CHAT),
-        (completion, UNSUPPORTED_IN_COMPLETIONS),
-        (schemas["MessageBody"], UNSUPPORTED_IN_MESSAGES),
-    ):
-        for name, neutral in unsupported.items():
-            schema["properties"][name] = {
-                "enum": [None, *neutral],
-                "description": "Not supported yet: any other value is refused with 400",
-            }
-    chat["allOf"] = [_needs("stream_options", "stream"), _needs("top_logprobs", "logprobs", 0)]
-    chat["properties"]["n"]["description"] = "The number of answers"
-    completion["allOf"] = [_needs("stream_options", "stream"), _excludes("echo", "logprobs")]
-    completion["properties"]["prompt"] = {**_prompt(), "description": f"The prompts; {_CHOICES_LIMIT}"}
-    completion["properties"]["n"]["description"] = f"The number of answers to each prompt; {_CHOICES_LIMIT}"
-    for schema in (chat, completion):
-        schema["properties"]["logit_bias"]["anyOf"][0]["propertyNames"] = {"pattern": "^[0-9]{1,9}$"}
-    schemas["StreamOptions"]["properties"]["include_obfuscation"] = {"enum": [None, False]}
-    schemas["MessageBody"]["anyOf"] = [
-        {"properties": {"role": {"const": "assistant"}}},
-        {"required": ["content"], "properties": {"content": {"not": _NULL}}},
-    ]
-    schemas["ContentPart"] |= {
-        "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
-        "required": ["type", "text"],
-    }
-
-
-def _needs(field: str, other: str, *neutral: object) -> Json:
-    """Return the condition that a field is only allowed where another one is true."""
-    return {
-        "anyOf": [
-            {"properties": {field: {"enum": [None, *neutral]}}},
-            {"required": [other], "properties": {other: {"const": True}}},
-        ]
-    }
-
-
-def _excludes(field: str, other: str) -> Json:
-    """Return the condition that a field is not allowed where another one is true."""
-    return {"anyOf": [{"properties": {field: {"enum": [None, False]}}}, {"properties": {other: _NULL}}]}
-
-
-def _prompt() -> Json:
-    text: Json = {"type": "string", "minLength": 1}
-    token: Json = {"type": "integer", "minimum": 0, "maximum": MAX_TOKEN_ID}
-    tokens: Json = {"type": "array", "items": token, "minItems": 1}
-    several: Json = {"type": "array", "minItems": 1, "maxItems": MAX_CHOICES}
-    return {"anyOf": [text, tokens, {**several, "items": text}, {**several, "items": tokens}]}

@@ -7,7 +7,6 @@ from typing import cast
 from mlxknife.domain.generation.values.request import (
     GenerationOptions,
     GenerationRequest,
-    Message,
     SamplingParameters,
 )
 from mlxknife.http.apis.openai.bodies import (
@@ -15,29 +14,37 @@ from mlxknife.http.apis.openai.bodies import (
     SEEDS,
     UNSUPPORTED_IN_CHAT,
     UNSUPPORTED_IN_COMPLETIONS,
-    UNSUPPORTED_IN_MESSAGES,
     ChatCompletionBody,
     CompletionBody,
-    ContentPart,
     GenerationBody,
-    MessageBody,
+    JsonObject,
     TokenIds,
 )
+from mlxknife.http.apis.openai.constraints import constraint, constraint_place
 from mlxknife.http.apis.openai.decoding import refuse_unsupported
-from mlxknife.http.core.errors import BadRequest, UnsupportedInput
+from mlxknife.http.apis.openai.messages import messages
+from mlxknife.http.apis.openai.params import ParamNames
+from mlxknife.http.apis.openai.tools import allows_parallel_calls, check_names, tool_choice, tools
+from mlxknife.http.core.errors import BadRequest
 
 MAX_CHOICES = 64
 """The largest number of answers to one request, over all its prompts."""
-_MEDIA_PARTS = ("image_url", "input_image", "input_audio", "audio_url", "video_url", "file", "input_file")
+MAX_BIAS = 100
+_MAX_QUOTED = 60
 
 
 def chat_request(body: ChatCompletionBody) -> GenerationRequest:
     """Return the request of a chat body. Raises BadRequest or UnsupportedInput, naming the field."""
     refuse_unsupported(body, UNSUPPORTED_IN_CHAT)
     _check_stream_options(body)
-    messages = tuple(_message(message, f"messages[{index}]") for index, message in enumerate(body.messages))
-    options = _options(body, max_tokens=_max_tokens(body), top_logprobs=_top_logprobs(body))
-    return GenerationRequest(messages, options=options)
+    check_names(body)
+    return GenerationRequest(
+        messages(body.messages),
+        options=_options(body, max_tokens=_max_tokens(body), top_logprobs=_top_logprobs(body)),
+        tools=tools(body),
+        tool_choice=tool_choice(body),
+        parallel_tool_calls=allows_parallel_calls(body),
+    )
 
 
 def completion_request(body: CompletionBody) -> GenerationRequest:
@@ -50,6 +57,11 @@ def completion_request(body: CompletionBody) -> GenerationRequest:
     options = _options(body, max_tokens=body.max_tokens, top_logprobs=body.logprobs)
     prompts = _prompts(body.prompt, options.n)
     return GenerationRequest(prompts=prompts, options=options, echo=bool(body.echo))
+
+
+def param_names(body: GenerationBody) -> ParamNames:
+    """Return how a body names the fields of its request."""
+    return ParamNames(constraint_place(body), body.uses_functions)
 
 
 def _options(body: GenerationBody, *, max_tokens: int | None, top_logprobs: int | None) -> GenerationOptions:
@@ -69,6 +81,7 @@ def _options(body: GenerationBody, *, max_tokens: int | None, top_logprobs: int 
         stop=(body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()),
         top_logprobs=top_logprobs,
         n=body.n or 1,
+        constraint=constraint(body),
     )
 
 
@@ -84,46 +97,25 @@ def _check_stream_options(body: GenerationBody) -> None:
         raise BadRequest(msg, param="stream_options.include_obfuscation", hint="Leave it out")
 
 
-def _logit_bias(given: dict[str, float]) -> tuple[tuple[int, float], ...]:
+def _logit_bias(given: JsonObject) -> tuple[tuple[int, float], ...]:
     biases: dict[int, float] = {}
     for key, bias in given.items():
         is_number = key.isascii() and key.isdigit() and len(key) <= len(str(MAX_TOKEN_ID))
         if not is_number or int(key) > MAX_TOKEN_ID:
-            msg = "logit_bias: a key is not a token id"
+            msg = f"logit_bias: {_quoted(key)} is not a token id"
             raise BadRequest(msg, param="logit_bias")
         if int(key) in biases:
             msg = f"logit_bias names token {int(key)} twice"
             raise BadRequest(msg, param="logit_bias")
-        biases[int(key)] = bias
+        if type(bias) not in (int, float) or not -MAX_BIAS <= bias <= MAX_BIAS:
+            msg = f"logit_bias: the bias of {_quoted(key)} must be a number from {-MAX_BIAS} to {MAX_BIAS}"
+            raise BadRequest(msg, param="logit_bias")
+        biases[int(key)] = float(bias)
     return tuple(biases.items())
 
 
-def _message(body: MessageBody, place: str) -> Message:
-    refuse_unsupported(body, UNSUPPORTED_IN_MESSAGES, f"{place}.")
-    role = "system" if body.role == "developer" else body.role
-    return Message(role, _content(body, place), body.name, body.tool_call_id, body.reasoning_content)
-
-
-def _content(body: MessageBody, place: str) -> str:
-    if body.content is None and body.role != "assistant":  # the answer of an assistant may be reasoning only
-        msg = f"{place}.content is missing"
-        raise BadRequest(msg, param=f"{place}.content")
-    if not isinstance(body.content, list):
-        return body.content or ""
-    return "".join(_text(part, f"{place}.content[{index}]") for index, part in enumerate(body.content))
-
-
-def _text(part: ContentPart, place: str) -> str:
-    if part.type in _MEDIA_PARTS:
-        msg = f"{place}: no model here can take parts of type {part.type}"
-        raise UnsupportedInput(msg, param=place, hint="Send text only")
-    if part.type != "text":
-        msg = f"{place}.type is unknown"
-        raise BadRequest(msg, param=f"{place}.type", hint="Send parts of type text")
-    if part.text is None:
-        msg = f"{place}.text is missing"
-        raise BadRequest(msg, param=f"{place}.text")
-    return part.text
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _MAX_QUOTED else f"{text[:_MAX_QUOTED]}...")
 
 
 def _max_tokens(body: ChatCompletionBody) -> int | None:

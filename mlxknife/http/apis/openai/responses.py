@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-EndReason: TypeAlias = Literal["stop", "length"]
+EndReason: TypeAlias = Literal["stop", "length", "tool_calls", "function_call"]
 
 
 class PromptTokensDetails(Struct, frozen=True):
@@ -48,12 +48,33 @@ class ChatLogprobs(Struct, frozen=True):
     refusal: None = None
 
 
+class FunctionCallObject(Struct, frozen=True):
+    """The function that a call names, and its arguments as the text of a JSON object."""
+
+    name: str
+    arguments: str
+
+
+class ToolCallObject(Struct, frozen=True, kw_only=True):
+    """A call of a tool."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCallObject
+
+
 class ChatMessage(Struct, frozen=True, kw_only=True):
-    """A whole answer; ``reasoning_content`` is present when the model reasoned."""
+    """A whole answer; ``reasoning_content`` is present when the model reasoned.
+
+    ``content`` is null in an answer that only calls tools. ``function_call`` is there instead of ``tool_calls`` where
+    the request has ``functions``.
+    """
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     reasoning_content: str | UnsetType = UNSET
+    tool_calls: tuple[ToolCallObject, ...] | UnsetType = UNSET
+    function_call: FunctionCallObject | UnsetType = UNSET
     refusal: None = None
 
 
@@ -77,12 +98,30 @@ class ChatCompletion(Struct, frozen=True, kw_only=True):
     usage: UsageObject
 
 
+class FunctionCallDelta(Struct, frozen=True):
+    """New text of a call; the name comes with its first delta."""
+
+    name: str | UnsetType = UNSET
+    arguments: str | UnsetType = UNSET
+
+
+class ToolCallChunk(Struct, frozen=True):
+    """The new part of one of the calls; the id and the type come with its first delta."""
+
+    index: int
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+    function: FunctionCallDelta = FunctionCallDelta()
+
+
 class ChunkDelta(Struct, frozen=True):
     """The new part of an answer."""
 
     role: Literal["assistant"] | UnsetType = UNSET
-    content: str | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
+    tool_calls: tuple[ToolCallChunk, ...] | UnsetType = UNSET
+    function_call: FunctionCallDelta | UnsetType = UNSET
 
 
 class ChunkChoice(Struct, frozen=True):
