@@ -11,7 +11,8 @@ import attrs
 from msgspec import UNSET, Struct, UnsetType
 
 from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, TokenLogprob, Usage
-from mlxknife.domain.tools.values import ToolCallDelta, collected
+from mlxknife.domain.tools.rules.collecting import collected
+from mlxknife.domain.tools.values import ToolCallDelta
 from mlxknife.http.apis.openai import calls
 from mlxknife.http.apis.openai.responses import (
     ChatChoice,
