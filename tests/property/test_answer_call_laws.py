@@ -20,6 +20,8 @@ _CHANNELS = find_markers(("<|channel|>", "<|message|>", "<|end|>", "<|start|>"),
 _CASES = st.sampled_from([(ToolFamily.HERMES, None), (ToolFamily.HERMES, _THINK), (ToolFamily.HARMONY, _CHANNELS)])
 _PIECES = [
     *("<think>", "</think>", "<tool_call>\n", '{"name": "stop", ', '"arguments": {"city": "stop"}}', "\n</tool_call>"),
+    *('<tool_call>{"name": "get", "arguments": {}}', '<|channel|>commentary to=get<|message|>{"a": 1}<|call|>'),
+    *("<|start|>assistant<|channel|>analysis<|message|>", "<|start|>assistant<|channel|>final<|message|>"),
     *("<|channel|>", "commentary", "analysis", "final", " to=functions.stop", " to=functions.none", " to=get"),
     *(" <|constrain|>json", "<|message|>", '{"city": "stop"}', "<|call|>", "<|end|>", "<|start|>assistant"),
     *("<|start|>user", "stop", "st", "op", "a ", "\n", "<", "é"),

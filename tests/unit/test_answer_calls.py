@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from mlxknife.domain.generation.rules.answer_splitter import AnswerSplitter
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers, find_markers
 from mlxknife.domain.generation.services.answer_stream import AnswerStream
-from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextKind
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind
 from mlxknife.domain.generation.values.rows import RowStep
 from mlxknife.domain.tools.rules.collecting import collected
 from mlxknife.domain.tools.rules.families import ToolFamily
-from mlxknife.domain.tools.values import ToolCall
+from mlxknife.domain.tools.values import ToolCall, ToolCallDelta
 from tests.fakes.tokenizer import FakeTokenizer
 from tests.tool_streams import splitter
 
@@ -85,6 +86,16 @@ def test_without_parallel_calls_the_answer_ends_with_its_first_call() -> None:
     assert count == len(_CALL.removesuffix("}\n</tool_call>"))
 
 
+def test_nothing_comes_after_the_end_of_an_answer_in_the_same_text() -> None:
+    stopped = AnswerSplitter(None, ("stop",), splitter(ToolFamily.HERMES))
+    assert list(stopped.feed(f"I stop. {_CALL}")) == [TextDelta(TextKind.ANSWER, "I ")]
+    assert (stopped.has_ended, stopped.has_called) == (True, False)
+    called = AnswerSplitter(_CHANNELS, (), splitter(ToolFamily.HARMONY, is_parallel=False))
+    deltas = list(called.feed(f"{_COMMENTARY}<|call|><|start|>assistant<|channel|>analysis<|message|>Hm.<|end|>"))
+    assert called.has_ended
+    assert [delta.index for delta in deltas if isinstance(delta, ToolCallDelta)] == [0] * len(deltas)
+
+
 def test_calls_in_reasoning_are_reasoning() -> None:
     delta, _ = _answer(f"<think>{_CALL}</think>\n\n{_CALL}", markers=_THINK)
     assert _text(delta, TextKind.REASONING) == _CALL
@@ -110,6 +121,7 @@ _ARGUMENTS = '<|message|>{"city": "stop"}'
             "Hm.",
             "",
         ),
+        (f"{_COMMENTARY}{_FINAL}", "", "Done."),
         (
             f"<|channel|>commentary<|message|>I look.{_NEXT}{_COMMENTARY}{_FINAL}",
             "",

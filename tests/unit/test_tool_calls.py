@@ -117,6 +117,17 @@ def test_variants_that_models_write_are_calls(family: ToolFamily, text: str) -> 
     assert (found, values(calls)) == ("", [_BERN])
 
 
+@pytest.mark.parametrize(
+    ("written_string", "value"),
+    [("a\nb\tc", "a\nb\tc"), ("\x00\x1f", "\x00\x1f"), ('\\"\n\\\\', '"\n\\'), ("a\\\nb", "a\nb"), ("\\n\\t", "\n\t")],
+)
+def test_control_characters_in_the_strings_of_arguments_are_escaped(written_string: str, value: str) -> None:
+    text = f'<tool_call>\n{{"name": "get", "arguments": {{\n\t"city": "{written_string}"}}\n}}\n</tool_call>'
+    for parts in (text, [text]):
+        found, (call,) = split(splitter(ToolFamily.HERMES), parts)
+        assert (found, json.loads(call.arguments)) == ("", {"city": value})
+
+
 def test_blanks_around_calls_are_dropped_and_text_is_kept() -> None:
     found, calls = split(splitter(ToolFamily.HERMES), [f"\nBefore.\n\n{_HERMES}\n \n{_HERMES}\n\nAfter.\n"])
     assert (found, len(calls)) == ("\nBefore.\n\nAfter.\n", 2)
@@ -137,6 +148,8 @@ def test_a_call_that_is_cut_keeps_what_has_come_and_the_rest_is_text() -> None:
     text = "<function=get>\n<parameter=city>\nBern\n</parameter>\n"
     found, calls = split(splitter(ToolFamily.QWEN3_CODER), [text + "<parameter=count>\n12"])
     assert (found, calls) == ("\n<parameter=count>\n12", [ToolCall("call_0", "get", '{"city": "Bern"')])
+    found, calls = split(splitter(ToolFamily.QWEN3_CODER), ["<function=get>\n<parameter=city>\nBe"])
+    assert (found, calls) == ("<parameter=city>\nBe", [ToolCall("call_0", "get", "")])
     found, calls = split(splitter(ToolFamily.LFM2), ["<|tool_call_start|>[get(city='Bern'), get(ci"])
     assert (found, calls) == (", get(ci", [ToolCall("call_0", "get", '{"city": "Bern"}')])
 
@@ -166,7 +179,13 @@ def test_a_cut_end_marker_of_a_whole_call_is_no_text(tail: str) -> None:
         ({"type": "integer"}, "12.0", 12),
         ({"type": "integer"}, "many", "many"),
         ({"type": "number"}, "12", 12),
-        ({"type": "number"}, "1e999", "1e999"),
+        ({"type": "number"}, "1e999", float("inf")),
+        ({"type": "integer"}, "1e999", float("inf")),
+        ({"type": "array"}, "[1e999]", [float("inf")]),
+        ({"type": "array"}, "[NaN]", ["NaN"]),
+        ({"type": "array"}, "['a', 1e999]", ["a", "1e999"]),
+        ({"type": "array"}, '["\n", 1e999]', '["\n", 1e999]'),
+        ({"type": "array"}, '["\n", 1]', ["\n", 1]),
         ({"type": "number"}, "NaN", "NaN"),
         ({"type": "boolean"}, "True", True),
         ({"type": "boolean"}, "false", False),

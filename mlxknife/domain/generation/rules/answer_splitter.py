@@ -55,12 +55,14 @@ class AnswerSplitter:
                 yield TextDelta(TextKind.ANSWER, text)
             return
         for delta in self._reasoning.feed(text):
-            yield from self._without_calls(delta)
+            if not self.has_ended:
+                yield from self._without_calls(delta)
 
     def flush(self) -> Iterator[TextDelta | ToolCallDelta]:
         """Yield the deltas that were held back, at the end of the answer."""
         for delta in self._reasoning.flush():
-            yield from self._without_calls(delta)
+            if not self.has_ended:
+                yield from self._without_calls(delta)
         if self._calls is not None:
             yield from self._parts(self._calls.flush())
         yield from self._without_stop_start()

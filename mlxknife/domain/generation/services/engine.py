@@ -188,7 +188,7 @@ class TextEngine:
             del self._answers[step.row]
             if step.finish_reason is None:  # a stop string or the loop guard ended it, and the model does not know
                 self._model.cancel_row(step.row)
-        elif not delta.texts and not delta.logprobs:
+        elif not delta.texts and not delta.tool_calls and not delta.logprobs:
             return []
         return [(answer.request_id, delta)]
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mlxknife.domain.tools.rules.literals import PYTHON_QUOTES, Literal, LiteralReader, from_json, from_words, to_json
+from mlxknife.domain.tools.rules.literals import (
+    PYTHON_QUOTES,
+    Literal,
+    LiteralReader,
+    as_json,
+    from_json,
+    from_words,
+    to_json,
+)
 from mlxknife.domain.tools.values import Tool
 
 _MAX_REFERENCES = 16
@@ -31,17 +39,16 @@ class ArgumentTypes:
         A text that is a value of a declared type becomes that value. Where strings are allowed, any other text stays a
         string. An argument that is not declared is a value if it is valid JSON.
         """
-        types = self._of(key)
-        value = text if types == {"string"} else _value(text.strip())
-        kinds = _kinds(value)
-        if isinstance(value, float) and value.is_integer() and "integer" in types - kinds:
-            value, kinds = int(value), {"integer"}
-        is_text = bool(types) if isinstance(value, str) else "string" in types and not kinds & types
-        if is_text or value == text.strip():
-            value = text
+        types, trimmed = self._of(key), text.strip()
+        if types == {"string"}:
+            return to_json(text)
+        value = _value(trimmed)
+        if isinstance(value, float) and value.is_integer() and types & {"integer", "number"} == {"integer"}:
+            return to_json(int(value))
+        is_text = bool(types) if isinstance(value, str) else "string" in types and not _kinds(value) & types
         try:
-            return to_json(value)
-        except RecursionError:
+            return to_json(text) if is_text or value == trimmed else as_json(trimmed, value)
+        except ValueError:
             return to_json(text)
 
     def _of(self, key: str) -> frozenset[str]:

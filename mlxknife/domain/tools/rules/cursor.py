@@ -75,14 +75,20 @@ class Cursor:
                 return
             yield None
 
-    def literal(self, text: str) -> Reading[bool]:
-        """Take a text if it comes next; return whether it did."""
+    def is_next(self, text: str) -> Reading[bool]:
+        """Return whether a text comes next."""
         while not self._text.startswith(text, self._at):
             if self.has_ended or not text.startswith(self._text[self._at : self._at + len(text)]):
                 return False
             yield None
-        self._take(self._at + len(text))
         return True
+
+    def literal(self, text: str) -> Reading[bool]:
+        """Take a text if it comes next; return whether it did."""
+        is_next = yield from self.is_next(text)
+        if is_next:
+            self._take(self._at + len(text))
+        return is_next
 
     def markers(self, markers: Sequence[str]) -> Reading[bool]:
         """Take markers with blanks between them; return False if the first does not come next.

@@ -12,6 +12,7 @@ Literal: TypeAlias = "str | int | float | bool | list[Literal] | dict[str, Liter
 
 PYTHON_QUOTES = ('"', "'")
 _MAX_DEPTH = 64
+_TOO_DEEP = "nested too deeply"
 _BLANKS = re.compile(r"\s*")
 _KEY = re.compile(r"[^\s:=,(){}\[\]]+")
 _BARE = re.compile(r"[^,(){}\[\]]+")
@@ -24,23 +25,40 @@ _WORDS: Mapping[str, bool | None] = {
 
 
 def to_json(value: Literal) -> str:
-    """Return a value as JSON that every encoding can hold."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """Return a value as JSON that every encoding can hold.
+
+    Raises ValueError for a number that is too large and for a value that is nested too deeply.
+    """
     try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
     except UnicodeEncodeError:  # half of a character
         return json.dumps(value)
+    except RecursionError as exc:
+        raise ValueError(_TOO_DEEP) from exc
     return text
 
 
 def from_json(text: str) -> Literal:
-    """Return the value of a JSON text. Raises ValueError, also for large numbers and a text nested too deeply."""
+    """Return the value of a JSON text, in whose strings control characters may be.
+
+    Raises ValueError, also for a text that is nested too deeply.
+    """
     try:
-        value: Literal = json.loads(text, parse_constant=_finite, parse_float=_finite, strict=False)
+        value: Literal = json.loads(text, parse_constant=_refused, strict=False)
     except RecursionError as exc:
-        msg = "nested too deeply"
-        raise ValueError(msg) from exc
+        raise ValueError(_TOO_DEEP) from exc
     return value
+
+
+def as_json(text: str, value: Literal) -> str:
+    """Return a JSON text as it is if every decoder takes it, or else its value as JSON. Raises ValueError."""
+    try:
+        json.loads(text, parse_constant=_refused)
+        text.encode()
+    except ValueError:
+        return to_json(value)
+    return text
 
 
 def from_words(text: str) -> Literal:
@@ -51,7 +69,7 @@ def from_words(text: str) -> Literal:
         value = from_json(text)
     except ValueError:
         return text
-    return value if isinstance(value, int | float) else text
+    return value if isinstance(value, int | float) and math.isfinite(value) else text
 
 
 class LiteralReader:
@@ -172,9 +190,6 @@ def _character(found: re.Match[str]) -> str:
     return chr(int(code, 16)) if int(code, 16) <= 0x10FFFF else found[0]  # noqa: PLR2004 - the last character
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        msg = "JSON has finite numbers only"
-        raise ValueError(msg)
-    return number
+def _refused(name: str) -> Literal:
+    msg = f"JSON has no {name}"
+    raise ValueError(msg)

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from mlxknife.domain.tools.rules.arguments import ArgumentTypes
 from mlxknife.domain.tools.rules.cursor import Cursor, NoCall, Reading
 from mlxknife.domain.tools.rules.families import Shape, ToolFormat
-from mlxknife.domain.tools.rules.literals import PYTHON_QUOTES, Literal, LiteralReader, from_json, to_json
+from mlxknife.domain.tools.rules.literals import PYTHON_QUOTES, Literal, LiteralReader, as_json, from_json, to_json
 from mlxknife.domain.tools.rules.nesting import Nesting
+from mlxknife.domain.tools.rules.strict_json import ControlEscaper
 from mlxknife.domain.tools.values import Tool, ToolCallDelta
 
 _NAME_LIMIT = 128
@@ -29,15 +30,12 @@ _OTHER_KEYS = ("id", "type", "index")
 class CallReader:
     """Reads the calls of one answer."""
 
-    def __init__(
-        self, cursor: Cursor, form: ToolFormat, tools: Sequence[Tool], new_id: Callable[[], str], *, is_parallel: bool
-    ) -> None:
-        """Take the cursor, the format, the tools, what makes ids, and whether an answer may have several calls."""
+    def __init__(self, cursor: Cursor, form: ToolFormat, tools: Sequence[Tool], new_id: Callable[[], str]) -> None:
+        """Take the cursor, the format, the tools, and what makes ids."""
         self._cursor = cursor
         self._form = form
         self._tools = {tool.name: tool for tool in tools}
         self._new_id = new_id
-        self._is_parallel = is_parallel
         self._types = dict[str, ArgumentTypes]()
         self.count = 0
         """The number of calls that have begun."""
@@ -102,7 +100,7 @@ class CallReader:
         while True:
             yield from read()
             yield from self._cursor.blanks()
-            if not self._is_parallel or not (yield from self._cursor.literal(",")):
+            if not (yield from self._cursor.literal(",")):
                 break
             yield from self._cursor.blanks()
         yield from self._cursor.closing(("]",))
@@ -158,9 +156,9 @@ class CallReader:
             yield from self._whole(name, arguments)
             return
         yield self._begun(name)
-        nesting = Nesting(_JSON_QUOTES, has_escapes=True)
+        nesting, escaper = Nesting(_JSON_QUOTES, has_escapes=True), ControlEscaper()
         while True:
-            piece = self._cursor.piece(nesting)
+            piece = escaper.feed(self._cursor.piece(nesting))
             self.is_last_complete = nesting.is_closed
             if piece:
                 yield self._more(piece)
@@ -176,17 +174,13 @@ class CallReader:
             if isinstance(value, str):
                 text = value
                 value = from_json(text)
+            if value is None:
+                return "{}"
+            if not isinstance(value, dict):
+                raise NoCall
+            return as_json(text, value)
         except ValueError as exc:
             raise NoCall from exc
-        if value is None:
-            return "{}"
-        if not isinstance(value, dict):
-            raise NoCall
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return to_json(value)
-        return text.strip()
 
     def _rest(self) -> Reading[None]:
         """Take what an object has after its arguments. Small models forget the last bracket."""
@@ -223,9 +217,10 @@ class CallReader:
         (key_begin,), (value_end,) = stripped(form.key_begin), stripped(form.value_end)
         key_end, *before_value = stripped(form.key_end)
         opening = "{"
-        while (yield from cursor.literal(key_begin)):
+        while (yield from cursor.is_next(key_begin)):
             if opening == "{":
                 yield self._begun(name)
+            yield from cursor.literal(key_begin)
             key = (yield from cursor.until(key_end)).strip()
             if before_value:
                 yield from cursor.blanks()

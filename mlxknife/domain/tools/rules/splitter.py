@@ -32,7 +32,7 @@ class ToolCallSplitter:
         """
         self._form = FORMATS[family]
         self._cursor = Cursor()
-        self._reader = CallReader(self._cursor, self._form, tools, new_id, is_parallel=is_parallel)
+        self._reader = CallReader(self._cursor, self._form, tools, new_id)
         self._names = frozenset(tool.name for tool in tools)
         self._is_parallel = is_parallel
         markers = {markers[0] for part in (self._form.begin, self._form.call_begin) if (markers := stripped(part))}
