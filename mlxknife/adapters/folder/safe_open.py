@@ -10,7 +10,8 @@ OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 LFS_POINTER = b"version https://git-lfs"
 """The first bytes of a Git LFS pointer, which replaces a file that was not downloaded."""
 
-_CHUNK = 16 * 1024 * 1024
+_CHUNK = 64 * 1024 * 1024
+"""Larger than all files that are read whole: one read needs no copy."""
 
 
 def read_file(path: str, size: int) -> bytes:

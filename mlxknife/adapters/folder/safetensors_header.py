@@ -10,20 +10,29 @@ from collections.abc import Mapping
 import attrs
 import msgspec
 
+from mlxknife.adapters.folder.budget import ReadingBudget
 from mlxknife.adapters.folder.json_files import depth_exceeds
-from mlxknife.domain.json_values import ValueLimits
+from mlxknife.domain.json_values import ValueLimits, compound_count
 from mlxknife.domain.models.values.snapshot import TensorEntry
 
 _METADATA = "__metadata__"
-_METADATA_FIRST = re.compile(rb'(?<=\{)\s*"__metadata__"\s*:\s*(\{[^{}]*\})\s*,')
+_METADATA_FIRST = re.compile(
+    rb"""(?<=\{)\s*"__metadata__"\s*:\s*(\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+")*+\})\s*,"""  # strings may have braces
+)
+_MAX_METADATA = 1_000_000
+"""The bytes in which metadata is looked for."""
 _MINUS = re.compile(rb"[\[,]\s*-")
 _QUOTES = 10
 """The quotation marks of one tensor: its name, three keys and its dtype."""
 
-_VALUES = ValueLimits(compound=2**18, values=2**20)
-"""A tensor has eight strings, lists and objects."""
+_MAX_TENSORS = 2**16
+_MAX_NUMBERS = 2**20
+_VALUES_OF_ONE = 8
+"""The strings, lists and objects of one tensor."""
 _UNUSUAL_VALUES = ValueLimits(compound=2**16, values=2**18)
 """For headers that the fast decoder does not read."""
+_COST_OF_UNUSUAL = 8
+"""How many times slower the strict parser is."""
 _FIELDS = ("dtype", "shape", "data_offsets")
 _MAX_DEPTH = 127
 _INVALID = "header is not valid"
@@ -40,14 +49,13 @@ class SafetensorsHeader:
     metadata: Mapping[str, str]
 
 
-def parse(data: bytes) -> SafetensorsHeader:
+def parse(data: bytes, budget: ReadingBudget) -> SafetensorsHeader:
     """Return a parsed header. Raises ValueError for one that the reference reader refuses, or with too many values."""
-    _check_values(data, _VALUES)
     try:
         data.decode()
-        header = _parse_fast(data)
+        header = _parse_fast(data, budget)
         if header is None:
-            _check_values(data, _UNUSUAL_VALUES)
+            _check_unusual(data, budget)
             header = _parse_strictly(data)
     except _TooManyValuesError:
         raise
@@ -60,25 +68,44 @@ class _TooManyValuesError(ValueError):
     """A header takes too long to parse."""
 
 
-def _check_values(data: bytes, limits: ValueLimits) -> None:
-    excess = limits.excess(data)
+def _check_unusual(data: bytes, budget: ReadingBudget) -> None:
+    excess = _UNUSUAL_VALUES.excess(data)
     if excess is not None:
         msg = f"header has {excess}"
         raise _TooManyValuesError(msg)
+    _check_budget(budget, _COST_OF_UNUSUAL * compound_count(data))
 
 
-def _parse_fast(data: bytes) -> SafetensorsHeader | None:
+def _check_usual(data: bytes, budget: ReadingBudget) -> None:
+    tensors = data.count(b'"') // _QUOTES
+    if tensors > _MAX_TENSORS:
+        msg = f"header has more than {_MAX_TENSORS} tensors"
+        raise _TooManyValuesError(msg)
+    if data.count(b",") > _MAX_NUMBERS:
+        msg = f"header has more than {_MAX_NUMBERS} numbers"
+        raise _TooManyValuesError(msg)
+    _check_budget(budget, _VALUES_OF_ONE * tensors)
+
+
+def _check_budget(budget: ReadingBudget, values: int) -> None:
+    if not budget.take_values(values):
+        msg = "header has too many values, together with the other files of the model"
+        raise _TooManyValuesError(msg)
+
+
+def _parse_fast(data: bytes, budget: ReadingBudget) -> SafetensorsHeader | None:
     """Return a header in the form of all common writers, or None for any other.
 
     The fast decoder accepts duplicate and unknown keys, which the reference reader refuses. The number of quotation
     marks reveals them.
     """
     metadata: Mapping[str, str] = {}
-    found = _METADATA_FIRST.match(data, 1)
+    found = _METADATA_FIRST.match(data, 1, _MAX_METADATA)
     try:
         if found is not None:
             metadata = _STRINGS.decode(found[1])
             data = data[:1] + data[found.end() :]
+        _check_usual(data, budget)
         tensors = _TENSORS.decode(data)
     except msgspec.MsgspecError:
         return None

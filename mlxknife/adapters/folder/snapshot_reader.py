@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from mlxknife.adapters.folder import json_files, weights
+from mlxknife.adapters.folder.budget import ReadingBudget
 from mlxknife.adapters.folder.links import LinkResolver, state_of
 from mlxknife.adapters.folder.safe_open import read_file
 from mlxknife.domain.models.values.snapshot import (
@@ -21,8 +22,6 @@ from mlxknife.domain.models.values.snapshot import (
 
 _MAX_DEPTH = 16
 _MAX_FILES = 100_000
-_MAX_METADATA = 96_000_000
-"""The bytes of JSON files and headers that are read of one model; real ones have half of it at most."""
 _HIDDEN = "."
 
 
@@ -59,7 +58,7 @@ class _Scan:
         self._documents: dict[str, Document] = {}
         self._weights: dict[str, WeightHeader] = {}
         self._problem: str | None = None
-        self._bytes_left = _MAX_METADATA
+        self._budget = ReadingBudget()
 
     def facts(self) -> SnapshotFacts:
         files = tuple(self._walk())
@@ -105,13 +104,13 @@ class _Scan:
     def _read(self, name: str, path: str, size: int) -> None:
         reader = self._json_reader(name)
         if reader is not None:
-            self._documents[name] = reader(path, size) if size <= self._bytes_left else json_files.TOO_LARGE
-            self._bytes_left -= min(size, self._bytes_left)
+            budget = self._budget
+            self._documents[name] = reader(path, size, budget) if size <= budget.bytes_left else json_files.TOO_LARGE
+            budget.bytes_left -= min(size, budget.bytes_left)
         elif name.endswith(self._reading_list.weight_suffixes):
-            self._weights[name] = head = weights.read_head(name, path, size, self._bytes_left)
-            self._bytes_left -= min(head.header_size, self._bytes_left)
+            self._weights[name] = weights.read_head(name, path, size, self._budget)
 
-    def _json_reader(self, name: str) -> Callable[[str, int], Document] | None:
+    def _json_reader(self, name: str) -> Callable[[str, int, ReadingBudget], Document] | None:
         """Return what reads a file of this name, or None for a file that is no JSON or text to read."""
         to_read = self._reading_list
         if name in to_read.parse:

@@ -11,8 +11,6 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from mlxknife.domain.json_values import ValueLimits
-
 _Id = Annotated[int, Meta(ge=0, lt=2**32)]
 _Count = Annotated[int, Meta(ge=0)]
 _NULL = Raw(b"null")
@@ -22,7 +20,7 @@ _LONGEST_EMPTY = 1024
 """The bytes up to which an empty object, perhaps with blanks in it, is recognised."""
 
 
-class _AddedToken(Struct):
+class _AddedToken(Struct, gc=False):
     id: _Id
     content: str
     single_word: bool
@@ -63,8 +61,8 @@ class _Tokenizer(Struct):
 
 _DECODER = msgspec.json.Decoder(_Tokenizer)
 _ADDED_TOKENS = msgspec.json.Decoder(list[_AddedToken])
-_ADDED_VALUES = ValueLimits(compound=2**18, values=2**19)
-"""Real tokenizers have 6,000 added tokens with nine strings each."""
+MAX_ADDED_TOKENS = 3 * 2**15
+"""Speech models add 65,536 tokens."""
 _PARTS = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 _REQUIRED = {
     "BPE": ("merges",),
@@ -93,9 +91,8 @@ def check(data: bytes) -> None:
 
 
 def _has_added_tokens(part: Raw) -> bool:
-    excess = _ADDED_VALUES.excess(bytes(part))
-    if excess is not None:
-        msg = f"added_tokens has {excess}"
+    if bytes(part).count(b"{") > MAX_ADDED_TOKENS:
+        msg = f"it has more than {MAX_ADDED_TOKENS} added tokens"
         raise NoTokenizerError(msg)
     try:
         return bool(_ADDED_TOKENS.decode(part))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import struct
 
-import attrs
-
 from mlxknife.adapters.folder import safetensors_header
+from mlxknife.adapters.folder.budget import ReadingBudget
 from mlxknife.adapters.folder.safe_open import LFS_POINTER, OPEN_FLAGS
 from mlxknife.domain.models.values.snapshot import WeightFormat, WeightHeader
 
@@ -25,16 +24,15 @@ _GGUF = ".gguf"
 _SAFETENSORS = ".safetensors"
 
 
-def read_head(name: str, path: str, size: int, limit: int) -> WeightHeader:
+def read_head(name: str, path: str, size: int, budget: ReadingBudget) -> WeightHeader:
     """Return the format and header of a weight file of ``size`` bytes.
 
-    ``name`` is the name in the model, since the path of a blob has no suffix. ``limit`` is what may still be read of
-    the model. Raises OSError.
+    ``name`` is the name in the model, since the path of a blob has no suffix. Raises OSError.
     """
     handle = os.open(path, OPEN_FLAGS)
     try:
         if name.endswith(_SAFETENSORS):
-            return _read_safetensors(handle, size, min(limit, _MAX_HEADER))
+            return _read_safetensors(handle, size, budget)
         return _read_other(name, handle, size)
     finally:
         os.close(handle)
@@ -57,7 +55,7 @@ def _read_other(name: str, handle: int, size: int) -> WeightHeader:
     return WeightHeader(format=WeightFormat.OTHER, problem=problem)
 
 
-def _read_safetensors(handle: int, size: int, limit: int) -> WeightHeader:
+def _read_safetensors(handle: int, size: int, budget: ReadingBudget) -> WeightHeader:
     start = os.pread(handle, _FIRST_READ, 0)
     if start.startswith(LFS_POINTER):
         return WeightHeader(format=WeightFormat.LFS_POINTER)
@@ -67,22 +65,23 @@ def _read_safetensors(handle: int, size: int, limit: int) -> WeightHeader:
         return _broken("too short for a header")
     (length,) = _LENGTH.unpack_from(start)
     end = _LENGTH.size + length
-    if length > limit:
+    if length > min(budget.bytes_left, _MAX_HEADER):
         return _broken(f"header of {length} bytes is too large")
     if end > size:
         return _broken(f"truncated: header of {length} bytes in a file of {size}")
     header = start[_LENGTH.size : end]
     if len(header) < length:
         header += os.pread(handle, length - len(header), len(start))
-    return _parse_header(header, size - end)
+    budget.bytes_left -= len(header)
+    return _parse_header(header, size - end, budget)
 
 
-def _parse_header(data: bytes, data_size: int) -> WeightHeader:
+def _parse_header(data: bytes, data_size: int, budget: ReadingBudget) -> WeightHeader:
     try:
-        header = safetensors_header.parse(data)
+        header = safetensors_header.parse(data, budget)
     except ValueError as exc:
-        return attrs.evolve(_broken(str(exc)), header_size=len(data))
-    return WeightHeader(WeightFormat.SAFETENSORS, None, data_size, header.tensors, header.metadata, len(data))
+        return _broken(str(exc))
+    return WeightHeader(WeightFormat.SAFETENSORS, None, data_size, header.tensors, header.metadata)
 
 
 def _broken(problem: str) -> WeightHeader:

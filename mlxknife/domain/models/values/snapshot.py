@@ -84,8 +84,6 @@ class WeightHeader:
     """The number of bytes after the header."""
     tensors: Mapping[str, TensorEntry] = attrs.field(factory=dict)
     metadata: Mapping[str, str] = attrs.field(factory=dict)
-    header_size: int = 0
-    """The bytes of the header that were decoded."""
 
 
 @attrs.frozen
