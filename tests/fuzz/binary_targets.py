@@ -16,6 +16,7 @@ import attrs
 from msgspec import msgpack
 
 from mlxknife.adapters.folder import weights
+from mlxknife.adapters.folder.budget import ReadingBudget
 from mlxknife.adapters.gguf import header
 from mlxknife.adapters.gguf.importer import GgufImporter
 from mlxknife.adapters.starter.wheels import WheelStarters
@@ -41,7 +42,6 @@ from tests.fuzz.text_targets import MB, file_reader
 from tests.gguf_models import Tiny
 from tests.gguf_writer import gguf
 
-_LIMIT = 96 * MB
 _TENSORS = {"w": ("F16", (4, 8)), "model.layers.0.b": ("BF16", (3,)), "e": ("U8", (0, 2))}
 
 
@@ -67,13 +67,15 @@ def _weights(folder: Path) -> Iterator[Target]:
     )
 
     def read(path: str, size: int) -> object:
-        return rule.problem(weights.read_head("model.safetensors", path, size, _LIMIT))
+        return rule.problem(weights.read_head("model.safetensors", path, size, ReadingBudget()))
 
     yield Target("safetensors header", mutations, file_reader(folder / "weights", read), share=1400, largest=8 * MB)
     others = (pytorch_files()["pytorch_model.bin"], b"\x80\x04K\x01.", b"GGUF" + bytes(40), b"\x93NUMPY\x01\x00")
 
     def read_other(path: str, size: int) -> object:
-        return [weights.read_head(name, path, size, _LIMIT) for name in ("pytorch_model.bin", "a.gguf", "a.model")]
+        return [
+            weights.read_head(name, path, size, ReadingBudget()) for name in ("pytorch_model.bin", "a.gguf", "a.model")
+        ]
 
     mutations = (lambda random: scratched(random.choice(others), random),)
     yield Target("other weights", mutations, file_reader(folder / "weights", read_other), share=300, largest=MB)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlxknife.adapters.folder import json_files
+from mlxknife.adapters.folder.budget import ReadingBudget
 from mlxknife.adapters.hfcache import stamps, trash, trees
 from mlxknife.adapters.hub import api
 from mlxknife.adapters.mlx.text import chat_format
@@ -146,6 +147,10 @@ def file_reader(path: Path, read: Callable[[str, int], object]) -> Callable[[byt
     return parse
 
 
+def _of_one_model(read: Callable[[str, int, ReadingBudget], object]) -> Callable[[str, int], object]:
+    return lambda path, size: read(path, size, ReadingBudget())
+
+
 def overwrite(path: Path, data: bytes) -> None:
     with path.open("r+b" if path.exists() else "xb", buffering=0) as file:
         file.write(data)
@@ -156,17 +161,25 @@ def _model_files(folder: Path) -> Iterator[Target]:
     index = json.loads(sharded_files()["model.safetensors.index.json"])
     configs = json_mutations(_CONFIG, _TOKENIZER_CONFIG)
     path = folder / "read.json"
-    yield Target("config JSON", configs, file_reader(path, json_files.parse), share=1000, largest=4 * MB)
+    yield Target("config JSON", configs, file_reader(path, _of_one_model(json_files.parse)), share=1000, largest=4 * MB)
     yield Target(
-        "index of shards", json_mutations(index), file_reader(path, json_files.parse_index), share=400, largest=8 * MB
+        "index of shards",
+        json_mutations(index),
+        file_reader(path, _of_one_model(json_files.parse_index)),
+        share=400,
+        largest=8 * MB,
     )
     yield Target(
-        "checked JSON", json_mutations(_CONFIG), file_reader(path, json_files.check), share=300, largest=16 * MB
+        "checked JSON",
+        json_mutations(_CONFIG),
+        file_reader(path, _of_one_model(json_files.check)),
+        share=300,
+        largest=16 * MB,
     )
     yield Target(
         "tokenizer.json",
         json_mutations(_TOKENIZER, json.loads(chat_files()["tokenizer.json"])),
-        file_reader(path, json_files.check_tokenizer),
+        file_reader(path, _of_one_model(json_files.check_tokenizer)),
         share=1000,
         largest=16 * MB,
     )
