@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from mlxknife.adapters.folder.snapshot_reader import FolderReader
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
-from mlxknife.adapters.mlx.text.chat_format import chat_template, ends_of_turn
+from mlxknife.adapters.mlx.text.chat_format import chat_template, ends_of_turn, tool_parser
 from mlxknife.adapters.mlx.text.model import MlxTextLoader
 from mlxknife.domain.catalog.rules import capabilities
 from mlxknife.domain.generation.services.engine import TextEngine
@@ -168,3 +168,13 @@ def test_the_catalog_and_the_engine_find_the_chat_template_in_the_same_home(
 def test_a_file_that_is_no_config_holds_no_template(tmp_path: Path, content: str) -> None:
     (tmp_path / "chat_template.json").write_text(content, encoding="utf-8")
     assert chat_template(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "declared"),
+    [({}, None), ({"tool_parser_type": "mistral"}, "mistral"), ({"tool_parser_type": ["os"]}, ["os"]), ([], None)],
+)
+def test_the_declared_tool_parser_is_read_as_it_is(tmp_path: Path, config: object, declared: object) -> None:
+    assert tool_parser(tmp_path) is None
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    assert tool_parser(tmp_path) == declared

@@ -74,6 +74,7 @@ def test_the_message_of_a_template_that_rejects_a_conversation_is_passed_on(temp
         ("{% set ns = namespace(n=0) %}{% for i in range(3) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}", "3"),
         ("{{ add_generation_prompt }} {{ tools }} {{ documents }} {{ nothing }}", "True None None "),
         ("{{ messages[0].tool_calls is defined }}{{ messages | length }}", "False1"),
+        ("{% set n = namespace(a=[]) %}{% set _ = n.a.append(7) %}{{ n.a }}{{ n.a.pop(0) }}{{ n.a }}", "[7]7[]"),
         ("{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}{{ twice('ab') }}", "abab"),
         ("{{ messages[0]['content'].split(' ')[1] }}{{ 'a.b'.split('.')[-1] }}", "'ü'b"),
         ("{{ bos_token }}|{{ eos_token }}", "<s>|</s>"),

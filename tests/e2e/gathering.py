@@ -70,6 +70,10 @@ class GatheringModel:
         return self.model.chat_template
 
     @property
+    def tool_parser(self) -> object:
+        return self.model.tool_parser
+
+    @property
     def special_tokens(self) -> Mapping[str, str]:
         return self.model.special_tokens
 

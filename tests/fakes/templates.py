@@ -12,7 +12,7 @@ from jinja2 import Template, nodes
 from jinja2.exceptions import TemplateError as RenderingError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import SandboxedEnvironment
 
 from mlxknife.domain.errors import TemplateError
 
@@ -53,9 +53,7 @@ class FakeTemplates:
 
 @cache
 def _compiled(template: str) -> Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
-    )
+    environment = SandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation])
     environment.filters["tojson"] = lambda value, **options: json.dumps(value, **{"ensure_ascii": False} | options)
     environment.globals |= {"raise_exception": _raise, "strftime_now": datetime.now().astimezone().strftime}
     return environment.from_string(template)

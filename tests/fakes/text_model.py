@@ -57,6 +57,7 @@ class FakeTextModel:
     tokenizer: Tokenizer = attrs.field(factory=FakeTokenizer)
     end_token: int = 0
     chat_template: str | None = None
+    tool_parser: object = None
     special_tokens: Mapping[str, str] = attrs.field(factory=dict)
     vocabulary_size: int = 264
     notes: tuple[str, ...] = ()

@@ -86,6 +86,11 @@ class TextModel(Protocol):
         ...
 
     @property
+    def tool_parser(self) -> object:
+        """What the repo of the model declares as the name of its tool parser; None if nothing. Raises nothing."""
+        ...
+
+    @property
     def special_tokens(self) -> Mapping[str, str]:
         """The variables of the chat template, such as ``bos_token``. Raises nothing."""
         ...

@@ -28,6 +28,11 @@ def chat_template(path: Path) -> str | None:
     return (path / home).read_text(encoding="utf-8")
 
 
+def tool_parser(path: Path) -> object:
+    """Return the name of the tool parser that a folder declares, as it is; None if there is none."""
+    return _config(path / "tokenizer_config.json").get("tool_parser_type")
+
+
 def ends_of_turn(vocabulary: Mapping[str, int], template: str, declared: Iterable[int]) -> frozenset[int]:
     """Return every token that ends a turn: those that the model declares, and those in its chat template."""
     used = (vocabulary[text] for text in _turn_ends(vocabulary) if text in vocabulary and text in template)

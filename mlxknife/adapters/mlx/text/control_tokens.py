@@ -23,6 +23,8 @@ _TURN = re.compile(r"<\|.*\|>|<\uff5c.*\uff5c>")
 """The form of a name that always structures a prompt, even if the tokenizer does not declare it as special."""
 _MARKUP = re.compile(r"<\S+>|\[/?[A-Z_]+\]")
 """The form of a name that a template may use like a control token, such as ``<tool_call>``."""
+_TOOL_MARKUP = frozenset(f"<{sign}{name}>" for name in ("tools", "tool_call", "tool_response") for sign in ("", "/"))
+"""The markup of calls with a template that has none."""
 _GROUP = 3
 """The number of characters by which names are grouped in a pattern."""
 _MAX_MARKS = 2**16
@@ -40,11 +42,11 @@ class ControlTokens:
     """The names of a model's control tokens."""
 
     def __init__(self, special: Collection[str], others: Iterable[str], template: str) -> None:
-        """Take the names of special tokens, and of others, which count if the template uses them as markup."""
+        """Take the names of special tokens, and of others, which count if prompts use them as markup."""
         others = frozenset(others)
         structural = {name for name in others if name in ENDS_OF_TURN or _TURN.fullmatch(name)}
         turns = {name for name in (*special, *structural) if len(name) > 1 and not name.isspace()}
-        markup = {name for name in others if _MARKUP.fullmatch(name) and name in template}
+        markup = {name for name in others if _MARKUP.fullmatch(name) and (name in template or name in _TOOL_MARKUP)}
         self._in_answers = _pattern(turns)
         self._anywhere = _pattern(turns | markup)
 

@@ -75,14 +75,22 @@ class MlxTextLoader:
                 kv_bytes=left // _KV_SHARE,
             )
             notes = () if has_gpu else (f"no GPU: CPU profile '{profile}'", f"BLAS: {blas or 'of MLX, which is slow'}")
-            return MlxTextModel(scheduler, loaded, template, notes)
+            return MlxTextModel(scheduler, loaded, template, notes, tool_parser=chat_format.tool_parser(path))
 
 
 class MlxTextModel:
     """A model of mlx-lm with its tokenizer."""
 
-    def __init__(self, scheduler: Scheduler, loaded: Any, template: str | None, notes: tuple[str, ...]) -> None:  # noqa: ANN401
-        """Take the scheduler of a model, the tokenizer as it was loaded, the chat template, and notes.
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        loaded: Any,  # noqa: ANN401 - transformers' own type
+        template: str | None,
+        notes: tuple[str, ...],
+        *,
+        tool_parser: object = None,
+    ) -> None:
+        """Take the scheduler of a model, the tokenizer as it was loaded, the chat template, notes, and a declaration.
 
         Raises EngineError for a tokenizer that cannot be used.
         """
@@ -92,6 +100,7 @@ class MlxTextModel:
         size = scheduler.vocabulary_size
         self._grammars = Grammars(self._tokenizer, scheduler.stop_tokens, size, is_supported=is_supported)
         self._template = template
+        self._tool_parser = tool_parser
         self._notes = notes
         named = loaded.special_tokens_map.items()
         self._special = {name: token for name, token in named if isinstance(name, str) and isinstance(token, str)}
@@ -105,6 +114,11 @@ class MlxTextModel:
     def chat_template(self) -> str | None:
         """See ``TextModel.chat_template``."""
         return self._template
+
+    @property
+    def tool_parser(self) -> object:
+        """See ``TextModel.tool_parser``."""
+        return self._tool_parser
 
     @property
     def special_tokens(self) -> Mapping[str, str]:

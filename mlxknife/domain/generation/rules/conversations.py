@@ -30,7 +30,7 @@ class Conversation:
 
 def of(messages: Sequence[Message]) -> Conversation:
     """Return messages as a chat template takes them."""
-    return Conversation(tuple(map(_turn, messages)))
+    return Conversation(tuple(map(turn, messages)))
 
 
 def plain(conversation: Conversation) -> str:
@@ -88,7 +88,8 @@ def _rewritten(value: object, text: Callable[[str], str], *, has_names: bool = F
     return value
 
 
-def _turn(message: Message) -> Mapping[str, object]:
+def turn(message: Message) -> dict[str, object]:
+    """Return a message, without its calls, as a chat template takes it."""
     fields = attrs.asdict(message, filter=lambda _, value: value is not None, recurse=False)
     del fields["tool_calls"]
     return fields

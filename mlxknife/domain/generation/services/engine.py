@@ -7,14 +7,17 @@ from collections.abc import Sequence
 import attrs
 
 from mlxknife.domain.errors import ContextLengthExceeded, KnifeError, TemplateError, ValidationError
-from mlxknife.domain.generation.rules import context_window, conversations, options, prompts, reasoning
+from mlxknife.domain.generation.rules import chat_history, context_window, conversations, options, prompts, reasoning
 from mlxknife.domain.generation.rules.conversations import Conversation
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.services.answer_stream import AnswerStream
 from mlxknife.domain.generation.values.answer import Accepted, Delta
 from mlxknife.domain.generation.values.loading import LoadRequest
-from mlxknife.domain.generation.values.request import GenerationRequest
+from mlxknife.domain.generation.values.request import GenerationRequest, Message
 from mlxknife.domain.generation.values.rows import Row, RowStep
+from mlxknife.domain.tools.rules import checks as tool_checks
+from mlxknife.domain.tools.rules.detection import tool_family
+from mlxknife.domain.tools.values import Tool, ToolMode
 from mlxknife.ports.engines.templates import Templates
 from mlxknife.ports.engines.text import TextModel, Tokenizer
 
@@ -62,6 +65,7 @@ class TextEngine:
         self._model = model
         self._templates = templates
         self._loaded = loaded
+        self._tool_family = tool_family(model.chat_template, model.tokenizer.vocabulary, model.tool_parser)
         self._answers: dict[int, _Answer] = {}
         """The running answers, by row id."""
         self._next_row = 0
@@ -82,21 +86,23 @@ class TextEngine:
         Raises ValidationError for invalid options or messages; ContextLengthExceeded, TemplateError, ServerBusy.
         """
         options.check(request.options, has_draft=self._loaded.draft is not None)
+        tool_checks.check(request.tools, request.tool_choice)
+        if request.tools and (request.prompts or not request.use_chat_template):
+            msg = "tools need messages and the chat template of the model"
+            raise ValidationError(msg, param="tools")
         if request.prompts:
             _check_echo(request)
             return tuple(Prompt(prompt) for prompt in request.prompts)
         prompts.check(request.messages)
         self._check_characters(prompts.message_texts(request.messages), "messages")
-        conversation = conversations.of(request.messages)
         if not request.use_chat_template:
-            return (Prompt(conversations.plain(conversation)),)
+            return (Prompt(conversations.plain(conversations.of(request.messages))),)
         template = self._model.chat_template
-        conversation, mark = self._marked(conversation, template or "")
+        forms = chat_history.forms(request.messages, _shown_tools(request), self._tool_family, template or "")
         if template is None:
+            conversation, mark = self._marked(forms[0], "")
             return (Prompt(conversations.plain(conversation), mark=mark),)
-        text = self._rendered(template, conversation)
-        if mark:
-            text = text.replace(conversations.escaped(mark), mark)
+        text, mark = self._rendered(template, forms, request.messages)
         markers = reasoning.find_markers(self._model.tokenizer.vocabulary, template, text)
         return (Prompt(text, has_special_tokens=True, markers=markers, mark=mark),)
 
@@ -202,12 +208,24 @@ class TextEngine:
             self._answers.pop(row, None)
             self._model.cancel_row(row)
 
-    def _rendered(self, template: str, conversation: Conversation) -> str:
-        try:
-            return self._templates.render(template, conversation.messages, self._model.special_tokens)
-        except TemplateError as exc:
-            exc.param = exc.param or "messages"
-            raise
+    def _rendered(self, template: str, forms: Sequence[Conversation], messages: Sequence[Message]) -> tuple[str, str]:
+        """Return the first form that the template takes as text, and the mark in it.
+
+        Raises ValidationError for arguments that it does not take; TemplateError, ServerBusy.
+        """
+        failures = list[TemplateError]()
+        for form in forms:
+            conversation, mark = self._marked(form, template)
+            tools = {"tools": conversation.tools} if conversation.tools else {}
+            try:
+                text = self._templates.render(template, conversation.messages, {**self._model.special_tokens, **tools})
+            except TemplateError as exc:
+                failures.append(exc)
+            else:
+                return (text.replace(conversations.escaped(mark), mark) if mark else text), mark
+        chat_history.check_arguments(messages)
+        failures[0].param = failures[0].param or "messages"
+        raise failures[0]
 
     def _marked(self, conversation: Conversation, template: str) -> tuple[Conversation, str]:
         """Break the names of control tokens in a conversation, so that nothing in it can end or begin a turn.
@@ -235,6 +253,11 @@ class TextEngine:
         except ContextLengthExceeded as exc:
             exc.param = field
             raise
+
+
+def _shown_tools(request: GenerationRequest) -> tuple[Tool, ...]:
+    """Return the tools that the model sees: none where it must not call any."""
+    return () if request.tool_choice.mode is ToolMode.NONE else request.tools
 
 
 def _check_echo(request: GenerationRequest) -> None:
