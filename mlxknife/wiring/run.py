@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from mlxknife.adapters.functions.tool_functions import PythonFunctions
 from mlxknife.adapters.system.machine import Machine
 from mlxknife.adapters.system.private_folder import PrivateFolder
 from mlxknife.adapters.worker.parent.blocking import BlockingClients
@@ -29,4 +30,4 @@ def model_processes(folder: PrivateFolder | None = None) -> WorkerProcesses:
 
 def sessions(settings: Settings, folder: PrivateFolder) -> Sessions:
     """Build the service behind ``run``."""
-    return Sessions(catalog.catalog(settings), BlockingClients(model_processes(folder)), Machine())
+    return Sessions(catalog.catalog(settings), BlockingClients(model_processes(folder)), Machine(), PythonFunctions())

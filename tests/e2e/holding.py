@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 
+from mlxknife.adapters.functions.tool_functions import PythonFunctions
 from mlxknife.adapters.system.machine import Machine
 from mlxknife.adapters.worker.child import loop
 from mlxknife.adapters.worker.parent.blocking import BlockingClients
@@ -84,7 +85,9 @@ class HoldingWiring(AppWiring):
         return WorkerProcesses((*Hold(Path(sys.argv[1])).program, WORKER_OPTION))
 
     def sessions(self) -> Sessions:
-        return Sessions(catalog.catalog(self.settings), BlockingClients(self.model_processes()), Machine())
+        return Sessions(
+            catalog.catalog(self.settings), BlockingClients(self.model_processes()), Machine(), PythonFunctions()
+        )
 
 
 def _open_app(*, reads_config: bool = True) -> App:

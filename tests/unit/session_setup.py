@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
+from mlxknife.adapters.functions.tool_functions import PythonFunctions
 from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.compatibility.values import Runtime, RuntimePackage
 from mlxknife.domain.generation.services.session import Session, Sessions
@@ -57,7 +58,7 @@ def make_sessions(
     clients: ModelClients, files: Files | None = None, *, system: FakeSystem | None = None, runtime: Runtime = RUNTIME
 ) -> Sessions:
     """Return the service behind ``run`` over the models of ``make_catalog``."""
-    return Sessions(make_catalog(files, runtime=runtime), clients, system or FakeSystem())
+    return Sessions(make_catalog(files, runtime=runtime), clients, system or FakeSystem(), PythonFunctions())
 
 
 def open_session(clients: FakeClients, files: Files | None = None) -> Session:

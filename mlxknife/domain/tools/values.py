@@ -54,6 +54,16 @@ class ToolCall:
 
 
 @attrs.frozen
+class ToolUse:
+    """A call and the text that came of it."""
+
+    call: ToolCall
+    result: str
+
+    __repr__ = reprs.fields
+
+
+@attrs.frozen
 class ToolCallDelta:
     """New text of one call."""
 

@@ -15,6 +15,7 @@ from mlxknife.domain.compatibility.values import RemoteCode
 from mlxknife.domain.errors import NotEnoughMemory, ValidationError
 from mlxknife.domain.generation.rules import options as rules
 from mlxknife.domain.generation.rules import prompts
+from mlxknife.domain.generation.services.tool_loop import MAX_ROUNDS, ToolLoop, approve_all
 from mlxknife.domain.generation.values.answer import (
     Delta,
     FinishReason,
@@ -32,9 +33,10 @@ from mlxknife.domain.memory import rules as memory
 from mlxknife.domain.models.values.info import ModelInfo
 from mlxknife.domain.text.rules import display
 from mlxknife.domain.tools.rules.collecting import collected
-from mlxknife.domain.tools.values import ToolCallDelta
+from mlxknife.domain.tools.values import Tool, ToolCall, ToolCallDelta, ToolChoice
 from mlxknife.ports.engines.processes import ModelClient, ModelClients
 from mlxknife.ports.system.system import System
+from mlxknife.ports.system.tool_functions import ToolFunction, ToolFunctions
 
 
 @attrs.define
@@ -67,6 +69,7 @@ class Session:
     info: ModelInfo
     client: ModelClient
     system: System
+    functions: ToolFunctions
     load_seconds: float
     notes: tuple[str, ...] = ()
     """Decisions made while loading, one sentence each."""
@@ -102,12 +105,14 @@ class Session:
         *,
         use_chat_template: bool = True,
         progress: AnswerProgress | None = None,
+        tools: Sequence[Tool] = (),
+        tool_choice: ToolChoice | None = None,
     ) -> Generator[TextDelta, None, GenerationResult]:
         """Yield the answer to a conversation while it is generated, and return the whole result at the end.
 
-        Closing the generator cancels the answer; ``progress`` then holds how far it came. Raises ValidationError for
-        invalid messages or options, ContextLengthExceeded for a prompt that is too long, TemplateError, EngineError,
-        WorkerLost.
+        Closing the generator cancels the answer; ``progress`` then holds how far it came. Calls of ``tools`` are part
+        of the result; ``with_tools`` makes them. Raises ValidationError for invalid messages, options or tools,
+        ContextLengthExceeded for a prompt that is too long, TemplateError, EngineError, WorkerLost.
         """
         options = options or GenerationOptions()
         rules.check(options, has_draft=self.draft is not None)
@@ -119,7 +124,13 @@ class Session:
         began = self.system.now()
         deltas, calls = list[TextDelta](), list[ToolCallDelta]()
         reason = FinishReason.STOP
-        request = GenerationRequest(tuple(messages), options=options, use_chat_template=use_chat_template)
+        request = GenerationRequest(
+            tuple(messages),
+            options=options,
+            use_chat_template=use_chat_template,
+            tools=tuple(tools),
+            tool_choice=tool_choice or ToolChoice(),
+        )
         for event in self.client.generate(request):
             progress.add(event, self.load_seconds, self.system.now() - began)
             if not isinstance(event, Delta):
@@ -138,14 +149,38 @@ class Session:
             tool_calls=collected(calls),
         )
 
+    def with_tools(
+        self,
+        tools: Sequence[ToolFunction],
+        *,
+        approve: Callable[[ToolCall], bool] = approve_all,
+        max_rounds: int = MAX_ROUNDS,
+    ) -> ToolLoop:
+        """Return a loop that makes the calls of the model, each if ``approve`` allows it.
+
+        Raises ValidationError for a function that cannot be a tool.
+        """
+        loop = ToolLoop.of(self.answer, self.functions, tools)
+        return attrs.evolve(loop, approve=approve, max_rounds=max_rounds)
+
     def ask(
-        self, question: str, options: GenerationOptions | None = None, *, system: str | None = None
+        self,
+        question: str,
+        options: GenerationOptions | None = None,
+        *,
+        system: str | None = None,
+        tools: Sequence[ToolFunction] = (),
+        tool_choice: ToolChoice | None = None,
     ) -> GenerationResult:
-        """Return the whole answer to one question. Raises what ``answer`` raises."""
-        deltas = self.answer(prompts.assembled((question,), system=system), options)
+        """Return the whole answer to one question; the model may call the functions in ``tools``.
+
+        Raises what ``with_tools`` and ``answer`` raise.
+        """
+        messages = prompts.assembled((question,), system=system)
+        answer = self.with_tools(tools).answer(messages, options, tool_choice)
         while True:
             try:
-                next(deltas)
+                next(answer)
             except StopIteration as end:
                 result: GenerationResult = end.value
                 return result
@@ -162,6 +197,7 @@ class Sessions:
     catalog: Catalog
     clients: ModelClients
     system: System
+    functions: ToolFunctions
 
     __repr__ = reprs.name
 
@@ -244,6 +280,7 @@ class Sessions:
             info=model.info,
             client=client,
             system=self.system,
+            functions=self.functions,
             load_seconds=self.system.now() - began,
             notes=loaded.notes,
             draft=None if draft_model is None else draft_model.info,

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import attrs
 
 from mlxknife.domain import reprs
-from mlxknife.domain.tools.values import ToolCall, ToolCallDelta
+from mlxknife.domain.tools.values import ToolCall, ToolCallDelta, ToolUse
 
 
 class TextKind(Enum):
@@ -128,5 +128,8 @@ class GenerationResult:
     usage: Usage
     timings: Timings = attrs.field(repr=False)
     tool_calls: tuple[ToolCall, ...] = ()
+    """The calls that wait for a result."""
+    tool_uses: tuple[ToolUse, ...] = ()
+    """The calls that were made on the way to this answer."""
 
     __repr__ = reprs.fields
