@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # a command imports only the services that it uses
     from collections.abc import Callable
 
     from mlxknife.domain.catalog.services.catalog import Catalog
-    from mlxknife.domain.generation.services.session import Sessions
+    from mlxknife.domain.generation.services.sessions import Sessions
     from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.names.services import Finder
     from mlxknife.domain.removal.services import Remover

@@ -16,7 +16,7 @@ from mlxknife.wiring import settings as settings_wiring
 if TYPE_CHECKING:
     from mlxknife.adapters.system.private_folder import PrivateFolder
     from mlxknife.domain.catalog.services.catalog import Catalog
-    from mlxknife.domain.generation.services.session import Sessions
+    from mlxknife.domain.generation.services.sessions import Sessions
     from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.names.services import Finder
     from mlxknife.domain.removal.services import Remover

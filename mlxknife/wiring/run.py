@@ -11,7 +11,7 @@ from mlxknife.adapters.system.machine import Machine
 from mlxknife.adapters.system.private_folder import PrivateFolder
 from mlxknife.adapters.worker.parent.blocking import BlockingClients
 from mlxknife.adapters.worker.parent.model_process import WorkerProcesses
-from mlxknife.domain.generation.services.session import Sessions
+from mlxknife.domain.generation.services.sessions import Sessions
 from mlxknife.wiring import catalog
 from mlxknife.wiring import settings as settings_wiring
 

@@ -20,7 +20,7 @@ from mlxknife.adapters.worker.parent.model_process import WorkerProcesses
 from mlxknife.app import App
 from mlxknife.cli.main import run_command_line
 from mlxknife.domain.generation.services.engine import TextEngine
-from mlxknife.domain.generation.services.session import Sessions
+from mlxknife.domain.generation.services.sessions import Sessions
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.wiring import catalog
 from mlxknife.wiring.app import AppWiring, open_app

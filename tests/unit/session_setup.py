@@ -7,7 +7,8 @@ from collections.abc import Generator, Sequence
 from mlxknife.adapters.functions.tool_functions import PythonFunctions
 from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.compatibility.values import Runtime, RuntimePackage
-from mlxknife.domain.generation.services.session import Session, Sessions
+from mlxknife.domain.generation.services.session import Session
+from mlxknife.domain.generation.services.sessions import Sessions
 from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
 from mlxknife.domain.integrity.services.inspector import Inspector
 from mlxknife.domain.integrity.services.verifier import Verifier

@@ -17,7 +17,7 @@ from mlxknife.cli.chat.state import Conversation
 from mlxknife.cli.render.answer import AnswerPrinter
 from mlxknife.cli.streams import StdoutError
 from mlxknife.domain.errors import EngineError, WorkerLost
-from mlxknife.domain.generation.services.session import Sessions
+from mlxknife.domain.generation.services.sessions import Sessions
 from mlxknife.domain.generation.values.answer import Delta, TextKind
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest, Message
