@@ -215,6 +215,9 @@ def test_every_token_of_the_answer_has_logprobs(server: Server) -> None:
     text = b"".join(bytes(one["bytes"]) for one in said.logprobs).decode()
     assert text == said.content == ANSWERS[answers.UNICODE]
     assert all(len(one["top_logprobs"]) == 2 for one in said.logprobs)
+    for body in (chat("parrot", answers.REASONING), chat("parrot", answers.CAPITAL, stop=["is P"])):
+        (said,) = whole_answer(server, CHAT, {**body, "logprobs": True}).choices
+        assert "".join(one["token"] for one in said.logprobs) == said.content
     (written,) = whole_answer(server, TEXT, body_of(TEXT, answers.CAPITAL, {"logprobs": 1})).choices
     assert "".join(one["tokens"] for one in written.logprobs) == written.content
     assert [one["text_offset"] for one in written.logprobs] == list(range(len(written.content)))

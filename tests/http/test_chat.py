@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import attrs
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -25,6 +26,7 @@ from mlxknife.domain.errors import (
     ValidationError,
     WorkerLost,
 )
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind
 from mlxknife.domain.generation.values.request import Message
 from mlxknife.http.options import Options
 from tests.fakes.serving import HELLO, NAME, answer
@@ -115,6 +117,15 @@ def test_logprobs_have_the_shape_of_openai(backend: Backend) -> None:
     assert first == {"token": "Hel", "logprob": -0.5, "bytes": [72, 101, 108], "top_logprobs": [other]}
     chunk = events(backend, logprobs=True)[1]
     assert chunk["choices"][0]["logprobs"]["content"][0]["token"] == "Hel"
+
+
+def test_logprobs_come_with_the_text_not_with_the_reasoning(backend: Backend) -> None:
+    both = Delta(texts=(TextDelta(TextKind.REASONING, "hm"), TextDelta(TextKind.ANSWER, "Hel")))
+    end = Delta(finish_reason=FinishReason.STOP)
+    backend.engine.answers = [[attrs.evolve(both, logprobs=HELLO[0].logprobs), end]]
+    choices = [chunk["choices"][0] for chunk in events(backend, logprobs=True)[1:-1]]
+    assert [choice["delta"] for choice in choices] == [{"reasoning_content": "hm"}, {"content": "Hel"}, {}]
+    assert [choice["logprobs"] is not None for choice in choices] == [False, True, False]
 
 
 @pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\u0085", "\x1c", "\r", "\n", "\x0b", "\x0c"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlxknife.domain.errors import EngineError
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.services.answer_stream import AnswerStream
-from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, TokenLogprob, Usage
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, Usage
 from mlxknife.domain.generation.values.rows import RowStep
 from tests.fakes.tokenizer import FakeTokenizer
 
@@ -114,13 +114,6 @@ def test_deltas_carry_the_index_of_their_answer() -> None:
     assert [delta.index for delta in deltas] == [4] * 3
 
 
-def test_logprobs_have_text_and_bytes() -> None:
-    delta = AnswerStream(_TOKENIZER, 3).feed(RowStep(1, 0xC3, None, -0.5, ((0xC3, -0.5), (97, -2.0))))
-    first, second = TokenLogprob("\ufffd", b"\xc3", -0.5), TokenLogprob("a", b"a", -2.0)
-    assert delta.logprobs == (TokenLogprob("\ufffd", b"\xc3", -0.5, (first, second)),)
-    assert AnswerStream(_TOKENIZER, 3).feed(RowStep(1, _END, FinishReason.STOP, -0.1)).logprobs == ()
-
-
 def test_half_a_character_at_the_end_is_dropped() -> None:
     assert AnswerStream(_TOKENIZER, 3).feed(RowStep(1, 0xC3, FinishReason.LENGTH)).texts == ()
 
@@ -157,78 +150,6 @@ def test_joined_deltas_are_one_delta(text: str) -> None:
         assert _text([joined], kind) == _text(deltas, kind)
     assert joined.logprobs == tuple(one for delta in deltas for one in delta.logprobs)
     assert (joined.finish_reason, joined.usage) == (deltas[-1].finish_reason, deltas[-1].usage)
-
-
-_LONG_TOKENS = FakeTokenizer(("<think>", "</think>", "ab", "bc", "stop", " st"))
-
-
-def _with_logprobs(
-    text: str, stops: Sequence[str], markers: ReasoningMarkers | None = None, *, is_cut: bool
-) -> list[Delta]:
-    """Return the deltas of a text in tokens of several characters; ``is_cut``: the text ends after max_tokens."""
-    reason = FinishReason.LENGTH if is_cut else FinishReason.STOP
-    stream = AnswerStream(_LONG_TOKENS, 3, markers=markers, stops=stops)
-    return _fed(stream, _steps(text, reason, _LONG_TOKENS, logprob=-1.0))
-
-
-def _bytes(deltas: Sequence[Delta]) -> list[bytes]:
-    return [logprob.content for delta in deltas for logprob in delta.logprobs]
-
-
-@pytest.mark.parametrize(
-    ("text", "stop", "tokens"),
-    [
-        ("one,stop two", "stop", [b"o", b"n", b"e", b","]),  # nothing of the token is passed
-        ("one,stop", "op", [b"o", b"n", b"e", b",", b"stop"]),  # the start of the token is passed
-        ("one stop", "stop", [b"o", b"n", b"e", b" st"]),
-        ("xabcabd", "bca", [b"x", b"ab"]),
-        ("abab", "ab", []),
-        ("aé!", "é", [b"a"]),  # neither token of the character
-        ("aé!", "!", [b"a", b"\xc3", b"\xa9"]),
-        ("one sto", "stop", [b"o", b"n", b"e", b" st", b"o"]),
-    ],
-)
-def test_logprobs_come_for_tokens_of_which_some_text_is_passed(text: str, stop: str, tokens: list[bytes]) -> None:
-    assert _bytes(_with_logprobs(text, (stop,), is_cut=False)) == tokens
-
-
-def test_the_logprob_of_a_token_that_may_belong_to_a_stop_string_waits_with_its_text() -> None:
-    deltas = _with_logprobs("a ston", ("stop",), is_cut=False)
-    assert [len(delta.logprobs) for delta in deltas] == [1, 1, 0, 2, 0]
-    assert [[text.text for text in delta.texts] for delta in deltas] == [["a"], [" "], [], ["ston"], []]
-
-
-_STOPS = st.lists(st.sampled_from(["stop", "a", "bc", "é", "b ", "cst", "op s", "<"]), max_size=2)
-_WORDS = st.lists(st.sampled_from([*"abcé <", "ab", "bc", "stop", " st", "o", "p"]), max_size=10).map("".join)
-
-
-@settings(deadline=None)
-@given(_WORDS, _STOPS, st.booleans())
-def test_the_tokens_with_logprobs_are_the_fewest_that_cover_the_text(text: str, stops: list[str], is_cut: bool) -> None:  # noqa: FBT001 - drawn
-    deltas = _with_logprobs(text, stops, is_cut=is_cut)
-    for count in range(1, len(deltas) + 1):  # no text comes before its tokens
-        assert b"".join(_bytes(deltas[:count])).startswith(_text(deltas[:count]).encode())
-    tokens, passed = _bytes(deltas), _text(deltas).encode()
-    if passed == text.encode():
-        assert b"".join(tokens) == passed
-    else:
-        assert not b"".join(tokens[:-1]).startswith(passed) or not tokens
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.sampled_from(["<think>", "</think>", "<", "\n", "a", "ab", "stop", " st", "é"]), max_size=10).map(
-        "".join
-    ),
-    _STOPS,
-)
-def test_with_reasoning_the_tokens_with_logprobs_cover_the_text(text: str, stops: list[str]) -> None:
-    deltas = _with_logprobs(text, stops, _MARKERS, is_cut=False)
-    tokens = _bytes(deltas)
-    assert text.encode().startswith(b"".join(tokens))
-    again = _with_logprobs(b"".join(tokens).decode("utf-8", "ignore"), (), _MARKERS, is_cut=True)
-    for kind in TextKind:
-        assert _text(again, kind).startswith(_text(deltas, kind))
 
 
 def test_the_loop_guard_ends_an_answer_that_only_repeats_itself() -> None:

@@ -26,12 +26,6 @@ class AnswerSplitter:
         self._reasoning = ReasoningSplitter(markers) if calls is None else ReasoningSplitter(markers, calls.markup)
         self._calls = calls
         self._stop = StopMatcher(stops)
-        self._held = 0
-        """The number of characters of the answer that are held back or cut off."""
-        self.fed = 0
-        """The characters of reasoning and answer so far; counted where there are stop strings."""
-        self.passed = 0
-        """The characters before the first one that is held back or cut off."""
 
     @property
     def has_stopped(self) -> bool:
@@ -47,6 +41,12 @@ class AnswerSplitter:
     def has_ended(self) -> bool:
         """Whether the answer ends here: a stop string or its only call is complete."""
         return self.has_stopped or (self._calls is not None and self._calls.has_finished)
+
+    @property
+    def holds_text(self) -> bool:
+        """Whether text is held back that may come with a later delta."""
+        holds_call = self._calls is not None and self._calls.holds_text
+        return self._reasoning.holds_text or holds_call or self._stop.holds_text
 
     def feed(self, text: str) -> Iterator[TextDelta | ToolCallDelta]:
         """Yield the deltas that are certain by now."""
@@ -86,20 +86,10 @@ class AnswerSplitter:
         """Yield the text that is no start of a stop string after all."""
         held = self._stop.flush()
         if held:
-            self.passed, self._held = self.fed, 0
             yield TextDelta(TextKind.ANSWER, held)
 
     def _without_stop(self, delta: TextDelta) -> Iterator[TextDelta]:
-        size = len(delta.text)
-        self.fed += size
         if delta.kind is TextKind.ANSWER:
             delta = TextDelta(delta.kind, self._stop.feed(delta.text))
-            self._held += size - len(delta.text)
-            if self._held <= size:
-                self.passed = self.fed - self._held
-            else:  # the text that is held back began before this delta
-                self.passed += len(delta.text)
-        elif not self._held:
-            self.passed = self.fed
         if delta.text:
             yield delta

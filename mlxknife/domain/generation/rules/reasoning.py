@@ -104,6 +104,11 @@ class ReasoningSplitter:
         self._seen: set[TextKind] = set()
         self._gap = ""
 
+    @property
+    def holds_text(self) -> bool:
+        """Whether text is held back that may belong to a marker."""
+        return bool(self._held)
+
     def feed(self, text: str) -> Iterator[TextDelta]:
         """Yield the deltas that are certain by now."""
         self._held += text

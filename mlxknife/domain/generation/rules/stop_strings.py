@@ -14,6 +14,11 @@ class StopMatcher:
         self._held = ""
         self.has_stopped = False
 
+    @property
+    def holds_text(self) -> bool:
+        """Whether text is held back that may be the start of a stop string."""
+        return bool(self._held)
+
     def feed(self, text: str) -> str:
         """Return the text that is certain by now: nothing after a stop."""
         if not self._stops:

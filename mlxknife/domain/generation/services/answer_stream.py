@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlxknife.domain.generation.rules.answer_splitter import AnswerSplitter
+from mlxknife.domain.generation.rules.logprobs import LogprobAligner
 from mlxknife.domain.generation.rules.loop_guard import LoopGuard
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, TokenLogprob, Usage
@@ -39,9 +40,7 @@ class AnswerStream:
         self._detokenizer = tokenizer.detokenizer(after)
         self._splitter = AnswerSplitter(markers, stops, calls)
         self._loop_guard = LoopGuard() if has_loop_guard else None
-        self._has_stops = any(stops)
-        self._held_logprobs = list[tuple[int, TokenLogprob]]()
-        """The logprobs of tokens whose text is held back, each with the position where its text begins."""
+        self._logprobs = LogprobAligner()
         self._prompt_tokens = prompt_tokens
         self._index = index
         self._echo = echo
@@ -55,22 +54,23 @@ class AnswerStream:
         """
         self._count += 1
         end, parts = step.finish_reason, list[TextDelta | ToolCallDelta]()
-        if self._echo:
-            parts.append(TextDelta(TextKind.ANSWER, self._echo))
-            self._echo = ""
         if end is not FinishReason.STOP:  # a token that ends the turn belongs to no text
             if end is None and self._loop_guard is not None and self._loop_guard.feed(step.token):
                 end = FinishReason.REPETITION
+            text = self._detokenizer.feed(step.token)
             if step.logprob is not None:
-                self._held_logprobs.append((self._splitter.fed, self._logprob(step)))
-            parts += self._splitter.feed(self._detokenizer.feed(step.token))
+                self._logprobs.add(self._logprob(step), text)
+            parts += self._splitter.feed(text)
         if end is not None and not self._splitter.has_ended:
-            parts += self._splitter.feed(self._detokenizer.finish())
+            text = self._detokenizer.finish()
+            self._logprobs.extend(text)
+            parts += self._splitter.feed(text)
             parts += self._splitter.flush()
-        has_stopped = self._splitter.has_stopped
         reason = self._reason(end)
-        passes_all = not self._has_stops or (reason is not None and not has_stopped)
-        logprobs = self._passed_logprobs(passes_all=passes_all) if self._held_logprobs else ()
+        logprobs = self._settled_logprobs(parts, has_ended=reason is not None)
+        if self._echo:
+            parts.insert(0, TextDelta(TextKind.ANSWER, self._echo))
+            self._echo = ""
         usage = Usage(self._prompt_tokens, self._count, step.cached)
         texts = tuple(part for part in parts if isinstance(part, TextDelta))
         calls = tuple(part for part in parts if isinstance(part, ToolCallDelta))
@@ -81,11 +81,18 @@ class AnswerStream:
         reason = FinishReason.STOP if self._splitter.has_ended else end
         return FinishReason.TOOL_CALLS if reason is FinishReason.STOP and self._splitter.has_called else reason
 
-    def _passed_logprobs(self, *, passes_all: bool) -> tuple[TokenLogprob, ...]:
-        """Return the logprobs of tokens whose text has begun to pass; the others may belong to a stop string."""
-        passed = tuple(one for start, one in self._held_logprobs if passes_all or start < self._splitter.passed)
-        del self._held_logprobs[: len(passed)]
-        return passed
+    def _settled_logprobs(
+        self, parts: Sequence[TextDelta | ToolCallDelta], *, has_ended: bool
+    ) -> tuple[TokenLogprob, ...]:
+        """Return the logprobs of the tokens of which it is certain by now whether they are text of the answer."""
+        if self._logprobs.is_empty:
+            return ()
+        for part in parts:
+            if isinstance(part, TextDelta):
+                self._logprobs.show(part)
+            else:
+                self._logprobs.drop_earlier()
+        return self._logprobs.settled(holds_text=self._splitter.holds_text, has_ended=has_ended)
 
     def _logprob(self, step: RowStep) -> TokenLogprob:
         top = tuple(self._named(token, logprob) for token, logprob in step.top)

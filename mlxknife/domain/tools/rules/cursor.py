@@ -35,6 +35,11 @@ class Cursor:
         self.has_ended = False
         """Whether no more text will come."""
 
+    @property
+    def holds_text(self) -> bool:
+        """Whether there is text of which it is not clear yet what it is."""
+        return bool(self._taken) or self._at < len(self._text)
+
     def add(self, text: str) -> None:
         """Add text at the end."""
         self._text = self._text[self._at :] + text

@@ -54,6 +54,11 @@ class ToolCallSplitter:
         """Whether the only call of the answer is complete; the rest of the answer is dropped."""
         return not self._is_parallel and self._reader.is_last_complete
 
+    @property
+    def holds_text(self) -> bool:
+        """Whether text is held back that may not belong to a call."""
+        return bool(self._gap) or self._cursor.holds_text
+
     def markup(self, name: str) -> str:
         """Return the markup before the JSON arguments of a call, or an empty text if no tool has this name."""
         form = self._form

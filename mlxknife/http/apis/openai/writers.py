@@ -96,10 +96,13 @@ class ChatWriter:
             for part in delta.texts
         ]
         logprobs = self._logprobs(delta.logprobs) if delta.logprobs else None
-        if logprobs is not None and not parts:
-            parts = [ChunkDelta(content="")]
+        with_text = next((number for number, part in enumerate(parts) if part.content is not UNSET), len(parts))
+        if logprobs is not None and with_text == len(parts):
+            parts.append(ChunkDelta(content=""))
         parts += calls.chunks(delta.tool_calls, uses_functions=self.form.uses_functions)
-        choices = [ChunkChoice(index, part, None if number else logprobs) for number, part in enumerate(parts)]
+        choices = [
+            ChunkChoice(index, part, logprobs if number == with_text else None) for number, part in enumerate(parts)
+        ]
         if delta.finish_reason is not None:
             choices.append(ChunkChoice(index, ChunkDelta(), None, self._end_reason(delta.finish_reason)))
         return [self._chunk((choice,)) for choice in choices]
