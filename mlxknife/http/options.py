@@ -30,6 +30,8 @@ class Options:
     max_body_bytes: int = 8 * _MB
     max_pending_bytes: int = 64 * _MB
     """The bytes of all bodies together that are being read or prepared."""
+    max_unread_bytes: int = 32 * _MB
+    """The bytes that may wait for all clients together that do not read; above it, less may wait for each of them."""
     max_connections: int = 4096
     """The number of open connections; it is lower where the system allows fewer open files."""
     max_header_bytes: int = 64 * 1024

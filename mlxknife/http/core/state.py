@@ -20,6 +20,7 @@ from mlxknife.http.core import logs
 from mlxknife.http.core.errors import ClientDisconnected, ServerStopping
 from mlxknife.http.core.limits import Admission, BodyBudget
 from mlxknife.http.core.metrics import Metrics
+from mlxknife.http.core.streaming import UnreadBudget
 from mlxknife.http.options import Options
 
 Result = TypeVar("Result")
@@ -40,6 +41,7 @@ class ServerState:
     metrics: Metrics = attrs.field(factory=Metrics, init=False)
     admission: Admission = attrs.field(init=False)
     bodies: BodyBudget = attrs.field(init=False)
+    unread: UnreadBudget = attrs.field(init=False)
     _work: set[asyncio.Task[None]] = attrs.field(factory=set, init=False)
     _threads: ThreadPoolExecutor = attrs.field(init=False)
     _body_thread: ThreadPoolExecutor = attrs.field(init=False)
@@ -51,6 +53,7 @@ class ServerState:
         """Make the limits, and report what happens to models."""
         self.admission = Admission(self.options.max_requests, self.metrics.request_refused)
         self.bodies = BodyBudget(self.options)
+        self.unread = UnreadBudget(self.options.max_unread_bytes)
         self._threads = ThreadPoolExecutor(_THREADS, "mlxknife-http")
         self._body_thread = ThreadPoolExecutor(1, "mlxknife-http-body")
         self.pool.on_event = self.report

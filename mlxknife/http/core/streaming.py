@@ -14,40 +14,75 @@ from mlxknife.http.core.context import Headers
 
 Event = TypeVar("Event")
 
-MAX_WAITING_BYTES = 4_000_000
-"""What may wait for a client that does not read, about. Its socket holds several megabytes more."""
+
+@attrs.define(eq=False)
+class UnreadBudget:
+    """The bytes that wait for all clients together, because they read more slowly than their answers come.
+
+    The socket of a client holds several megabytes more.
+    """
+
+    total: int
+    """Above this, less may wait for each client."""
+    most: int = 4_000_000
+    """What may wait for one client."""
+    least: int = 1_000_000
+    """What may wait for one client while the total is exceeded. A reader of many answers needs some of it at times."""
+    held: int = attrs.field(default=0, init=False)
+
+    @property
+    def share(self) -> int:
+        """Return what may wait for one client now."""
+        return self.most if self.held <= self.total else self.least
 
 
 @attrs.define(eq=False)
 class EventQueue(Generic[Event]):
     """Carries events from callbacks on the event loop to one coroutine; a slow reader gets all pending ones at once.
 
-    When more than ``limit`` bytes wait, which ``size`` estimates, the event of ``on_full`` is the last one.
+    Events count with their ``size``, which is an estimate, until the coroutine asks for more. When more bytes wait than
+    the share of one client, the event of ``on_full`` is the last one.
     """
 
     size: Callable[[Event], int]
     on_full: Callable[[], Event]
-    limit: int = MAX_WAITING_BYTES
+    budget: UnreadBudget
     _events: list[Event] = attrs.field(factory=list, init=False)
     _has_events: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _waiting: int = attrs.field(default=0, init=False)
+    _taken: int = attrs.field(default=0, init=False)
     _is_full: bool = attrs.field(default=False, init=False)
 
     def put(self, event: Event) -> None:
         """Add an event; called in the thread of the loop."""
         if self._is_full:
             return
-        self._waiting += self.size(event)
-        self._is_full = self._waiting > self.limit
+        size = self.size(event)
+        self._waiting += size
+        self.budget.held += size
+        self._is_full = self._waiting > self.budget.share
         self._events.append(self.on_full() if self._is_full else event)
         self._has_events.set()
 
     async def get_all(self) -> list[Event]:
-        """Wait until there is an event, and return all that are there."""
+        """Wait until there is an event, and return all that are there. Those of the last call count no more."""
+        self._release_taken()
         await self._has_events.wait()
         self._has_events.clear()
-        events, self._events, self._waiting = self._events, [], 0
+        events, self._events = self._events, []
+        self._taken, self._waiting = self._waiting, 0
         return events
+
+    def close(self) -> None:
+        """Drop all events, and take no more."""
+        self._is_full = True
+        self._release_taken()
+        self._events, self._taken, self._waiting = [], self._waiting, 0
+        self._release_taken()
+
+    def _release_taken(self) -> None:
+        self.budget.held -= self._taken
+        self._taken = 0
 
 
 @attrs.define(eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Generic, TypeAlias, TypeVar
 
 import attrs
@@ -166,16 +166,16 @@ class Generation:
                 lease.cancel()
                 return ResponseUnread()
 
-            events = EventQueue[Event](event_bytes, on_full)
-            lease.submit(self.request, events.put)
-            del self.request
-            first, *others = await events.get_all()
-            if isinstance(first, KnifeError):
-                raise first
-            self.context.release_body()
-            for event in others:
-                events.put(event)
-            yield events
+            with closing(EventQueue[Event](event_bytes, on_full, state.unread)) as events:
+                lease.submit(self.request, events.put)
+                del self.request
+                first, *others = await events.get_all()
+                if isinstance(first, KnifeError):
+                    raise first
+                self.context.release_body()
+                for event in others:
+                    events.put(event)
+                yield events
         finally:
             lease.release()
 
