@@ -40,6 +40,8 @@ class Server:
     """The document that it printed."""
     lines: list[str] = attrs.field(factory=list)
     """What it wrote on stderr, as far as it has come."""
+    patience: float = PATIENCE
+    """Seconds after which a response counts as not coming."""
     _seen: set[int] = attrs.field(factory=set)
     _streams: list[Stream] = attrs.field(factory=list)
 
@@ -59,7 +61,7 @@ class Server:
     # --- asking
 
     def connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.patience)
 
     def ask(self, path: str, body: object = None, **headers: str) -> Reply:
         """Send a request on a connection of its own; return the answer. A body makes it a POST."""

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
 _CLIENTS = 4
 _LONGEST_PAUSE = 0.5
+_PROMPTS = 20
 _QUESTIONS = (answers.GREETING, answers.CAPITAL, answers.CODE, answers.STOP, answers.UNICODE)
 
 
@@ -68,10 +69,11 @@ class Client:
             assert gathered(stream).texts == [ANSWERS[question]]
 
     def several(self) -> None:
-        """Ask for several answers to prompts that no request had before."""
-        prompts = [self._nonsense(self.random.randint(10, 600)) for _ in range(2)]
-        body = {"model": "parrot", "prompt": prompts, "n": 2, "max_tokens": 30, "logprobs": 3, "temperature": 1.0}
-        reply = self.server.ask(TEXT, body)
+        """Ask for several answers. New prompts for ever would fill the prefix cache until the end."""
+        seed = self.random.randrange(_PROMPTS)
+        prompts = [nonsense(Random(seed + number)) for number in range(2)]
+        body = {"prompt": prompts, "n": 2, "max_tokens": 30, "logprobs": 3, "temperature": 1.0, "seed": seed}
+        reply = self.server.ask(TEXT, {"model": "parrot", **body})
         assert (reply.status, len(reply.document()["choices"])) == (200, 4)
 
     def leave(self) -> None:
@@ -93,8 +95,9 @@ class Client:
         assert response.status == 200, response.read()
         return Stream(connection, response)
 
-    def _nonsense(self, size: int) -> str:
-        return "".join(self.random.choices("abcdefghijklmnop ", k=size))
+
+def nonsense(random: Random) -> str:
+    return "".join(random.choices("abcdefghijklmnop ", k=random.randint(10, 600)))
 
 
 def soak(home: Machine, seconds: float, seed: int) -> tuple[list[Client], Samples]:

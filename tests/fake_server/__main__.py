@@ -23,10 +23,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fake_server", description=__doc__)
     parser.add_argument("folder")
     parser.add_argument("--step-seconds", default="0", help="the duration of a decode step")
+    parser.add_argument("--rows", default="32", help="how many rows run at the same time")
     parser.add_argument("--journal", default=os.devnull, help="the file that the model writes its notes to")
     parser.add_argument("--options", type=json.loads, default={}, help="options of mlxknife.http, as JSON")
     arguments = parser.parse_args()
-    command = (sys.executable, "-m", "tests.fake_server.worker", arguments.step_seconds, arguments.journal)
+    command = (
+        sys.executable,
+        "-m",
+        "tests.fake_server.worker",
+        arguments.step_seconds,
+        arguments.rows,
+        arguments.journal,
+    )
     app = open_app()
     models = app.servable_models()
     model = models.pin(arguments.folder)

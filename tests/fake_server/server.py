@@ -27,6 +27,8 @@ class FakeServer:
     folder: Path
     step_seconds: float = 0.0
     options: dict[str, object] = attrs.field(factory=dict)
+    rows: int = 32
+    """How many rows run at the same time."""
     url: str = attrs.field(default="", init=False)
     stderr: str = attrs.field(default="", init=False)
     """Its log, once it has ended."""
@@ -51,7 +53,7 @@ class FakeServer:
         return [note for line in lines if (note := msgspec.json.decode(line, type=Note)).kind == kind]
 
     def __enter__(self) -> Self:
-        arguments = ["--step-seconds", str(self.step_seconds), "--journal", str(self.journal)]
+        arguments = ["--step-seconds", str(self.step_seconds), "--rows", str(self.rows), "--journal", str(self.journal)]
         log = (Path(self._files.name) / "log").open("w")
         with log:
             self._child = subprocess.Popen(

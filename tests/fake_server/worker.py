@@ -1,6 +1,6 @@
 """A model process whose model takes its time, and writes down its rows and steps.
 
-``python -m tests.fake_server.worker STEP_SECONDS JOURNAL DESCRIPTOR PARENT``
+``python -m tests.fake_server.worker STEP_SECONDS ROWS JOURNAL DESCRIPTOR PARENT``
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class Opener:
     """Fulfils ``ports.engines.engine.EngineOpener``."""
 
     step_seconds: float
+    max_rows: int
     note: Callable[[Note], None]
     templates: JinjaTemplates = attrs.field(factory=JinjaTemplates)
 
@@ -93,6 +94,7 @@ class Opener:
             vocabulary_size=parrot.vocabulary_size,
             failing_token=NAN_TOKEN,
             samples=True,
+            max_rows=self.max_rows,
             step_seconds=self.step_seconds,
             note=self.note,
         )
@@ -100,13 +102,13 @@ class Opener:
 
 
 def main() -> int:
-    step_seconds, journal, descriptor, parent = sys.argv[1:]
+    step_seconds, rows, journal, descriptor, parent = sys.argv[1:]
     with open(journal, "a", buffering=1, encoding="utf-8") as file:
 
         def note(note: Note) -> None:
             file.write(msgspec.json.encode(note).decode() + "\n")
 
-        return serve(int(descriptor), int(parent), Opener(float(step_seconds), note))
+        return serve(int(descriptor), int(parent), Opener(float(step_seconds), int(rows), note))
 
 
 if __name__ == "__main__":
