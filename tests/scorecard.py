@@ -80,8 +80,7 @@ class Scorecard:
             sys.stdout.write(line + "\n")
             return
         with self.item.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-            terminal.ensure_newline()
-            terminal.write_line(line)
+            terminal.write(f"\n{line}\n", flush=True)
 
 
 _SCORECARD = pytest.StashKey[Scorecard]()
