@@ -35,6 +35,8 @@ MODEL = "org/model"
 PULL = ("pull", MODEL, "--json")
 CASES = ("new", "second revision", "repair")
 MAX_STEPS = 400
+BUSY_SECONDS = 120
+"""How long a pull may take on a machine with much other work."""
 
 
 def shard(name: str, size: int, seed: str) -> bytes:
@@ -207,9 +209,9 @@ class Kill:
 def kill_at_random(found: Scene, rng: random.Random, most: int) -> Kill:
     """Kill a pull after the Hub sent a random number of bytes."""
     found.hub.fail(Slow(rng.uniform(8, 24) * MIB), "*.safetensors")
-    process = found.stage.begin(Disturbed(PULL))
     moment = found.sent + rng.randrange(most)
-    found.hub.wait_until(lambda: found.sent > moment)
+    process = found.stage.begin(Disturbed(PULL))
+    found.hub.wait_until(lambda: found.sent > moment, BUSY_SECONDS)
     os.kill(process, signal.SIGSTOP)  # on a busy machine the Hub is far ahead of it
     sent, unread = found.sent, unread_bytes(found.hub)
     os.kill(process, signal.SIGKILL)
@@ -308,7 +310,7 @@ def test_killed_during_a_forced_pull(machine: Machine) -> None:
         found.hub.fail(Slow(8 * MIB), "*.safetensors")
         moment = found.sent + 2 * MIB
         process = found.stage.begin(Disturbed((*PULL, "--force")))
-        found.hub.wait_until(lambda: found.sent > moment)
+        found.hub.wait_until(lambda: found.sent > moment, BUSY_SECONDS)
         os.kill(process, signal.SIGKILL)
         assert found.stage.end(process).was_killed
         blobs = found.machine.hub / "models--org--model" / "blobs"
