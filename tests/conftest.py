@@ -1,4 +1,4 @@
-"""What holds for every test: signals as in a shell at a terminal, and the fork server for our programs."""
+"""What holds for every test: signals as at a terminal, the examples of Hypothesis, and the fork server for programs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fork_server import install
 
 pytest_plugins = ["tests.scorecard"]
+
+settings.register_profile(
+    "laws",
+    max_examples=int(100 * float(os.environ.get("MLXK_TEST_EXAMPLES", "1"))),
+    deadline=None,  # no test depends on how long it takes
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("laws")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -144,7 +144,7 @@ _WHOLE = Tiny(layers=1).file()
 _HEADER = _WHOLE.index(b"output_norm.weight") + 60
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     place=st.integers(0, _HEADER - 1),
     patch=st.one_of(st.binary(min_size=1, max_size=8), st.just(b"\xff" * 8)),

@@ -136,7 +136,6 @@ def test_the_order_changes_no_tokens(machine: type[Orders], examples: int) -> No
     run_settings = settings(
         max_examples=examples,
         stateful_step_count=25,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

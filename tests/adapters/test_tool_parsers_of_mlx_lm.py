@@ -6,7 +6,7 @@ import importlib
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlxknife.domain.tools.rules.families import ToolFamily
@@ -51,14 +51,12 @@ def _ours(family: ToolFamily, text: str) -> list[Call]:
     return values(calls)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(_PARSERS, key=str)), st.sampled_from(["get_weather", "stop"]), _ARGUMENTS)
 def test_both_find_the_same_call(family: ToolFamily, name: str, arguments: Arguments) -> None:
     text = written(family, [(name, arguments)])
     assert _theirs(family, text) == _ours(family, text) == [(name, arguments)]
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(_PARSERS.keys() - {ToolFamily.GEMMA_FUNCTION}, key=str)), _NESTED)
 def test_both_find_the_same_nested_arguments(family: ToolFamily, arguments: Arguments) -> None:
     text = written(family, [("get", arguments)])

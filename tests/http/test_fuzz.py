@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -47,7 +47,6 @@ def is_json(body: object) -> bool:
     return True
 
 
-@settings(deadline=None)
 @given(path=_PATHS, changes=_CHANGES, messages=st.one_of(st.none(), _MESSAGES))
 def test_a_mutated_request_is_answered_or_refused_with_the_name_of_the_field(
     client: TestClient, path: str, changes: dict[str, object], messages: object
@@ -63,14 +62,12 @@ def test_a_mutated_request_is_answered_or_refused_with_the_name_of_the_field(
         assert reply.json()["error"]["param"], reply.text
 
 
-@settings(deadline=None)
 @given(path=_PATHS, body=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
 def test_arbitrary_bytes_are_refused(client: TestClient, path: str, body: bytes) -> None:
     reply = client.post(path, content=body, headers={"content-type": "application/json"})
     assert reply.status_code == 400
 
 
-@settings(deadline=None)
 @given(path=st.text(max_size=40), query=st.binary(max_size=20))
 def test_no_path_causes_an_internal_error(client: TestClient, path: str, query: bytes) -> None:
     for start in ("", "v1/models/"):

@@ -85,7 +85,7 @@ def _without_names(text: str) -> str:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(turns=_TURNS)
 def test_nothing_in_a_message_becomes_a_control_token_and_the_prompt_reads_as_rendered(
     family: Family, turns: tuple[str, ...]
@@ -99,7 +99,7 @@ def test_nothing_in_a_message_becomes_a_control_token_and_the_prompt_reads_as_re
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(turns=st.tuples(*[st.text(alphabet="ab é你\n<>|", max_size=20)] * 5))
 def test_messages_without_names_have_the_tokens_of_the_rendered_template(
     family: Family, turns: tuple[str, ...]
@@ -128,7 +128,7 @@ def test_an_answer_keeps_the_markup_that_models_write() -> None:
 
 
 @pytest.mark.parametrize("kind", [*KINDS, SENTENCEPIECE, BYTES_IN_PYTHON])
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     pieces=st.lists(st.sampled_from(["<s>", "</s>", "<think>", "</think>", "the ", "<", "s>", "\n", "é"]), max_size=6)
 )

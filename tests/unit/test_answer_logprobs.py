@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlxknife.domain.generation.rules.logprobs import LogprobAligner
@@ -134,7 +134,6 @@ _TEXTS = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)
 @given(_TEXTS, _STOPS, st.sampled_from([None, _MARKERS]), st.booleans(), st.booleans())
 def test_the_joined_tokens_are_the_text(
     text: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlxknife.domain.errors import EngineError
@@ -123,7 +123,6 @@ def test_an_error_of_the_tokenizer_is_raised() -> None:
         AnswerStream(FakeTokenizer(broken_token=1), 1).feed(RowStep(1, 1))
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["<think>", "</think>", "stop", "st", "o", "p", "é", "\n", " "]), max_size=12).map("".join)
 )
@@ -137,7 +136,6 @@ def test_the_joined_text_does_not_depend_on_the_tokens(text: str) -> None:
         assert _text(answers[0], kind) == _text(answers[1], kind)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["<think>", "</think>", "stop", "st", "o", "p", "é", "\n", " "]), max_size=12).map("".join)
 )
