@@ -39,39 +39,45 @@ def trace(machine: Machine) -> Path:
     return machine.root / "trace"
 
 
-def checked(outcome: Outcome) -> Outcome:
+def started(machine: Machine, folder: Path, *words: str) -> int:
+    """Run ``mlxk`` in the folder of a model, and return its exit code; it follows the contract, and no code has run."""
+    done = subprocess.run(
+        [str(BIN / "mlxk"), *words],
+        env=machine.environment(),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_MUST_END,
+    )
+    outcome = Outcome(done.returncode, done.stdout, done.stderr)
     assert follows_contract(outcome), outcome
-    assert "Traceback" not in outcome.out + outcome.err
-    return outcome
+    assert "Traceback" not in outcome.out + outcome.err, outcome
+    assert not trace(machine).exists(), (folder.name, words)
+    return outcome.code
 
 
 def looked_at(machine: Machine, folders: Mapping[str, Path]) -> int:
     """Have every command look at the models, in the folder of each one; return how many commands ran."""
-    words = ["list", "--all", "--health", "--verbose"], ["health", "--verify"]
-    outcomes = [checked(machine.run(*one, cwd=folder)) for one in words for folder in [*folders.values()][::20]]
+    commands: list[tuple[Path, tuple[str, ...]]] = [
+        (folder, words)
+        for folder in [*folders.values()][::20]
+        for words in (("list", "--all", "--health", "--verbose"), ("health", "--verify"))
+    ]
     for name, folder in folders.items():
-        outcomes += [checked(machine.run("show", name, "--files", "--config", cwd=folder))]
-        outcomes += [checked(machine.run("health", name, "--verify", cwd=folder))]
-    return len(outcomes)
+        commands += [(folder, ("show", name, "--files", "--config")), (folder, ("health", name, "--verify"))]
+    for folder, words in commands:
+        started(machine, folder, *words)
+    return len(commands)
 
 
 def ran(machine: Machine, folders: Mapping[str, Path]) -> Counter[int]:
     """Run the models, in the folder of each one, and count the exit codes."""
-    codes = Counter[int]()
-    for name, folder in folders.items():
-        done = subprocess.run(
-            [str(BIN / "mlxk"), "run", "./" if len(codes) % 2 else name, CAPITAL],
-            env=machine.environment(),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_MUST_END,
-        )
-        codes[checked(Outcome(done.returncode, done.stdout, done.stderr)).code] += 1
-        assert not trace(machine).exists(), (name, done)
-    return codes
+    specs = [name if number % 2 else "./" for number, name in enumerate(folders)]
+    return Counter(
+        started(machine, folder, "run", spec, CAPITAL) for spec, folder in zip(specs, folders.values(), strict=True)
+    )
 
 
 def served(machine: Machine, names: Iterable[str]) -> Counter[int]:

