@@ -4,7 +4,7 @@ import contextlib
 import importlib
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlxknife.cli.arguments import COMMANDS, UsageError, alias_options, command_parser, resolve_command
@@ -120,6 +120,7 @@ def test_a_usage_error_names_the_argument(words: str, message: str, hint: str) -
     assert (caught.value.hint or "").startswith(hint)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(COMMANDS)), st.text("abcdefghinoprstuw-", min_size=1, max_size=14))
 @example("run", "prompts")
 @example("run", "no-stop")
