@@ -16,7 +16,7 @@ from tests.builder import CacheBuilder, Files, write_workspace
 from tests.fork_server.install import programs_folder
 
 BIN = Path(sys.executable).parent
-MUST_END = 20
+MUST_END = 60
 """Seconds after which a program counts as hanging."""
 
 
