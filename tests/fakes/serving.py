@@ -26,6 +26,7 @@ from mlxknife.domain.models.values.verdict import Integrity
 from mlxknife.domain.serving.services.loaded_model import Lease
 from mlxknife.domain.serving.services.model_pool import ModelPool
 from mlxknife.domain.serving.services.servable_models import ServableModel, ServableModels
+from mlxknife.domain.tools.values import ToolCall, ToolCallDelta
 from mlxknife.http.app import create_app
 from mlxknife.http.options import Options
 from tests.fakes.processes import FakeModel, FakeProcesses
@@ -46,6 +47,16 @@ def answer(*tokens: str, reasoning: Sequence[str] = ()) -> tuple[Delta, ...]:
     ]
     usage = Usage(prompt_tokens=5, completion_tokens=len(reasoned) + len(answered), cached_tokens=2)
     return (*reasoned, *answered, Delta(finish_reason=FinishReason.STOP, usage=usage))
+
+
+def calling(*calls: ToolCall, text: str = "") -> tuple[Delta, ...]:
+    """Return the deltas of an answer with a text and then calls, one character in each."""
+    deltas = [Delta(texts=(TextDelta(TextKind.ANSWER, character),)) for character in text]
+    for index, call in enumerate(calls):
+        parts = [ToolCallDelta(index, call.id, call.name)]
+        parts += [ToolCallDelta(index, arguments=character) for character in call.arguments]
+        deltas += [Delta(tool_calls=(part,)) for part in parts]
+    return (*deltas, Delta(finish_reason=FinishReason.TOOL_CALLS, usage=Usage(5, 9, 2)))
 
 
 HELLO = answer("Hel", "lo", " wörld")

@@ -11,9 +11,11 @@ from tests.fakes.serving import NAME
 from tests.http.servers import serving
 
 openai = pytest.importorskip("openai", reason="the openai client is not installed")
+pydantic = pytest.importorskip("pydantic", reason="the openai client is not installed")
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 Client: TypeAlias = Any  # the client is not there where the types are checked
 MESSAGES = [{"role": "user", "content": "hi"}]
+Point: Any = pydantic.create_model("Point", x=(int, ...), label=(str | None, ...))
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +81,44 @@ def test_it_raises_for_a_full_server_and_for_a_stream_that_fails() -> None:
         pytest.raises(openai.APIError, match="failed"),
     ):
         list(stream)
+
+
+def test_it_parses_answers_under_a_schema() -> None:
+    with (
+        serving(fakes={"text": '{"x": 4, "label": null}'}) as process,
+        openai.OpenAI(base_url=f"{process.url}/v1", api_key="x", max_retries=0) as client,
+    ):
+        parsed = client.chat.completions.parse(model=NAME, messages=MESSAGES, response_format=Point)
+        assert parsed.choices[0].message.parsed == Point(x=4, label=None)
+        with client.chat.completions.stream(model=NAME, messages=MESSAGES, response_format=Point) as stream:
+            assert stream.get_final_completion().choices[0].message.parsed == Point(x=4, label=None)
+
+
+def test_it_parses_calls_whole_and_in_a_stream() -> None:
+    calls = [("Point", '{"x": 4, "label": "é"}'), ("Point", '{"x": 5, "label": null}')]
+    tools = [openai.pydantic_function_tool(Point)]
+    with (
+        serving(fakes={"text": "Two.", "calls": calls}) as process,
+        openai.OpenAI(base_url=f"{process.url}/v1", api_key="x", max_retries=0) as client,
+    ):
+        whole = client.chat.completions.parse(model=NAME, messages=MESSAGES, tools=tools).choices[0]
+        with client.chat.completions.stream(model=NAME, messages=MESSAGES, tools=tools) as stream:
+            events = list(stream)
+            streamed = stream.get_final_completion().choices[0]
+    for choice in (whole, streamed):
+        assert (choice.message.content, choice.finish_reason) == ("Two.", "tool_calls")
+        found = [(call.id, call.function.parsed_arguments) for call in choice.message.tool_calls]
+        assert found == [("call_Point", Point(x=4, label="é")), ("call_Point", Point(x=5, label=None))]
+    done = [event for event in events if event.type == "tool_calls.function.arguments.done"]
+    assert [event.parsed_arguments for event in done] == [Point(x=4, label="é"), Point(x=5, label=None)]
+
+
+def test_it_reads_the_deprecated_function_call() -> None:
+    with (
+        serving(fakes={"calls": [("add", '{"a": 1}')]}) as process,
+        openai.OpenAI(base_url=f"{process.url}/v1", api_key="x", max_retries=0) as client,
+    ):
+        function = {"name": "add", "parameters": {"type": "object"}}
+        choice = client.chat.completions.create(model=NAME, messages=MESSAGES, functions=[function]).choices[0]
+        assert (choice.message.function_call.name, choice.message.function_call.arguments) == ("add", '{"a": 1}')
+        assert (choice.message.content, choice.finish_reason) == (None, "function_call")

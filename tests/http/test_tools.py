@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from mlxknife.domain.errors import ValidationError
-from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, Usage
+from mlxknife.domain.generation.values.answer import Delta, FinishReason
 from mlxknife.domain.generation.values.request import Message
-from mlxknife.domain.tools.values import Tool, ToolCall, ToolCallDelta, ToolChoice, ToolMode
+from mlxknife.domain.tools.values import Tool, ToolCall, ToolChoice, ToolMode
+from tests.fakes.serving import calling
 from tests.http.conftest import Backend, Json
 from tests.http.test_chat import events
 
@@ -18,20 +19,7 @@ SCHEMA: Json = {"type": "object", "properties": {"a": {"type": "integer"}}}
 FUNCTION: Json = {"name": "add", "description": "adds", "parameters": SCHEMA}
 TOOLS: list[Json] = [{"type": "function", "function": FUNCTION}]
 USER: Json = {"role": "user", "content": "hi"}
-USAGE = Usage(prompt_tokens=5, completion_tokens=9, cached_tokens=2)
-CALLS = (ToolCall("call_1", "add", '{"a": 1}'), ToolCall("call_2", "sub", "{}"))
-
-
-def calling(*texts: str, calls: Sequence[ToolCall] = CALLS) -> tuple[Delta, ...]:
-    """Return the deltas of an answer with texts, and then calls whose arguments come in pieces."""
-    deltas = [Delta(texts=(TextDelta(TextKind.ANSWER, text),)) for text in texts]
-    for index, call in enumerate(calls):
-        pieces = [
-            ToolCallDelta(index, call.id, call.name),
-            *(ToolCallDelta(index, arguments=x) for x in call.arguments),
-        ]
-        deltas += [Delta(tool_calls=(piece,)) for piece in pieces]
-    return (*deltas, Delta(finish_reason=FinishReason.TOOL_CALLS, usage=USAGE))
+ADD, SUB = ToolCall("call_1", "add", '{"a": 1}'), ToolCall("call_2", "sub", "{}")
 
 
 def test_tools_reach_the_domain(backend: Backend) -> None:
@@ -105,7 +93,7 @@ def test_a_function_message_answers_the_last_function_call(backend: Backend) -> 
 
 
 def test_an_answer_of_calls_has_the_shape_of_openai(backend: Backend) -> None:
-    backend.engine.answers = [calling()]
+    backend.engine.answers = [calling(ADD, SUB)]
     (choice,) = backend.chat(tools=TOOLS)["choices"]
     assert choice == {
         "index": 0,
@@ -124,7 +112,7 @@ def test_an_answer_of_calls_has_the_shape_of_openai(backend: Backend) -> None:
 
 
 def test_a_text_before_the_calls_is_kept(backend: Backend) -> None:
-    backend.engine.answers = [calling("let ", "me")]
+    backend.engine.answers = [calling(ADD, SUB, text="let me")]
     message = backend.chat(tools=TOOLS)["choices"][0]["message"]
     assert (message["content"], len(message["tool_calls"])) == ("let me", 2)
 
@@ -151,7 +139,7 @@ def joined(choices: Sequence[Any]) -> list[Json]:
 
 
 def test_a_stream_has_texts_then_calls_then_the_reason(backend: Backend) -> None:
-    backend.engine.answers = [calling("let ", "me")]
+    backend.engine.answers = [calling(ADD, SUB, text="let me")]
     *chunks, done = events(backend, tools=TOOLS, stream_options={"include_usage": True})
     assert done == "data: [DONE]"
     choices = [chunk["choices"][0] for chunk in chunks[:-1]]
@@ -171,7 +159,7 @@ def test_a_stream_has_texts_then_calls_then_the_reason(backend: Backend) -> None
 
 
 def test_each_of_several_answers_has_its_own_calls(backend: Backend) -> None:
-    backend.engine.answers = [calling(calls=CALLS[:1]), calling("text"), calling(calls=CALLS[1:])]
+    backend.engine.answers = [calling(ADD), calling(ADD, SUB, text="text"), calling(SUB)]
     messages = [choice["message"] for choice in backend.chat(tools=TOOLS, n=3)["choices"]]
     assert [message["content"] for message in messages] == [None, "text", None]
     names = [[call["function"]["name"] for call in message["tool_calls"]] for message in messages]
@@ -183,7 +171,7 @@ def test_each_of_several_answers_has_its_own_calls(backend: Backend) -> None:
 
 
 def test_the_old_names_of_the_request_name_the_call_in_the_answer(backend: Backend) -> None:
-    backend.engine.answers = [calling()]
+    backend.engine.answers = [calling(ADD, SUB)]
     (choice,) = backend.chat(functions=[FUNCTION])["choices"]
     assert choice["message"]["function_call"] == {"name": "add", "arguments": '{"a": 1}'}
     assert "tool_calls" not in choice["message"]
@@ -198,7 +186,7 @@ def test_the_old_names_of_the_request_name_the_call_in_the_answer(backend: Backe
 
 
 def test_a_call_that_the_limit_cuts_off_is_what_it_is(backend: Backend) -> None:
-    cut = [*calling(calls=[ToolCall("call_1", "add", '{"a')])[:-1], Delta(finish_reason=FinishReason.LENGTH)]
+    cut = [*calling(ToolCall("call_1", "add", '{"a'))[:-1], Delta(finish_reason=FinishReason.LENGTH)]
     backend.engine.answers = [cut]
     (choice,) = backend.chat(tools=TOOLS)["choices"]
     assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"a'
@@ -249,14 +237,19 @@ def test_an_error_names_the_place_in_the_body(backend: Backend, wrong: Json, par
 @pytest.mark.parametrize(
     ("of_domain", "body", "of_body"),
     [
-        ("tools[1].parameters.properties.a.not", {"tools": TOOLS}, "tools[1].function.parameters.properties.a.not"),
-        ("tools[0].name", {"tools": TOOLS}, "tools[0].function.name"),
-        ("tools[0].name", {"functions": [FUNCTION]}, "functions[0].name"),
+        ("tools[0].function.parameters.properties.a", {"tools": TOOLS}, "tools[0].function.parameters.properties.a"),
+        ("tools[0].function.parameters.not", {"functions": [FUNCTION]}, "functions[0].parameters.not"),
+        ("tools[0].function.name", {"functions": [FUNCTION]}, "functions[0].name"),
         ("tools", {"tools": TOOLS}, "tools"),
+        ("tools", {"functions": [FUNCTION]}, "functions"),
         ("tool_choice", {"tool_choice": "required"}, "tool_choice"),
         ("tool_choice", {"function_call": {"name": "x"}}, "function_call"),
-        ("messages[2].tool_calls[1].arguments", {}, "messages[2].tool_calls[1].function.arguments"),
-        ("messages[2].tool_calls[1].id", {}, "messages[2].tool_calls[1].id"),
+        ("messages[2].tool_calls[1].function.arguments", {}, "messages[2].tool_calls[1].function.arguments"),
+        (
+            "messages[2].tool_calls[0].function.arguments",
+            {"functions": [FUNCTION]},
+            "messages[2].function_call.arguments",
+        ),
     ],
 )
 @pytest.mark.parametrize("stream", [True, False])

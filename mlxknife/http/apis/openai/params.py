@@ -1,4 +1,4 @@
-"""The fields that errors of the model process name: it knows the names of the domain, a client those of the body."""
+"""The fields that errors of the model process name: a body may have another name for them than the domain."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ import attrs
 
 from mlxknife.domain.errors import KnifeError
 
-_OF_TOOL = re.compile(r"(tools\[\d+\])\.(?!function\b)")
-_OF_CALL = re.compile(r"(messages\[\d+\])\.tool_calls\[(\d+)\]\.(?=name\b|arguments\b)")
+_CONSTRAINT = re.compile(r"^constraint\b")
+_OF_FUNCTIONS = (
+    (re.compile(r"^tools(\[\d+\])?(?:\.function\b)?"), r"functions\1"),
+    (re.compile(r"^tool_choice\b"), "function_call"),
+    (re.compile(r"^(messages\[\d+\])\.tool_calls\[\d+\]\.function\b"), r"\1.function_call"),
+)
 
 
 @attrs.frozen
@@ -25,15 +29,8 @@ class ParamNames:
         """Give an error the name that its field has in the body."""
         if error.param is None:
             return
-        name = self._name(error.param)
+        name = _CONSTRAINT.sub(self.constraint, error.param)
+        for pattern, other in _OF_FUNCTIONS if self.uses_functions else ():
+            name = pattern.sub(other, name)
         error.message = error.message.replace(error.param, name, 1)
         error.param = name
-
-    def _name(self, param: str) -> str:
-        first = re.split(r"[.\[]", param, maxsplit=1)[0]
-        rest = param[len(first) :]
-        if first == "constraint":
-            return self.constraint + rest
-        if self.uses_functions and first in ("tools", "tool_choice"):
-            return {"tools": "functions", "tool_choice": "function_call"}[first] + rest
-        return _OF_CALL.sub(r"\1.tool_calls[\2].function.", _OF_TOOL.sub(r"\1.function.", param))
