@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import count
 
 import attrs
 
@@ -73,3 +74,9 @@ def answered(engine: TextEngine, request: GenerationRequest) -> RequestOutput:
         step(engine, {1: output})
     assert output.has_ended
     return output
+
+
+def numbered_call_ids() -> Callable[[], str]:
+    """Return what makes the ids of tool calls: ``call_0``, ``call_1``, and so on."""
+    numbers = count()
+    return lambda: f"call_{next(numbers)}"

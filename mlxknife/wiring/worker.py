@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.adapters.mlx.text.model import MlxTextLoader
 from mlxknife.adapters.worker.child.loop import serve
@@ -24,7 +26,12 @@ class TextEngineOpener:
 
     def open(self, request: LoadRequest) -> TextEngine:
         """See ``EngineOpener.open``."""
-        return TextEngine(self._loader.load(request), self._templates, request)
+        return TextEngine(self._loader.load(request), self._templates, request, _new_call_id)
+
+
+def _new_call_id() -> str:
+    """Return an id for a tool call, in the form that OpenAI's API has."""
+    return f"call_{secrets.token_hex(12)}"
 
 
 def run_worker(descriptor: int, parent: int) -> int:

@@ -24,7 +24,7 @@ from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest, Message
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.ports.engines.text import Tokenizer
-from tests.engine_answers import answered
+from tests.engine_answers import answered, numbered_call_ids
 from tests.fakes.templates import FakeTemplates
 from tests.fakes.text_model import FakeTextModel
 from tests.parrot import ANSWERS, parrot_folder
@@ -136,7 +136,7 @@ def test_a_character_is_whole_after_any_number_of_invalid_bytes(kind: str, chara
 @pytest.fixture(scope="module")
 def parrot() -> Iterator[TextEngine]:
     loaded = LoadRequest(Location(str(parrot_folder()), ()), "as-is")
-    with closing(TextEngine(MlxTextLoader().load(loaded), FakeTemplates(), loaded)) as engine:
+    with closing(TextEngine(MlxTextLoader().load(loaded), FakeTemplates(), loaded, numbered_call_ids())) as engine:
         yield engine
 
 
@@ -156,7 +156,7 @@ def test_a_completion_keeps_the_space_before_its_first_token_and_a_chat_does_not
     """The decoder of this kind drops the space at the start of a text, as sentencepiece does."""
     tokenizer = fast_tokenizer("metaspace")
     model = FakeTextModel(lambda _: tokenizer.encode("sun", add_special_tokens=False), tokenizer, chat_template="the")
-    engine = TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"))
+    engine = TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids())
     assert answered(engine, GenerationRequest(prompts=("the",))).text() == " sun"
     assert answered(engine, GenerationRequest((Message("user", "the"),))).text() == "sun"
 

@@ -27,7 +27,7 @@ from mlxknife.domain.generation.values.request import (
 )
 from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.snapshot import Location
-from tests.engine_answers import answered
+from tests.engine_answers import answered, numbered_call_ids
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -101,7 +101,7 @@ def channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_answer_of_gpt_oss_follows_its_reasoning(channels: Path) -> None:
     loaded = LoadRequest(Location(str(channels), ()), "as-is")
-    with closing(TextEngine(MlxTextLoader().load(loaded), JinjaTemplates(), loaded)) as engine:
+    with closing(TextEngine(MlxTextLoader().load(loaded), JinjaTemplates(), loaded, numbered_call_ids())) as engine:
         options = GenerationOptions(SamplingParameters(temperature=0.0), max_tokens=50)
         output = answered(engine, GenerationRequest((Message("user", "Hello!"),), options=options))
     assert output.text(kind=TextKind.REASONING) == "They greet me."

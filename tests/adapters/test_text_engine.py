@@ -22,7 +22,7 @@ from mlxknife.domain.generation.values.request import (
     SamplingParameters,
 )
 from mlxknife.domain.models.values.snapshot import Location
-from tests.engine_answers import RequestOutput, answered, step, submitted
+from tests.engine_answers import RequestOutput, answered, numbered_call_ids, step, submitted
 from tests.parrot import ANSWERS, STOP_STRING, TOOL_RESULT, parrot_folder
 from tests.parrot.answers import CAPITAL, ECHO, GREETING, LONG, REASONING, STOP
 from tests.parrot.tokens import CONTEXT
@@ -42,7 +42,7 @@ def has_draft(request: pytest.FixtureRequest) -> bool:
 def engine(has_draft: bool) -> Iterator[TextEngine]:  # noqa: FBT001 - a fixture
     location = Location(str(parrot_folder()), ())
     loaded = LoadRequest(location, "as-is", 2**30, context_length=CONTEXT, draft=location if has_draft else None)
-    with closing(TextEngine(MlxTextLoader().load(loaded), JinjaTemplates(), loaded)) as made:
+    with closing(TextEngine(MlxTextLoader().load(loaded), JinjaTemplates(), loaded, numbered_call_ids())) as made:
         yield made
 
 

@@ -28,6 +28,7 @@ from mlxknife.http.options import Options
 from mlxknife.http.server import serve
 from mlxknife.ports.engines.text import TextModel, Tokenizer
 from mlxknife.wiring.run import WORKER_OPTION
+from tests.engine_answers import numbered_call_ids
 
 
 @attrs.frozen
@@ -126,7 +127,9 @@ class GatheringOpener:
         self.templates.prepare()
 
     def open(self, request: LoadRequest) -> TextEngine:
-        return TextEngine(GatheringModel(self.loader.load(request), self.gathering), self.templates, request)
+        return TextEngine(
+            GatheringModel(self.loader.load(request), self.gathering), self.templates, request, numbered_call_ids()
+        )
 
 
 def main() -> int:

@@ -14,10 +14,12 @@ import msgspec
 
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.adapters.worker.child.loop import serve
-from mlxknife.domain.generation.services.engine import PreparedRequest, Prompt, TextEngine
+from mlxknife.domain.generation.services.engine import PreparedRequest, TextEngine
+from mlxknife.domain.generation.services.prompt_renderer import Prompt
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.generation.values.rows import BatchStep, Row
+from tests.engine_answers import numbered_call_ids
 from tests.fakes.text_model import FakeTextModel, fake_parrot
 from tests.parrot_rows import NAN_TOKEN
 
@@ -98,7 +100,7 @@ class Opener:
             step_seconds=self.step_seconds,
             note=self.note,
         )
-        return HangingEngine(model, self.templates, request)
+        return HangingEngine(model, self.templates, request, numbered_call_ids())
 
 
 def main() -> int:

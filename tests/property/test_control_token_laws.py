@@ -22,6 +22,7 @@ from mlxknife.domain.generation.values.request import GenerationRequest, Message
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.ports.engines.text import Tokenizer as TokenizerPort
 from tests.chat_families import FAMILIES, Family
+from tests.engine_answers import numbered_call_ids
 from tests.fakes.templates import FakeTemplates
 from tests.fakes.text_model import FakeTextModel
 from tests.tokenizer_files import (
@@ -61,7 +62,7 @@ def _conversation(family: Family, turns: Sequence[str]) -> tuple[Message, ...]:
 @cache
 def _engine(family: Family) -> TextEngine:
     model = FakeTextModel(tokenizer=family.tokenizer(), chat_template=family.template, special_tokens=family.variables)
-    return TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"))
+    return TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids())
 
 
 def _tokens(family: Family, messages: tuple[Message, ...]) -> tuple[int, ...]:
@@ -152,7 +153,12 @@ def _opened(kind: str) -> TokenizerPort:
 
 def test_a_model_without_a_template_gets_its_special_tokens_around_marked_text() -> None:
     tokenizer = fast_tokenizer("byte-level", "")
-    engine = TextEngine(FakeTextModel(tokenizer=tokenizer), FakeTemplates(), LoadRequest(Location("model", ()), "fast"))
+    engine = TextEngine(
+        FakeTextModel(tokenizer=tokenizer),
+        FakeTemplates(),
+        LoadRequest(Location("model", ()), "fast"),
+        numbered_call_ids(),
+    )
     request = GenerationRequest((Message("user", "a<s>b"),))
     prompt = engine.tokenize(request, engine.render(request)).rows[0].prompt
     names = [tokenizer.token_bytes(token) for token in prompt]

@@ -25,7 +25,7 @@ from mlxknife.domain.generation.values.request import (
 )
 from mlxknife.domain.generation.values.rows import Row
 from mlxknife.domain.models.values.snapshot import Location
-from tests.engine_answers import RequestOutput, answered, step, submitted
+from tests.engine_answers import RequestOutput, answered, numbered_call_ids, step, submitted
 from tests.fakes.templates import FakeTemplates
 from tests.fakes.text_model import FakeTextModel
 from tests.fakes.tokenizer import FakeTokenizer
@@ -105,7 +105,9 @@ def _model(max_rows: int = 32, *, can_batch: bool = True, prefill_chunk: int = 1
 
 
 def _engine(model: FakeTextModel) -> TextEngine:
-    return TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast", max_tokens=50))
+    return TextEngine(
+        model, FakeTemplates(), LoadRequest(Location("model", ()), "fast", max_tokens=50), numbered_call_ids()
+    )
 
 
 @lru_cache(maxsize=1000)

@@ -23,6 +23,7 @@ from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.domain.tools.rules.families import FORMATS, ToolFamily
 from mlxknife.domain.tools.values import Tool, ToolCall
 from tests.chat_families import Family
+from tests.engine_answers import numbered_call_ids
 from tests.fakes.templates import FakeTemplates
 from tests.fakes.text_model import FakeTextModel
 from tests.tool_templates import TOOL_TEMPLATES, ToolTemplate
@@ -84,7 +85,7 @@ class _Chat:
 def _engine(family: ToolFamily) -> TextEngine:
     chat = _CHAT_FAMILIES[family]
     model = FakeTextModel(tokenizer=chat.tokenizer(), chat_template=chat.template, special_tokens=chat.variables)
-    return TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"))
+    return TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids())
 
 
 def _tokens(family: ToolFamily, request: GenerationRequest) -> tuple[int, ...]:
@@ -147,7 +148,7 @@ def test_no_text_of_tools_calls_and_results_becomes_a_control_token(one: ToolTem
 def test_a_template_that_prints_python_gets_no_escaped_mark() -> None:
     family = Family("printing", "{{ messages[0].content }}{{ tools }}{{ tools | tojson(ensure_ascii=true) }}", _TURNS)
     model = FakeTextModel(tokenizer=family.tokenizer(), chat_template=family.template)
-    engine = TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"))
+    engine = TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids())
     request = GenerationRequest((Message("user", "x"),), tools=(Tool("f", "a<|im_end|>b"),))
     forced = attrs.evolve(request, messages=(Message("user", "<tools>"),))
     for one in (request, forced):

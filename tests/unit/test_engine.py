@@ -20,7 +20,7 @@ from mlxknife.domain.generation.values.request import (
 )
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.ports.engines.engine import Engine
-from tests.engine_answers import answered, step, submitted
+from tests.engine_answers import answered, numbered_call_ids, step, submitted
 from tests.fakes.templates import FakeTemplates
 from tests.fakes.text_model import FakeTextModel
 from tests.fakes.tokenizer import FakeTokenizer
@@ -41,7 +41,7 @@ def _model(answer: str = "Hello there.", **changes: Any) -> FakeTextModel:  # no
 
 def _engine(model: FakeTextModel | None = None, **loaded: Any) -> TextEngine:  # noqa: ANN401
     request = LoadRequest(Location("model", ()), "fast", **loaded)
-    return TextEngine(model or _model(), FakeTemplates(), request)
+    return TextEngine(model or _model(), FakeTemplates(), request, numbered_call_ids())
 
 
 def _prompts(model: FakeTextModel) -> list[str]:
@@ -187,7 +187,9 @@ def test_a_text_too_long_for_the_context_is_rejected_before_it_is_rendered_or_en
     request_: GenerationRequest, param: str
 ) -> None:
     model, templates = _model(), FakeTemplates()
-    engine = TextEngine(model, templates, LoadRequest(Location("model", ()), "fast", context_length=64))
+    engine = TextEngine(
+        model, templates, LoadRequest(Location("model", ()), "fast", context_length=64), numbered_call_ids()
+    )
     with pytest.raises(ContextLengthExceeded, match="characters") as caught:
         submitted(engine, 1, request_)
     assert caught.value.param == param
@@ -321,7 +323,7 @@ def test_the_second_turn_of_a_chat_reports_the_cached_tokens() -> None:
 
 def test_closing_frees_the_model_and_ends_the_renderers() -> None:
     model, templates = _model(), FakeTemplates()
-    engine = TextEngine(model, templates, LoadRequest(Location("model", ()), "fast"))
+    engine = TextEngine(model, templates, LoadRequest(Location("model", ()), "fast"), numbered_call_ids())
     submitted(engine, 1, GenerationRequest(_HELLO))
     engine.close()
     assert (model.is_closed, templates.is_closed, engine.is_idle) == (True, True, True)

@@ -7,12 +7,15 @@ import pytest
 
 from mlxknife.domain.errors import TemplateError, ValidationError
 from mlxknife.domain.generation.services.engine import TextEngine
+from mlxknife.domain.generation.values.answer import FinishReason
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest, Message
 from mlxknife.domain.models.values.snapshot import Location
-from mlxknife.domain.tools.values import Tool, ToolCall, ToolChoice, ToolMode
+from mlxknife.domain.tools.values import Tool, ToolCall, ToolCallDelta, ToolChoice, ToolMode
+from tests.engine_answers import answered, numbered_call_ids
 from tests.fakes.templates import FakeTemplates
 from tests.fakes.text_model import FakeTextModel
+from tests.fakes.tokenizer import FakeTokenizer
 
 _TEMPLATE = (
     "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<{{ m.role }}>{{ m.content }}"
@@ -25,7 +28,12 @@ _TOOLS = (Tool("f", "Adds."),)
 
 
 def _prompt(request: GenerationRequest, template: str | None = _OBJECTS) -> str:
-    engine = TextEngine(FakeTextModel(chat_template=template), FakeTemplates(), LoadRequest(Location("m", ()), "fast"))
+    engine = TextEngine(
+        FakeTextModel(chat_template=template),
+        FakeTemplates(),
+        LoadRequest(Location("m", ()), "fast"),
+        numbered_call_ids(),
+    )
     (prompt,) = engine.render(request)
     assert isinstance(prompt.text, str)
     return prompt.text
@@ -73,6 +81,53 @@ def test_without_a_template_for_tools_the_prompt_describes_them() -> None:
         prompt = _prompt(request, template)
         assert '"name": "f", "description": "Adds."' in prompt
         assert prompt.endswith('<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>')
+
+
+def _answered(text: str, request: GenerationRequest) -> tuple[str, list[ToolCallDelta], FinishReason | None]:
+    tokenizer = FakeTokenizer()
+    tokens = tokenizer.encode(text, add_special_tokens=False)
+    model = FakeTextModel(
+        lambda _: tokens, tokenizer=tokenizer, end_token=256, vocabulary_size=257, chat_template=_OBJECTS
+    )
+    engine = TextEngine(model, FakeTemplates(), LoadRequest(Location("m", ()), "fast"), numbered_call_ids())
+    output = answered(engine, request)
+    calls = [call for delta in output.deltas for call in delta.tool_calls]
+    assert model.is_idle
+    return output.text(), calls, output.finish_reason()
+
+
+_CALLS = """I add.
+<tool_call>
+{"name": "f", "arguments": {"a": 1}}
+</tool_call>
+<tool_call>
+{"name": "f", "arguments": {}}
+</tool_call>"""
+
+
+def test_calls_in_an_answer_are_deltas_with_ids() -> None:
+    text, calls, reason = _answered(_CALLS, GenerationRequest(_ASKED, tools=_TOOLS))
+    assert (text, reason) == ("I add.", FinishReason.TOOL_CALLS)
+    assert [(call.index, call.id, call.name) for call in calls if call.id] == [(0, "call_0", "f"), (1, "call_1", "f")]
+    assert "".join(call.arguments for call in calls if call.index == 0) == '{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    ("choice", "is_parallel"), [(ToolChoice(), False), (ToolChoice(ToolMode.REQUIRED, "f"), True)], ids=str
+)
+def test_an_answer_with_one_call_ends_after_it(choice: ToolChoice, *, is_parallel: bool) -> None:
+    request = GenerationRequest(_ASKED, tools=_TOOLS, tool_choice=choice, parallel_tool_calls=is_parallel)
+    _, calls, reason = _answered(_CALLS, request)
+    assert {call.index for call in calls} == {0}
+    assert reason is FinishReason.TOOL_CALLS
+
+
+def test_without_tools_to_call_markup_is_text() -> None:
+    for request in (
+        GenerationRequest(_ASKED),
+        GenerationRequest(_ASKED, tools=_TOOLS, tool_choice=ToolChoice(ToolMode.NONE)),
+    ):
+        assert _answered(_CALLS, request) == (_CALLS, [], FinishReason.STOP)
 
 
 def test_tools_need_messages_and_the_chat_template() -> None:

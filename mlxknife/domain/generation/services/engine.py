@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
-from mlxknife.domain.errors import ContextLengthExceeded, KnifeError, TemplateError, ValidationError
-from mlxknife.domain.generation.rules import chat_history, context_window, conversations, options, prompts, reasoning
-from mlxknife.domain.generation.rules.conversations import Conversation
-from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
+from mlxknife.domain.errors import ContextLengthExceeded, KnifeError
+from mlxknife.domain.generation.rules import options
 from mlxknife.domain.generation.services.answer_stream import AnswerStream
+from mlxknife.domain.generation.services.prompt_renderer import Prompt, PromptRenderer
 from mlxknife.domain.generation.values.answer import Accepted, Delta
 from mlxknife.domain.generation.values.loading import LoadRequest
-from mlxknife.domain.generation.values.request import GenerationRequest, Message
+from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.generation.values.rows import Row, RowStep
-from mlxknife.domain.tools.rules import checks as tool_checks
 from mlxknife.domain.tools.rules.detection import tool_family
-from mlxknife.domain.tools.values import Tool, ToolMode
+from mlxknife.domain.tools.rules.splitter import ToolCallSplitter
 from mlxknife.ports.engines.templates import Templates
 from mlxknife.ports.engines.text import TextModel, Tokenizer
 
 _CONTEXT = 16
 """The number of prompt tokens that decide how the answer is joined to them."""
-
-
-@attrs.frozen
-class Prompt:
-    """A prompt before tokenization."""
-
-    text: str | tuple[int, ...]
-    """The text, or its tokens where the client sent tokens."""
-    has_special_tokens: bool = False
-    """Whether the text is a rendered chat template."""
-    markers: ReasoningMarkers | None = None
-    mark: str = ""
-    """The character that breaks the names of control tokens in the texts of messages, where there are any."""
 
 
 @attrs.frozen
@@ -60,12 +45,16 @@ class TextEngine:
     loaded the model.
     """
 
-    def __init__(self, model: TextModel, templates: Templates, loaded: LoadRequest) -> None:
-        """Take a loaded model, the renderer of its chat template, and what it was loaded with."""
+    def __init__(
+        self, model: TextModel, templates: Templates, loaded: LoadRequest, new_call_id: Callable[[], str]
+    ) -> None:
+        """Take a loaded model, what renders its chat template, what it was loaded with, and what makes ids of calls."""
         self._model = model
         self._templates = templates
         self._loaded = loaded
+        self._new_call_id = new_call_id
         self._tool_family = tool_family(model.chat_template, model.tokenizer.vocabulary, model.tool_parser)
+        self._renderer = PromptRenderer(model, templates, loaded, self._tool_family)
         self._answers: dict[int, _Answer] = {}
         """The running answers, by row id."""
         self._next_row = 0
@@ -81,30 +70,8 @@ class TextEngine:
         return self._model.is_idle
 
     def render(self, request: GenerationRequest) -> tuple[Prompt, ...]:
-        """Return the prompts of a request as text.
-
-        Raises ValidationError for invalid options or messages; ContextLengthExceeded, TemplateError, ServerBusy.
-        """
-        options.check(request.options, has_draft=self._loaded.draft is not None)
-        tool_checks.check(request.tools, request.tool_choice)
-        if request.tools and (request.prompts or not request.use_chat_template):
-            msg = "tools need messages and the chat template of the model"
-            raise ValidationError(msg, param="tools")
-        if request.prompts:
-            _check_echo(request)
-            return tuple(Prompt(prompt) for prompt in request.prompts)
-        prompts.check(request.messages)
-        self._check_characters(prompts.message_texts(request.messages), "messages")
-        if not request.use_chat_template:
-            return (Prompt(conversations.plain(conversations.of(request.messages))),)
-        template = self._model.chat_template
-        forms = chat_history.forms(request.messages, _shown_tools(request), self._tool_family, template or "")
-        if template is None:
-            conversation, mark = self._marked(forms[0], "")
-            return (Prompt(conversations.plain(conversation), mark=mark),)
-        text, mark = self._rendered(template, forms, request.messages)
-        markers = reasoning.find_markers(self._model.tokenizer.vocabulary, template, text)
-        return (Prompt(text, has_special_tokens=True, markers=markers, mark=mark),)
+        """Return the prompts of a request as text. Raises what ``PromptRenderer.render`` raises."""
+        return self._renderer.render(request)
 
     def tokenize(self, request: GenerationRequest, rendered: Sequence[Prompt]) -> PreparedRequest:
         """Return a request ready to be submitted.
@@ -130,6 +97,7 @@ class TextEngine:
                     index=row.id,
                     markers=prompt.markers,
                     stops=request.options.stop,
+                    calls=self._call_splitter(request),
                     echo=echo,
                     after=after,
                     has_loop_guard=request.options.has_loop_guard,
@@ -208,62 +176,21 @@ class TextEngine:
             self._answers.pop(row, None)
             self._model.cancel_row(row)
 
-    def _rendered(self, template: str, forms: Sequence[Conversation], messages: Sequence[Message]) -> tuple[str, str]:
-        """Return the first form that the template takes as text, and the mark in it.
-
-        Raises ValidationError for arguments that it does not take; TemplateError, ServerBusy.
-        """
-        failures = list[TemplateError]()
-        for form in forms:
-            conversation, mark = self._marked(form, template)
-            tools = {"tools": conversation.tools} if conversation.tools else {}
-            try:
-                text = self._templates.render(template, conversation.messages, {**self._model.special_tokens, **tools})
-            except TemplateError as exc:
-                failures.append(exc)
-            else:
-                return (text.replace(conversations.escaped(mark), mark) if mark else text), mark
-        chat_history.check_arguments(messages)
-        failures[0].param = failures[0].param or "messages"
-        raise failures[0]
-
-    def _marked(self, conversation: Conversation, template: str) -> tuple[Conversation, str]:
-        """Break the names of control tokens in a conversation, so that nothing in it can end or begin a turn.
-
-        Returns the conversation and the mark that breaks them; most conversations have no such names, and need none.
-        """
-        mark = conversations.unused_mark(conversation, template)
-        tokenizer = self._model.tokenizer
-        marked = conversations.rewritten(
-            conversation, lambda text, is_answer: tokenizer.mark_control_tokens(text, mark, is_answer=is_answer)
-        )
-        return (conversation, "") if marked == conversation else (marked, mark)
+    def _call_splitter(self, request: GenerationRequest) -> ToolCallSplitter | None:
+        """Return what finds the calls in an answer; None where there are no tools."""
+        tools = request.shown_tools
+        if not tools:
+            return None
+        is_parallel = request.has_several_calls
+        return ToolCallSplitter(self._tool_family, tools, self._new_call_id, is_parallel=is_parallel)
 
     def _encode(self, prompt: Prompt, field: str) -> tuple[int, ...]:
         if not isinstance(prompt.text, str):
             return prompt.text
-        self._check_characters([prompt.text], field)
+        self._renderer.check_characters([prompt.text], field)
         return self._model.tokenizer.encode(
             prompt.text, add_special_tokens=not prompt.has_special_tokens, mark=prompt.mark
         )
-
-    def _check_characters(self, texts: Sequence[str], field: str) -> None:
-        try:
-            context_window.check_characters(texts, self._model.tokenizer.vocabulary, self._loaded.context_length)
-        except ContextLengthExceeded as exc:
-            exc.param = field
-            raise
-
-
-def _shown_tools(request: GenerationRequest) -> tuple[Tool, ...]:
-    """Return the tools that the model sees: none where it must not call any."""
-    return () if request.tool_choice.mode is ToolMode.NONE else request.tools
-
-
-def _check_echo(request: GenerationRequest) -> None:
-    if request.echo and request.options.top_logprobs is not None:
-        msg = "logprobs and echo cannot be combined: the logprobs of a prompt are not computed"
-        raise ValidationError(msg, param="logprobs")
 
 
 def _echo(tokenizer: Tokenizer, prompt: str | Sequence[int]) -> str:

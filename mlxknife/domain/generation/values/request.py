@@ -6,7 +6,7 @@ import attrs
 
 from mlxknife.domain import reprs
 from mlxknife.domain.constraints.values import Constraint
-from mlxknife.domain.tools.values import Tool, ToolCall, ToolChoice
+from mlxknife.domain.tools.values import Tool, ToolCall, ToolChoice, ToolMode
 
 MAX_TEMPERATURE = 2.0
 """The limit of OpenAI's API, for the command line too."""
@@ -104,6 +104,16 @@ class GenerationRequest:
     tool_choice: ToolChoice = attrs.field(factory=ToolChoice)
     parallel_tool_calls: bool = True
     """Whether an answer may have several calls."""
+
+    @property
+    def shown_tools(self) -> tuple[Tool, ...]:
+        """The tools that the model sees: none where it must not call any."""
+        return () if self.tool_choice.mode is ToolMode.NONE else self.tools
+
+    @property
+    def has_several_calls(self) -> bool:
+        """Whether an answer may have several calls; with a tool that it must call, it has one."""
+        return self.parallel_tool_calls and self.tool_choice.name is None
 
     @property
     def answer_count(self) -> int:
