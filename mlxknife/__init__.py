@@ -32,6 +32,15 @@
     with app.sessions.open("starter") as session:
         print(session.ask("What is the capital of France?").answer)
 
+With ``tools``, functions with type hints, it calls them on the way to its answer::
+
+    def weather(city: str) -> str:
+        "Return the weather of a city."
+        return "21 degrees"
+
+    with app.sessions.open("starter") as session:
+        print(session.ask("What is the weather in Berlin?", tools=[weather]).tool_uses)
+
 ``app.tee`` gives one input to several commands::
 
     from mlxknife.domain.tee.rules import parse_commands
@@ -71,6 +80,7 @@ from mlxknife.version import __version__
 if TYPE_CHECKING:
     from mlxknife.app import App
     from mlxknife.domain.catalog.rules.model_list import ModelList
+    from mlxknife.domain.constraints.values import Constraint
     from mlxknife.domain.errors import (
         AccessDenied,
         AmbiguousMatch,
@@ -111,6 +121,7 @@ if TYPE_CHECKING:
     from mlxknife.domain.models.values.info import ModelDetails, ModelInfo
     from mlxknife.domain.models.values.verdict import Integrity
     from mlxknife.domain.removal.values import RemovalPlan
+    from mlxknife.domain.tools.values import Tool, ToolCall, ToolChoice, ToolMode, ToolUse
     from mlxknife.domain.transfer.values import PullPlan, PullRequest
     from mlxknife.ports.system.progress import NoProgress, Progress
     from mlxknife.wiring.app import open_app
@@ -120,6 +131,7 @@ __all__ = [
     "AmbiguousMatch",
     "App",
     "ConfirmationRequired",
+    "Constraint",
     "ContextLengthExceeded",
     "DownloadFailed",
     "EngineError",
@@ -160,6 +172,11 @@ __all__ = [
     "TemplateError",
     "TextDelta",
     "TextKind",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "ToolMode",
+    "ToolUse",
     "UnsupportedCapability",
     "ValidationError",
     "WorkerLost",
@@ -170,6 +187,7 @@ __all__ = [
 
 _HOMES = {  # every other name is an error
     "App": "mlxknife.app:App",
+    "Constraint": "mlxknife.domain.constraints.values:Constraint",
     "FinishReason": "mlxknife.domain.generation.values.answer:FinishReason",
     "GenerationOptions": "mlxknife.domain.generation.values.request:GenerationOptions",
     "GenerationResult": "mlxknife.domain.generation.values.answer:GenerationResult",
@@ -192,6 +210,11 @@ _HOMES = {  # every other name is an error
     "Session": "mlxknife.domain.generation.services.session:Session",
     "TextDelta": "mlxknife.domain.generation.values.answer:TextDelta",
     "TextKind": "mlxknife.domain.generation.values.answer:TextKind",
+    "Tool": "mlxknife.domain.tools.values:Tool",
+    "ToolCall": "mlxknife.domain.tools.values:ToolCall",
+    "ToolChoice": "mlxknife.domain.tools.values:ToolChoice",
+    "ToolMode": "mlxknife.domain.tools.values:ToolMode",
+    "ToolUse": "mlxknife.domain.tools.values:ToolUse",
     "open_app": "mlxknife.wiring.app:open_app",
 }
 

@@ -158,7 +158,10 @@ def _unknown(word: Nowhere) -> None: ...  # type: ignore[name-defined] # noqa: F
 def _callable(word: Callable[[], None]) -> None: ...
 
 
-@pytest.mark.parametrize("function", [_star, _unknown, _callable, 3, lambda: None, None])
+async def _later(word: str) -> None: ...
+
+
+@pytest.mark.parametrize("function", [_star, _unknown, _callable, _later, 3, lambda: None, None])
 def test_what_cannot_be_a_tool_is_refused(function: Any) -> None:  # noqa: ANN401 - wrong on purpose
     with pytest.raises(ValidationError, match="tool") as caught:
         FUNCTIONS.tool(function)

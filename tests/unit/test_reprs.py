@@ -74,6 +74,7 @@ def _app() -> mlxknife.App:
 
 _VALUES: Mapping[str, Callable[[], object]] = {
     "App": _app,
+    "Constraint": lambda: mlxknife.Constraint.choice(*(_LONG,) * 100),
     "GenerationOptions": lambda: mlxknife.GenerationOptions(stop=(_LONG,) * 100, max_tokens=5),
     "GenerationResult": lambda: mlxknife.GenerationResult(
         _LONG, _LONG, mlxknife.FinishReason.STOP, Usage(1, 2), Timings(0.123456789, 0.123456789, 0.123456789)
@@ -94,6 +95,10 @@ _VALUES: Mapping[str, Callable[[], object]] = {
     "SamplingParameters": lambda: mlxknife.SamplingParameters(temperature=0.5, logit_bias=((1, 2.0),) * 300),
     "Session": _session,
     "TextDelta": lambda: mlxknife.TextDelta(mlxknife.TextKind.ANSWER, _LONG),
+    "Tool": lambda: mlxknife.Tool("add", _LONG, _LONG, is_strict=True),
+    "ToolCall": lambda: mlxknife.ToolCall("call_1", "add", _LONG),
+    "ToolChoice": lambda: mlxknife.ToolChoice(mlxknife.ToolMode.REQUIRED, "add"),
+    "ToolUse": lambda: mlxknife.ToolUse(mlxknife.ToolCall("call_1", "add", _LONG), _LONG),
 }
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.errors import ConfirmationRequired, ValidationError
+from mlxknife.domain.generation.services.session import AnswerProgress
 from mlxknife.domain.generation.services.tool_loop import ToolLoop
 from mlxknife.domain.generation.values.answer import (
     Delta,
@@ -48,7 +49,7 @@ def calls(*made: tuple[str, str], then: str = "It is done.", rounds: int = 1) ->
 
 
 def loop_over(script: Script, approve: Callable[[ToolCall], bool] = lambda _: True, rounds: int = 8) -> ToolLoop:
-    return open_session(FakeClients(script)).with_tools([add], approve=approve, max_rounds=rounds)
+    return open_session(FakeClients(script)).with_tools([add], approve=approve, max_tool_rounds=rounds)
 
 
 def run(loop: ToolLoop, choice: ToolChoice | None = None) -> tuple[list[TextDelta | ToolUse], GenerationResult]:
@@ -139,6 +140,33 @@ def test_without_a_choice_to_call_calls_are_left_to_the_caller() -> None:
 def test_ask_makes_calls_too() -> None:
     session = open_session(FakeClients(calls(("add", '{"first": 4, "second": 5}'))))
     assert [use.result for use in session.ask("?", tools=[add]).tool_uses] == ["9"]
+
+
+def test_ask_asks_before_each_call_and_ends_after_so_many_rounds() -> None:
+    session = open_session(FakeClients(calls(("add", '{"first": 1, "second": 1}'), rounds=100)))
+    result = session.ask("?", tools=[add], approve=lambda _: False, max_tool_rounds=2)
+    assert [use.result for use in result.tool_uses] == ["The user declined this call."] * 2
+    with pytest.raises(ValidationError, match="max_tool_rounds"):
+        session.ask("?", tools=[add], max_tool_rounds=0)
+
+
+def test_what_an_approval_raises_ends_the_answer_and_leaves_a_conversation_without_open_calls() -> None:
+    def refuse(call: ToolCall) -> bool:
+        if call.arguments == "{}":
+            raise ConfirmationRequired(call.name)
+        return True
+
+    loop = loop_over(calls(("add", '{"first": 1, "second": 1}'), ("add", "{}")), refuse)
+    with pytest.raises(ConfirmationRequired):
+        run(loop)
+    assert loop.messages == [*_ASKED]
+
+
+def test_the_progress_of_the_last_answer_is_told() -> None:
+    progress = AnswerProgress()
+    session = open_session(FakeClients(calls(("add", '{"first": 1, "second": 1}'))))
+    run(session.with_tools([add], progress=progress))
+    assert progress.usage == Usage(20, 4)
 
 
 def test_two_tools_of_one_name_are_refused() -> None:

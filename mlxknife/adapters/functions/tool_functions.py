@@ -64,6 +64,9 @@ def _arguments_type(function: ToolFunction) -> type[msgspec.Struct]:
     if not callable(function) or not name.isidentifier():
         msg = "A tool is a function with a name"
         raise ValidationError(msg, param="tools")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        msg = f"The tool '{name}' is asynchronous, and a tool returns its result"
+        raise ValidationError(msg, param="tools")
     try:
         hints: Mapping[str, Any] = get_type_hints(function, include_extras=True)
         parameters = inspect.signature(function).parameters.values()

@@ -29,7 +29,9 @@ class Constraint:
     """A JSON schema as JSON, a regular expression, or a Lark grammar."""
     choices: tuple[str, ...] = ()
 
-    __repr__ = reprs.fields
+    def __repr__(self) -> str:
+        """Return the kind with its text or choices."""
+        return reprs.call(self, **{self.kind.value: self.choices or self.text})
 
     @classmethod
     def json_schema(cls, schema: str) -> Self:

@@ -39,6 +39,8 @@ class ToolChoice:
     name: str | None = None
     """The one tool that it must call; the mode is ``REQUIRED`` then."""
 
+    __repr__ = reprs.fields
+
 
 @attrs.frozen
 class ToolCall:

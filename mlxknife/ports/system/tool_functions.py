@@ -16,8 +16,8 @@ class ToolFunctions(Protocol):
     def tool(self, function: ToolFunction) -> Tool:
         """Return a function as a tool: its name, its docstring, and the JSON schema of its parameters.
 
-        Raises ValidationError for what is no function with a name, for parameters that cannot be passed by name, and
-        for type hints that have no JSON form.
+        Raises ValidationError for what is no function with a name, for an asynchronous one, for parameters that cannot
+        be passed by name, and for type hints that have no JSON form.
         """
         ...
 

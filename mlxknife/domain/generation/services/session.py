@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -148,16 +149,18 @@ class Session:
         tools: Sequence[ToolFunction],
         *,
         approve: Callable[[ToolCall], bool] = approve_all,
-        max_rounds: int = MAX_ROUNDS,
+        max_tool_rounds: int = MAX_ROUNDS,
+        progress: AnswerProgress | None = None,
     ) -> ToolLoop:
         """Return a loop that makes the calls of the model, each if ``approve`` allows it.
 
+        ``max_tool_rounds`` limits the answers with calls to one question; ``progress`` holds how far the last one came.
         Raises ValidationError for a function that cannot be a tool.
         """
-        loop = ToolLoop.of(self.answer, self.functions, tools)
-        return attrs.evolve(loop, approve=approve, max_rounds=max_rounds)
+        answering = partial(self.answer, progress=progress)
+        return ToolLoop.of(answering, self.functions, tools, approve, max_tool_rounds)
 
-    def ask(
+    def ask(  # noqa: PLR0913 - they are the choices of a caller, each by its name
         self,
         question: str,
         options: GenerationOptions | None = None,
@@ -165,13 +168,19 @@ class Session:
         system: str | None = None,
         tools: Sequence[ToolFunction] = (),
         tool_choice: ToolChoice | None = None,
+        approve: Callable[[ToolCall], bool] = approve_all,
+        max_tool_rounds: int = MAX_ROUNDS,
     ) -> GenerationResult:
         """Return the whole answer to one question; the model may call the functions in ``tools``.
 
-        Raises what ``with_tools`` and ``answer`` raise.
+        Each is a function with type hints, whose docstring tells the model what it does. A call is made if ``approve``
+        returns True for it. After ``max_tool_rounds`` answers with calls, the model must answer without one.
+
+        Raises what ``with_tools``, ``answer`` and ``approve`` raise.
         """
         messages = prompts.assembled((question,), system=system)
-        answer = self.with_tools(tools).answer(messages, options, tool_choice)
+        loop = self.with_tools(tools, approve=approve, max_tool_rounds=max_tool_rounds)
+        answer = loop.answer(messages, options, tool_choice)
         while True:
             try:
                 next(answer)

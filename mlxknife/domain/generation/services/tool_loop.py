@@ -8,6 +8,7 @@ from typing import Protocol
 
 import attrs
 
+from mlxknife.domain.checks import check_range
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, Timings, Usage
 from mlxknife.domain.generation.values.request import GenerationOptions, Message
@@ -16,6 +17,7 @@ from mlxknife.ports.system.tool_functions import ToolFunction, ToolFunctions
 
 MAX_ROUNDS = 8
 """The answers with calls that one question may lead to."""
+_MOST_ROUNDS = 1000
 _DECLINED = "The user declined this call."
 
 
@@ -47,21 +49,35 @@ class ToolLoop:
     answering: Answering
     functions: ToolFunctions
     tools: Mapping[str, tuple[Tool, ToolFunction]]
-    approve: Callable[[ToolCall], bool] = approve_all
+    approve: Callable[[ToolCall], bool]
     """Decides on each call before it is made."""
-    max_rounds: int = MAX_ROUNDS
+    max_rounds: int
     messages: list[Message] = attrs.field(factory=list, init=False)
-    """The conversation of the last question so far, its calls and their results included."""
+    """The conversation of the last question so far, its calls and their results included.
+
+    The calls of an answer join it together, when all of them have a result.
+    """
 
     @classmethod
-    def of(cls, answering: Answering, functions: ToolFunctions, tools: Sequence[ToolFunction]) -> ToolLoop:
-        """Return a loop over some functions. Raises ValidationError for a function that cannot be a tool."""
+    def of(
+        cls,
+        answering: Answering,
+        functions: ToolFunctions,
+        tools: Sequence[ToolFunction],
+        approve: Callable[[ToolCall], bool],
+        max_rounds: int,
+    ) -> ToolLoop:
+        """Return a loop over some functions.
+
+        Raises ValidationError for a function that cannot be a tool, and for a number of rounds below 1.
+        """
+        check_range("max_tool_rounds", max_rounds, 1, _MOST_ROUNDS)
         described = [(functions.tool(function), function) for function in tools]
         found = {tool.name: (tool, function) for tool, function in described}
         if len(found) < len(described):
             msg = "Two tools have the same name"
             raise ValidationError(msg, param="tools")
-        return cls(answering, functions, found)
+        return cls(answering, functions, found, approve, max_rounds)
 
     def answer(
         self,
@@ -72,7 +88,7 @@ class ToolLoop:
         """Yield the answer and each call with its result, and return the result of the last answer.
 
         A forced tool is forced once. After ``max_rounds`` answers with calls, the model must answer without a tool.
-        Raises what ``Session.answer`` raises.
+        Raises what ``Session.answer`` and ``approve`` raise.
         """
         self.messages = list(messages)
         tools, choice = [tool for tool, _ in self.tools.values()], tool_choice or ToolChoice()
@@ -83,12 +99,12 @@ class ToolLoop:
             results.append(result)
             if not result.tool_calls or choice.mode is ToolMode.NONE:
                 return _summed(results, uses)
-            self.messages.append(_message(result))
+            made = list[ToolUse]()
             for call in result.tool_calls:
-                use = ToolUse(call, self._result(call))
-                uses.append(use)
-                self.messages.append(Message("tool", use.result, name=call.name, tool_call_id=call.id))
-                yield use
+                made.append(ToolUse(call, self._result(call)))
+                yield made[-1]
+            self.messages += [_message(result), *map(_answered, made)]
+            uses += made
             choice = ToolChoice(ToolMode.AUTO if len(results) < self.max_rounds else ToolMode.NONE)
 
     def _result(self, call: ToolCall) -> str:
@@ -102,6 +118,10 @@ class ToolLoop:
 def _message(result: GenerationResult) -> Message:
     reasoning = result.reasoning or None
     return Message("assistant", result.answer, reasoning_content=reasoning, tool_calls=result.tool_calls)
+
+
+def _answered(use: ToolUse) -> Message:
+    return Message("tool", use.result, name=use.call.name, tool_call_id=use.call.id)
 
 
 def _summed(results: Sequence[GenerationResult], uses: Sequence[ToolUse]) -> GenerationResult:
