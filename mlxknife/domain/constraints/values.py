@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from enum import Enum
 from typing import Self
 
@@ -34,9 +36,9 @@ class Constraint:
         return reprs.call(self, **{self.kind.value: self.choices or self.text})
 
     @classmethod
-    def json_schema(cls, schema: str) -> Self:
-        """Demand a JSON document that is valid under a schema, which is given as JSON."""
-        return cls(ConstraintKind.JSON_SCHEMA, schema)
+    def json_schema(cls, schema: str | Mapping[str, object]) -> Self:
+        """Demand a JSON document that is valid under a schema, which is given as JSON or as an object."""
+        return cls(ConstraintKind.JSON_SCHEMA, schema if isinstance(schema, str) else json.dumps(schema))
 
     @classmethod
     def json_object(cls) -> Self:

@@ -5,6 +5,7 @@ llguidance reports an error of a grammar as a state of the matcher, never as an 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Collection
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 _KEPT = 32
 """The number of compiled grammars that are kept for further requests."""
+_TOO_COMPLEX = "The form that the request demands is too complex"
+_NO_ANSWER = "NoExtension"
+"""How llguidance calls a grammar that nothing matches."""
 _MAX_REASON = 300
+_POSITION = re.compile(r"at \d+\(\d+\): ")
 _CANNOT_READ = "The tokenizer of the model cannot be used for a constraint"
 
 
@@ -63,7 +68,9 @@ class Matcher:
 
     def _check(self) -> None:
         if self.error is None and self._matcher.is_error():
-            msg = f"The form that the request demands is too complex: {_reason(self._matcher)}"
+            reason = _reason(self._matcher)
+            is_empty = reason.startswith(_NO_ANSWER)
+            msg = "The form that the request demands allows no answer" if is_empty else f"{_TOO_COMPLEX}: {reason}"
             self.error = ValidationError(msg)
 
 
@@ -175,6 +182,6 @@ def _vocabulary(tokenizer: Tokenizer, ends: Collection[int], size: int) -> llgui
 
 
 def _reason(matcher: llguidance.LLMatcher) -> str:
-    """Return the first line of an error; the others show the grammar."""
+    """Return the first line of an error, without its position in the grammar; the others show the grammar."""
     lines = [line.strip() for line in matcher.get_error().splitlines() if line.strip()]
-    return lines[0][:_MAX_REASON] if lines else "llguidance gives no reason"
+    return _POSITION.sub("", lines[0])[:_MAX_REASON] if lines else "llguidance gives no reason"

@@ -54,6 +54,11 @@ def check(options: GenerationOptions, *, has_draft: bool = False) -> None:
     check_range("n", options.n, 1, MAX_N)
     _check_bias(sampling.logit_bias)
     _check_kv_cache(options.kv_cache, has_draft=has_draft)
+    if options.constraint is not None and has_draft:
+        msg = "constraint and draft_model cannot be combined: the draft model would propose tokens that are not allowed"
+        raise ValidationError(
+            msg, hint=Hint(HintCode.OMIT_ONE, name="constraint", other="draft_model"), param="constraint"
+        )
     if isinstance(options.stop, str) or not all(isinstance(stop, str) for stop in options.stop):
         msg = f"stop must be a tuple of strings, not {options.stop!r}"
         raise ValidationError(msg, param="stop")
@@ -90,7 +95,9 @@ def settled(asked: SamplingParameters, of_model: SamplingParameters) -> Sampling
     )
 
 
-def rows(first_id: int, prompt: tuple[int, ...], options: GenerationOptions, model: LoadRequest) -> list[Row]:
+def rows(
+    first_id: int, prompt: tuple[int, ...], options: GenerationOptions, model: LoadRequest, grammar: str | None = None
+) -> list[Row]:
     """Return the rows for the answers to one prompt, with every value settled and ids from ``first_id`` on.
 
     Raises ContextLengthExceeded for a prompt that leaves no token for an answer.
@@ -106,6 +113,7 @@ def rows(first_id: int, prompt: tuple[int, ...], options: GenerationOptions, mod
             sampling=attrs.evolve(sampling, seed=_seed(sampling.seed, number)),
             kv_cache=options.kv_cache,
             top_logprobs=options.top_logprobs,
+            grammar=grammar,
         )
         for number in range(options.n)
     ]

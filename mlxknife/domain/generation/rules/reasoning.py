@@ -81,6 +81,16 @@ def find_markers(vocabulary: Collection[str], template: str, prompt: str) -> Rea
     return None
 
 
+def has_channels(markers: ReasoningMarkers) -> bool:
+    """Whether each message has a header that names its channel, as with gpt-oss."""
+    return markers == _HEADED
+
+
+def response_end(begin: str) -> str:
+    """Return the marker after an answer that begins with a marker."""
+    return dict(_RESPONSES.values())[begin]
+
+
 class ReasoningSplitter:
     """Splits text into reasoning and answer, and drops the markers.
 

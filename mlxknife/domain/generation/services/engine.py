@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from mlxknife.domain.errors import ContextLengthExceeded, KnifeError
-from mlxknife.domain.generation.rules import options
+from mlxknife.domain.constraints.rules import bodies
+from mlxknife.domain.constraints.rules.builder import GrammarBuilder
+from mlxknife.domain.constraints.values import Constraint
+from mlxknife.domain.errors import ContextLengthExceeded, KnifeError, ValidationError
+from mlxknife.domain.generation.rules import answer_grammar, options
+from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.services.answer_stream import AnswerStream
 from mlxknife.domain.generation.services.prompt_renderer import Prompt, PromptRenderer
 from mlxknife.domain.generation.values.answer import Accepted, Delta
@@ -76,15 +80,17 @@ class TextEngine:
     def tokenize(self, request: GenerationRequest, rendered: Sequence[Prompt]) -> PreparedRequest:
         """Return a request ready to be submitted.
 
-        Raises ContextLengthExceeded for a prompt that leaves no token for an answer; EngineError if the tokenizer
-        fails.
+        Raises ContextLengthExceeded for a prompt that leaves no token for an answer; ValidationError for a constraint
+        that is not supported or exceeds a limit; UnsupportedCapability for a model that supports no constraints;
+        EngineError if the tokenizer fails.
         """
         tokenizer, field = self._model.tokenizer, "prompt" if request.prompts else "messages"
         rows, streams, count = list[Row](), list[AnswerStream](), 0
         for prompt in rendered:
             tokens = self._encode(prompt, field)
+            grammar = self._grammar(request.options.constraint, prompt.markers)
             try:
-                made = options.rows(len(rows), tokens, request.options, self._loaded)
+                made = options.rows(len(rows), tokens, request.options, self._loaded, grammar)
             except ContextLengthExceeded as exc:
                 exc.param = exc.param or field
                 raise
@@ -191,6 +197,18 @@ class TextEngine:
         return self._model.tokenizer.encode(
             prompt.text, add_special_tokens=not prompt.has_special_tokens, mark=prompt.mark
         )
+
+    def _grammar(self, constraint: Constraint | None, markers: ReasoningMarkers | None) -> str | None:
+        """Return the grammar of an answer, compiled."""
+        if constraint is None:
+            return None
+        grammar = answer_grammar.constrained(GrammarBuilder(self._model.tokenizer.added_tokens), markers, constraint)
+        try:
+            self._model.compile_grammar(grammar)
+        except ValidationError as exc:
+            exc.param = exc.param or bodies.PLACE
+            raise
+        return grammar
 
 
 def _echo(tokenizer: Tokenizer, prompt: str | Sequence[int]) -> str:

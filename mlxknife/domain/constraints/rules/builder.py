@@ -1,16 +1,20 @@
 """Grammars: Lark as llguidance reads it, built from expressions.
 
-A name that is an added token of the model is one token, which no text of a grammar matches. So ``marker`` writes such a
-name as a token, and any other name as text.
+No text of a grammar matches an added token of the model, except blanks. So ``marker`` writes such names as tokens, and
+the rest as text.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 _JSON_FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """Without it a small model may write blanks until the limit."""
+_REGEX_PART = re.compile(r"\\?.", re.DOTALL)
+"""A character, or an escaped one."""
+_REGEX_ESCAPES = {"/": "\\/", "\n": "\\n", "\\\n": "\\n", "\r": "\\r"}
 _ANY_TEXT = r"/(.|\n)*/"
 
 
@@ -34,14 +38,24 @@ class GrammarBuilder:
         return json.dumps(text) if text else '""'
 
     def marker(self, name: str) -> str:
-        """Return an expression for a marker of the model, which may be one token."""
-        token = self._added_tokens.get(name)
-        return self.text(name) if token is None else f"<[{token}]>"
+        """Return an expression for a marker of the model, of which each added token is one token."""
+        tokens = sorted((token for token in self._added_tokens if token and token in name), key=len, reverse=True)
+        if not tokens:
+            return self.text(name)
+        parts = re.split(f"({'|'.join(map(re.escape, tokens))})", name)
+        numbers = self._added_tokens
+        return " ".join(f"<[{numbers[part]}]>" if part in numbers else self.text(part) for part in parts if part)
 
     def json(self, schema: Mapping[str, object] | bool) -> str:  # noqa: FBT001 - a schema may be true or false
         """Return an expression for a JSON document under a schema."""
         written = dict(schema) if isinstance(schema, Mapping) else {"allOf": [schema]}
         return self.rule(f"%json {json.dumps(written | {'x-guidance': _JSON_FORM})}")
+
+    @staticmethod
+    def regex(pattern: str) -> str:
+        """Return an expression for the texts that a regular expression matches as a whole; it is not empty."""
+        written = _REGEX_PART.sub(lambda part: _REGEX_ESCAPES.get(part[0], part[0]), pattern)
+        return f"/(?:{written})/"
 
     def until(self, end: str) -> str:
         """Return an expression for any text and the marker that ends it."""

@@ -1,0 +1,1 @@
+"""Rules of constraints: which schemas are supported, and the grammars of constraints."""

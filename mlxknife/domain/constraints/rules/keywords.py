@@ -1,0 +1,71 @@
+"""The keywords of JSON Schema that are supported, what values they take, and those that change nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+Json: TypeAlias = object
+_Check: TypeAlias = Callable[[Json], bool]
+
+TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
+FORMATS = frozenset("date date-time duration email hostname ipv4 ipv6 time uri uuid".split())
+_ANNOTATIONS = frozenset(
+    "$comment $id $schema default deprecated description discriminator examples readOnly title writeOnly".split()
+)
+ONE_SCHEMA = ("additionalProperties", "items")
+MANY_SCHEMAS = ("allOf", "anyOf", "oneOf", "prefixItems")
+NAMED_SCHEMAS = ("$defs", "definitions", "patternProperties", "properties")
+ALTERNATIVES = ("anyOf", "oneOf")
+
+
+def is_annotation(keyword: str) -> bool:
+    """Whether a keyword only describes, so that it can be left out."""
+    return keyword in _ANNOTATIONS or keyword.startswith("x-")
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Json) -> bool:
+    return _is_number(value) and float(value).is_integer() and 0 <= value <= _MAX_COUNT  # type: ignore[arg-type, operator] # it is a number
+
+
+def _is_type(value: Json) -> bool:
+    names = value if isinstance(value, list) else [value]
+    return bool(names) and all(name in TYPES for name in names)
+
+
+def _is_names(value: Json) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_text(value: Json) -> bool:
+    return isinstance(value, str)
+
+
+_MAX_COUNT = 2**31 - 1
+
+VALUES: Mapping[str, tuple[_Check, str]] = {
+    "$ref": (lambda value: isinstance(value, str) and value[:1] == "#", "a reference to a schema of this document"),
+    "const": (lambda _: True, "any value"),
+    "enum": (lambda value: isinstance(value, list) and bool(value), "a list with a value"),
+    "exclusiveMaximum": (_is_number, "a number"),
+    "exclusiveMinimum": (_is_number, "a number"),
+    "format": (lambda value: isinstance(value, str) and value in FORMATS, f"one of {', '.join(sorted(FORMATS))}"),
+    "maxItems": (_is_count, "a number of items"),
+    "maxLength": (_is_count, "a number of characters"),
+    "maxProperties": (_is_count, "a number of properties"),
+    "maximum": (_is_number, "a number"),
+    "minItems": (_is_count, "a number of items"),
+    "minLength": (_is_count, "a number of characters"),
+    "minProperties": (_is_count, "a number of properties"),
+    "minimum": (_is_number, "a number"),
+    "multipleOf": (lambda value: _is_number(value) and value > 0, "a number above 0"),  # type: ignore[operator] # it is a number
+    "pattern": (_is_text, "a text"),
+    "required": (_is_names, "a list of names"),
+    "type": (_is_type, f"one of {', '.join(TYPES)}, or a list of them"),
+}
+"""The other supported keywords: a check of the value, and its description."""

@@ -1,0 +1,121 @@
+"""What it costs to compile a schema: the compiler multiplies alternatives, and takes long for many properties."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+
+from mlxknife.domain.constraints.rules.keywords import ALTERNATIVES, MANY_SCHEMAS, NAMED_SCHEMAS, ONE_SCHEMA, Json
+from mlxknife.domain.errors import ValidationError
+
+_MAX_COST = 50_000
+"""About a second."""
+_MAX_MULTIPLE = 50_000
+"""The largest least common multiple of all ``multipleOf``: an automaton has a state for each remainder."""
+_MAX_DIGITS = 9
+_SQUARE = 100
+"""The time for an object grows with the square of its properties; those of ten cost as much as one schema."""
+
+
+def check(schemas: Mapping[str, Mapping[str, Json] | bool], place: str) -> None:
+    """Raise ValidationError for a document that takes too long to compile; ``schemas`` are by JSON pointer."""
+    costs = _Costs(schemas)
+    if sum(costs.own(pointer) for pointer in schemas) > _MAX_COST:
+        msg = f"{place} is too complex: it has too many properties or alternatives"
+        raise ValidationError(msg, param=place)
+    objects = [schema for schema in schemas.values() if not isinstance(schema, bool)]
+    _check_multiples([schema["multipleOf"] for schema in objects if "multipleOf" in schema], place)
+
+
+def _check_multiples(numbers: list[Json], place: str) -> None:
+    values = [Decimal(str(number)).normalize() for number in numbers]
+    try:
+        scale = Decimal(10) ** max([0, *(-int(value.as_tuple().exponent) for value in values)])
+        least = math.lcm(*(int(value * scale) for value in values)) if scale <= 10**_MAX_DIGITS else _MAX_MULTIPLE + 1
+    except (InvalidOperation, OverflowError):
+        least = _MAX_MULTIPLE + 1
+    if least > _MAX_MULTIPLE:
+        msg = f"{place} has multipleOf whose least common multiple is above {_MAX_MULTIPLE}"
+        raise ValidationError(msg, param=place)
+
+
+class _Costs:
+    """Costs by JSON pointer. A schema that refers to itself counts once."""
+
+    def __init__(self, schemas: Mapping[str, Mapping[str, Json] | bool]) -> None:
+        self._schemas = schemas
+        self._merged: dict[str, tuple[int, float]] = {}
+        self._open: set[str] = set()
+
+    def own(self, place: str) -> float:
+        """Return the cost of a schema; those inside of it count on their own unless they are merged with others."""
+        schema = self._schemas[place]
+        if isinstance(schema, bool):
+            return 1
+        is_merged = len(self._parts(place, schema)) + bool(_properties(schema)) > 1
+        return self._merge(place)[1] if is_merged else self._plain(schema)
+
+    @staticmethod
+    def _plain(schema: Mapping[str, Json]) -> float:
+        count = _properties(schema)
+        return 1 + count * count / _SQUARE
+
+    def _merge(self, place: str) -> tuple[int, float]:
+        """Return the most alternatives that a schema or one inside of it has, and its cost with all in it."""
+        if place in self._merged:
+            return self._merged[place]
+        schema = self._schemas.get(place, True)
+        if isinstance(schema, bool) or place in self._open:
+            return 1, 1
+        self._open.add(place)
+        branches, cost = self._product(self._parts(place, schema), schema)
+        for inner in _inner(place, schema, (*ONE_SCHEMA, "prefixItems", *NAMED_SCHEMAS)):
+            more, its_cost = self._merge(inner)
+            branches, cost = max(branches, more), cost + its_cost
+        self._open.discard(place)
+        self._merged[place] = branches, cost
+        return branches, cost
+
+    def _product(self, parts: list[list[str]], schema: Mapping[str, Json]) -> tuple[int, float]:
+        """Return the alternatives of parts that must all hold, and the cost of merging them."""
+        branches, cost = _choices(schema), self._plain(schema)
+        for alternatives in parts:
+            merged = [self._merge(inner) for inner in alternatives]
+            branches = min(branches * max(1, sum(count for count, _ in merged)), _MAX_COST)
+            cost += sum(its_cost for _, its_cost in merged)
+        is_merged = len(parts) + bool(_properties(schema)) > 1
+        return branches, cost * branches if is_merged else cost
+
+    @staticmethod
+    def _parts(place: str, schema: Mapping[str, Json]) -> list[list[str]]:
+        """Return the places of the schemas that must all hold; each is a list of alternatives."""
+        parts = [list(_inner(place, schema, (keyword,))) for keyword in ALTERNATIVES if keyword in schema]
+        parts += [[inner] for inner in _inner(place, schema, ("allOf",))]
+        if "$ref" in schema:
+            parts.append([str(schema["$ref"])[1:]])
+        return parts
+
+
+def _choices(schema: Mapping[str, Json]) -> int:
+    values = schema.get("enum")
+    return len(values) if isinstance(values, list) else 1
+
+
+def _properties(schema: Mapping[str, Json]) -> int:
+    return sum(len(named) for name in NAMED_SCHEMAS[2:] if isinstance(named := schema.get(name), Mapping))
+
+
+def _inner(place: str, schema: Mapping[str, Json], keywords: tuple[str, ...]) -> Iterator[str]:
+    """Yield the places of the schemas under some keywords."""
+    for keyword in keywords:
+        value = schema.get(keyword)
+        if value is None:
+            continue
+        if keyword in MANY_SCHEMAS and isinstance(value, list):
+            yield from (f"{place}/{keyword}/{number}" for number in range(len(value)))
+        elif keyword in NAMED_SCHEMAS and isinstance(value, Mapping):
+            names = (name.replace("~", "~0").replace("/", "~1") for name in value)
+            yield from (f"{place}/{keyword}/{name}" for name in names)
+        elif keyword in ONE_SCHEMA:
+            yield f"{place}/{keyword}"

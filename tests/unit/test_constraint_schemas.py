@@ -1,0 +1,154 @@
+"""Which JSON schemas a constraint may have: supported keywords, references, limits, and the lenient form."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mlxknife.domain.constraints.rules import schemas
+from mlxknife.domain.errors import ValidationError
+
+_STRING = {"type": "string"}
+
+
+def _parsed(schema: object) -> schemas.Schema:
+    return schemas.parse(json.dumps(schema), "constraint")
+
+
+def _refused(schema: object, place: str) -> str:
+    """Return the message for a schema that is refused, with the place that the error names."""
+    text = schema if isinstance(schema, str) else json.dumps(schema)
+    with pytest.raises(ValidationError) as caught:
+        schemas.parse(text, "constraint")
+    assert caught.value.param == place
+    assert caught.value.message.startswith(place)
+    return caught.value.message
+
+
+def test_annotations_are_left_out() -> None:
+    described: dict[str, object] = {
+        "title": "T",
+        "$schema": "x",
+        "$id": "y",
+        "properties": {"title": _STRING | {"description": "d"}},
+    }
+    described |= {"x-order": 1, "examples": [1], "default": {"not": {}}, "readOnly": True, "discriminator": {}}
+    assert _parsed(described) == {"properties": {"title": _STRING}}
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        *("not", "if", "then", "else", "uniqueItems", "contains", "minContains", "dependentRequired"),
+        *("dependentSchemas", "propertyNames", "unevaluatedProperties", "unevaluatedItems", "additionalItems"),
+        *("$anchor", "$dynamicRef", "$vocabulary", "nullable", "anyof", ""),
+    ],
+)
+def test_an_unsupported_keyword_is_refused_by_its_path(keyword: str) -> None:
+    place = f"constraint.properties.a.items.{keyword}"
+    assert "not supported" in _refused({"properties": {"a": {"items": {keyword: True}}}}, place)
+    _refused({"anyOf": [True, {keyword: {}}]}, f"constraint.anyOf[1].{keyword}")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        *(("type", "text"), ("type", []), ("enum", []), ("enum", "a"), ("required", "a"), ("required", [1])),
+        *(("minLength", -1), ("maxLength", 1.5), ("minItems", "1"), ("maxItems", True), ("minimum", "1")),
+        *(("exclusiveMinimum", True), ("multipleOf", 0), ("pattern", 1), ("format", "iri"), ("$ref", "http://x/y")),
+        *(("items", [_STRING]), ("anyOf", []), ("allOf", {}), ("properties", []), ("additionalProperties", "no")),
+    ],
+)
+def test_a_keyword_with_a_wrong_value_is_refused(keyword: str, value: object) -> None:
+    _refused({"properties": {"a": {keyword: value}}}, f"constraint.properties.a.{keyword}")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "7", '"a"', '{"minimum": NaN}', '{"minimum": 1e400}'])
+def test_a_text_that_is_no_schema_is_refused(text: str) -> None:
+    _refused(text, "constraint.minimum" if "e400" in text else "constraint")
+
+
+def test_references_name_schemas_of_the_document() -> None:
+    defs = {"a/b": _STRING, "c~d": {"items": {"$ref": "#"}}, "Foo[int]": True}
+    for name in ("a~1b", "c~0d", "Foo%5Bint%5D", "c~0d/items"):
+        assert _parsed({"$defs": defs, "$ref": f"#/$defs/{name}"}) == {"$defs": defs, "$ref": f"#/$defs/{name}"}
+    for ref in ("#/$defs/x", "#a", "#/$defs", "#/$defs/a/b", "#/%ff", "#/properties/x"):
+        assert "no schema of this document" in _refused({"$defs": defs, "$ref": ref}, "constraint.$ref")
+
+
+def _nested(depth: int) -> Any:  # noqa: ANN401 - a schema
+    return {"items": _nested(depth - 1)} if depth else True
+
+
+def _alternatives(count: int) -> dict[str, object]:
+    """Return a schema whose normal form has twice as many alternatives for each count more."""
+    pairs = [[{"type": "object", "properties": {f"{name}{part}": _STRING}} for name in "ab"] for part in range(count)]
+    return {"allOf": [{"anyOf": pair} for pair in pairs]}
+
+
+def _properties(count: int) -> dict[str, object]:
+    return {"properties": {f"p{number}": _STRING for number in range(count)}}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "refused", "place"),
+    [
+        (_properties(2_000), _properties(3_000), "constraint"),
+        (_properties(9), _properties(10_000), "constraint"),
+        ({"enum": list(range(5_000))}, {"enum": list(range(5_001))}, "constraint.enum"),
+        ({"enum": ["a"]}, {"enum": [str(number) for number in range(100_000)]}, "constraint"),
+        (_nested(41), _nested(42), f"constraint{'.items' * 41}"),
+        (_alternatives(9), _alternatives(10), "constraint"),
+        ({"multipleOf": 0.001}, {"multipleOf": 1e-300}, "constraint"),
+        ({"multipleOf": 50_000}, {"multipleOf": 100_000_007}, "constraint"),
+        (
+            {"allOf": [{"multipleOf": 199}, {"multipleOf": 211}]},
+            {"allOf": [{"multipleOf": 9_999}, {"multipleOf": 9_998}]},
+            "constraint",
+        ),
+        ({"pattern": "a" * 1_024}, {"pattern": "a" * 1_025}, "constraint.pattern"),
+        (
+            {"items": {"enum": list(range(2_000))}},
+            {"allOf": [{"enum": list(range(2_000))}, {"enum": list(range(2_000))}]},
+            "constraint",
+        ),
+        ({"const": [[]]}, f'{{"const": {"[" * 900}{"]" * 900}}}', "constraint.const"),
+        (True, '{"items": ' * 1_000 + "true" + "}" * 1_000, "constraint"),
+        ({"description": "x"}, {"description": "x" * 300_000}, "constraint"),
+        (
+            {"prefixItems": [{"pattern": "a" * 1_000}] * 16},
+            {"prefixItems": [{"pattern": "a" * 1_000}] * 17},
+            "constraint.prefixItems[16].pattern",
+        ),
+    ],
+)
+def test_a_schema_beyond_a_limit_is_refused(allowed: object, refused: object, place: str) -> None:
+    _parsed(allowed)
+    _refused(refused, place)
+
+
+def test_a_recursive_schema_costs_no_more_than_its_text() -> None:
+    tree = {"type": "object", "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/tree"}}}}
+    recursive = {"$defs": {"tree": tree}, "allOf": [{"$ref": "#/$defs/tree"}, {"required": ["children"]}]}
+    assert _parsed(recursive) == recursive
+    _parsed({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"anyOf": [{"$ref": "#/$defs/a"}, {}]}}, "$ref": "#/$defs/a"})
+
+
+def test_the_lenient_form_leaves_out_what_is_not_supported() -> None:
+    schema = {
+        "propertyNames": {"pattern": "^a"},
+        "properties": {"a": _STRING | {"format": "iri", "not": {}}, "b": {"oneOf": [_STRING, {"type": "null"}]}},
+        "items": {"$ref": "http://example.org/x", "minItems": "many"},
+        "oneOf": [{"$ref": "#/properties/a"}, True],
+    }
+    assert schemas.parse_lenient(json.dumps(schema), "tools[0]") == {
+        "properties": {"a": _STRING, "b": {"anyOf": [_STRING, {"type": "null"}]}},
+        "items": {},
+        "anyOf": [{"$ref": "#/properties/a"}, True],
+    }
+    for text in ("[]", json.dumps(_properties(3_000)), '{"properties": 1}'):
+        with pytest.raises(ValidationError) as caught:
+            schemas.parse_lenient(text, "tools[0]")
+        assert str(caught.value.param).startswith("tools[0]")
