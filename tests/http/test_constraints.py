@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mlxknife.domain.constraints.values import Constraint
@@ -103,6 +105,25 @@ def test_what_the_model_process_refuses_has_its_place_in_the_body(backend: Backe
         backend.engine.prepare_error = ValidationError(f"{param} is not supported", param=param)
         error = backend.refused({**BODY, **form})
         assert (error["param"], error["message"]) == (place + rest, f"{place}{rest} is not supported")
+
+
+def test_the_text_of_a_schema_is_refused_like_a_schema_with_many_values(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import msgspec  # noqa: PLC0415 - it is replaced below
+
+    decode, decoded = msgspec.json.decode, list[object]()
+
+    def counted(data: object, **more: Any) -> Any:  # noqa: ANN401 - as msgspec has it
+        decoded.append(data)
+        return decode(data, **more)  # type: ignore[call-overload] # likewise
+
+    with monkeypatch.context() as patch:
+        patch.setattr(msgspec.json, "decode", counted)
+        error = backend.refused({**BODY, "structured_outputs": {"json": '{"enum":[%s{}]}' % ("{}," * 70_000)}})
+    assert error["param"] == "structured_outputs.json"
+    assert decoded
+    assert not any(isinstance(data, str) for data in decoded), "the text was decoded"
 
 
 def test_a_schema_with_many_values_is_refused_before_it_is_decoded(backend: Backend) -> None:

@@ -14,6 +14,7 @@ from mlxknife.http.apis.openai.bodies import (
 )
 from mlxknife.http.apis.openai.decoding import refuse_unsupported
 from mlxknife.http.core.errors import BadRequest
+from mlxknife.http.core.limits import BODY_VALUES
 
 FORMS = ("json", "regex", "choice", "grammar", "json_object")
 """The fields of ``structured_outputs`` of which one is given."""
@@ -76,6 +77,10 @@ def _forms(body: StructuredOutputsBody) -> list[str]:
 
 def _schema_text(schema: str | JsonObject, place: str) -> str:
     if isinstance(schema, str):
+        excess = BODY_VALUES.excess(schema.encode())
+        if excess is not None:
+            msg = f"{place} has {excess}"
+            raise BadRequest(msg, param=place)
         try:
             schema = msgspec.json.decode(schema, type=JsonObject)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
