@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import attrs
 
+from tests.e2e.fuzzing import CHAT
 from tests.e2e.serving import Server
-from tests.e2e.wire import kilobytes
+from tests.e2e.talking import chat
+from tests.e2e.wire import kilobytes, line, post
+from tests.parrot import ANSWERS, answers
+
+_PATIENCE = 120.0
+"""Seconds that a response may take, on a busy machine."""
 
 
 @attrs.frozen
@@ -78,6 +86,45 @@ class Samples:
         values = values[int(len(values) * warm_up) :]
         size = max(1, len(values) // 3)
         return statistics.mean(values[:size]), statistics.mean(values[-size:])
+
+
+@attrs.define
+class NormalClient:
+    """A client in a thread of its own that asks all the time, and reads what it gets."""
+
+    port: int
+    model: str
+    seconds: list[float] = attrs.field(factory=list)
+    """How long each request took, from the connection on."""
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Ask while the block runs. Every answer must be right, or the block fails in the end."""
+        ended = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(self._ask_until, ended)
+            try:
+                yield
+            finally:
+                ended.set()
+            asking.result()
+
+    def figures(self) -> dict[str, float]:
+        """Return the median of its times, and the longest."""
+        longest = round(max(self.seconds), 3)
+        return {"normal s, median": round(percentile(self.seconds, 0.5), 3), "normal s, longest": longest}
+
+    def _ask_until(self, ended: threading.Event) -> None:
+        body = json.dumps(chat(self.model, answers.GREETING)).encode()
+        while not ended.wait(0.2):
+            began = time.monotonic()
+            with line(self.port, _PATIENCE) as one:
+                one.send(post(CHAT, body, "Connection: close"))
+                reply = one.reply()
+            assert reply is not None, f"no answer, {len(self.seconds)} before"
+            assert reply.status == 200, reply
+            assert json.loads(reply.body)["choices"][0]["message"]["content"] == ANSWERS[answers.GREETING]
+            self.seconds.append(time.monotonic() - began)
 
 
 def of_server(server: Server) -> Samples:

@@ -105,35 +105,48 @@ def test_running_requests_get_an_error_when_the_model_process_crashes_and_the_ne
         assert server.ask("/health").status == 200
 
 
+@attrs.define
+class Crashes:
+    """What many crashes of one server took."""
+
+    reported: dict[signal.Signals, list[float]] = attrs.field(factory=lambda: {number: [] for number in DEADLY})
+    next_answers: list[float] = attrs.field(factory=list)
+
+    def add(self, number: signal.Signals, server: Server) -> None:
+        seconds, next_answer = crash_once(server, number)
+        self.reported[number].append(seconds)
+        self.next_answers.append(next_answer)
+
+    def record(self, scorecard: Scorecard) -> None:
+        seen = {number.name: seconds for number, seconds in self.reported.items() if seconds}
+        if not seen:
+            return
+        medians = {f"{name} reported s, median": round(statistics.median(seconds), 3) for name, seconds in seen.items()}
+        longest = {f"{name} reported s, longest": round(max(seconds), 3) for name, seconds in seen.items()}
+        nexts = {"median": statistics.median(self.next_answers), "longest": max(self.next_answers)}
+        figures = medians | longest | {f"next answer s, {name}": round(value, 3) for name, value in nexts.items()}
+        scorecard.record(counts={name: len(seconds) for name, seconds in seen.items()}, figures=figures)
+
+
 @pytest.mark.stress(part="worker-kills")
 def test_five_hundred_crashes_are_reported_and_the_next_request_works(home: Machine, scorecard: Scorecard) -> None:
     """A hang is noticed after eight seconds, so there are fewer of them."""
     numbers = [signal.SIGKILL, signal.SIGABRT] * 240 + [signal.SIGSTOP] * 20
     Random(scorecard.seed).shuffle(numbers)
-    seconds: dict[signal.Signals, list[float]] = {number: [] for number in DEADLY}
-    nexts = list[float]()
+    crashes = Crashes()
     with serving(home, "--model", "parrot") as server:
         server.patience = _PATIENCE
         crash_once(server, signal.SIGKILL)
         before = kilobytes(server.pid), open_files(server.pid)
-        for number in numbers:
-            reported, next_answer = crash_once(server, number)
-            seconds[number].append(reported)
-            nexts.append(next_answer)
+        try:
+            for number in numbers:
+                crashes.add(number, server)
+        finally:
+            crashes.record(scorecard)  # also of a run that did not get to its end
         grown, files = kilobytes(server.pid) - before[0], open_files(server.pid) - before[1]
-    scorecard.record(
-        counts={sent.name: len(seen) for sent, seen in seconds.items()},
-        figures={
-            **{f"{sent.name} reported s, median": round(statistics.median(seen), 3) for sent, seen in seconds.items()},
-            **{f"{sent.name} reported s, longest": round(max(seen), 3) for sent, seen in seconds.items()},
-            "next answer s, median": round(statistics.median(nexts), 3),
-            "next answer s, longest": round(max(nexts), 3),
-            "front grew MB": megabytes(grown),
-            "open files more": files,
-        },
-    )
-    assert max(seconds[signal.SIGKILL] + seconds[signal.SIGABRT]) <= 5
-    assert max(seconds[signal.SIGSTOP]) <= 15
+    scorecard.record(figures={"front grew MB": megabytes(grown), "open files more": files})
+    assert max(crashes.reported[signal.SIGKILL] + crashes.reported[signal.SIGABRT]) <= 5
+    assert max(crashes.reported[signal.SIGSTOP]) <= 15
     assert megabytes(grown) <= 32
     assert files <= 4
 

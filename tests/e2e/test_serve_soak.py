@@ -26,6 +26,8 @@ pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 _CLIENTS = 4
 _LONGEST_PAUSE = 0.5
 _PROMPTS = 20
+_PATIENCE = 120.0
+"""Seconds that a response may take, on a busy machine."""
 _QUESTIONS = (answers.GREETING, answers.CAPITAL, answers.CODE, answers.STOP, answers.UNICODE)
 
 
@@ -103,6 +105,7 @@ def nonsense(random: Random) -> str:
 def soak(home: Machine, seconds: float, seed: int) -> tuple[list[Client], Samples]:
     """Run the clients; return them, and what the server held meanwhile."""
     with serving(home, "--model", "parrot") as server:
+        server.patience = _PATIENCE
         for thing in Client(server, Random(seed)).things:
             thing()
         samples, is_over = of_server(server), threading.Event()

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
-import attrs
 import pytest
 
 from tests.e2e.fuzzing import CHAT
-from tests.e2e.load import Samples, megabytes, open_files, percentile
+from tests.e2e.load import NormalClient, Samples, megabytes, open_files
 from tests.e2e.talking import chat
 from tests.e2e.wire import Line, children, line, post
 from tests.fake_server import FakeServer
-from tests.parrot import ANSWERS, answers, parrot_folder
+from tests.parrot import answers, parrot_folder
 from tests.scorecard import Scorecard
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -34,35 +31,6 @@ _MAX_GROWTH = 96
 
 def request(**options: object) -> bytes:
     return post(CHAT, json.dumps(chat(MODEL, answers.GREETING, **options)).encode())
-
-
-@attrs.define
-class Other:
-    """A client that asks all the time, and reads what it gets."""
-
-    port: int
-    seconds: list[float] = attrs.field(factory=list)
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        """Ask while the block runs; every answer must be right."""
-        ended = threading.Event()
-        with ThreadPoolExecutor(1) as pool:
-            asking = pool.submit(self._ask_until, ended)
-            try:
-                yield
-            finally:
-                ended.set()
-            asking.result()
-
-    def _ask_until(self, ended: threading.Event) -> None:
-        while not ended.wait(0.2):
-            began = time.monotonic()
-            with line(self.port, 120) as one:
-                reply = one.ask(request())
-            assert reply.status == 200
-            assert json.loads(reply.body)["choices"][0]["message"]["content"] == ANSWERS[answers.GREETING]
-            self.seconds.append(time.monotonic() - began)
 
 
 def begun(port: int) -> Line:
@@ -115,7 +83,7 @@ def test_fifty_streams_whose_reader_stops_for_a_minute_hold_little_and_harm_no_o
     with FakeServer(parrot_folder(), 0.002, rows=256) as server:
         with line(server.port) as one:
             one.ask(request())
-        samples, other = Samples(server.pid, children(server.pid)[0]), Other(server.port)
+        samples, other = Samples(server.pid, children(server.pid)[0]), NormalClient(server.port, MODEL)
         before = samples.take().front_kb
         with samples.every(0.5), other.asking():
             ends, closed = stop_reading(server, count, seconds, samples)
@@ -128,8 +96,7 @@ def test_fifty_streams_whose_reader_stops_for_a_minute_hold_little_and_harm_no_o
             "front MB, peak": megabytes(peak),
             "front MB, after": megabytes(after),
             "all closed after s": round(closed, 1),
-            "other answer s, median": round(percentile(other.seconds, 0.5), 3),
-            "other answer s, longest": round(max(other.seconds), 3),
+            **other.figures(),
         },
     )
     assert sum(ends.values()) == count // 2
