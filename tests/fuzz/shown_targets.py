@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from io import StringIO
+from pathlib import Path
 
 from mlxknife.cli.render.answer import AnswerPrinter
 from mlxknife.domain.generation.values.answer import TextDelta, TextKind
@@ -54,7 +55,7 @@ class Terminal(StringIO):
         return True
 
 
-def targets() -> Iterator[Target]:
+def targets(_folder: Path) -> Iterator[Target]:
     """Yield the targets. The terminal of the first must not be a dumb one."""
     yield Target("answers on a terminal", text_mutations(_ANSWER), _answer, share=100, largest=20_000)
     yield Target("lines of the log", text_mutations(_LOG), _log_line, share=200, largest=100_000)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,12 @@ from tests.scorecard import Scorecard
 
 _SEED = 1
 _FEW, _MILLION = 4_000, 1_000_000
+_GROUPS: dict[str, Callable[[Path], Iterator[Target]]] = {
+    "texts": text_targets.targets,
+    "binary formats": binary_targets.targets,
+    "models": folder_targets.targets,
+    "shown texts": shown_targets.targets,
+}
 
 
 @pytest.fixture
@@ -30,35 +36,38 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-@pytest.fixture
-def targets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Target]:
-    """Return all targets, on a terminal with colours."""
+@pytest.fixture(autouse=True)
+def _terminal_has_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "CI", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    return list(_all_targets(folder))
 
 
-def _all_targets(folder: Path) -> Iterator[Target]:
-    for module in (text_targets, binary_targets, folder_targets):
-        home = folder / module.__name__.rpartition(".")[2]
+def targets(folder: Path) -> dict[str, list[Target]]:
+    """Return all targets in groups; each group takes some minutes of a million cases."""
+    found = {}
+    for name, made in _GROUPS.items():
+        home = folder / name
         home.mkdir()
-        yield from module.targets(home)
-    yield from shown_targets.targets()
+        found[name] = list(made(home))
+    return found
 
 
-def test_mutated_documents_end_as_the_contract_says(targets: list[Target]) -> None:
-    whole = sum(target.share for target in targets)
-    for target in targets:
+def test_mutated_documents_end_as_the_contract_says(folder: Path) -> None:
+    everything = [target for group in targets(folder).values() for target in group]
+    whole = sum(target.share for target in everything)
+    for target in everything:
         run(target, _SEED, max(5, target.share * _FEW // whole))
 
 
+@pytest.mark.parametrize("group", _GROUPS)
 @pytest.mark.stress(part="fuzzing")
-def test_a_million_mutated_documents(targets: list[Target], scorecard: Scorecard) -> None:
-    whole = sum(target.share for target in targets)
+def test_a_million_mutated_documents(folder: Path, group: str, scorecard: Scorecard) -> None:
+    groups = targets(folder)
+    whole = sum(target.share for targets in groups.values() for target in targets)
     seed, cases = scorecard.seed, 0
     slowest = Report()
-    for target in targets:
+    for target in groups[group]:
         report = run(target, seed, -(-target.share * _MILLION // whole))
         line = f"{report.cases} cases, {report.refused} refused, slowest {report.slowest * 1000:.1f} ms"
         scorecard.record(figures={target.name: f"{line} (case {report.slowest_case})"})
@@ -67,6 +76,6 @@ def test_a_million_mutated_documents(targets: list[Target], scorecard: Scorecard
         assert report.slowest < MAX_SECONDS, target.name
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     scorecard.record(
-        counts={"cases": cases, "parsers": len(targets), "crashes": 0, "hangs": 0},
+        counts={"cases": cases, "parsers": len(groups[group]), "crashes": 0, "hangs": 0},
         figures={"slowest case": f"{slowest.slowest * 1000:.1f} ms", "peak memory": f"{peak // 1024} MB"},
     )
