@@ -29,15 +29,17 @@ def grammars_of(special: tuple[str, ...] = SPECIAL) -> Grammars:
     return Grammars(tokenizer_of(special), {_BYTES}, _BYTES + len(special))
 
 
-def walk(grammar: str, seed: int, limit: int = 300, special: tuple[str, ...] = SPECIAL) -> str | None:
+def walk(
+    grammar: str, seed: int, limit: int = 300, special: tuple[str, ...] = SPECIAL, likely: str = _LIKELY
+) -> str | None:
     """Return a random text that the grammar accepts as a whole, or None if the walk is longer than the limit."""
     random, matcher, tokens = Random(seed), grammars_of(special).matcher(grammar), list[int]()
-    likely = [ord(char) for char in _LIKELY]
+    usual = {*map(ord, likely), *range(_BYTES, _BYTES + len(special))}
     for step in range(limit):
         allowed = matcher.allowed(_BYTES + len(special)).nonzero()[0].tolist()
         if matcher.error is not None:
             raise matcher.error
-        preferred = [token for token in (*likely, _BYTES) if token in allowed]
+        preferred = [token for token in allowed if token in usual]
         is_late = step > limit // 2
         choices = preferred if preferred and random.random() < (0.9 if is_late else 0.3) else allowed
         token = random.choice(choices)

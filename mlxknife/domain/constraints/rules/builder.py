@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _JSON_FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """Without it a small model may write blanks until the limit."""
@@ -45,6 +45,26 @@ class GrammarBuilder:
         parts = re.split(f"({'|'.join(map(re.escape, tokens))})", name)
         numbers = self._added_tokens
         return " ".join(f"<[{numbers[part]}]>" if part in numbers else self.text(part) for part in parts if part)
+
+    def markers(self, names: Sequence[str]) -> str:
+        """Return an expression for markers and texts in their order."""
+        return " ".join(self.marker(name) for name in names if name)
+
+    def is_text(self, name: str) -> bool:
+        """Whether a marker is text alone, so that a terminal may end with it."""
+        return not any(token and token in name for token in self._added_tokens)
+
+    def terminal(self, expression: str) -> str:
+        """Add a terminal, which may combine regular expressions with ``&`` and ``~``, and return its name."""
+        name = f"T{len(self._rules)}"
+        self._rules.append(f"{name}: {expression}")
+        return name
+
+    @staticmethod
+    def containing(text: str) -> str:
+        """Return a regular expression for the texts that contain a text."""
+        pattern = "".join(f"\\x{{{ord(char):x}}}" for char in text)
+        return f"/(.|\\n)*{pattern}(.|\\n)*/"
 
     def json(self, schema: Mapping[str, object] | bool) -> str:  # noqa: FBT001 - a schema may be true or false
         """Return an expression for a JSON document under a schema."""

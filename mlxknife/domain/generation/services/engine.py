@@ -8,9 +8,8 @@ import attrs
 
 from mlxknife.domain.constraints.rules import bodies
 from mlxknife.domain.constraints.rules.builder import GrammarBuilder
-from mlxknife.domain.constraints.values import Constraint
 from mlxknife.domain.errors import ContextLengthExceeded, KnifeError, ValidationError
-from mlxknife.domain.generation.rules import answer_grammar, options
+from mlxknife.domain.generation.rules import options, tool_answers
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.services.answer_stream import AnswerStream
 from mlxknife.domain.generation.services.prompt_renderer import Prompt, PromptRenderer
@@ -18,6 +17,7 @@ from mlxknife.domain.generation.values.answer import Accepted, Delta
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.generation.values.rows import Row, RowStep
+from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.tools.rules.detection import tool_family
 from mlxknife.domain.tools.rules.splitter import ToolCallSplitter
 from mlxknife.ports.engines.templates import Templates
@@ -88,7 +88,7 @@ class TextEngine:
         rows, streams, count = list[Row](), list[AnswerStream](), 0
         for prompt in rendered:
             tokens = self._encode(prompt, field)
-            grammar = self._grammar(request.options.constraint, prompt.markers)
+            grammar = self._grammar(request, prompt.markers)
             try:
                 made = options.rows(len(rows), tokens, request.options, self._loaded, grammar)
             except ContextLengthExceeded as exc:
@@ -198,15 +198,20 @@ class TextEngine:
             prompt.text, add_special_tokens=not prompt.has_special_tokens, mark=prompt.mark
         )
 
-    def _grammar(self, constraint: Constraint | None, markers: ReasoningMarkers | None) -> str | None:
-        """Return the grammar of an answer, compiled."""
-        if constraint is None:
+    def _grammar(self, request: GenerationRequest, markers: ReasoningMarkers | None) -> str | None:
+        """Return the grammar of an answer, compiled; None if an answer may be anything."""
+        builder = GrammarBuilder(self._model.tokenizer.added_tokens)
+        grammar = tool_answers.grammar(builder, markers, request, self._tool_family)
+        if grammar is None:
             return None
-        grammar = answer_grammar.constrained(GrammarBuilder(self._model.tokenizer.added_tokens), markers, constraint)
+        field = bodies.PLACE if request.options.constraint is not None else "tools"
+        if self._loaded.draft is not None:
+            msg = f"{field} and draft_model cannot be combined: its tokens need not be allowed ones"
+            raise ValidationError(msg, hint=Hint(HintCode.OMIT_ONE, name=field, other="draft_model"), param=field)
         try:
             self._model.compile_grammar(grammar)
         except ValidationError as exc:
-            exc.param = exc.param or bodies.PLACE
+            exc.param = exc.param or field
             raise
         return grammar
 
