@@ -108,7 +108,7 @@ def _check_calls(calls: list[tuple[str, str]], schema: dict[str, Any]) -> None:
 
 
 @_each_family
-@settings(deadline=None, max_examples=6)
+@settings(deadline=None, max_examples=4)
 @given(schema=st.sampled_from(SCHEMAS), is_strict=st.booleans(), seed=st.integers(0, 2**32))
 def test_a_forced_answer_is_nothing_but_valid_calls(
     one: _Family, schema: dict[str, Any], seed: int, *, is_strict: bool
@@ -123,7 +123,7 @@ def test_a_forced_answer_is_nothing_but_valid_calls(
 
 
 @_each_family
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=4)
 @given(schema=st.sampled_from(SCHEMAS), seed=st.integers(0, 2**32))
 def test_an_answer_with_a_strict_tool_is_text_and_then_valid_calls(
     one: _Family, schema: dict[str, Any], seed: int

@@ -114,7 +114,7 @@ def _chats(texts: st.SearchStrategy[str]) -> st.SearchStrategy[_Chat]:
 
 
 @pytest.mark.parametrize("one", _NATIVE, ids=lambda one: one.family.value)
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(chat=_chats(_HARMLESS))
 def test_a_prompt_without_names_has_the_tokens_that_transformers_gives_it(one: ToolTemplate, chat: _Chat) -> None:
     from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415 - takes seconds
@@ -129,7 +129,7 @@ def test_a_prompt_without_names_has_the_tokens_that_transformers_gives_it(one: T
 
 
 @pytest.mark.parametrize("one", TOOL_TEMPLATES, ids=lambda one: one.family.value)
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(chat=_chats(_TEXTS))
 def test_no_text_of_tools_calls_and_results_becomes_a_control_token(one: ToolTemplate, chat: _Chat) -> None:
     markup = _CHAT_FAMILIES[one.family].markup
