@@ -7,6 +7,7 @@ process of its own, and costs a tenth of a start.
 from __future__ import annotations
 
 import builtins
+import ctypes
 import errno
 import functools
 import importlib
@@ -32,6 +33,7 @@ from tests.e2e.processes import Outcome
 ROOT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
 _NOBODY = 65534
+_PR_SET_PTRACER = 0x59616D61
 _NEEDED = (
     *(f"mlxknife.cli.commands.{name}" for name in "pull rm health list show".split()),
     "mlxknife.domain.removal.services",
@@ -82,6 +84,8 @@ class Disturbed:
     nobody: bool = False
     """Whether root drops its privileges."""
     largest_file: int | None = None
+    stopped: bool = False
+    """Whether it stops before its first line, so that a tracer can attach."""
 
 
 @attrs.frozen
@@ -212,6 +216,9 @@ def _play(given: dict[str, Any], folder: str) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (command_line.largest_file, command_line.largest_file))
         if command_line.killed_before is not None:
             _watch(command_line.killed_before, cache, report.write)
+        if command_line.stopped:
+            ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(-1), 0, 0, 0)
+            os.kill(os.getpid(), signal.SIGSTOP)
         if command_line.refusal is not None:
             _Saboteur(command_line.refusal, cache, report.write).install()
         sys.argv[1:] = command_line.words

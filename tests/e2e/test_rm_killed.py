@@ -1,24 +1,27 @@
 """``rm`` killed before each change of the disk: the rest is listed or reported, and the next command finishes.
 
-The stress form kills the real program with strace before each system call that concerns the cache.
+The stress form kills it with strace before each system call that concerns the cache.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import attrs
 import pytest
 
 import mlxknife
 from tests.builder import chat_files, commit_of, sharded_files
-from tests.e2e.processes import BIN, MUST_END, Machine
-from tests.e2e.sabotage import Stage
+from tests.e2e.processes import Machine
+from tests.e2e.sabotage import Disturbed, Ran, Stage
 from tests.scorecard import Scorecard
 
 _MOST_STEPS = 200
@@ -141,24 +144,24 @@ class Call:
     text: str
 
 
-def traced(machine: Machine, spec: str, *words: str) -> tuple[int, list[Call]]:
-    """Run ``rm`` under strace; return its exit code, and its system calls on files."""
-    log = machine.root / "strace.log"
-    command = ["strace", "-y", "-qq", "-e", "trace=%file,%desc", *words, "-o", str(log)]
-    done = subprocess.run(
-        [*command, str(BIN / "mlxk"), "rm", spec],
-        env=machine.environment(PYTHONDONTWRITEBYTECODE="1", PYTHONHASHSEED="0"),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        timeout=10 * MUST_END,
-    )
+def traced(machine: Machine, stage: Stage, spec: str, *words: str) -> tuple[Ran, list[Call]]:
+    """Run ``rm`` under strace, which attaches before its first line; return the outcome and its calls on files."""
+    process, log = stage.begin(Disturbed(("rm", spec), stopped=True)), machine.root / "strace.log"
+    while Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
+    command = ["strace", "-y", "-e", "trace=%file,%desc", *words, "-o", str(log), "-p", str(process)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
+        assert strace.stderr is not None
+        attached = strace.stderr.readline()
+        os.kill(process, signal.SIGCONT if "attached" in attached else signal.SIGKILL)
+        ran = stage.end(process)
+    assert "attached" in attached
     seen: dict[str, int] = {}
     calls = list[Call]()
     for found in re.finditer(r"^(\w+)\((.*)", log.read_text(errors="replace"), re.MULTILINE):
         calls.append(Call(found[1], seen.get(found[1], 0), found[2]))
         seen[found[1]] = seen.get(found[1], 0) + 1
-    return done.returncode, calls
+    return ran, calls
 
 
 @pytest.mark.stress(part="rm-kills")
@@ -166,15 +169,16 @@ def traced(machine: Machine, spec: str, *words: str) -> tuple[int, list[Call]]:
 @REMOVALS
 def test_killed_before_each_system_call(machine: Machine, stage: Stage, removal: Removal, scorecard: Scorecard) -> None:
     removal.make(machine)
-    code, calls = traced(machine, removal.spec)
-    assert code == 0
+    ran, calls = traced(machine, stage, removal.spec)
+    assert ran.outcome.code == 0
     concerned = [call for call in calls if str(machine.hub) in call.text]
     names = set[str]()
     for number, call in enumerate(concerned, 1):
         shutil.rmtree(machine.hub, ignore_errors=True)
         removal.make(machine)
-        code, made = traced(machine, removal.spec, "-e", f"inject={call.name}:signal=KILL:when={call.before + 1}")
-        assert code in (-signal.SIGKILL, 128 + signal.SIGKILL), call
+        kill = f"inject={call.name}:signal=KILL:when={call.before + 1}"
+        ran, made = traced(machine, stage, removal.spec, "-e", kill)
+        assert ran.was_killed, call
         assert (made[-1].name, made[-1].before) == (call.name, call.before), "killed before another call"
         assert str(machine.hub) in made[-1].text, made[-1]
         with killed_at(f"{call.name}({call.text}"):
