@@ -7,9 +7,10 @@ from itertools import count
 
 import attrs
 
+from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import KnifeError
 from mlxknife.domain.generation.services.engine import TextEngine
-from mlxknife.domain.generation.values.answer import Accepted, Delta, FinishReason, TextKind
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextKind
 from mlxknife.domain.generation.values.request import GenerationRequest
 
 

@@ -13,9 +13,9 @@ import pytest
 from mlxknife.adapters.worker.child.heartbeat import Deadline
 from mlxknife.adapters.worker.child.line import Line
 from mlxknife.adapters.worker.child.loop import Loop, StepCounter
+from mlxknife.adapters.worker.frames import Frames
 from mlxknife.adapters.worker.protocol import (
     Deltas,
-    Frames,
     Generate,
     Heartbeat,
     RequestAccepted,
@@ -23,8 +23,9 @@ from mlxknife.adapters.worker.protocol import (
     decode_for_parent,
     packed,
 )
+from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import KnifeError
-from mlxknife.domain.generation.values.answer import Accepted, Delta, FinishReason, TextDelta, TextKind
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind
 from mlxknife.domain.generation.values.request import GenerationRequest
 
 _NEVER = 1e12
@@ -145,7 +146,7 @@ def test_the_first_and_the_last_delta_of_an_answer_do_not_wait() -> None:
         line = Line(ours, _NEVER)
         line._write = sent.sendall  # type: ignore[method-assign] # noqa: SLF001 - notes what is sent
         theirs.shutdown(socket.SHUT_WR)
-        loop: Loop[None, None] = Loop(line, _Engine(steps), Deadline("Tokenizing", 10), StepCounter())
+        loop = Loop(line, _Engine(steps), Deadline("Tokenizing", 10), StepCounter())
         for _ in range(len(steps)):
             loop._step()  # noqa: SLF001 - the loop itself would read the closed socket first
     deltas = [

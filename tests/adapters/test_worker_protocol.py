@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlxknife.adapters.worker.frames import MAX_FRAME, Frames
 from mlxknife.adapters.worker.protocol import (
-    MAX_FRAME,
     Cancel,
     Deltas,
     ErrorFrame,
-    Frames,
     Generate,
     Load,
     Loaded,

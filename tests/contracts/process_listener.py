@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import attrs
 
+from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import KnifeError
-from mlxknife.domain.generation.values.answer import Accepted, Delta, FinishReason, GenerationEvent, TextKind
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, GenerationEvent, TextKind
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.domain.generation.values.request import (
     GenerationOptions,

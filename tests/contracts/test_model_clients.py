@@ -14,8 +14,9 @@ import pytest
 from mlxknife.adapters.worker.parent.blocking import BlockingClients
 from mlxknife.adapters.worker.parent.heartbeat import HeartbeatLimits
 from mlxknife.adapters.worker.parent.model_process import WorkerProcesses
+from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import EngineError, KnifeError, NotEnoughMemory, ValidationError, WorkerLost
-from mlxknife.domain.generation.values.answer import Accepted, Delta, GenerationEvent
+from mlxknife.domain.generation.values.answer import Delta, GenerationEvent
 from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest
 from mlxknife.ports.engines.processes import ModelClient, ModelClients
 from tests.contracts.process_listener import asking, endless, load_request
@@ -69,7 +70,7 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
 
 
 def test_the_first_event_says_that_the_request_is_accepted(client: ModelClient) -> None:
-    events = list(client.generate(asking(CAPITAL)))
+    events = list(client.submit(asking(CAPITAL)))
     assert isinstance(events[0], Accepted)
     assert text(iter(events)) == ANSWERS[CAPITAL]
 
@@ -79,7 +80,7 @@ def test_several_threads_are_answered_at_once(client: ModelClient) -> None:
     questions = (CAPITAL, ECHO, GREETING)
 
     def answer(question: str) -> None:
-        answers[question] = text(client.generate(asking(question)))
+        answers[question] = text(client.submit(asking(question)))
 
     for thread in [in_thread(lambda question=question: answer(question)) for question in questions]:  # type: ignore[misc]
         thread.join(_MAX_WAIT)
@@ -88,7 +89,7 @@ def test_several_threads_are_answered_at_once(client: ModelClient) -> None:
 
 def test_it_works_inside_a_running_loop(client: ModelClient) -> None:
     async def notebook() -> str:
-        return text(client.generate(asking(CAPITAL)))
+        return text(client.submit(asking(CAPITAL)))
 
     assert asyncio.run(notebook()) == ANSWERS[CAPITAL]
 
@@ -98,22 +99,22 @@ def test_the_thread_that_started_it_may_end(clients: ModelClients) -> None:
     in_thread(lambda: started.append(clients.start())).join(_MAX_WAIT)
     with closing(started[0]) as client:
         in_thread(lambda: client.load(load_request("parrot"))).join(_MAX_WAIT)
-        assert text(client.generate(asking(CAPITAL))) == ANSWERS[CAPITAL]
+        assert text(client.submit(asking(CAPITAL))) == ANSWERS[CAPITAL]
 
 
 def test_closing_an_answer_cancels_it(client: ModelClient) -> None:
-    events: Generator[GenerationEvent] = client.generate(endless())
+    events: Generator[GenerationEvent] = client.submit(endless())
     assert isinstance(next(events), Accepted)
     assert isinstance(next(events), Delta)
     events.close()
-    assert text(client.generate(asking(CAPITAL))) == ANSWERS[CAPITAL]
+    assert text(client.submit(asking(CAPITAL))) == ANSWERS[CAPITAL]
 
 
 def test_an_error_of_a_request_costs_no_other(client: ModelClient) -> None:
     with pytest.raises(ValidationError) as caught:
-        list(client.generate(asking(CAPITAL, GenerationOptions(n=99))))
+        list(client.submit(asking(CAPITAL, GenerationOptions(n=99))))
     assert caught.value.param == "n"
-    assert text(client.generate(asking(CAPITAL))) == ANSWERS[CAPITAL]
+    assert text(client.submit(asking(CAPITAL))) == ANSWERS[CAPITAL]
 
 
 def test_an_error_of_loading_is_raised_and_again_for_every_request(clients: ModelClients) -> None:
@@ -121,12 +122,12 @@ def test_an_error_of_loading_is_raised_and_again_for_every_request(clients: Mode
         with pytest.raises(NotEnoughMemory, match="It does not fit"):
             client.load(load_request("parrot large"))
         with pytest.raises(NotEnoughMemory):
-            list(client.generate(asking(CAPITAL)))
+            list(client.submit(asking(CAPITAL)))
 
 
 def test_closing_fails_the_requests_that_run(client: ModelClient) -> None:
     errors: list[KnifeError] = []
-    events = client.generate(endless())
+    events = client.submit(endless())
     next(events)
 
     def read() -> None:
@@ -140,7 +141,7 @@ def test_closing_fails_the_requests_that_run(client: ModelClient) -> None:
     reader.join(_MAX_WAIT)
     assert [type(error) for error in errors] == [EngineError]
     with pytest.raises(EngineError, match="closed"):
-        list(client.generate(asking(CAPITAL)))
+        list(client.submit(asking(CAPITAL)))
     client.close()
 
 
@@ -156,7 +157,7 @@ def test_a_pause_holds_the_answer(client: ModelClient) -> None:
     done = threading.Event()
 
     def read() -> None:
-        received.extend(client.generate(asking(LONG)))  # one after the other
+        received.extend(client.submit(asking(LONG)))  # one after the other
         done.set()
 
     in_thread(read)
@@ -184,28 +185,28 @@ class TestRealProcesses:
         processes = WorkerProcesses(COMMAND, HeartbeatLimits(silence=2.0))
         with closing(BlockingClients(processes).start()) as client:
             client.load(load_request("parrot"))
-            events = client.generate(endless())
+            events = client.submit(endless())
             next(events)
             os.kill(_process_id(client), number)
             with pytest.raises(WorkerLost):
                 list(events)
             with pytest.raises(WorkerLost):
-                list(client.generate(asking(CAPITAL)))
+                list(client.submit(asking(CAPITAL)))
 
     def test_a_request_with_values_of_wrong_types_costs_itself_alone(self, client: ModelClient) -> None:
         wrong = GenerationRequest(prompts=("text", object()))  # type: ignore[arg-type] # that is the point
         with pytest.raises(ValidationError):
-            list(client.generate(wrong))
+            list(client.submit(wrong))
         wrong = GenerationRequest(prompts=({"a": 1},))  # type: ignore[arg-type] # likewise
         with pytest.raises(ValidationError, match="invalid"):
-            list(client.generate(wrong))
-        assert text(client.generate(asking(CAPITAL))) == ANSWERS[CAPITAL]
+            list(client.submit(wrong))
+        assert text(client.submit(asking(CAPITAL))) == ANSWERS[CAPITAL]
 
     def test_ctrl_c_ends_the_wait_for_an_answer(self, client: ModelClient) -> None:
         threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
-            list(client.generate(endless()))
-        assert text(client.generate(asking(CAPITAL))) == ANSWERS[CAPITAL]
+            list(client.submit(endless()))
+        assert text(client.submit(asking(CAPITAL))) == ANSWERS[CAPITAL]
 
 
 def _process_id(client: ModelClient) -> int:

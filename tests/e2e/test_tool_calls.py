@@ -46,7 +46,7 @@ def client() -> Iterator[ModelClient]:
 
 def _answer(client: ModelClient, request: GenerationRequest) -> _Answer:
     whole = Delta()
-    for event in client.generate(request):
+    for event in client.submit(request):
         whole = whole.followed_by(event) if isinstance(event, Delta) else whole
     calls: dict[int, ToolCall] = {}
     for part in whole.tool_calls:

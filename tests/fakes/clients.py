@@ -6,14 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from itertools import cycle, islice
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, cast
 
 import attrs
 
+from mlxknife.domain.engines.values import Accepted, Event, Request
 from mlxknife.domain.errors import EngineError, KnifeError
 from mlxknife.domain.generation.rules import options
 from mlxknife.domain.generation.values.answer import (
-    Accepted,
     Delta,
     FinishReason,
     GenerationEvent,
@@ -26,6 +26,7 @@ from mlxknife.domain.generation.values.request import GenerationRequest
 from tests.fakes.system import FakeSystem
 from tests.parrot.answers import ANSWERS
 
+EventT = TypeVar("EventT", bound=Event)
 Script: TypeAlias = Callable[[GenerationRequest], Iterator[Delta]]
 """Returns the deltas of one answer to a request; the last one has a finish reason, or the iterator raises an error."""
 
@@ -97,7 +98,11 @@ class FakeClient:
         self._pass(self.load_seconds)
         return ModelLoaded(self.load_seconds, self.notes)
 
-    def generate(self, request: GenerationRequest) -> Generator[GenerationEvent]:
+    def submit(self, request: Request[EventT]) -> Generator[EventT]:
+        assert isinstance(request, GenerationRequest)
+        return cast("Generator[EventT]", self._events(request))
+
+    def _events(self, request: GenerationRequest) -> Generator[GenerationEvent]:
         self._check()
         options.check(request.options)
         self.requests.append(request)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import attrs
 
+from mlxknife.domain.engines.values import Accepted, Event, Request
 from mlxknife.domain.errors import KnifeError
-from mlxknife.domain.generation.values.answer import Accepted, Delta, FinishReason, GenerationEvent, TextDelta, TextKind
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
-from mlxknife.domain.generation.values.request import GenerationRequest
+
+EventT = TypeVar("EventT", bound=Event)
 
 
 @attrs.define(eq=False)
@@ -18,14 +21,14 @@ class ManualProcess:
 
     on_state: Callable[[ModelLoaded | KnifeError], None]
     load_request: LoadRequest | None = None
-    requests: dict[int, GenerationRequest] = attrs.field(factory=dict)
+    requests: dict[int, Any] = attrs.field(factory=dict)
     """The requests that run."""
     cancelled: list[int] = attrs.field(factory=list)
     is_closed: bool = False
     has_crashed: bool = False
     has_loaded: bool = False
     _count: int = 0
-    _callbacks: dict[int, Callable[[GenerationEvent | KnifeError], None]] = attrs.field(factory=dict)
+    _callbacks: dict[int, Callable[[Any], None]] = attrs.field(factory=dict)
 
     @property
     def process_id(self) -> int | None:
@@ -41,7 +44,7 @@ class ManualProcess:
         assert self.load_request is None, "a process loads one model"
         self.load_request = request
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[GenerationEvent | KnifeError], None]) -> int:
+    def submit(self, request: Request[EventT], on_event: Callable[[EventT | KnifeError], None]) -> int:
         assert self.has_crashed or not self.is_closed
         assert self.has_loaded, "requests come after the model is loaded"
         self._count += 1
@@ -82,7 +85,7 @@ class ManualProcess:
             callback(error)
         self.on_state(error)
 
-    def send(self, request_id: int, event: GenerationEvent | KnifeError) -> None:
+    def send(self, request_id: int, event: Event | KnifeError) -> None:
         """Send an event of a request."""
         if not self.is_closed and request_id in self._callbacks:
             self._callbacks[request_id](event)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
+from mlxknife.domain.engines.values import Event, Request
 from mlxknife.domain.errors import KnifeError, ModelNotRunnable, WorkerLost
-from mlxknife.domain.generation.values.answer import Delta, GenerationEvent
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
-from mlxknife.domain.generation.values.request import GenerationRequest
-from mlxknife.ports.engines.engine import Engine
+from mlxknife.ports.engines.engine import AnyEngine
 from tests.fakes.scripted_engine import ScriptedEngine
 
+EventT = TypeVar("EventT", bound=Event)
 _IDS = count(2**30)
 """No system gives a process such an id."""
 
@@ -24,13 +24,13 @@ _IDS = count(2**30)
 class FakeModel:
     """A model for a fake process: how its engine is made, or why it cannot be loaded."""
 
-    engine: Callable[[], Engine[Any, Any]] = ScriptedEngine
+    engine: Callable[[], AnyEngine] = ScriptedEngine
     failure: KnifeError | None = None
 
 
 @attrs.define
 class _Request:
-    on_event: Callable[[GenerationEvent | KnifeError], None]
+    on_event: Callable[[Any], None]
     answers: int
 
 
@@ -44,9 +44,9 @@ class FakeProcess:
     prepare_seconds: float
     step_seconds: float
     process_id: int | None = attrs.field(factory=_IDS.__next__)
-    engine: Engine[Any, Any] | None = None
+    engine: AnyEngine | None = None
     load_request: LoadRequest | None = None
-    requests: list[GenerationRequest] = attrs.field(factory=list)
+    requests: list[Any] = attrs.field(factory=list)
     """Every request that was submitted."""
     cancelled: list[int] = attrs.field(factory=list)
     is_paused: bool = False
@@ -57,7 +57,7 @@ class FakeProcess:
         self.load_request = request
         asyncio.get_running_loop().call_later(self.load_seconds, self._load, self.models.get(request.location.token))
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[GenerationEvent | KnifeError], None]) -> int:
+    def submit(self, request: Request[EventT], on_event: Callable[[EventT | KnifeError], None]) -> int:
         self.requests.append(request)
         request_id = len(self.requests)
         if self.process_id is not None:
@@ -108,7 +108,7 @@ class FakeProcess:
         self.on_state(ModelLoaded(self.load_seconds, self.engine.notes))
         self._schedule()
 
-    def _accept(self, request_id: int, request: GenerationRequest) -> None:
+    def _accept(self, request_id: int, request: Request[Event]) -> None:
         running = self._running.get(request_id)
         if running is None or self.engine is None:
             return
@@ -133,7 +133,7 @@ class FakeProcess:
             running = self._running.get(request_id)
             if running is None:
                 continue
-            if isinstance(event, Delta) and event.finish_reason is not None:
+            if not isinstance(event, KnifeError) and event.ends_answer:
                 running.answers -= 1
                 if not running.answers:
                     del self._running[request_id]

@@ -14,8 +14,9 @@ from itertools import cycle
 import attrs
 
 from mlxknife.adapters.worker.child.loop import serve
+from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import EngineError, KnifeError, NotEnoughMemory, ValidationError
-from mlxknife.domain.generation.values.answer import Accepted, Delta, FinishReason, TextDelta, TextKind, Usage
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, Usage
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.hints import HintCode

@@ -9,9 +9,9 @@ import attrs
 from starlette.applications import Starlette
 
 from mlxknife.domain.catalog.services.runnable import RunnableModel
+from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import KnifeError, ModelNotFound
 from mlxknife.domain.generation.values.answer import (
-    Accepted,
     Delta,
     FinishReason,
     TextDelta,

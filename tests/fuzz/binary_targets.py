@@ -21,6 +21,7 @@ from mlxknife.adapters.gguf import header
 from mlxknife.adapters.gguf.importer import GgufImporter
 from mlxknife.adapters.starter.wheels import WheelStarters
 from mlxknife.adapters.worker import protocol
+from mlxknife.adapters.worker.frames import Frames
 from mlxknife.domain.errors import HubOffline, InternalError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, TokenLogprob, Usage
 from mlxknife.domain.generation.values.loading import LoadRequest
@@ -199,7 +200,7 @@ def _for_parent(frame: bytes) -> object:
 
 
 def _frames(data: bytes) -> object:
-    frames, found = protocol.Frames(), []
+    frames, found = Frames(), []
     for start in range(0, len(data), max(97, len(data) // 100)):
         frames.feed(data[start : start + max(97, len(data) // 100)])
         while (frame := frames.next()) is not None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
+from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import KnifeError, NotEnoughMemory, ServerBusy, WorkerLost
-from mlxknife.domain.generation.values.answer import Accepted, Delta, FinishReason, TextDelta, TextKind, TokenLogprob
+from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, TokenLogprob
 from mlxknife.domain.serving.services.loaded_model import Lease
 from mlxknife.domain.serving.services.model_pool import ModelPool
 from mlxknife.domain.tools.values import ToolCallDelta

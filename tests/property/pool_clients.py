@@ -7,8 +7,9 @@ from typing import TypeAlias
 
 import attrs
 
+from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import KnifeError
-from mlxknife.domain.generation.values.answer import Accepted, Delta, GenerationEvent
+from mlxknife.domain.generation.values.answer import Delta, GenerationEvent
 from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.serving.services.loaded_model import Lease
 from mlxknife.ports.engines.processes import ModelProcess

@@ -19,7 +19,7 @@ from mlxknife.domain.generation.values.request import (
     SamplingParameters,
 )
 from mlxknife.domain.models.values.snapshot import Location
-from mlxknife.ports.engines.engine import Engine
+from mlxknife.ports.engines.engine import AnyEngine
 from tests.engine_answers import answered, numbered_call_ids, step, submitted
 from tests.fakes.templates import FakeTemplates
 from tests.fakes.text_model import FakeTextModel
@@ -58,7 +58,7 @@ def _error(request: GenerationRequest, model: FakeTextModel | None = None, **loa
 
 
 def test_it_fulfils_the_port() -> None:
-    engine: Engine[Any, Any] = _engine(_model(notes=("no GPU",)))
+    engine: AnyEngine = _engine(_model(notes=("no GPU",)))
     assert (engine.notes, engine.is_idle) == (("no GPU",), True)
 
 

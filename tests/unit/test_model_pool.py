@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import KnifeError, ModelNotRunnable, NotEnoughMemory, ServerBusy, WorkerLost
-from mlxknife.domain.generation.values.answer import Accepted, Delta, GenerationEvent
+from mlxknife.domain.generation.values.answer import Delta, GenerationEvent
 from mlxknife.domain.serving.rules import PoolLimits
 from mlxknife.domain.serving.services.loaded_model import Lease
 from mlxknife.domain.serving.services.model_pool import ModelPool

@@ -6,24 +6,21 @@ Both sides run the same version, so values of the domain travel as they are.
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
 import attrs
 from msgspec import MsgspecError, Raw, Struct, msgpack
 
+from mlxknife.adapters.worker.frames import framed, invalid_message
+from mlxknife.domain.engines.values import AnswerEvent, EngineKind, Event, Request
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.answer import Delta
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest, SamplingParameters
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.snapshot import Location
-
-MAX_FRAME = 128 * 1024 * 1024
-"""The bytes of the longest message."""
-_LENGTH = struct.Struct(">I")
 
 
 class PlaceFrame(Struct, array_like=True, frozen=True):
@@ -53,6 +50,7 @@ class Load(Struct, tag="load", array_like=True, frozen=True):
     defaults: SamplingParameters
     max_tokens: int | None
     runs_code: tuple[PlaceFrame, ...]
+    kind: EngineKind
     heartbeat: float
     """Seconds between two heartbeats."""
 
@@ -68,6 +66,7 @@ class Load(Struct, tag="load", array_like=True, frozen=True):
             request.defaults,
             request.max_tokens,
             tuple(map(PlaceFrame.of, request.runs_code)),
+            request.kind,
             heartbeat,
         )
 
@@ -82,11 +81,12 @@ class Load(Struct, tag="load", array_like=True, frozen=True):
             max_tokens=self.max_tokens,
             draft=None if self.draft is None else self.draft.location(),
             runs_code=tuple(place.location() for place in self.runs_code),
+            kind=self.kind,
         )
 
 
 class Generate(Struct, tag="generate", array_like=True, frozen=True):
-    """A request. It is decoded by itself, so that a wrong value costs this request alone."""
+    """A request for text. It is decoded by itself, so that a wrong value costs this request alone."""
 
     id: int
     content: Raw
@@ -193,8 +193,10 @@ class RequestFailed(Struct, tag="failed", array_like=True, frozen=True):
     error: ErrorFrame
 
 
-ToChild: TypeAlias = Load | Generate | Cancel | Pause | Resume
-ToParent: TypeAlias = Heartbeat | Loaded | LoadFailed | RequestAccepted | Deltas | RequestFailed
+RequestMessage: TypeAlias = Generate
+ToChild: TypeAlias = Load | RequestMessage | Cancel | Pause | Resume
+AnswerMessage: TypeAlias = Deltas
+ToParent: TypeAlias = Heartbeat | Loaded | LoadFailed | RequestAccepted | AnswerMessage | RequestFailed
 
 _ENCODER = msgpack.Encoder()
 _CHILD_DECODER: msgpack.Decoder[ToChild] = msgpack.Decoder(ToChild)
@@ -204,11 +206,23 @@ _REQUEST_DECODER: msgpack.Decoder[GenerationRequest] = msgpack.Decoder(Generatio
 
 def packed(message: ToChild | ToParent) -> bytes:
     """Return a message after its length. Raises OverflowError for a message that is too long."""
-    body = _ENCODER.encode(message)
-    if len(body) > MAX_FRAME:
-        msg = f"a message of {len(body)} bytes is too long"
-        raise OverflowError(msg)
-    return _LENGTH.pack(len(body)) + body
+    return framed(_ENCODER.encode(message))
+
+
+def request_message(request_id: int, request: Request[Event]) -> RequestMessage:
+    """Return the message with a request. Raises ValidationError for values that cannot be sent."""
+    match request:
+        case GenerationRequest():
+            return Generate.of(request_id, request)
+        case _:
+            msg = f"No engine answers a {type(request).__name__}"
+            raise InternalError(msg)
+
+
+def answer_messages(events: Sequence[tuple[int, AnswerEvent]]) -> list[AnswerMessage]:
+    """Return the messages with events of answers, each with the id of its request."""
+    deltas = tuple((request_id, event) for request_id, event in events if isinstance(event, Delta))
+    return [Deltas(deltas)] if deltas else []
 
 
 def decode_for_child(frame: bytes) -> ToChild:
@@ -223,43 +237,12 @@ def decode_for_parent(frame: bytes) -> ToParent:
         return _PARENT_DECODER.decode(frame)
 
 
-class Frames:
-    """Splits received bytes into frames."""
-
-    def __init__(self) -> None:
-        """Begin without bytes."""
-        self._data = bytearray()
-
-    def feed(self, data: bytes) -> None:
-        """Take received bytes."""
-        self._data += data
-
-    def next(self) -> bytes | None:
-        """Return the next complete frame, or None. Raises InternalError for a frame that is too long."""
-        data, head = self._data, _LENGTH.size
-        if len(data) < head:
-            return None
-        (length,) = _LENGTH.unpack_from(data)
-        if length > MAX_FRAME:
-            raise _protocol_error()
-        if len(data) < head + length:
-            return None
-        frame = bytes(data[head : head + length])
-        del data[: head + length]
-        return frame
-
-
 @contextmanager
 def _decoding() -> Iterator[None]:
     try:
         yield
     except (MsgspecError, UnicodeError, OverflowError, RecursionError, KnifeError) as exc:
-        raise _protocol_error() from exc
-
-
-def _protocol_error() -> InternalError:
-    msg = "The other process sent an invalid message"
-    return InternalError(msg)
+        raise invalid_message() from exc
 
 
 def _clean(text: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from mlxknife.domain.engines.values import Event, Request
 from mlxknife.domain.errors import KnifeError
-from mlxknife.domain.generation.values.answer import GenerationEvent
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
-from mlxknife.domain.generation.values.request import GenerationRequest
+
+EventT = TypeVar("EventT", bound=Event)
 
 
 class ModelProcess(Protocol):
@@ -23,10 +24,10 @@ class ModelProcess(Protocol):
         """Load a model; once, before any request. Raises nothing: the outcome is a call of ``on_state``."""
         ...
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[GenerationEvent | KnifeError], None]) -> int:
+    def submit(self, request: Request[EventT], on_event: Callable[[EventT | KnifeError], None]) -> int:
         """Send a request after the model is loaded, and return its id. Raises nothing.
 
-        ``on_event`` is called later: with ``Accepted``, then with deltas until each answer has a finish reason. An
+        ``on_event`` is called later: with ``Accepted``, then with events until each answer has ended. An
         error is the last call: ValidationError, ContextLengthExceeded, TemplateError or ServerBusy before ``Accepted``,
         EngineError or WorkerLost at any time.
         """
@@ -37,11 +38,11 @@ class ModelProcess(Protocol):
         ...
 
     def pause(self) -> None:
-        """Stop decoding until ``resume``. Raises nothing."""
+        """Stop computing until ``resume``. Raises nothing."""
         ...
 
     def resume(self) -> None:
-        """Continue decoding. Raises nothing."""
+        """Continue computing. Raises nothing."""
         ...
 
     def close(self) -> None:
@@ -70,19 +71,19 @@ class ModelClient(Protocol):
         """Load a model and wait for it. Raises ValidationError, EngineError, WorkerLost."""
         ...
 
-    def generate(self, request: GenerationRequest) -> Generator[GenerationEvent]:
-        """Yield the events of a request until each answer has ended. Closing the generator cancels the request.
+    def submit(self, request: Request[EventT]) -> Generator[EventT]:
+        """Send a request, and yield its events until each answer has ended. Closing the generator cancels the request.
 
         Raises ValidationError, ContextLengthExceeded, TemplateError, ServerBusy, EngineError, WorkerLost.
         """
         ...
 
     def pause(self) -> None:
-        """Stop decoding until ``resume``. Raises nothing."""
+        """Stop computing until ``resume``. Raises nothing."""
         ...
 
     def resume(self) -> None:
-        """Continue decoding. Raises nothing."""
+        """Continue computing. Raises nothing."""
         ...
 
     def close(self) -> None:

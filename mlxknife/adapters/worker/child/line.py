@@ -9,16 +9,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from mlxknife.adapters.worker.frames import Frames
 from mlxknife.adapters.worker.protocol import (
-    Deltas,
-    Frames,
     Heartbeat,
     Load,
     ToChild,
     ToParent,
+    answer_messages,
     decode_for_child,
     packed,
 )
+from mlxknife.domain.engines.values import AnswerEvent
 from mlxknife.domain.errors import InternalError
 from mlxknife.domain.generation.values.answer import Delta
 
@@ -39,8 +40,8 @@ class Line:
         self._clock = clock
         self._frames = Frames()
         self._sending = threading.Lock()
-        self._held: dict[tuple[int, int], Delta] = {}
-        """Deltas that wait for the end of the interval, by request and answer."""
+        self._held: dict[tuple[int, int], AnswerEvent] = {}
+        """Events that wait for the end of the interval, by request and answer."""
         self._sent = 0.0
         """The time of the last message."""
         self._wake_reader, self._wake_writer = os.pipe()
@@ -58,25 +59,27 @@ class Line:
         return message
 
     def send(self, *messages: ToParent) -> None:
-        """Send messages after the deltas that wait. Raises ConnectionError."""
-        deltas = [packed(Deltas(tuple((key[0], delta) for key, delta in self._held.items())))] if self._held else []
+        """Send messages after the events that wait. Raises ConnectionError."""
+        events = answer_messages([(key[0], event) for key, event in self._held.items()])
         self._held.clear()
-        if deltas or messages:
-            self._write(b"".join([*deltas, *map(packed, messages)]))
+        if events or messages:
+            self._write(b"".join(map(packed, (*events, *messages))))
 
-    def hold(self, request_id: int, delta: Delta) -> None:
-        """Keep a delta for the next message; deltas of the same answer are joined."""
-        key = (request_id, delta.index)
+    def hold(self, request_id: int, event: AnswerEvent) -> None:
+        """Keep an event for the next message; deltas of the same answer are joined."""
+        key = (request_id, event.index)
         before = self._held.get(key)
-        self._held[key] = delta if before is None else before.followed_by(delta)
+        if isinstance(before, Delta) and isinstance(event, Delta):
+            event = before.followed_by(event)
+        self._held[key] = event
 
     def drop(self, request_id: int) -> None:
-        """Forget the deltas of a cancelled request."""
+        """Forget the events of a cancelled request."""
         for key in [key for key in self._held if key[0] == request_id]:
             del self._held[key]
 
     def send_when_due(self) -> None:
-        """Send the deltas that wait, once in each interval. Raises ConnectionError.
+        """Send the events that wait, once in each interval. Raises ConnectionError.
 
         Intervals end at the same moments in all processes, so that a server wakes up once for several of them.
         """

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Container
 from contextlib import nullcontext
-from typing import Generic
 
 import attrs
 
@@ -30,13 +29,13 @@ from mlxknife.adapters.worker.protocol import (
     Pause,
     RequestAccepted,
     RequestFailed,
+    RequestMessage,
     Resume,
     ToChild,
 )
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError, ModelNotRunnable
-from mlxknife.domain.generation.values.answer import Delta
 from mlxknife.domain.hints import HintCode
-from mlxknife.ports.engines.engine import Engine, EngineOpener, Prepared, Rendered
+from mlxknife.ports.engines.engine import AnyEngine, EngineOpener
 
 PREPARATION_SECONDS = 10.0
 """The limit for tokenizing one request. The renderer of templates has the same."""
@@ -47,7 +46,7 @@ _LONG_REQUEST = 256 * 1024
 """Bytes."""
 
 
-def serve(descriptor: int, parent: int, opener: EngineOpener[Rendered, Prepared]) -> int:
+def serve(descriptor: int, parent: int, opener: EngineOpener) -> int:
     """Run the model process at one end of a socket until the other end is closed; return the exit status.
 
     ``descriptor`` is the socket, ``parent`` the process id of the parent.
@@ -66,7 +65,7 @@ def serve(descriptor: int, parent: int, opener: EngineOpener[Rendered, Prepared]
     return 0
 
 
-def _serve(line: Line, parent: int, opener: EngineOpener[Rendered, Prepared]) -> None:
+def _serve(line: Line, parent: int, opener: EngineOpener) -> None:
     load = line.first()
     deadline = Deadline("Tokenizing a prompt", PREPARATION_SECONDS)
     counter = StepCounter()
@@ -103,10 +102,10 @@ class StepCounter:
     count: int = 0
 
 
-class Loop(Generic[Rendered, Prepared]):
+class Loop:
     """Reads messages, submits prepared requests, and runs steps."""
 
-    def __init__(self, line: Line, engine: Engine[Rendered, Prepared], deadline: Deadline, steps: StepCounter) -> None:
+    def __init__(self, line: Line, engine: AnyEngine, deadline: Deadline, steps: StepCounter) -> None:
         """Take the socket, the loaded engine, the deadline of preparations, and the step counter."""
         self._line = line
         self._engine = engine
@@ -115,7 +114,7 @@ class Loop(Generic[Rendered, Prepared]):
         """The requests that are being prepared and are not cancelled."""
         self._preparation = Preparation(engine, deadline, line.wake, self._preparing)
         self._answering = set[tuple[int, int]]()
-        """The answers of which a delta has been sent, by request and index."""
+        """The answers of which an event has been sent, by request and index."""
         self._is_paused = False
 
     def run(self) -> None:
@@ -151,7 +150,7 @@ class Loop(Generic[Rendered, Prepared]):
                 msg = "A model is loaded already"
                 raise InternalError(msg)
 
-    def _submit(self, request_id: int, prepared: Prepared | KnifeError) -> None:
+    def _submit(self, request_id: int, prepared: object) -> None:
         if request_id not in self._preparing:
             return
         self._preparing.discard(request_id)
@@ -166,20 +165,20 @@ class Loop(Generic[Rendered, Prepared]):
         self._line.send(RequestAccepted(request_id, accepted.prompt_tokens))
 
     def _step(self) -> None:
-        """Run one step. The first and the last delta of an answer are sent at once."""
+        """Run one step. The first and the last event of an answer are sent at once."""
         is_urgent = False
         for request_id, event in self._engine.step():
-            if isinstance(event, Delta):
-                key = (request_id, event.index)
-                self._line.hold(request_id, event)
-                if event.finish_reason is not None:
-                    self._answering.discard(key)
-                    is_urgent = True
-                elif key not in self._answering:
-                    self._answering.add(key)
-                    is_urgent = True
-            else:
+            if isinstance(event, KnifeError):
                 self._fail(request_id, event)
+                continue
+            key = (request_id, event.index)
+            self._line.hold(request_id, event)
+            if event.ends_answer:
+                self._answering.discard(key)
+                is_urgent = True
+            elif key not in self._answering:
+                self._answering.add(key)
+                is_urgent = True
         self._steps.count += 1
         if is_urgent or self._engine.is_idle:
             self._line.send()
@@ -195,12 +194,12 @@ class Loop(Generic[Rendered, Prepared]):
         self._answering = {key for key in self._answering if key[0] != request_id}
 
 
-class Preparation(Generic[Rendered, Prepared]):
+class Preparation:
     """Renders and tokenizes requests in threads, beside the steps."""
 
     def __init__(
         self,
-        engine: Engine[Rendered, Prepared],
+        engine: AnyEngine,
         deadline: Deadline,
         on_finished: Callable[[], None],
         uncancelled: Container[int],
@@ -215,8 +214,8 @@ class Preparation(Generic[Rendered, Prepared]):
         self._uncancelled = uncancelled
         self._long_request = threading.Lock()
         """One long request at a time: several would share the processors, and miss the deadline together."""
-        self._waiting: queue.SimpleQueue[Generate] = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[tuple[int, Prepared | KnifeError]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[RequestMessage] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[int, object]] = queue.SimpleQueue()
         for number in range(_PREPARING_THREADS):
             threading.Thread(target=self._work, name=f"prepare-{number}", daemon=True).start()
 
@@ -225,13 +224,13 @@ class Preparation(Generic[Rendered, Prepared]):
         """Whether a request is ready."""
         return not self._finished.empty()
 
-    def start(self, message: Generate) -> None:
+    def start(self, message: RequestMessage) -> None:
         """Prepare a request, as soon as a thread is free."""
         self._waiting.put(message)
 
-    def finished(self) -> list[tuple[int, Prepared | KnifeError]]:
+    def finished(self) -> list[tuple[int, object]]:
         """Return the requests that are ready by now, each with its id, or why it cannot be."""
-        finished = list[tuple[int, Prepared | KnifeError]]()
+        finished = list[tuple[int, object]]()
         while not self._finished.empty():
             finished.append(self._finished.get())
         return finished
@@ -244,7 +243,7 @@ class Preparation(Generic[Rendered, Prepared]):
             self._finished.put((message.id, self._prepared(message)))
             self._on_finished()
 
-    def _prepared(self, message: Generate) -> Prepared | KnifeError:
+    def _prepared(self, message: RequestMessage) -> object:
         try:
             request = message.request()
             rendered = self._engine.render(request)

@@ -13,13 +13,13 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import TypeVar
 
+from mlxknife.domain.engines.values import Event, Request
 from mlxknife.domain.errors import EngineError, KnifeError
-from mlxknife.domain.generation.values.answer import Delta, GenerationEvent
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
-from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.hints import HintCode
 from mlxknife.ports.engines.processes import ModelClient, ModelProcess, ModelProcesses
 
+EventT = TypeVar("EventT", bound=Event)
 Result = TypeVar("Result")
 
 _CLOSE_SECONDS = 5.0
@@ -62,7 +62,8 @@ class BlockingClient:
         self._loaded: Future[ModelLoaded] = Future()
         self._error: KnifeError | None = None
         """Why the process has ended; set on the loop."""
-        self._queues = set[queue.SimpleQueue[GenerationEvent | KnifeError]]()
+        self._failures = set[Callable[[KnifeError], None]]()
+        """They pass an error to the requests in flight."""
         self._started = self._call(lambda: processes.start(self._on_state))
 
     def load(self, request: LoadRequest) -> ModelLoaded:
@@ -71,11 +72,11 @@ class BlockingClient:
         self._call(lambda: process.load(request)).result()
         return self._loaded.result()
 
-    def generate(self, request: GenerationRequest) -> Generator[GenerationEvent]:
-        """See ``ModelClient.generate``."""
-        events: queue.SimpleQueue[GenerationEvent | KnifeError] = queue.SimpleQueue()
+    def submit(self, request: Request[EventT]) -> Generator[EventT]:
+        """See ``ModelClient.submit``."""
+        events: queue.SimpleQueue[EventT | KnifeError] = queue.SimpleQueue()
         process = self._started.result()
-        submitted = self._call(lambda: self._submit(process, request, events))
+        submitted = self._call(lambda: self._submit(process, request, events.put))
         submitted.result()  # raises what a request that cannot be sent raises
         answers = request.answer_count
         try:
@@ -84,11 +85,11 @@ class BlockingClient:
                 if isinstance(event, KnifeError):
                     answers = 0
                     raise event
-                if isinstance(event, Delta) and event.finish_reason is not None:
+                if event.ends_answer:
                     answers -= 1
                 yield event
         finally:
-            self._call(lambda: self._end(process, submitted, events, is_cancelled=bool(answers)))
+            self._call(lambda: self._end(process, submitted, events.put, is_cancelled=bool(answers)))
 
     def pause(self) -> None:
         """See ``ModelClient.pause``."""
@@ -121,24 +122,24 @@ class BlockingClient:
     def _submit(
         self,
         process: ModelProcess,
-        request: GenerationRequest,
-        events: queue.SimpleQueue[GenerationEvent | KnifeError],
+        request: Request[EventT],
+        on_event: Callable[[EventT | KnifeError], None],
     ) -> int:
         if self._error is not None:
-            events.put(self._error)
+            on_event(self._error)
             return 0
-        self._queues.add(events)
-        return process.submit(request, events.put)
+        self._failures.add(on_event)
+        return process.submit(request, on_event)
 
     def _end(
         self,
         process: ModelProcess,
         submitted: Future[int],
-        events: queue.SimpleQueue[GenerationEvent | KnifeError],
+        on_event: Callable[[KnifeError], None],
         *,
         is_cancelled: bool,
     ) -> None:
-        self._queues.discard(events)
+        self._failures.discard(on_event)
         if is_cancelled:
             process.cancel(submitted.result())
 
@@ -154,6 +155,6 @@ class BlockingClient:
             self._error = state
         if not self._loaded.done():
             self._loaded.set_exception(state)
-        for events in self._queues:
-            events.put(state)
-        self._queues.clear()
+        for fail in self._failures:
+            fail(state)
+        self._failures.clear()

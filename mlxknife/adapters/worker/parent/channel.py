@@ -6,7 +6,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from mlxknife.adapters.worker.protocol import Frames, ToParent, decode_for_parent
+from mlxknife.adapters.worker.frames import Frames
+from mlxknife.adapters.worker.protocol import ToParent, decode_for_parent
 from mlxknife.domain.errors import InternalError
 
 _CHUNK = 256 * 1024

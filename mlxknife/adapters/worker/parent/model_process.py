@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -17,7 +17,6 @@ from mlxknife.adapters.worker.parent.process import SpawnedWorker, exit_descript
 from mlxknife.adapters.worker.protocol import (
     Cancel,
     Deltas,
-    Generate,
     Heartbeat,
     Load,
     Loaded,
@@ -28,11 +27,11 @@ from mlxknife.adapters.worker.protocol import (
     Resume,
     ToParent,
     packed,
+    request_message,
 )
+from mlxknife.domain.engines.values import Accepted, AnswerEvent, Event, Request
 from mlxknife.domain.errors import EngineError, KnifeError, StorageError, ValidationError, WorkerLost
-from mlxknife.domain.generation.values.answer import Accepted, Delta, GenerationEvent
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
-from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.hints import HintCode
 from mlxknife.ports.engines.processes import ModelProcess
 
@@ -40,7 +39,8 @@ _DEFAULT_LIMITS = HeartbeatLimits()
 _MAX_TAIL = 500
 
 OnState: TypeAlias = Callable[[ModelLoaded | KnifeError], None]
-OnEvent: TypeAlias = Callable[[GenerationEvent | KnifeError], None]
+EventT = TypeVar("EventT", bound=Event)
+OnEvent: TypeAlias = Callable[[EventT | KnifeError], None]
 
 
 class WorkerProcesses:
@@ -89,7 +89,7 @@ def _start_error(exc: OSError) -> EngineError:
 
 @attrs.define(eq=False)
 class _Request:
-    on_event: OnEvent
+    on_event: OnEvent[Event]
     answers: int
     """The number of answers that have not ended."""
 
@@ -121,20 +121,20 @@ class WorkerProcess:
             self._monitor.start()
             self._channel.send(packed(Load.of(request, self._limits.interval)))
 
-    def submit(self, request: GenerationRequest, on_event: OnEvent) -> int:
+    def submit(self, request: Request[EventT], on_event: OnEvent[EventT]) -> int:
         """See ``ModelProcess.submit``."""
         self._next_id += 1
         request_id = self._next_id
         if not self._is_open:
             return request_id
         try:
-            message = packed(Generate.of(request_id, request))
+            message = packed(request_message(request_id, request))
         except ValidationError as exc:
             error = exc
         except OverflowError:
             error = ValidationError("The request is too long to be sent to the model")
         else:
-            self._requests[request_id] = _Request(on_event, request.answer_count)
+            self._requests[request_id] = _Request(cast("OnEvent[Event]", on_event), request.answer_count)
             self._note_requests()
             self._channel.send(message)
             return request_id
@@ -182,7 +182,7 @@ class WorkerProcess:
         match message:
             case Deltas(items):
                 for request_id, delta in items:
-                    self._delta(request_id, delta)
+                    self._answer_event(request_id, delta)
                 self._note_progress()
             case RequestAccepted(request_id, prompt_tokens):
                 self._note_progress()
@@ -194,15 +194,15 @@ class WorkerProcess:
                 if failed is not None:
                     failed.on_event(error.error())
 
-    def _delta(self, request_id: int, delta: Delta) -> None:
+    def _answer_event(self, request_id: int, event: AnswerEvent) -> None:
         request = self._requests.get(request_id)
         if request is None:  # cancelled while it was on its way
             return
-        if delta.finish_reason is not None:
+        if event.ends_answer:
             request.answers -= 1
             if not request.answers:
                 del self._requests[request_id]
-        request.on_event(delta)
+        request.on_event(event)
 
     def _note_progress(self) -> None:
         self._monitor.progress()
@@ -268,7 +268,7 @@ class _FailedProcess:
     def load(self, request: LoadRequest) -> None:
         """See ``ModelProcess.load``."""
 
-    def submit(self, request: GenerationRequest, on_event: OnEvent) -> int:
+    def submit(self, request: Request[EventT], on_event: OnEvent[EventT]) -> int:
         """See ``ModelProcess.submit``."""
         del request, on_event
         return 0

@@ -8,12 +8,13 @@ import attrs
 
 from mlxknife.domain.constraints.rules import bodies
 from mlxknife.domain.constraints.rules.builder import GrammarBuilder
+from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import ContextLengthExceeded, KnifeError, ValidationError
 from mlxknife.domain.generation.rules import options, tool_answers
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.services.answer_stream import AnswerStream
 from mlxknife.domain.generation.services.prompt_renderer import Prompt, PromptRenderer
-from mlxknife.domain.generation.values.answer import Accepted, Delta
+from mlxknife.domain.generation.values.answer import Delta
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.generation.values.rows import Row, RowStep

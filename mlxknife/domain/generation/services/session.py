@@ -126,7 +126,7 @@ class Session:
             tools=tuple(tools),
             tool_choice=tool_choice or ToolChoice(),
         )
-        for event in self.client.generate(request):
+        for event in self.client.submit(request):
             progress.add(event, self.load_seconds, self.system.now() - began)
             if not isinstance(event, Delta):
                 continue

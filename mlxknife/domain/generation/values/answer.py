@@ -8,6 +8,7 @@ from typing import TypeAlias
 import attrs
 
 from mlxknife.domain import reprs
+from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.tools.values import ToolCall, ToolCallDelta, ToolUse
 
 
@@ -67,14 +68,6 @@ class Usage:
 
 
 @attrs.frozen
-class Accepted:
-    """The model has accepted a request; from here on only a failure of the model can stop it."""
-
-    prompt_tokens: int
-    """The tokens of all prompts, each counted once."""
-
-
-@attrs.frozen
 class Delta:
     """What is new of one answer."""
 
@@ -87,6 +80,11 @@ class Delta:
     """The token counts so far."""
     tool_calls: tuple[ToolCallDelta, ...] = ()
     """They follow the texts."""
+
+    @property
+    def ends_answer(self) -> bool:
+        """Whether the answer has ended."""
+        return self.finish_reason is not None
 
     def followed_by(self, later: Delta) -> Delta:
         """Return this and a later delta of the same answer as one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from mlxknife.domain.engines.values import EngineKind
 from mlxknife.domain.generation.values.request import SamplingParameters
 from mlxknife.domain.models.values.snapshot import Location
 
@@ -26,6 +27,8 @@ class LoadRequest:
     """A smaller model of the same vocabulary for speculative decoding."""
     runs_code: tuple[Location, ...] = ()
     """Those of the two models whose own code the user allows to run."""
+    kind: EngineKind = EngineKind.TEXT
+    """The engine that the model needs."""
 
 
 @attrs.frozen

@@ -6,6 +6,8 @@ import attrs
 
 from mlxknife.domain import reprs
 from mlxknife.domain.constraints.values import Constraint
+from mlxknife.domain.engines.values import Request
+from mlxknife.domain.generation.values.answer import GenerationEvent
 from mlxknife.domain.tools.values import Tool, ToolCall, ToolChoice, ToolMode
 
 MAX_TEMPERATURE = 2.0
@@ -89,7 +91,7 @@ class GenerationOptions:
 
 
 @attrs.frozen
-class GenerationRequest:
+class GenerationRequest(Request[GenerationEvent]):
     """A conversation to continue, or prompts to complete: either ``messages`` or ``prompts`` has entries."""
 
     messages: tuple[Message, ...] = ()

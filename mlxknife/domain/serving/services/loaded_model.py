@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import attrs
 
+from mlxknife.domain.engines.values import Event, Request
 from mlxknife.domain.errors import KnifeError, WorkerLost
-from mlxknife.domain.generation.values.answer import Delta, GenerationEvent
-from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.serving.services.servable_models import ServableModel
 from mlxknife.domain.serving.values import ModelState
 from mlxknife.ports.engines.processes import ModelProcess
 
-OnEvent: TypeAlias = Callable[[GenerationEvent | KnifeError], None]
+EventT = TypeVar("EventT", bound=Event)
+OnEvent: TypeAlias = Callable[[EventT | KnifeError], None]
 
 
 @attrs.define(eq=False)
@@ -51,7 +51,7 @@ class LoadedModel:
     """The leases that are granted when the model is loaded."""
     is_draining: bool = False
     """Whether another model waits for its memory, so that it grants no new leases."""
-    _requests: dict[int, OnEvent] = attrs.field(factory=dict)
+    _requests: dict[int, Callable[[KnifeError], None]] = attrs.field(factory=dict)
 
     @property
     def name(self) -> str:
@@ -68,7 +68,7 @@ class LoadedModel:
         """Whether a lease holds it or waits for it."""
         return bool(self.leases or self.pending)
 
-    def submit(self, request: GenerationRequest, on_event: OnEvent) -> int | None:
+    def submit(self, request: Request[EventT], on_event: OnEvent[EventT]) -> int | None:
         """Send a request; return its id, or None if the process is gone, which ``on_event`` gets as an error."""
         if self.process is None:
             on_event(self.lost())
@@ -76,11 +76,11 @@ class LoadedModel:
         left = request.answer_count
         request_id = 0
 
-        def receive(event: GenerationEvent | KnifeError) -> None:
+        def receive(event: EventT | KnifeError) -> None:
             nonlocal left
             if request_id not in self._requests:  # cancelled inside the callback of another request
                 return
-            if isinstance(event, Delta) and event.finish_reason is not None:
+            if not isinstance(event, KnifeError) and event.ends_answer:
                 left -= 1
                 if not left:
                     self.on_answered(self.model)
@@ -124,10 +124,10 @@ class Lease:
     _on_release: Callable[[Lease], None]
     _requests: list[int] = attrs.field(factory=list)
 
-    def submit(self, request: GenerationRequest, on_event: OnEvent) -> None:
+    def submit(self, request: Request[EventT], on_event: OnEvent[EventT]) -> None:
         """Send a request.
 
-        ``on_event`` is called in this thread, now or later: with ``Accepted``, then with deltas until each answer has
+        ``on_event`` is called in this thread, now or later: with ``Accepted``, then with events until each answer has
         ended. An error is the last call.
         """
         request_id = self.loaded.submit(request, on_event)

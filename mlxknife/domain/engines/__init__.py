@@ -1,0 +1,1 @@
+"""Engines: what every kind of model process receives and sends."""
