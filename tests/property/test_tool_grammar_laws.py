@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mlxknife.domain.constraints.rules.builder import GrammarBuilder
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.tools.rules.call_grammars import CallGrammar, tool_schemas
-from mlxknife.domain.tools.rules.families import FORMATS, Begin, ToolFamily
+from mlxknife.domain.tools.rules.families import FORMATS, Begin, Shape, ToolFamily
 from mlxknife.domain.tools.rules.splitter import ToolCallSplitter
 from mlxknife.domain.tools.values import Tool, ToolCallDelta, ToolChoice, ToolMode
 from tests.grammar_walks import accepts, tokenizer_of, walk
@@ -175,6 +175,24 @@ def test_a_call_or_a_document_is_the_answer_where_both_are_allowed(one: _Family)
     for text in ('{"n": 1}', '{"name": 1}', "{}", '{"namesake": 1, "parameters": 2}'):
         assert one.accepts(grammar, text)
     assert one.accepts(grammar, one.some(builder.source(calls)))
+
+
+_WITHOUT_ESCAPES = [one for one in FAMILIES if FORMATS[one.family].shape in (Shape.XML, Shape.GEMMA)]
+
+
+@pytest.mark.parametrize("one", _WITHOUT_ESCAPES, ids=lambda one: f"{one.family.value}-{one.has_tokens}")
+def test_a_string_without_escapes_may_be_anything_but_its_end(one: _Family) -> None:
+    def grammar(schema: dict[str, Any]) -> str:
+        parameters = json.dumps({"properties": {"a": schema}, "required": ["a"]})
+        return one.grammar((Tool("f", parameters=parameters),), is_forced=True, is_parallel=False)
+
+    form, strings = FORMATS[one.family], grammar(_TEXT)
+    end = form.quote or form.value_end[0]
+    call = one.some(grammar({"const": "VALUE"}))
+    for text in ("", "VALUE", "\n", " a < b\n\n", '{"x": "y"}', end[:-1], end[1:]):
+        assert one.accepts(strings, call.replace("VALUE", text))
+    for text in (end, f"x{end}y", f"\n{end}\n"):
+        assert not one.accepts(strings, call.replace("VALUE", text))
 
 
 _INEXPRESSIBLE: tuple[dict[str, Any], ...] = (
