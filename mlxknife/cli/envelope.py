@@ -39,8 +39,13 @@ def print_document(envelope: Envelope) -> None:
     try:
         document = msgspec.json.format(msgspec.json.encode(envelope), indent=2).decode()
     except UnicodeEncodeError:  # a file name with bytes that are not UTF-8
-        document = json.dumps(msgspec.to_builtins(envelope), indent=2)
+        document = json.dumps(msgspec.to_builtins(envelope, enc_hook=_decoded), indent=2)
     sys.stdout.write(_NOT_ASCII.sub(_escaped, document) + "\n")
+
+
+def _decoded(part: object) -> object:
+    """Return the values of a part that is JSON text already."""
+    return json.loads(bytes(part)) if isinstance(part, msgspec.Raw) else part
 
 
 def _escaped(found: re.Match[str]) -> str:

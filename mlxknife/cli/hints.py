@@ -96,6 +96,10 @@ WORDINGS = {
     _H.CONVERT_TEXT: "Convert it, for example with iconv",
     _H.IN_TAKES_EVERY_WORD: "--in takes every word after it. Write the prompt before it, or after a --",
     _H.CHAT_COMMANDS: "/help lists the commands",
+    # tools
+    _H.TOOL_FUNCTIONS: "A tool is a public function with a type hint for each parameter",
+    _H.COPY_TOOLS: "Read the file, and copy it to a folder of your own",
+    _H.ALLOW_CALLS: "Allow every call with --yes",
     # running models
     _H.EMBEDDING_MODEL: "It makes embeddings",
     _H.SPEECH_MODEL: "It is a speech model",

@@ -222,6 +222,16 @@ class TimingsObject(Struct, frozen=True):
     total: float
 
 
+class ToolCallObject(Struct, frozen=True):
+    """A call of a tool that was made, or that the user declined."""
+
+    name: str
+    arguments: str
+    """The text that the model wrote: a JSON object, unless the model made a mistake."""
+    result: str
+    """The text that the model got."""
+
+
 class RunData(Struct, frozen=True):
     """``data`` of ``run``."""
 
@@ -233,6 +243,10 @@ class RunData(Struct, frozen=True):
     finish_reason: Literal["stop", "length", "repetition", "tool_calls", "cancelled"]
     usage: UsageObject
     timings: TimingsObject
+    parsed: Any | UnsetType = UNSET
+    """The response as JSON, with ``--schema`` and ``--json-object``."""
+    tool_calls: tuple[ToolCallObject, ...] | UnsetType = UNSET
+    """The calls that were made, with ``--tools``."""
 
 
 class InterruptedRunData(Struct, frozen=True):

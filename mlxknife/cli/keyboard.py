@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Protocol, TextIO
 
 from mlxknife.cli.signals import exit_on_signals, pause_on_ctrl_z
@@ -36,10 +36,11 @@ class QuietKeyboard:
         self._drops_keys = drops_keys
         self._settings: list[Any] | None = None
         """The settings before."""
+        self._is_asking = False
 
     def resume(self) -> None:
-        """Echo nothing. A process in the background leaves the terminal alone."""
-        if self._is_in_background():
+        """Echo nothing, except at a question. A process in the background leaves the terminal alone."""
+        if self._is_asking or self._is_in_background():
             return
         with suppress(termios.error):  # the terminal is gone
             settings = termios.tcgetattr(self._descriptor)
@@ -59,6 +60,17 @@ class QuietKeyboard:
                 termios.tcsetattr(self._descriptor, termios.TCSANOW, self._settings)
         self._settings = None
 
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Let the user see what is typed in the block."""
+        self.pause()
+        self._is_asking = True
+        try:
+            yield
+        finally:
+            self._is_asking = False
+            self.resume()
+
     def _is_in_background(self) -> bool:
         try:
             return os.tcgetpgrp(self._descriptor) != os.getpgrp()
@@ -67,8 +79,10 @@ class QuietKeyboard:
 
 
 @contextmanager
-def answering(*parts: Pausable, terminal: TextIO | None, drops_keys: bool = False) -> Iterator[None]:
-    """Print an answer in the block.
+def answering(
+    *parts: Pausable, terminal: TextIO | None, drops_keys: bool = False
+) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Print an answer in the block. The block gets a function whose blocks ask the user a question.
 
     Ctrl-Z pauses ``parts``, the last first. On ``terminal``, keys are not echoed meanwhile. They stay for the next
     program that reads them; ``drops_keys``: they are dropped.
@@ -91,7 +105,13 @@ def answering(*parts: Pausable, terminal: TextIO | None, drops_keys: bool = Fals
 
     try:
         with pause_on_ctrl_z(pause, resume):
-            yield
+            yield nullcontext if keyboard is None else keyboard.asking
     finally:
         if keyboard is not None:
             keyboard.pause()
+
+
+def drop_typed(terminal: TextIO) -> None:
+    """Forget the keys that were typed on a terminal, so that none of them answers the next question."""
+    with suppress(termios.error, OSError):  # the terminal is gone
+        termios.tcflush(terminal.fileno(), termios.TCIFLUSH)

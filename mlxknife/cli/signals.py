@@ -69,6 +69,20 @@ def deferred_interrupts() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
+def immediate_interrupts() -> Iterator[None]:
+    """Let the first Ctrl-C raise KeyboardInterrupt in the block, also within ``deferred_interrupts``."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
 def pause_on_ctrl_z(pause: Callable[[], None], resume: Callable[[], None]) -> Iterator[None]:
     """Call ``pause`` before Ctrl-Z stops this process, and ``resume`` when it continues."""
     if not _can_handle(signal.SIGTSTP, signal.SIG_DFL):

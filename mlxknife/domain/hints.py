@@ -109,6 +109,11 @@ class HintCode(StrEnum):
     IN_TAKES_EVERY_WORD = auto()
     CHAT_COMMANDS = auto()
 
+    # tools
+    TOOL_FUNCTIONS = auto()
+    COPY_TOOLS = auto()
+    ALLOW_CALLS = auto()
+
     # running models
     EMBEDDING_MODEL = auto()
     SPEECH_MODEL = auto()

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import select
-import signal
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,7 +13,8 @@ from mlxknife.cli import pull_offer
 from mlxknife.cli.commands import run
 from mlxknife.cli.console import Console
 from mlxknife.domain.errors import ModelNotFound
-from tests.e2e.processes import BIN, MUST_END, Machine
+from tests.e2e.processes import Machine
+from tests.e2e.typing_keys import CTRL_C, typed
 from tests.fake_hub import FakeHub
 from tests.fakes.clients import FakeClients, says
 from tests.fakes.wiring import with_services
@@ -28,7 +23,6 @@ from tests.parrot.answers import CAPITAL, GREETING
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.allow_hosts(["127.0.0.1"])]
 
-_CTRL_C = "\x03"
 _QUESTION = "bird is not here. Pull mlx-community/bird? [Y/n] "
 _PULL_HINT = "Download it with: mlxk pull mlx-community/bird"
 _NOT_FOUND = (
@@ -54,35 +48,7 @@ class Place:
 
     def typed(self, *words: str, keys: Sequence[tuple[str, str]] = ()) -> tuple[int, str]:
         """Run on a terminal, and press keys after each of several texts. Return the exit code and what was shown."""
-        mine, theirs = pty.openpty()
-        with subprocess.Popen(
-            [str(BIN / "mlxk"), "run", *words],
-            env=self.environment(),
-            cwd=self.machine.root,
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        ) as process:
-            os.close(theirs)
-            left, data, seen = list(keys), "", 0
-            while select.select([mine], [], [], MUST_END)[0]:
-                try:
-                    data += os.read(mine, 65536).decode()
-                except OSError:  # Linux reports the closed terminal as EIO
-                    break
-                while left and left[0][0] in data[seen:]:
-                    text, answer = left.pop(0)
-                    seen = data.index(text, seen) + len(text)
-                    if answer == _CTRL_C:  # the terminal is not the one that controls the process
-                        time.sleep(0.2)  # a signal just before a read does not interrupt it
-                        process.send_signal(signal.SIGINT)
-                    else:
-                        os.write(mine, answer.encode())
-            process.kill()
-            code = process.wait()
-        os.close(mine)
-        return code, data.replace("\r\n", "\n")
+        return typed(("run", *words), self.environment(), self.machine.root, keys)
 
     def contacts(self) -> int:
         return len(self.hub.requests())
@@ -116,7 +82,7 @@ def test_without_a_yes_nothing_is_contacted(place: Place, keys: str) -> None:
 
 
 def test_ctrl_c_at_the_question_ends_the_command(place: Place) -> None:
-    code, shown = place.typed("bird", CAPITAL, keys=[(_QUESTION, _CTRL_C)])
+    code, shown = place.typed("bird", CAPITAL, keys=[(_QUESTION, CTRL_C)])
     assert (code, place.contacts(), "Traceback" in shown) == (130, 0, False)
 
 

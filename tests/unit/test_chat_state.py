@@ -12,6 +12,7 @@ import pytest
 from mlxknife.cli.chat.state import Conversation, load, save
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.values.request import GenerationOptions, Message
+from mlxknife.domain.tools.values import ToolCall
 
 _EMPTY = Conversation(GenerationOptions())
 _CONVERSATION = attrs.evolve(
@@ -31,6 +32,20 @@ def test_a_saved_conversation_can_be_loaded(tmp_path: Path) -> None:
     assert json.loads(file.read_text())["model"] == r"caf\udce9"
     assert load(str(file), _EMPTY) == _CONVERSATION
     assert os.listdir(tmp_path) == ["saved"]
+
+
+def test_calls_and_their_results_are_saved_too(tmp_path: Path) -> None:
+    file = tmp_path / "saved"
+    call = ToolCall("call_1", "weather", '{"city": "K\u00f6ln"}')
+    messages = (
+        Message("user", "?"),
+        Message("assistant", "", reasoning_content="Hm.", tool_calls=(call,)),
+        Message("tool", "21", name="weather", tool_call_id="call_1"),
+        Message("assistant", "It is 21 degrees."),
+    )
+    save(str(file), "model", attrs.evolve(_EMPTY, messages=messages))
+    assert load(str(file), _EMPTY).messages == messages
+    assert json.loads(file.read_text())["messages"][0] == {"role": "user", "content": "?"}
 
 
 def test_half_a_character_is_saved_escaped(tmp_path: Path) -> None:

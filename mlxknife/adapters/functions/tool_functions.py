@@ -64,7 +64,8 @@ def _arguments_type(function: ToolFunction) -> type[msgspec.Struct]:
     if not callable(function) or not name.isidentifier():
         msg = "A tool is a function with a name"
         raise ValidationError(msg, param="tools")
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    inner = inspect.unwrap(function)
+    if inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner):
         msg = f"The tool '{name}' is asynchronous, and a tool returns its result"
         raise ValidationError(msg, param="tools")
     try:

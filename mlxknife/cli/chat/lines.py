@@ -33,7 +33,10 @@ class Lines(Protocol):
         ...
 
     def confirm(self, question: str) -> bool | None:
-        """Ask a question; return True only for a yes, and None where there is no terminal to ask on."""
+        """Ask a question; return True only for a yes, and None where there is no terminal to ask on.
+
+        Raises KeyboardInterrupt for Ctrl-C.
+        """
         ...
 
 
@@ -91,7 +94,7 @@ class EditedLines:
         session: PromptSession[str] = PromptSession(output=self._output)
         try:
             return session.prompt(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return False
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import closing
 
 import attrs
 
@@ -12,17 +11,16 @@ from mlxknife.cli.arguments import closest
 from mlxknife.cli.chat import commands, state
 from mlxknife.cli.chat.lines import Lines, read_question
 from mlxknife.cli.chat.state import Conversation
+from mlxknife.cli.chat.turn import Turn
 from mlxknife.cli.errors import print_text
 from mlxknife.cli.hints import hint_text
-from mlxknife.cli.keyboard import answering
 from mlxknife.cli.render.answer import AnswerPrinter, answer_statistics, cut_note, tokens_per_second
 from mlxknife.cli.render.help import help_width, wrap_rows
 from mlxknife.cli.render.terminal import line_width
 from mlxknife.cli.render.text import Span, Style, print_line
-from mlxknife.cli.signals import deferred_interrupts
 from mlxknife.domain.errors import ConfirmationRequired, KnifeError, ValidationError, WorkerLost
 from mlxknife.domain.generation.services.session import AnswerProgress, Session
-from mlxknife.domain.generation.values.answer import GenerationResult, TextKind
+from mlxknife.domain.generation.values.answer import GenerationResult
 from mlxknife.domain.hints import Hint, HintCode
 
 _PROMPT, _MORE = ">>> ", "... "
@@ -141,31 +139,13 @@ class ChatLoop:
     def _answer(self, question: str) -> None:
         if self._is_lost:
             self._open(self._spec)
-        printer, client, progress = self._new_printer(), self._session.client, AnswerProgress()
-        text, result, asked = "", None, self._conversation.asked(question)
-        answer = self._session.answer(asked, self._conversation.options, progress=progress)
-        with (
-            deferred_interrupts() as is_interrupted,
-            answering(client, printer, terminal=sys.stdin, drops_keys=True),
-            closing(answer) as deltas,
-        ):
-            try:
-                while not is_interrupted():
-                    delta = next(deltas)
-                    if delta.kind is TextKind.ANSWER:
-                        text += delta.text
-                    printer.write(delta)
-            except StopIteration as end:
-                result = end.value
-            except KeyboardInterrupt:  # a second Ctrl-C does not wait for the next delta
-                result = None
-            except WorkerLost:
-                self._close_session()
-                raise
-            finally:
-                printer.end()
-        self._conversation = self._conversation.answered(question, text)
-        self._report(progress, result)
+        turn = Turn(self._session, self._conversation, self._lines, self._new_printer())
+        try:
+            self._conversation = turn.run(question)
+        except WorkerLost:
+            self._close_session()
+            raise
+        self._report(turn.progress, turn.result)
 
     def _report(self, progress: AnswerProgress, result: GenerationResult | None) -> None:
         """Say how an answer ended; without a result it was stopped, and the chat goes on."""
@@ -209,11 +189,16 @@ class ChatLoop:
         for name, value in self._conversation.settings().items():
             self._say(f"{name}: {value}")
         for message in self._conversation.messages:
-            self._say(f"[{message.role}] {message.content}")
+            calls = [f"[call] {call.name} {call.arguments}" for call in message.tool_calls]
+            for line in (*([f"[{message.role}] {message.content}"] if message.content or not calls else []), *calls):
+                self._say(line)
 
     def _save(self, path: str) -> None:
         if state.exists(_needed(path, "/save FILE")):
-            is_confirmed = self._lines.confirm(f"{path} exists. Overwrite it?")
+            try:
+                is_confirmed = self._lines.confirm(f"{path} exists. Overwrite it?")
+            except KeyboardInterrupt:
+                is_confirmed = False
             if is_confirmed is None:
                 msg = f"Nothing saved, confirmation required: {path} exists"
                 raise ConfirmationRequired(msg, hint=HintCode.FREE_FILE_NAME)

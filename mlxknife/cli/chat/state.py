@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import attrs
 import msgspec
 
+from mlxknife.cli.answer_form import AnswerForm
 from mlxknife.cli.arguments import closest
+from mlxknife.cli.tool_calls import OfferedTools
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.rules import options as rules
 from mlxknife.domain.generation.rules import prompts
 from mlxknife.domain.generation.values.request import GenerationOptions, Message, SamplingParameters
 from mlxknife.domain.hints import Hint, HintCode
+from mlxknife.domain.tools.values import ToolCall
 
 _MAX_FILE = 100 * 1000 * 1000
 _VERSION = 1
@@ -31,11 +34,23 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
 SETTINGS = (*_NUMBERS, "max_tokens", "stop")
 
 
-class SavedTurn(msgspec.Struct, forbid_unknown_fields=True):
+class SavedCall(msgspec.Struct, forbid_unknown_fields=True):
+    """A call of a tool in a file."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class SavedTurn(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A message in a file."""
 
     role: str
     content: str
+    name: str | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: tuple[SavedCall, ...] = ()
 
 
 class Saved(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,15 +69,18 @@ class Conversation:
     options: GenerationOptions
     system: str | None = None
     messages: tuple[Message, ...] = ()
+    form: AnswerForm | None = None
+    """What demands the constraint of the options."""
+    tools: OfferedTools = attrs.field(factory=OfferedTools)
 
     def asked(self, text: str) -> tuple[Message, ...]:
         """Return all messages for a new question."""
         return (*prompts.system_message(self.system), *self.messages, Message("user", text))
 
-    def answered(self, question: str, answer: str) -> Conversation:
-        """Return the conversation with one more question and its answer."""
-        turn = (Message("user", question), Message("assistant", answer))
-        return attrs.evolve(self, messages=(*self.messages, *turn))
+    def extended(self, asked: Sequence[Message], answer: str) -> Conversation:
+        """Return the conversation after messages that ``asked`` returned, with calls behind them, and an answer."""
+        messages = asked[len(prompts.system_message(self.system)) :]
+        return attrs.evolve(self, messages=(*messages, Message("assistant", answer)))
 
     def set(self, name: str, value: str) -> Conversation:
         """Return the conversation with another setting. Raises ValidationError for an invalid name or value."""
@@ -116,7 +134,7 @@ def save(path: str, model: str, conversation: Conversation) -> None:
     if os.path.exists(target) and not os.path.isfile(target):
         msg = f"{path} is {'a folder' if os.path.isdir(target) else 'no file'}"
         raise ValidationError(msg, hint=HintCode.FILE_IN_FOLDER)
-    messages = [SavedTurn(message.role, _encodable(message.content)) for message in conversation.messages]
+    messages = [_saved(message) for message in conversation.messages]
     system = None if conversation.system is None else _encodable(conversation.system)
     saved = Saved(_VERSION, _encodable(model), system, messages)
     data = json.dumps(msgspec.to_builtins(saved), ensure_ascii=False, indent=2).encode()
@@ -141,8 +159,19 @@ def load(path: str, conversation: Conversation) -> Conversation:
     if saved.version != _VERSION:
         msg = f"{path} was saved by another version of mlxk"
         raise ValidationError(msg)
-    messages = tuple(Message(turn.role, turn.content) for turn in saved.messages)
-    return attrs.evolve(conversation, system=saved.system, messages=messages)
+    return attrs.evolve(conversation, system=saved.system, messages=tuple(map(_loaded, saved.messages)))
+
+
+def _saved(message: Message) -> SavedTurn:
+    calls = tuple(SavedCall(call.id, _encodable(call.name), _encodable(call.arguments)) for call in message.tool_calls)
+    optional = (message.name, message.tool_call_id, message.reasoning_content)
+    name, call_id, reasoning = (None if text is None else _encodable(text) for text in optional)
+    return SavedTurn(message.role, _encodable(message.content), name, call_id, reasoning, calls)
+
+
+def _loaded(turn: SavedTurn) -> Message:
+    calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in turn.tool_calls)
+    return Message(turn.role, turn.content, turn.name, turn.tool_call_id, turn.reasoning_content, calls)
 
 
 def _path(path: str) -> str:

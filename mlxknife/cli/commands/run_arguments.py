@@ -6,6 +6,7 @@ from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction
 
 from mlxknife.cli.arguments import add_remote_code
 from mlxknife.domain.generation.rules import options as wishes
+from mlxknife.domain.generation.services.tool_loop import MAX_ROUNDS
 from mlxknife.domain.memory import rules as memory
 
 _EPILOG = """\
@@ -17,6 +18,8 @@ Examples:
   mlxk run MODEL - "Sum this up." < notes.txt
   mlxk run MODEL "What differs?" --in one.py two.py --out answer.md
   git diff | mlxk run MODEL --in style.md - "Does it follow the style?"
+  mlxk run MODEL --schema person.json "Describe Ada Lovelace." | jq .born
+  mlxk run MODEL --tools weather.py "What is the weather in Berlin?"
   mlxk run MODEL                       (a chat; /help lists its commands)
 """
 
@@ -91,7 +94,43 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=SUPPRESS,
         help="print notes on the model and the statistics of the answer",
     )
+    _add_form(parser)
+    _add_tools(parser)
     _add_generation(parser)
+
+
+def _add_form(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "form of the answer", "An answer that is cut before it has the form is an error; a pipe gets nothing then."
+    )
+    forms = group.add_mutually_exclusive_group()
+    forms.add_argument("--schema", metavar="FILE|JSON", help="a JSON document that is valid under this JSON schema")
+    forms.add_argument("--json-object", action="store_true", help="a JSON object")
+    forms.add_argument("--regex", metavar="R", help="a text that this regular expression matches as a whole")
+    forms.add_argument("--choice", metavar="A,B,...", help="one of these texts")
+
+
+def _add_tools(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("tools", "The model may call Python functions on the way to its answer.")
+    group.add_argument(
+        "--tools",
+        metavar="FILE.py",
+        help="offer the functions of this file, whose code runs with your rights; each call is asked for",
+    )
+    group.add_argument("--yes", action="store_true", help="allow every call without a question")
+    group.add_argument(
+        "--tool-choice",
+        metavar="CHOICE",
+        default="auto",
+        help="auto (the default), required, or the function to call first",
+    )
+    group.add_argument(
+        "--max-tool-rounds",
+        type=int,
+        metavar="N",
+        default=MAX_ROUNDS,
+        help=f"after N answers with calls, the model must answer without one (default: {MAX_ROUNDS})",
+    )
 
 
 def _add_generation(parser: ArgumentParser) -> None:

@@ -63,6 +63,10 @@ class AnswerPrinter:
             self._stream.write(ending)
             self._stream.flush()
 
+    def drop(self) -> None:
+        """Forget the deltas that are held."""
+        self._held = []
+
     def pause(self) -> None:
         """Give the terminal to a shell for a while. Raises StdoutError."""
         if self._markdown is not None:

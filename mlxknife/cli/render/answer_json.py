@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import attrs
+from msgspec import UNSET, Raw
 
-from mlxknife.cli.json_documents import InterruptedRunData, RunData, TimingsObject, UsageObject
+from mlxknife.cli.json_documents import InterruptedRunData, RunData, TimingsObject, ToolCallObject, UsageObject
 from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
 
 
@@ -19,8 +20,11 @@ def interrupted_data(name: str, received: Sequence[TextDelta]) -> InterruptedRun
     return InterruptedRunData(model=name, response=answer, reasoning=reasoning or None)
 
 
-def run_data(name: str, prompt: str, result: GenerationResult) -> RunData:
-    """Return the data for an answer to a prompt."""
+def run_data(
+    name: str, prompt: str, result: GenerationResult, parsed: Raw | None = None, *, has_tools: bool = False
+) -> RunData:
+    """Return the data for an answer to a prompt; ``parsed`` is the answer where it had to be a JSON document."""
+    calls = tuple(ToolCallObject(use.call.name, use.call.arguments, use.result) for use in result.tool_uses)
     return RunData(
         model=name,
         prompt=prompt,
@@ -33,4 +37,6 @@ def run_data(name: str, prompt: str, result: GenerationResult) -> RunData:
             total_tokens=result.usage.total_tokens,
         ),
         timings=TimingsObject(**attrs.asdict(result.timings)),
+        parsed=UNSET if parsed is None else parsed,
+        tool_calls=calls if has_tools else UNSET,
     )

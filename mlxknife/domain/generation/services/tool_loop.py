@@ -17,7 +17,7 @@ from mlxknife.ports.system.tool_functions import ToolFunction, ToolFunctions
 
 MAX_ROUNDS = 8
 """The answers with calls that one question may lead to."""
-_MOST_ROUNDS = 1000
+MOST_ROUNDS = 1000
 _DECLINED = "The user declined this call."
 
 
@@ -71,7 +71,7 @@ class ToolLoop:
 
         Raises ValidationError for a function that cannot be a tool, and for a number of rounds below 1.
         """
-        check_range("max_tool_rounds", max_rounds, 1, _MOST_ROUNDS)
+        check_range("max_tool_rounds", max_rounds, 1, MOST_ROUNDS)
         described = [(functions.tool(function), function) for function in tools]
         found = {tool.name: (tool, function) for tool, function in described}
         if len(found) < len(described):
