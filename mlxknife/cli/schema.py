@@ -15,11 +15,11 @@ from mlxknife.cli.json_documents import (
     ListData,
     PullData,
     RmData,
-    RunData,
     ServerData,
     ShowData,
     VersionData,
 )
+from mlxknife.cli.run_documents import RunData
 
 DATA_TYPES = {
     "list": ListData,

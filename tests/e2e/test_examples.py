@@ -12,8 +12,8 @@ import pytest
 
 from tests.e2e.processes import Machine, Outcome
 from tests.e2e.test_run import CUT
-from tests.parrot import ANSWERS, parrot_folder
-from tests.parrot.answers import CAPITAL, GREETING, LONG
+from tests.parrot import ANSWERS, TOOL_RESULT, parrot_folder
+from tests.parrot.answers import CAPITAL, GREETING, LONG, TOOL
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -83,7 +83,21 @@ def test_every_fenced_block_of_the_pages_is_run() -> None:
 def test_the_pages_link_to_existing_files_and_to_every_script() -> None:
     links = {page.parent / link for page in PAGES for link in re.findall(r"\]\(([^)#]+)\)", page.read_text())}
     assert [link for link in links if not link.exists()] == []
-    assert links >= set(EXAMPLES.rglob("*.sh"))
+    assert links >= {*EXAMPLES.rglob("*.sh"), *EXAMPLES.rglob("*.py")}
+
+
+def test_the_functions_of_the_example_are_called(machine: Machine, tmp_path: Path) -> None:
+    tools = EXAMPLES / "tools" / "weather.py"
+    outcome = run(machine, tmp_path, f"mlxk run starter '{TOOL}' --tools {tools} --yes")
+    assert (outcome.code, outcome.out) == (0, f"{ANSWERS[TOOL_RESULT]}\n")
+    assert outcome.err == f'call: get_weather {{"city": "Berlin"}}\n  -> {TOOL_RESULT}\n'
+    assert tool_page().startswith(outcome.err.partition("\n")[0])
+
+
+def tool_page() -> str:
+    """Return the session of the documentation, from the call on."""
+    page = (EXAMPLES.parent / "docs" / "run-and-chat.md").read_text(encoding="utf-8")
+    return page.partition("--tools weather.py\n")[2]
 
 
 def test_the_script_compare_asks_each_model(machine: Machine, tmp_path: Path) -> None:

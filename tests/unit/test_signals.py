@@ -17,6 +17,7 @@ from mlxknife.cli.main import run_command_line
 from mlxknife.cli.signals import (
     default_interrupt_at_exit,
     deferred_interrupts,
+    immediate_interrupts,
     pause_on_ctrl_z,
     propagate_interrupts,
 )
@@ -209,3 +210,12 @@ def test_an_interrupt_is_silent_but_for_json(capsys: pytest.CaptureFixture[str],
     error = {"type": "interrupted", "message": "Interrupted by Ctrl-C"}
     assert json.loads(out) == {"status": "error", "command": words[0], "data": None, "error": error}
     assert err == ""
+
+
+def test_an_ignored_interrupt_stays_ignored_where_the_first_would_be_raised() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with immediate_interrupts():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

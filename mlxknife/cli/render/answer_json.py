@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 from msgspec import UNSET, Raw
 
-from mlxknife.cli.json_documents import InterruptedRunData, RunData, TimingsObject, ToolCallObject, UsageObject
+from mlxknife.cli.run_documents import InterruptedRunData, RunData, TimingsObject, ToolCallObject, UsageObject
 from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
 
 
