@@ -198,7 +198,7 @@ def test_every_question_is_answered_after_all_that_was_said(bird: Bird, terminal
     assert stats(terminal)[:2] == (past + rendered(GREETING), prompt)
     assert terminal.enter("") == terminal.enter("   ") == ""
     too_long = terminal.enter("a" * 2100)
-    assert too_long.startswith("error: The prompt has ")
+    assert too_long.startswith("error: The prompt is too long: it has ")
     past += turn(GREETING, ANSWERS[GREETING])
     assert terminal.enter(CAPITAL) == f"{ANSWERS[CAPITAL]}\n"
     assert stats(terminal)[:2] == (past + rendered(CAPITAL), past - 1)

@@ -91,7 +91,7 @@ def test_a_prompt_longer_than_the_window_is_refused(bird: Bird, tmp_path: Path) 
     outcome = bird.run(CAPITAL, "--in", str(tmp_path / "long.txt"), "--json")
     error = outcome.error()
     assert (outcome.code, error["type"]) == (1, "context_length_exceeded")
-    assert "at most 2048" in str(error["message"])
+    assert "maximum context length is 2048" in str(error["message"])
 
 
 def test_a_prompt_longer_than_the_window_is_told_by_us_alone(bird: Bird, tmp_path: Path) -> None:
