@@ -9,6 +9,9 @@ from typing import Any, Protocol
 import attrs
 
 from mlxknife.adapters.mlx.runtime.cpu import load_fast_blas
+from mlxknife.adapters.mlx.text import tokenizer
+from mlxknife.adapters.mlx.text.model import MlxTextModel
+from mlxknife.adapters.mlx.text.scheduler import Scheduler
 from mlxknife.adapters.mlx.text.tokenizer import FastTokenizer
 from mlxknife.domain.generation.values.answer import FinishReason
 from mlxknife.domain.generation.values.request import SamplingParameters
@@ -93,6 +96,20 @@ class WrappedModel:
         if not self.gives_nan:
             return logits
         return mx.where((inputs == NAN_TOKEN)[..., None], mx.array(mx.nan), logits)
+
+
+def random_text_model(seed: int) -> MlxTextModel:
+    """Return a model of the parrot's shape with random weights, behind the port."""
+    load_fast_blas()
+    import mlx.core as mx  # noqa: PLC0415 - MLX comes after the BLAS
+    from mlx_lm.models.llama import Model, ModelArgs  # noqa: PLC0415
+
+    from tests.parrot.network import CONFIG  # noqa: PLC0415
+
+    mx.random.seed(seed)
+    model = Model(ModelArgs.from_dict(CONFIG))  # type: ignore[no-untyped-call] # mlx-lm gives it no types
+    scheduler = Scheduler(model, {END_TOKEN}, prefix_bytes=0, prefill_chunk=64)
+    return MlxTextModel(scheduler, tokenizer.load(parrot_folder()), None, ())
 
 
 def mixed_rows() -> list[Row]:

@@ -14,9 +14,22 @@ FORMATS = frozenset("date date-time duration email hostname ipv4 ipv6 time uri u
 _ANNOTATIONS = frozenset(
     "$comment $id $schema default deprecated description discriminator examples readOnly title writeOnly".split()
 )
+_LEAP_DAY = (
+    "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29"  # 2024 and 2000, not 2100
+)
+_DAY = (
+    "[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    "|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+)
+_DATE = f"(?:{_DAY}|{_LEAP_DAY})"
+_CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_TIME = f"{_CLOCK}:[0-5][0-9](?:\\.[0-9]{{1,9}})?(?:Z|[+-]{_CLOCK})"
+PATTERNS = {"date": f"^{_DATE}$", "date-time": f"^{_DATE}T{_TIME}$", "time": f"^{_TIME}$"}
+"""The formats that the compiler takes too loosely: it allows 29 February in every year, and any leap second."""
 ONE_SCHEMA = ("additionalProperties", "items")
 MANY_SCHEMAS = ("allOf", "anyOf", "oneOf", "prefixItems")
 NAMED_SCHEMAS = ("$defs", "definitions", "patternProperties", "properties")
+COUNTS = ("maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties")
 ALTERNATIVES = ("anyOf", "oneOf")
 
 

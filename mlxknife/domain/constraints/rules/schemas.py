@@ -13,9 +13,11 @@ from typing import NoReturn, TypeAlias
 
 from mlxknife.domain.constraints.rules import schema_costs
 from mlxknife.domain.constraints.rules.keywords import (
+    COUNTS,
     MANY_SCHEMAS,
     NAMED_SCHEMAS,
     ONE_SCHEMA,
+    PATTERNS,
     VALUES,
     Json,
     is_annotation,
@@ -114,6 +116,7 @@ class _Walk:
             if self._is_supported(keyword, value, inner):
                 name = self._name(keyword, node)
                 made[name] = self._value(name, value, inner, f"{place}/{name}", depth + 1)
+        _replace_format(made)
         return made
 
     def _value(self, keyword: str, value: Json, path: str, place: str, depth: int) -> Json:
@@ -124,7 +127,7 @@ class _Walk:
         if keyword in NAMED_SCHEMAS:
             return self._named(keyword, value, path, place, depth)
         self._count(keyword, value, path)
-        return value
+        return int(value) if keyword in COUNTS and isinstance(value, float) else value
 
     def _is_supported(self, keyword: str, value: Json, path: str) -> bool:
         """Whether to keep a keyword. Refuses one that is not supported, unless such keywords are left out."""
@@ -179,6 +182,19 @@ class _Walk:
     def _refuse(path: str, reason: str) -> NoReturn:
         msg = f"{path} {reason}"
         raise ValidationError(msg, param=path)
+
+
+def _replace_format(schema: dict[str, Json]) -> None:
+    """Demand a pattern instead of a format that the compiler takes too loosely."""
+    pattern = PATTERNS.get(str(schema.get("format")))
+    if pattern is None:
+        return
+    del schema["format"]
+    if "pattern" not in schema:
+        schema["pattern"] = pattern
+    else:
+        parts = schema.get("allOf", [])
+        schema["allOf"] = [*(parts if isinstance(parts, list) else []), {"pattern": pattern}]
 
 
 def pointer(ref: str) -> str | None:
