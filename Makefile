@@ -62,6 +62,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/pull.py
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/batching.py
+	$(BIN)/python benchmarks/constraints.py
 
 bench-serve: $(STAMP)
 	$(BIN)/python benchmarks/serve.py

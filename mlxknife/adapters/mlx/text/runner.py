@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from mlxknife.adapters.mlx.text.sampling import Processor, Sampler
+from mlxknife.adapters.mlx.text.sampling import Mask, Processor, Sampler
 from mlxknife.domain.generation.values.answer import FinishReason
 from mlxknife.domain.generation.values.request import KVCacheOptions
 
@@ -24,6 +24,8 @@ class RowStart:
     max_tokens: int
     sampler: Sampler
     processors: Sequence[Processor]
+    mask: Mask | None
+    """The last of the processors, for a row with a grammar."""
     kv_cache: KVCacheOptions
 
 

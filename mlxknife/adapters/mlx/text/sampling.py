@@ -95,28 +95,36 @@ def processors(row: Row) -> list[Processor]:
     return made
 
 
-def masked(matcher: Matcher) -> Processor:
-    """Return the processor that removes every token which the grammar does not allow. It must be the last one.
+class Mask:
+    """The processor that removes every token which the grammar of a row does not allow. It must be the last one.
 
     Its first call comes with the prompt, and each later one with one token more. Where the matcher has failed, the
     logits become NaN, so that the row fails at this token.
     """
-    import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
 
-    has_begun = False
+    def __init__(self, matcher: Matcher) -> None:
+        """Take a matcher at the start of its grammar."""
+        self._matcher = matcher
+        self._has_begun = False
+        self._read: Callable[[], int] | None = None
 
-    def mask(tokens: mx.array, logits: mx.array) -> mx.array:
-        nonlocal has_begun
-        if has_begun:
-            last: Any = tokens[-1].item()
-            matcher.consume(last)
-        has_begun = True
-        allowed = matcher.allowed(logits.shape[-1])
-        if matcher.error is not None:
+    def expect(self, read: Callable[[], int]) -> None:
+        """Take what returns the last token of the next call. It must not wait for the step that is running."""
+        self._read = read
+
+    def __call__(self, tokens: mx.array, logits: mx.array) -> mx.array:
+        """Return the logits of allowed tokens. The model computes them while the mask is made."""
+        import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
+
+        mx.async_eval(logits)  # type: ignore[no-untyped-call] # MLX gives it no types
+        if self._has_begun:
+            last: Any = tokens[-1].item() if self._read is None else self._read()
+            self._matcher.consume(last)
+        self._has_begun, self._read = True, None
+        allowed = self._matcher.allowed(logits.shape[-1])
+        if self._matcher.error is not None:
             return mx.full(logits.shape, mx.nan, logits.dtype)
         return mx.where(mx.array(allowed) > 0, logits, mx.array(-mx.inf, logits.dtype))
-
-    return mask
 
 
 def _on_answer(penalize: Processor, start: int) -> Processor:

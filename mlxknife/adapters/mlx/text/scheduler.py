@@ -16,7 +16,7 @@ from mlxknife.adapters.mlx.text.grammars import Matcher
 from mlxknife.adapters.mlx.text.kv_budget import reserved, shapes
 from mlxknife.adapters.mlx.text.prefix_cache import Prefix, PrefixCache
 from mlxknife.adapters.mlx.text.runner import RowCache, RowStart, RowToken, Runner
-from mlxknife.adapters.mlx.text.sampling import masked, processors, sampler
+from mlxknife.adapters.mlx.text.sampling import Mask, processors, sampler
 from mlxknife.adapters.mlx.text.sequential_runner import SequentialRunner
 from mlxknife.domain.errors import EngineError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.request import KVCacheOptions
@@ -210,10 +210,11 @@ class Scheduler:
         """Return all that a row starts with. A failure here costs this row alone: no runner knows of it."""
         try:
             sample, change = sampler(row.sampling, self._vocabulary_size), processors(row)
-            if matcher is not None:
-                change.append(masked(matcher))
+            mask = None if matcher is None else Mask(matcher)
+            if mask is not None:
+                change.append(mask)
             cached, layers = self._cached_layers(row)
-            return RowStart(row.prompt, cached, layers, row.max_tokens, sample, change, row.kv_cache)
+            return RowStart(row.prompt, cached, layers, row.max_tokens, sample, change, mask, row.kv_cache)
         except Exception as exc:  # noqa: BLE001 - the request gets the error, whatever it is
             return RowError(row.id, step_error(exc))
 

@@ -78,6 +78,8 @@ class SequentialRunner:
             mx.eval([layer.state for layer in row.start.layers])
             return []
         logits = self._forward(row, 1)[:, -1, :]
+        if row.start.mask is not None:
+            row.start.mask.expect(lambda: row.tokens[-1])
         if row.start.processors:
             context = mx.array(row.tokens)
             for processor in row.start.processors:
