@@ -140,10 +140,14 @@ _WRITERS: Mapping[ToolFamily, Callable[[Sequence[Call]], str]] = {
 }
 
 
-def splitter(family: ToolFamily, *, is_parallel: bool = True, tools: Sequence[Tool] = TOOLS) -> ToolCallSplitter:
+def splitter(
+    family: ToolFamily, *, is_parallel: bool = True, is_forced: bool = False, tools: Sequence[Tool] = TOOLS
+) -> ToolCallSplitter:
     """Return a splitter whose ids are numbers."""
     numbers = count()
-    return ToolCallSplitter(family, tools, lambda: f"call_{next(numbers)}", is_parallel=is_parallel)
+    return ToolCallSplitter(
+        family, tools, lambda: f"call_{next(numbers)}", is_parallel=is_parallel, is_forced=is_forced
+    )
 
 
 def split(splitter: ToolCallSplitter, parts: Iterable[str]) -> tuple[str, list[ToolCall]]:

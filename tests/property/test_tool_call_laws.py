@@ -127,6 +127,16 @@ def test_every_character_alone_gives_the_same_as_the_whole_text(
     assert split(splitter(family), text) == split(splitter(family), [text])
 
 
+@given(_FAMILIES, st.data(), _CALLS)
+def test_a_forced_answer_has_no_text_wherever_it_ends(
+    family: ToolFamily, data: st.DataObject, calls: list[Call]
+) -> None:
+    text = written(family, calls)
+    text = text[: data.draw(st.integers(0, len(text)))]
+    free, forced = (split(splitter(family, is_forced=is_forced), [text]) for is_forced in (False, True))
+    assert forced == ("", free[1])
+
+
 @given(_FAMILIES, st.data(), st.lists(st.sampled_from(_PIECES), max_size=14).map("".join))
 def test_broken_markup_is_read_the_same_wherever_it_is_cut(family: ToolFamily, data: st.DataObject, text: str) -> None:
     for is_parallel in (True, False):

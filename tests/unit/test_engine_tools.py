@@ -9,7 +9,7 @@ from mlxknife.domain.errors import TemplateError, ValidationError
 from mlxknife.domain.generation.services.engine import TextEngine
 from mlxknife.domain.generation.values.answer import FinishReason
 from mlxknife.domain.generation.values.loading import LoadRequest
-from mlxknife.domain.generation.values.request import GenerationRequest, Message
+from mlxknife.domain.generation.values.request import GenerationOptions, GenerationRequest, Message
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.domain.tools.values import Tool, ToolCall, ToolCallDelta, ToolChoice, ToolMode
 from tests.engine_answers import answered, numbered_call_ids
@@ -120,6 +120,15 @@ def test_an_answer_with_one_call_ends_after_it(choice: ToolChoice, *, is_paralle
     _, calls, reason = _answered(_CALLS, request)
     assert {call.index for call in calls} == {0}
     assert reason is FinishReason.TOOL_CALLS
+
+
+@pytest.mark.parametrize(("mode", "left"), [(ToolMode.REQUIRED, ""), (ToolMode.AUTO, '<tool_call>\n{"name": "f')])
+def test_a_forced_call_that_is_cut_leaves_no_markup(mode: ToolMode, left: str) -> None:
+    cut = _CALLS[_CALLS.index("<tool_call>") : _CALLS.index('", "arguments": {}')]
+    options = GenerationOptions(max_tokens=len(cut))  # a character is a token
+    request = GenerationRequest(_ASKED, options=options, tools=_TOOLS, tool_choice=ToolChoice(mode))
+    text, calls, reason = _answered(cut, request)
+    assert (text.strip(), {call.index for call in calls}, reason) == (left, {0}, FinishReason.LENGTH)
 
 
 def test_without_tools_to_call_markup_is_text() -> None:

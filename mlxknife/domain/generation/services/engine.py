@@ -21,6 +21,7 @@ from mlxknife.domain.generation.values.rows import Row, RowStep
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.tools.rules.detection import tool_family
 from mlxknife.domain.tools.rules.splitter import ToolCallSplitter
+from mlxknife.domain.tools.values import ToolMode
 from mlxknife.ports.engines.templates import Templates
 from mlxknife.ports.engines.text import TextModel, Tokenizer
 
@@ -188,8 +189,13 @@ class TextEngine:
         tools = request.shown_tools
         if not tools:
             return None
-        is_parallel = request.has_several_calls
-        return ToolCallSplitter(self._tool_family, tools, self._new_call_id, is_parallel=is_parallel)
+        return ToolCallSplitter(
+            self._tool_family,
+            tools,
+            self._new_call_id,
+            is_parallel=request.has_several_calls,
+            is_forced=request.tool_choice.mode is ToolMode.REQUIRED,
+        )
 
     def _encode(self, prompt: Prompt, field: str) -> tuple[int, ...]:
         if not isinstance(prompt.text, str):

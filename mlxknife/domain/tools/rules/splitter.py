@@ -2,7 +2,7 @@
 
 Text is held back only while it may be the begin of a call. A call of an unknown tool, or of none, is text. Blanks
 before, between and after calls are dropped where no text follows them. If an answer ends within a call, what has not
-been yielded yet is text.
+been yielded yet is text. A forced answer has no text at all: there it is dropped.
 """
 
 from __future__ import annotations
@@ -24,17 +24,25 @@ class ToolCallSplitter:
     """Splits one answer. The joined text and the joined calls do not depend on how the answer is cut."""
 
     def __init__(
-        self, family: ToolFamily, tools: Sequence[Tool], new_id: Callable[[], str], *, is_parallel: bool = True
+        self,
+        family: ToolFamily,
+        tools: Sequence[Tool],
+        new_id: Callable[[], str],
+        *,
+        is_parallel: bool = True,
+        is_forced: bool = False,
     ) -> None:
         """Take the family of the model, the tools, and what makes the id of a call.
 
-        With ``is_parallel=False`` the answer ends after its first call.
+        With ``is_parallel=False`` the answer ends after its first call. ``is_forced`` says that a grammar allows
+        nothing but calls.
         """
         self._form = FORMATS[family]
         self._cursor = Cursor()
         self._reader = CallReader(self._cursor, self._form, tools, new_id)
         self._names = frozenset(tool.name for tool in tools)
         self._is_parallel = is_parallel
+        self._is_forced = is_forced
         markers = {markers[0] for part in (self._form.begin, self._form.call_begin) if (markers := stripped(part))}
         self._markers = tuple(sorted(markers))
         self._starts = re.compile("|".join(map(re.escape, self._markers)))
@@ -79,7 +87,8 @@ class ToolCallSplitter:
 
     def _certain(self) -> Iterator[str | ToolCallDelta]:
         while not self.has_finished and (part := next(self._reading, None)) is not None:
-            yield part
+            if not (self._is_forced and isinstance(part, str)):
+                yield part
 
     def _answer(self) -> Reading[None]:
         can_lack_marker = self._form.is_begun is not Begin.ALWAYS and self._can_lack_marker
