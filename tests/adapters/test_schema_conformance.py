@@ -41,7 +41,7 @@ from tests.shared import WHEELS
 _DRAFT = "json/tests/draft2020-12"
 _OUR_FORM = 24
 """The largest number of orders of properties, and of combinations of them, that are tried for an instance."""
-_TOKENS = 160
+_TOKENS = 120
 
 
 def _grammar(schema: object, tokenizer: Any) -> str:  # noqa: ANN401 - of the fake or of the parrot

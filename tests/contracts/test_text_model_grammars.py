@@ -72,7 +72,8 @@ def test_the_limit_of_tokens_cuts_an_incomplete_answer(kind: Kind, model: TextMo
 
 
 def test_rows_with_and_without_a_grammar_do_not_change_each_other(kind: Kind, model: TextModel) -> None:
-    grammars = (_DIGITS, 'start: "a" | "b" "c"+', 'start: %json {"type": "object"}', "start: /[a-z ]{5,9}/")
+    call = 'start: "<tool_call>" %json {"properties": {"name": {"const": "f"}}, "required": ["name"]} "</tool_call>"'
+    grammars = ("start: /[a-z ]{5,9}/", 'start: "a" | "b" "c"+', 'start: %json {"type": "object"}', call)
     held = [
         kind.row(10 + number, prompt_for(JSON), 40, grammar=grammar, sampling=_HOT if number % 2 else _greedy())
         for number, grammar in enumerate(grammars)
@@ -122,13 +123,13 @@ def test_a_grammar_that_cannot_be_compiled_is_rejected(kind: Kind, model: TextMo
 
 
 def test_grammars_compile_in_any_thread(kind: Kind, model: TextModel) -> None:
-    grammars = [f"start: /[0-9]{{{length}}}/" for length in range(1, 60)]
+    grammars = [f"start: /[0-9]{{{length}}}/" for length in range(1, 30)]
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(model.compile_grammar, grammars)) == [None] * len(grammars)
     outputs = run_rows(
-        model, [kind.row(n, prompt_for(CAPITAL), 99, grammar=grammar) for n, grammar in enumerate(grammars[-9:])]
+        model, [kind.row(n, prompt_for(CAPITAL), 99, grammar=grammar) for n, grammar in enumerate(grammars[-3:])]
     )
-    assert [len(outputs.tokens(number)) for number in range(9)] == list(range(52, 61))
+    assert [len(outputs.tokens(number)) for number in range(3)] == [28, 29, 30]
 
 
 def test_logprobs_of_forbidden_tokens_are_left_out(kind: Kind, model: TextModel) -> None:

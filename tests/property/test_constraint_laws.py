@@ -33,6 +33,7 @@ def _walked(constraint: Constraint, seed: int) -> str | None:
     return walk(_grammar(constraint, None, SPECIAL), seed)
 
 
+@settings(max_examples=40)
 @given(schemas(), _SEEDS)
 def test_every_answer_is_valid_under_its_schema(schema: Any, seed: int) -> None:  # noqa: ANN401
     try:
@@ -43,6 +44,7 @@ def test_every_answer_is_valid_under_its_schema(schema: Any, seed: int) -> None:
         jsonschema.validate(json.loads(text), schema, jsonschema.Draft202012Validator)
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_an_instance_is_accepted_where_the_schema_allows_it(data: st.DataObject) -> None:
     schema, instance = data.draw(instances())

@@ -9,6 +9,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Collection
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mlxknife.adapters.mlx.runtime.failures import library_errors
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_KEPT = 32
-"""The number of compiled grammars that are kept for further requests."""
+_KEPT, _KEPT_SIZE = 16, 512 * 1024
+"""The number of compiled grammars that are kept for further requests, and of their characters, which take memory."""
 _TOO_COMPLEX = "The form that the request demands is too complex"
 _NO_ANSWER = "NoExtension"
 """How llguidance calls a grammar that nothing matches."""
 _MAX_REASON = 300
+_AHEAD = 256
+"""The characters of a demanded text that are encoded in a step: only its first token counts."""
+_MARK = "\ufdd0"
+"""A noncharacter of Unicode, after which a tokenizer puts no space."""
 _POSITION = re.compile(r"at \d+\(\d+\): ")
 _CANNOT_READ = "The tokenizer of the model cannot be used for a constraint"
 
@@ -91,6 +96,11 @@ class Grammars:
         self._compiled: OrderedDict[str, Matcher] = OrderedDict()
         """The most recently used last."""
 
+    @property
+    def kept(self) -> int:
+        """The number of compiled grammars that are kept."""
+        return len(self._compiled)
+
     def compile(self, grammar: str) -> None:
         """See ``TextModel.compile_grammar``."""
         self._prototype(grammar)
@@ -108,9 +118,12 @@ class Grammars:
         made = self._compile(grammar)
         with self._lock:
             self._compiled[grammar] = made
-            while len(self._compiled) > _KEPT:
+            while len(self._compiled) > 1 and self._is_full():
                 self._compiled.popitem(last=False)
         return made
+
+    def _is_full(self) -> bool:
+        return len(self._compiled) > _KEPT or sum(map(len, self._compiled)) > _KEPT_SIZE
 
     def _compile(self, grammar: str) -> Matcher:
         """Return a matcher that has computed its first mask, which meets most limits."""
@@ -155,8 +168,35 @@ class _Tokens:
         self.special_token_ids = sorted(control.union(ends))
 
     def __call__(self, text: str | bytes) -> list[int]:
-        plain = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        return list(self._tokenizer.encode(plain, add_special_tokens=False))
+        """Return the tokens of a text that the grammar demands. It may stand anywhere, so no space comes before it."""
+        plain = text if isinstance(text, str) else text.decode("utf-8", "ignore")
+        plain = plain[:_AHEAD]
+        data = plain.encode()
+        for marked, mark in ((plain, ""), (_MARK + plain, _MARK)):
+            tokens = self._tokenizer.encode(marked, add_special_tokens=False, mark=mark)
+            if b"".join(self.tokens[token] for token in tokens) == data:
+                return list(tokens)
+        return self._longest(data)
+
+    def _longest(self, data: bytes) -> list[int]:
+        """Return the longest token at each place; a byte that no token has ends the text."""
+        tokens = list[int]()
+        while data:
+            size = next((size for size in range(self._max_size, 0, -1) if data[:size] in self._numbers), 0)
+            if not size:
+                break
+            tokens.append(self._numbers[data[:size]])
+            data = data[size:]
+        return tokens
+
+    @cached_property
+    def _numbers(self) -> dict[bytes, int]:
+        special = set(self.special_token_ids)
+        return {data: token for token, data in enumerate(self.tokens) if data and token not in special}
+
+    @cached_property
+    def _max_size(self) -> int:
+        return max(map(len, self._numbers), default=0)
 
 
 def _limits() -> llguidance.LLParserLimits:
