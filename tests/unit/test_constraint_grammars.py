@@ -43,6 +43,20 @@ def test_a_regular_expression_matches_the_whole_answer(pattern: str, accepted: s
     assert not accepts(grammar, rejected)
 
 
+@pytest.mark.parametrize("pattern", ["a)(?:b", "(?=a)", "[a"])
+def test_a_regular_expression_that_is_not_supported_is_refused(pattern: str) -> None:
+    with pytest.raises(ValidationError, match="closed brackets"):
+        _grammar(Constraint.regex(pattern))
+
+
+def test_a_declared_key_has_one_spelling() -> None:
+    named = Constraint.json_schema({"type": "object", "properties": {"a": {"type": "integer"}}})
+    assert accepts(_grammar(named), '{"a": 1, "b": "\\n"}')
+    assert not accepts(_grammar(named), '{"a": 1, "\\u0061": "x"}')
+    for schema in ({"const": "\x01"}, {"type": "string"}, {"properties": {"a": True}, "additionalProperties": False}):
+        assert accepts(_grammar(Constraint.json_schema(schema)), '"\\u0001"')
+
+
 def test_a_choice_is_one_of_the_texts() -> None:
     texts = ("yes", "no", 'say "no"\n', "<think>", "x" * 100)
     grammar = _grammar(Constraint.choice(*texts, "no"))

@@ -57,7 +57,15 @@ def test_an_unsupported_keyword_is_refused_by_its_path(keyword: str) -> None:
     [
         *(("type", "text"), ("type", []), ("enum", []), ("enum", "a"), ("required", "a"), ("required", [1])),
         *(("minLength", -1), ("maxLength", 1.5), ("minItems", "1"), ("maxItems", True), ("minimum", "1")),
-        *(("exclusiveMinimum", True), ("multipleOf", 0), ("pattern", 1), ("format", "iri"), ("$ref", "http://x/y")),
+        *(
+            ("minimum", 10**400),
+            ("minLength", 10**400),
+            ("exclusiveMinimum", True),
+            ("multipleOf", 0),
+            ("pattern", 1),
+            ("format", "iri"),
+            ("$ref", "http://x/y"),
+        ),
         *(("items", [_STRING]), ("anyOf", []), ("allOf", {}), ("properties", []), ("additionalProperties", "no")),
     ],
 )
@@ -152,3 +160,23 @@ def test_the_lenient_form_leaves_out_what_is_not_supported() -> None:
         with pytest.raises(ValidationError) as caught:
             schemas.parse_lenient(text, "tools[0]")
         assert str(caught.value.param).startswith("tools[0]")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["^(?!a)b$", "a(?=b)", "(?<=a)b", "(?<!a)b", r"(a)\1", r"(?<n>a)\k<n>", r"\bword", "(a", "a)(b", "[a", "a\\"],
+)
+def test_an_unsupported_pattern_is_refused_by_its_path_and_left_out_of_a_lenient_schema(pattern: str) -> None:
+    schema = {"properties": {"a": _STRING | {"pattern": pattern}}, "patternProperties": {pattern: True}}
+    _refused(schema, "constraint.properties.a.pattern")
+    _refused({"patternProperties": {pattern: True}}, f"constraint.patternProperties.{pattern}")
+    lenient = schemas.parse_lenient(json.dumps(schema), "constraint")
+    assert lenient == {"properties": {"a": _STRING}, "patternProperties": {}}
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"^\(\[\?=$", "[(]", "[]a]", "[^]b]", "(?:a|b)", "(?<name>a)", "(?P<n>a)", r"[\b]", r"[\]]", r"\p{L}", ""],
+)
+def test_other_patterns_are_taken(pattern: str) -> None:
+    assert _parsed({"pattern": pattern}) == {"pattern": pattern}

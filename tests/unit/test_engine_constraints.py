@@ -92,7 +92,7 @@ def test_a_limit_or_a_stop_string_cuts_the_answer() -> None:
     [
         (Constraint.json_schema({"properties": {"a": {"not": {}}}}), "constraint.properties.a.not"),
         (Constraint.json_schema({"oneOf": [{"type": "integer"}, {"type": "number"}]}), "constraint"),
-        (Constraint.json_schema({"type": "string", "pattern": "(?=a)"}), "constraint"),
+        (Constraint.json_schema({"type": "string", "pattern": "(?=a)"}), "constraint.pattern"),
         (Constraint.json_schema(json.dumps("\ud800")), "constraint"),
         (Constraint.json_schema({"enum": ["\ud800"]}), "constraint"),
         (Constraint.regex("("), "constraint"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mlxknife.domain.constraints.rules import schemas
+from mlxknife.domain.constraints.rules import patterns, schemas
 from mlxknife.domain.constraints.rules.builder import GrammarBuilder
 from mlxknife.domain.constraints.values import Constraint, ConstraintKind
 from mlxknife.domain.errors import ValidationError
@@ -46,6 +46,9 @@ def body(builder: GrammarBuilder, constraint: Constraint) -> str:
 
 def _regex(builder: GrammarBuilder, pattern: str) -> str:
     _check_text("a regular expression", pattern, _MAX_REGEX)
+    if not patterns.is_supported(pattern):
+        msg = f"{PLACE} must be {patterns.SUPPORTED}"
+        raise ValidationError(msg, param=PLACE)
     return builder.rule(builder.regex(pattern))
 
 

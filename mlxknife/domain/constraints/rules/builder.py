@@ -12,6 +12,10 @@ from collections.abc import Mapping, Sequence
 
 _JSON_FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """Without it a small model may write blanks until the limit."""
+_WITHOUT_CODES = {"json_allowed_escapes": 'nrbtf\\"'}
+"""Each key has one spelling then. Else ``"\\u0061"`` would be another ``"a"`` that its schema does not hold."""
+_CONTROL_CODE = re.compile(r"\\u00[01]")
+"""A control character in a schema, which JSON writes by its code alone."""
 _REGEX_PART = re.compile(r"\\?.", re.DOTALL)
 """A character, or an escaped one."""
 _REGEX_ESCAPES = {"/": "\\/", "\n": "\\n", "\\\n": "\\n", "\r": "\\r"}
@@ -69,7 +73,9 @@ class GrammarBuilder:
     def json(self, schema: Mapping[str, object] | bool) -> str:  # noqa: FBT001 - a schema may be true or false
         """Return an expression for a JSON document under a schema."""
         written = dict(schema) if isinstance(schema, Mapping) else {"allOf": [schema]}
-        return self.rule(f"%json {json.dumps(written | {'x-guidance': _JSON_FORM})}")
+        needs_codes = _CONTROL_CODE.search(json.dumps(schema)) is not None
+        form = _JSON_FORM | _WITHOUT_CODES if _has_open_object(schema) and not needs_codes else _JSON_FORM
+        return self.rule(f"%json {json.dumps(written | {'x-guidance': form})}")
 
     @staticmethod
     def regex(pattern: str) -> str:
@@ -92,3 +98,18 @@ class GrammarBuilder:
     def source(self, start: str) -> str:
         """Return the grammar of a start expression."""
         return "\n".join([f"start: {start}", *self._rules, ""])
+
+
+def _has_open_object(schema: object) -> bool:
+    """Whether an object in a schema has declared keys and may have others."""
+    pending = [schema]
+    while pending:
+        match pending.pop():
+            case Mapping() as node:
+                is_declared = "properties" in node or "patternProperties" in node
+                if is_declared and node.get("additionalProperties") is not False:
+                    return True
+                pending += node.values()
+            case list() as items:
+                pending += items
+    return False

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from mlxknife.domain.constraints.rules import patterns
+
 Json: TypeAlias = object
 _Check: TypeAlias = Callable[[Json], bool]
 
@@ -39,7 +41,13 @@ def is_annotation(keyword: str) -> bool:
 
 
 def _is_number(value: Json) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a number that a float can hold: the compiler reads no others."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _is_count(value: Json) -> bool:
@@ -53,10 +61,6 @@ def _is_type(value: Json) -> bool:
 
 def _is_names(value: Json) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _is_text(value: Json) -> bool:
-    return isinstance(value, str)
 
 
 _MAX_COUNT = 2**31 - 1
@@ -77,7 +81,7 @@ VALUES: Mapping[str, tuple[_Check, str]] = {
     "minProperties": (_is_count, "a number of properties"),
     "minimum": (_is_number, "a number"),
     "multipleOf": (lambda value: _is_number(value) and value > 0, "a number above 0"),  # type: ignore[operator] # it is a number
-    "pattern": (_is_text, "a text"),
+    "pattern": (patterns.is_supported, patterns.SUPPORTED),
     "required": (_is_names, "a list of names"),
     "type": (_is_type, f"one of {', '.join(TYPES)}, or a list of them"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from mlxknife.domain.constraints.rules.keywords import ALTERNATIVES, MANY_SCHEMAS, NAMED_SCHEMAS, ONE_SCHEMA, Json
 from mlxknife.domain.errors import ValidationError
@@ -29,15 +29,16 @@ def check(schemas: Mapping[str, Mapping[str, Json] | bool], place: str) -> None:
 
 
 def _check_multiples(numbers: list[Json], place: str) -> None:
-    values = [Decimal(str(number)).normalize() for number in numbers]
-    try:
-        scale = Decimal(10) ** max([0, *(-int(value.as_tuple().exponent) for value in values)])
-        least = math.lcm(*(int(value * scale) for value in values)) if scale <= 10**_MAX_DIGITS else _MAX_MULTIPLE + 1
-    except (InvalidOperation, OverflowError):
-        least = _MAX_MULTIPLE + 1
-    if least > _MAX_MULTIPLE:
-        msg = f"{place} has multipleOf whose least common multiple is above {_MAX_MULTIPLE}"
-        raise ValidationError(msg, param=place)
+    """Check the least common multiple number by number, so that none of the products becomes large."""
+    values = {Decimal(str(number)).normalize() for number in numbers}
+    digits = max([0, *(-int(value.as_tuple().exponent) for value in values)])
+    scale = Decimal(10) ** min(digits, _MAX_DIGITS + 1)
+    least = 1
+    for value in values:
+        least = math.lcm(least, int(value * scale)) if value <= _MAX_MULTIPLE else _MAX_MULTIPLE + 1
+        if least > _MAX_MULTIPLE or digits > _MAX_DIGITS:
+            msg = f"{place} has multipleOf whose least common multiple is above {_MAX_MULTIPLE}"
+            raise ValidationError(msg, param=place)
 
 
 class _Costs:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn, TypeAlias
 
-from mlxknife.domain.constraints.rules import schema_costs
+from mlxknife.domain.constraints.rules import patterns, schema_costs
 from mlxknife.domain.constraints.rules.keywords import (
     COUNTS,
     MANY_SCHEMAS,
@@ -151,12 +151,22 @@ class _Walk:
         if not isinstance(value, dict):
             self._refuse(path, "must be an object of schemas")
         if keyword == "patternProperties":
-            for pattern in value:
-                self._count("pattern", pattern, path)
+            value = self._with_supported_patterns(value, path)
         return {
             name: self._schema(node, f"{path}.{name[:_SHOWN]}", f"{place}/{_escaped(name)}", depth)
             for name, node in value.items()
         }
+
+    def _with_supported_patterns(self, schemas: Mapping[str, Json], path: str) -> dict[str, Json]:
+        """Return schemas by patterns. Refuses a pattern that is not supported, unless such patterns are left out."""
+        supported = dict[str, Json]()
+        for pattern, node in schemas.items():
+            self._count("pattern", pattern, path)
+            if patterns.is_supported(pattern):
+                supported[pattern] = node
+            elif not self._drops:
+                self._refuse(f"{path}.{pattern[:_SHOWN]}", f"must be {patterns.SUPPORTED}")
+        return supported
 
     def _count(self, keyword: str, value: Json, path: str) -> None:
         """Check the size of a value."""
