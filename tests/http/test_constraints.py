@@ -19,6 +19,8 @@ FORMS: list[tuple[Json, Constraint | None]] = [
     ({"response_format": {"type": "text"}}, None),
     ({"response_format": {"type": "json_object"}}, Constraint.json_object()),
     ({"response_format": {"type": "json_schema", "json_schema": NAMED}}, Constraint.json_schema(SCHEMA_TEXT)),
+    ({"response_format": {"type": "json_object", "schema": SCHEMA}}, Constraint.json_schema(SCHEMA_TEXT)),
+    ({"response_format": {"type": "json_object", "schema": None}, "grammar": None}, Constraint.json_object()),
     (
         {"response_format": {"type": "json_schema", "json_schema": {**NAMED, "strict": False}}},
         Constraint.json_schema(SCHEMA_TEXT),
@@ -50,6 +52,12 @@ WRONG: list[tuple[Json, str]] = [
     ({"response_format": {}}, "response_format.type"),
     ({"response_format": {"type": "grammar"}}, "response_format.type"),
     ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    ({"response_format": {"type": "text", "schema": SCHEMA}}, "response_format.schema"),
+    ({"response_format": {"type": "json_schema", "json_schema": NAMED, "schema": SCHEMA}}, "response_format.schema"),
+    ({"guided_json": SCHEMA}, "guided_json"),
+    ({"guided_choice": ["a", "b"]}, "guided_choice"),
+    ({"grammar": "root ::= [0-9]"}, "grammar"),
+    ({"json_schema": SCHEMA}, "json_schema"),
     ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}, "response_format.json_schema.schema"),
     (
         {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": [1]}}},
@@ -93,6 +101,7 @@ def test_an_error_names_the_place_in_the_body(backend: Backend, path: str, body:
     [
         ({"response_format": {"type": "json_schema", "json_schema": NAMED}}, "response_format.json_schema.schema"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "json_object", "schema": {}}}, "response_format.schema"),
         ({"structured_outputs": {"json": SCHEMA}}, "structured_outputs.json"),
         ({"structured_outputs": {"regex": "a"}}, "structured_outputs.regex"),
         ({"structured_outputs": {"choice": ["a"]}}, "structured_outputs.choice"),

@@ -52,6 +52,10 @@ UNSUPPORTED_IN_STRUCTURED_OUTPUTS: Unsupported = {
 }
 """vLLM's, likewise."""
 UNSUPPORTED_IN_COMPLETIONS: Unsupported = {"best_of": (1,), "suffix": ("",)}
+UNSUPPORTED_FORMS: Unsupported = dict.fromkeys(
+    ("grammar", "guided_choice", "guided_grammar", "guided_json", "guided_regex", "json_schema"), ()
+)
+"""The names that the form of an answer has for llama.cpp and had for vLLM: ignoring one would break its promise."""
 
 
 class StreamOptions(Struct, kw_only=True):
@@ -75,6 +79,8 @@ class ResponseFormatBody(Struct, kw_only=True):
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaBody | None = None
+    schema: JsonObject | None = None
+    """The JSON schema of ``json_object``, as clients of llama.cpp name it."""
 
 
 class StructuredOutputsBody(Struct, kw_only=True):
@@ -112,6 +118,12 @@ class GenerationBody(Struct, kw_only=True):
     structured_outputs: StructuredOutputsBody | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    grammar: Raw = field(default_factory=null)
+    guided_choice: Raw = field(default_factory=null)
+    guided_grammar: Raw = field(default_factory=null)
+    guided_json: Raw = field(default_factory=null)
+    guided_regex: Raw = field(default_factory=null)
+    json_schema: Raw = field(default_factory=null)
     user: Raw = field(default_factory=null)
     """A label without effect, like ``metadata`` and others of the chat endpoint."""
 

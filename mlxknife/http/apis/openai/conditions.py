@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from mlxknife.http.apis.openai.bodies import (
     MAX_TOKEN_ID,
+    UNSUPPORTED_FORMS,
     UNSUPPORTED_IN_CHAT,
     UNSUPPORTED_IN_COMPLETIONS,
     UNSUPPORTED_IN_MESSAGES,
@@ -44,16 +45,17 @@ def add_conditions(schemas: Json) -> None:
         "required": ["type", "text"],
     }
     schemas["ResponseFormatBody"]["anyOf"] = [
-        {"allOf": [{"properties": {"type": {"const": "json_schema"}}}, _given("json_schema")]},
-        {"properties": {"type": {"enum": ["text", "json_object"]}, "json_schema": _NULL}},
+        {"allOf": [{"properties": {"type": {"const": "json_schema"}, "schema": _NULL}}, _given("json_schema")]},
+        {"properties": {"type": {"const": "json_object"}, "json_schema": _NULL}},
+        {"properties": {"type": {"const": "text"}, "json_schema": _NULL, "schema": _NULL}},
     ]
     schemas["StructuredOutputsBody"]["oneOf"] = [_given(name) for name in FORMS]
 
 
 def _refuse_unsupported(schemas: Json) -> None:
     for name, unsupported in (
-        ("ChatCompletionBody", UNSUPPORTED_IN_CHAT),
-        ("CompletionBody", UNSUPPORTED_IN_COMPLETIONS),
+        ("ChatCompletionBody", {**UNSUPPORTED_IN_CHAT, **UNSUPPORTED_FORMS}),
+        ("CompletionBody", {**UNSUPPORTED_IN_COMPLETIONS, **UNSUPPORTED_FORMS}),
         ("MessageBody", UNSUPPORTED_IN_MESSAGES),
         ("StructuredOutputsBody", UNSUPPORTED_IN_STRUCTURED_OUTPUTS),
     ):

@@ -6,6 +6,7 @@ import msgspec
 
 from mlxknife.domain.constraints.values import Constraint
 from mlxknife.http.apis.openai.bodies import (
+    UNSUPPORTED_FORMS,
     UNSUPPORTED_IN_STRUCTURED_OUTPUTS,
     GenerationBody,
     JsonObject,
@@ -22,6 +23,7 @@ FORMS = ("json", "regex", "choice", "grammar", "json_object")
 
 def constraint(body: GenerationBody) -> Constraint | None:
     """Return the form that a body asks for. Raises BadRequest, naming the field."""
+    refuse_unsupported(body, UNSUPPORTED_FORMS, hint="Use response_format or structured_outputs")
     form = None if body.response_format is None else _of_response_format(body.response_format)
     if body.structured_outputs is None:
         return form
@@ -36,20 +38,28 @@ def constraint_place(body: GenerationBody) -> str:
     outputs = body.structured_outputs
     if outputs is not None:
         return ".".join(["structured_outputs", *_forms(outputs)[:1]])
-    is_schema = body.response_format is not None and body.response_format.json_schema is not None
-    return "response_format.json_schema.schema" if is_schema else "response_format"
+    form = body.response_format
+    if form is not None and form.schema is not None:
+        return "response_format.schema"
+    return "response_format.json_schema.schema" if form is not None and form.json_schema else "response_format"
 
 
 def _of_response_format(body: ResponseFormatBody) -> Constraint | None:
-    place = "response_format.json_schema"
-    if body.type != "json_schema":
-        if body.json_schema is not None:
-            msg = f"{place} has no effect with the type {body.type}"
-            raise BadRequest(msg, param=place, hint="Set response_format.type to json_schema")
-        return None if body.type == "text" else Constraint.json_object()
+    place = "response_format"
+    for name, schema, kind in (
+        ("json_schema", body.json_schema, "json_schema"),
+        ("schema", body.schema, "json_object"),
+    ):
+        if schema is not None and body.type != kind:
+            msg = f"{place}.{name} has no effect with the type {body.type}"
+            raise BadRequest(msg, param=f"{place}.{name}", hint=f"Set response_format.type to {kind}")
+    if body.type == "text":
+        return None
+    if body.type == "json_object":
+        return Constraint.json_object() if body.schema is None else Constraint.json_schema(_text(body.schema))
     if body.json_schema is None:
-        msg = f"{place} is missing"
-        raise BadRequest(msg, param=place)
+        msg = f"{place}.json_schema is missing"
+        raise BadRequest(msg, param=f"{place}.json_schema")
     return Constraint.json_schema(_text(body.json_schema.schema))
 
 

@@ -75,7 +75,7 @@ def null() -> Raw:
     return Raw(b"null")
 
 
-def refuse_unsupported(body: Struct, unsupported: Unsupported, prefix: str = "") -> None:
+def refuse_unsupported(body: Struct, unsupported: Unsupported, prefix: str = "", *, hint: str = "Leave it out") -> None:
     """Raise BadRequest for a field that is not supported, unless its value is null or one of its neutral values.
 
     ``prefix`` is the place of the body in the request, such as ``messages[0].``.
@@ -85,7 +85,7 @@ def refuse_unsupported(body: Struct, unsupported: Unsupported, prefix: str = "")
         if len(raw) <= _MAX_NEUTRAL_BYTES and _is_one_of(raw, (None, *neutral)):
             continue
         msg = f"{prefix}{name} is not supported yet"
-        raise BadRequest(msg, param=f"{prefix}{name}", hint="Leave it out")
+        raise BadRequest(msg, param=f"{prefix}{name}", hint=hint)
 
 
 def _is_one_of(raw: Raw, values: tuple[object, ...]) -> bool:
