@@ -201,6 +201,8 @@ _INEXPRESSIBLE: tuple[dict[str, Any], ...] = (
     {"properties": {"a": _TEXT}, "minProperties": 1},
     {"properties": {"a": {"type": "string", "pattern": "a$|^b"}}},
     {"anyOf": [{"properties": {"a": _TEXT}}]},
+    {"properties": {"a": _TEXT}, "required": ["b"], "additionalProperties": False},
+    {"properties": {"a": _TEXT, "b": False}, "required": ["b"]},
 )
 
 

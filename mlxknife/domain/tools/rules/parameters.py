@@ -83,6 +83,8 @@ class ToolSchema:
         free: Schema | None = None if others is False else others if isinstance(others, Mapping) else {}
         schemas = {name: {} if one is True else one for name, one in properties.items() if one is not False}
         schemas |= {name: free for name in required if name not in properties and free is not None}
+        if lacking := sorted(set(required) - set(schemas)):
+            self.refuse(f"the required {lacking[0]!r} is not allowed")
         declared = [Parameter(name, one, name in required) for name, one in schemas.items() if self._is_writable(name)]
         return Members(tuple(declared), None if declared else free)
 
