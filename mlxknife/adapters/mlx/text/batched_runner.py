@@ -95,10 +95,9 @@ class BatchedRunner:
         """
         batch = self._generator._generation_batch  # noqa: SLF001 - mlx-lm has no public name for it
         tokens = batch._next_tokens  # noqa: SLF001
-        for place, uid in enumerate(batch.uids):
-            mask = self._masks.get(uid)
-            if mask is not None:
-                mask.expect(partial(_read, tokens, place))
+        held = [(place, self._masks[uid]) for place, uid in enumerate(batch.uids) if uid in self._masks]
+        for number, (place, mask) in enumerate(held):
+            mask.expect(partial(_read, tokens, place), is_first=number == 0)
 
     def _token(self, response: Any) -> RowToken:  # noqa: ANN401
         row_id = self._rows[response.uid]

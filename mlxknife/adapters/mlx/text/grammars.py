@@ -53,15 +53,15 @@ class Matcher:
             self._matcher.consume_token(token)
             self._check()
 
-    def allowed(self, size: int) -> NDArray[np.uint8]:
-        """Return 1 for each token that may come next and 0 for the others, for a vocabulary of this size."""
+    def allowed(self, size: int) -> NDArray[np.bool_]:
+        """Return whether each token of a vocabulary of this size may come next."""
         import numpy as np  # noqa: PLC0415 - a request without a constraint does not need it
 
         if self.error is not None:
-            return np.zeros(size, np.uint8)
+            return np.zeros(size, np.bool_)
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         self._check()
-        allowed = np.unpackbits(bits, count=size, bitorder="little")
+        allowed = np.unpackbits(bits, count=size, bitorder="little").view(np.bool_)
         if self.error is None and not allowed.any():
             msg = "No token of the model continues the answer in the form that the request demands"
             self.error = ValidationError(msg)

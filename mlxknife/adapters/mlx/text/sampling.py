@@ -107,16 +107,21 @@ class Mask:
         self._matcher = matcher
         self._has_begun = False
         self._read: Callable[[], int] | None = None
+        self._is_first = True
 
-    def expect(self, read: Callable[[], int]) -> None:
-        """Take what returns the last token of the next call. It must not wait for the step that is running."""
-        self._read = read
+    def expect(self, read: Callable[[], int], *, is_first: bool = True) -> None:
+        """Take what returns the last token of the next call. It must not wait for the step that is running.
+
+        ``is_first`` says whether no other mask of the batch is called before this one.
+        """
+        self._read, self._is_first = read, is_first
 
     def __call__(self, tokens: mx.array, logits: mx.array) -> mx.array:
         """Return the logits of allowed tokens. The model computes them while the mask is made."""
         import mlx.core as mx  # noqa: PLC0415 - MLX is loaded by now
 
-        mx.async_eval(logits)  # type: ignore[no-untyped-call] # MLX gives it no types
+        if self._is_first:  # the rows of a batch have their logits from one pass
+            mx.async_eval(logits)  # type: ignore[no-untyped-call] # MLX gives it no types
         if self._has_begun:
             last: Any = tokens[-1].item() if self._read is None else self._read()
             self._matcher.consume(last)
@@ -124,7 +129,7 @@ class Mask:
         allowed = self._matcher.allowed(logits.shape[-1])
         if self._matcher.error is not None:
             return mx.full(logits.shape, mx.nan, logits.dtype)
-        return mx.where(mx.array(allowed) > 0, logits, mx.array(-mx.inf, logits.dtype))
+        return mx.where(mx.array(allowed), logits, mx.array(-mx.inf, logits.dtype))
 
 
 def _on_answer(penalize: Processor, start: int) -> Processor:
