@@ -1,9 +1,22 @@
 """Scripts in which the real clients, unmodified, speak to a server; they run in environments of their own.
 
-``python`` returns the interpreter of one. It is made once, from the package index, and kept in ``.cache`` of the
-repository.
+``python`` and ``node_modules`` return the place of one. It is made once, from the package index, and kept in ``.cache``
+of the repository. ``run_suite`` runs the tests of one client.
 """
 
-from tests.clients.environment import NEWEST, OTHERS, python
+from tests.clients.environment import AGENTS, INSTRUCTOR, JAVASCRIPT, NEWEST, OTHERS, node_modules, python
+from tests.clients.running import Report, missing_tool, run_suite, run_suite_here
 
-__all__ = ["NEWEST", "OTHERS", "python"]
+__all__ = [
+    "AGENTS",
+    "INSTRUCTOR",
+    "JAVASCRIPT",
+    "NEWEST",
+    "OTHERS",
+    "Report",
+    "missing_tool",
+    "node_modules",
+    "python",
+    "run_suite",
+    "run_suite_here",
+]

@@ -1,4 +1,4 @@
-"""Where the real clients are kept: a virtual environments below a folder of the repo that git ignores."""
+"""Where the real clients are kept: environments below a folder of the repo that git ignores."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.shared import locked
@@ -16,26 +17,59 @@ _CACHE = Path(__file__).parents[2] / ".cache"
 NEWEST = ("openai==3.54.0",)
 OTHERS = ("openai==2.54.0", "litellm==1.106.2", "langchain-openai==1.7.3")
 """What stands on OpenAI's client, with the one that it can stand on."""
+AGENTS = (
+    "langchain-openai==1.7.4",
+    "langchain-tests==1.1.9",
+    "llm==0.36",
+    "openai-agents==0.24.0",
+    "openai==3.57.0",
+    "pydantic-ai-slim[openai]==2.68.0",
+)
+"""What calls tools and asks for structured output."""
+INSTRUCTOR = ("instructor==1.17.0", "openai==2.54.0", "pytest==9.0.3")
+"""It needs older packages than the others."""
+JAVASCRIPT = ("@ai-sdk/openai-compatible@2.0.92", "@ai-sdk/openai@3.0.141", "ai@6.0.326", "zod@4.6.7")
+"""The newest Vercel AI SDK for Node.js 20."""
 _MUST_END = 900
 """Seconds after which an installation counts as hanging."""
 
 
 def python(requirements: tuple[str, ...]) -> Path:
     """Return the interpreter that has some clients; the first call installs them."""
-    wanted = " ".join((*requirements, sys.version, sys.prefix))
+
+    def install(folder: Path) -> None:  # an environment knows its own place, so it cannot be made beside it and moved
+        _must(sys.executable, "-m", "venv", str(folder))
+        pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        _must(*pip, *requirements)
+
+    return _installed(" ".join((*requirements, sys.version, sys.prefix)), install) / "bin" / "python"
+
+
+def node_modules(packages: tuple[str, ...]) -> Path:
+    """Return the folder with some clients in JavaScript; the first call installs them, without scripts of theirs."""
+
+    def install(folder: Path) -> None:
+        options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel=error")
+        _must("npm", "install", "--prefix", str(folder), *options, *packages)
+
+    return _installed(" ".join(packages), install) / "node_modules"
+
+
+def _installed(wanted: str, install: Callable[[Path], None]) -> Path:
+    """Return a folder that one process has filled, and that is used only when it is whole."""
     folder = _CACHE / f"clients-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
-    interpreter, stamp = folder / "bin" / "python", folder / ".whole"
+    stamp = folder / ".whole"
     if stamp.is_file():
-        return interpreter
+        return folder
     _CACHE.mkdir(exist_ok=True)
     (_CACHE / ".gitignore").write_text("*\n", encoding="utf-8")
     with locked(folder.with_name(f"{folder.name}.lock")):
-        if not stamp.is_file():  # an environment knows its own place, so it cannot be made beside it and moved
+        if not stamp.is_file():
             shutil.rmtree(folder, ignore_errors=True)
-            _must(sys.executable, "-m", "venv", str(folder))
-            _must(str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
+            folder.mkdir()
+            install(folder)
             stamp.touch()
-    return interpreter
+    return folder
 
 
 def _must(*command: str) -> None:

@@ -107,5 +107,14 @@ def test_every_option_is_in_the_table_of_settings() -> None:
     assert offered - {"--json", "--debug"} == set(re.findall(r"`(--[a-z-]+)`", table))
 
 
+def test_the_page_has_the_releases_of_the_clients_that_are_tested() -> None:
+    table = _PAGE.partition("## Clients")[2].partition("\n## ")[0]
+    tested = (*clients.NEWEST, *clients.OTHERS, *clients.AGENTS, *clients.INSTRUCTOR, *clients.JAVASCRIPT)
+    for requirement in tested:
+        name, version = re.fullmatch(r"(.+?)(?:\[.+\])?(?:==|@)([\d.]+)", requirement).groups()  # type: ignore[union-attr]
+        if name not in {"pytest", "zod"}:
+            assert re.search(rf"{re.escape(name)}\b.*\b{re.escape(version)}\b", table, re.IGNORECASE), requirement
+
+
 def _programs() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", _PAGE, re.MULTILINE | re.DOTALL)
