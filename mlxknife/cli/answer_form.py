@@ -93,6 +93,15 @@ def _renamed(hint: Hint | None, option: str) -> Hint | None:
 
 def _schema(text: str) -> str:
     """Return a JSON schema that is given as JSON or as the name of a file."""
-    if text.lstrip().startswith("{"):
+    if not text.strip():
+        msg = "--schema is empty"
+        raise ValidationError(msg)
+    if text.lstrip().startswith(("{", "[")):
         return prompt_input.checked_utf8(text, "--schema")
-    return prompt_input.read_file(text)
+    schema = prompt_input.read_file(text)
+    try:
+        msgspec.json.decode(schema.encode())
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
+        msg = f"{text} is not valid JSON: {exc}"
+        raise ValidationError(msg) from exc
+    return schema

@@ -150,7 +150,7 @@ def test_ctrl_c_at_the_question_of_a_chat_stops_the_answer(bird: Bird) -> None:
     [
         (("--tools", "none.py"), "none.py"),
         (("--tools", "tools.py", "--tool-choice", "other"), "--tool-choice names no tool: 'other'"),
-        (("--tools", "tools.py", "--max-tool-rounds", "0"), "max_tool_rounds must be between 1"),
+        (("--tools", "tools.py", "--max-tool-rounds", "0"), "--max-tool-rounds must be between 1"),
         (("--tools", "tools.py", "--no-chat-template"), "--tools needs the chat template"),
         (("--tool-choice", "required"), "--tool-choice needs --tools"),
     ],

@@ -58,10 +58,10 @@ def _modules() -> Iterator[None]:
     sys.modules.pop("mlxk_tools", None)
 
 
-def read(folder: Path, text: str, settings: Settings) -> tuple[FunctionType, ...]:
+def read(folder: Path, text: str, settings: Settings, skipped: list[str] | None = None) -> tuple[FunctionType, ...]:
     file = folder / "tools.py"
     file.write_text(text, encoding="utf-8")
-    return read_tools(str(file), settings)
+    return read_tools(str(file), settings, (skipped if skipped is not None else list[str]()).append)
 
 
 def names(functions: tuple[FunctionType, ...]) -> list[str]:
@@ -69,8 +69,9 @@ def names(functions: tuple[FunctionType, ...]) -> list[str]:
 
 
 def test_public_functions_with_type_hints_are_tools(tmp_path: Path, settings: Settings) -> None:
-    functions = read(tmp_path, _TOOLS, settings)
-    assert names(functions) == ["weather", "now"]
+    skipped = list[str]()
+    functions = read(tmp_path, _TOOLS, settings, skipped)
+    assert (names(functions), skipped) == (["weather", "now"], ["untyped"])
     assert PythonFunctions().tool(functions[0]).description == "Return the weather."
     assert PythonFunctions().call(functions[0], '{"place": {"city": "Berlin"}}') == "Berlin 1"
     assert not (tmp_path / "__pycache__").exists()
@@ -91,7 +92,7 @@ def test_a_file_may_list_its_tools(tmp_path: Path, settings: Settings, more: str
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("def f(:\n", "tools.py is no Python: invalid syntax (line 1)"),
+        ("def f(:\n", "tools.py is not valid Python: invalid syntax (line 1)"),
         ("\n1 / 0", "tools.py failed: ZeroDivisionError: division by zero"),
         ("raise SystemExit(3)", "tools.py failed: SystemExit: 3"),
         ("import no_such_module", "tools.py failed: ModuleNotFoundError"),
@@ -116,7 +117,7 @@ def test_a_ctrl_c_while_the_file_runs_is_no_error_of_the_file(tmp_path: Path, se
 
 def test_no_file_is_an_error_of_the_filesystem(tmp_path: Path, settings: Settings) -> None:
     with pytest.raises(FileNotFoundError):
-        read_tools(str(tmp_path / "none.py"), settings)
+        read_tools(str(tmp_path / "none.py"), settings, list[str]().append)
 
 
 @pytest.mark.parametrize("place", ["hub/models--org--evil/snapshots/0", "models/evil/deep", "elsewhere/model"])
@@ -135,13 +136,13 @@ def test_no_code_in_a_folder_of_models_runs(tmp_path: Path, settings: Settings, 
     (own / "mine.py").write_text("raise SystemExit('it ran')")
     for path in (file, own / "link.py", own / "folder" / "tools.py", folder / "out.py"):
         with pytest.raises(ValidationError, match="in a folder of models"):
-            read_tools(str(path), settings)
+            read_tools(str(path), settings, list[str]().append)
 
 
 def test_a_link_of_the_user_to_a_file_of_the_user_is_fine(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "link.py").symlink_to(tmp_path / "tools.py")
     read(tmp_path, _TOOLS, settings)
-    assert len(read_tools(str(tmp_path / "link.py"), attrs.evolve(settings))) == 2
+    assert len(read_tools(str(tmp_path / "link.py"), attrs.evolve(settings), list[str]().append)) == 2
 
 
 def test_what_the_file_prints_goes_to_stderr(tmp_path: Path) -> None:
@@ -149,10 +150,17 @@ def test_what_the_file_prints_goes_to_stderr(tmp_path: Path) -> None:
     (tmp_path / "tools.py").write_text(text)
     program = (
         "import mlxknife; from mlxknife.cli.tool_files import read_tools; "
-        "read_tools('tools.py', mlxknife.open_app(environment={}).settings); print('three')"
+        "read_tools('tools.py', mlxknife.open_app(environment={}).settings, print); print('three')"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, env={"HOME": "/"}
     )
     assert done.stdout == "three\n"
     assert sorted(done.stderr.split()) == ["one", "two"]
+
+
+def test_a_file_that_is_not_python_is_not_run(tmp_path: Path, settings: Settings) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text("raise SystemExit", encoding="utf-8")
+    with pytest.raises(ValidationError, match=r"schema\.json is not a \.py file"):
+        read_tools(str(file), settings, list[str]().append)

@@ -58,7 +58,7 @@ def _run(app: App, options: RunOptions, console: Console) -> CommandResult:
     if options.chat or not (options.words or options.files):
         check_chat(options, console)
         open_model, new_printer = partial(_opened, app, options, console), partial(_printer, options, form)
-        settings = AnswerSettings(generation, form, _tools(app, options))
+        settings = AnswerSettings(generation, form, _tools(app, options, console))
         return chat(app, options, console, settings, open_model, new_printer)
     with named_by_option(form):
         return _answer(app, options, console, generation, form)
@@ -72,7 +72,7 @@ def _answer(
     if file is not None:
         file.check()
     messages = question.messages(options, pipes_off_by=app.settings.pipes_off_by)
-    settings = AnswerSettings(generation, form, _tools(app, options))
+    settings = AnswerSettings(generation, form, _tools(app, options, console))
     output = _output(options, console, settings, file)
     with _opened(app, options, console, options.model) as session:
         name = session.info.name
@@ -141,18 +141,25 @@ def _confirmed(console: Console, question: str) -> bool | None:
     return console.confirm((), question)
 
 
-def _tools(app: App, options: RunOptions) -> OfferedTools:
+def _tools(app: App, options: RunOptions, console: Console) -> OfferedTools:
     """Return the functions of the file of ``--tools``. Raises what ``read_tools`` raises."""
     if options.tools is None:
         if options.tool_choice != ToolMode.AUTO.value:
             msg = "--tool-choice needs --tools"
             raise UsageError(msg)
+        if options.yes:
+            msg = "--yes needs --tools"
+            raise UsageError(msg)
         return OfferedTools()
     if options.no_chat_template:
         msg = "--tools needs the chat template: it tells the model about them"
         raise UsageError(msg, hint="Leave out --no-chat-template")
-    check_range("max_tool_rounds", options.max_tool_rounds, 1, MOST_ROUNDS)
-    functions = read_tools(options.tools, app.settings)
+    check_range("--max-tool-rounds", options.max_tool_rounds, 1, MOST_ROUNDS)
+
+    def warn_of_skipped(name: str) -> None:
+        console.warn(f"the function '{name}' is not offered: it has a parameter without a type hint")
+
+    functions = read_tools(options.tools, app.settings, warn_of_skipped)
     names = [app.sessions.functions.tool(function).name for function in functions]
     choice = tool_choice(options.tool_choice, names)
     return OfferedTools(tuple(map(prepared, functions)), choice, options.max_tool_rounds, is_approved=options.yes)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _KEPT, _KEPT_SIZE = 16, 512 * 1024
 """The number of compiled grammars that are kept for further requests, and of their characters, which take memory."""
-_TOO_COMPLEX = "The form that the request demands is too complex"
+_TOO_COMPLEX = "The form of the answer is too complex"
 _NO_ANSWER = "NoExtension"
 """How llguidance calls a grammar that nothing matches."""
 _MAX_REASON = 300
@@ -63,7 +63,7 @@ class Matcher:
         self._check()
         allowed = np.unpackbits(bits, count=size, bitorder="little").view(np.bool_)
         if self.error is None and not allowed.any():
-            msg = "No token of the model continues the answer in the form that the request demands"
+            msg = "No token of the model continues the answer in its form"
             self.error = ValidationError(msg)
         return allowed
 
@@ -75,7 +75,7 @@ class Matcher:
         if self.error is None and self._matcher.is_error():
             reason = _reason(self._matcher)
             is_empty = reason.startswith(_NO_ANSWER)
-            msg = "The form that the request demands allows no answer" if is_empty else f"{_TOO_COMPLEX}: {reason}"
+            msg = "The form of the answer allows no answer" if is_empty else f"{_TOO_COMPLEX}: {reason}"
             self.error = ValidationError(msg)
 
 
@@ -133,7 +133,7 @@ class Grammars:
         source = llguidance.LLMatcher.grammar_from_lark(grammar)
         compiled = llguidance.LLMatcher(vocabulary, source, log_level=0, limits=_limits())
         if compiled.is_error():
-            msg = f"The form that the request demands cannot be compiled: {_reason(compiled)}"
+            msg = f"The form of the answer cannot be compiled: {_reason(compiled)}"
             raise ValidationError(msg)
         matcher = Matcher(compiled, self._ends)
         matcher.allowed(self._size)

@@ -57,7 +57,7 @@ def _choice(builder: GrammarBuilder, choices: tuple[str, ...]) -> str:
         msg = f"{PLACE} must have 1 to {schemas.MAX_CHOICES} choices, not {len(choices)}"
         raise ValidationError(msg, param=PLACE)
     if not all(isinstance(choice, str) and choice for choice in choices):
-        msg = f"{PLACE} has a choice that is no text, or an empty one"
+        msg = f"{PLACE} has a choice that is empty, or not a text"
         raise ValidationError(msg, param=PLACE)
     _check_text("choices", "".join(choices), schemas.MAX_TEXT)
     return builder.rule(" | ".join(map(builder.text, dict.fromkeys(choices))))

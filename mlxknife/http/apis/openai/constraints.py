@@ -69,7 +69,7 @@ def _of_structured_outputs(body: StructuredOutputsBody) -> Constraint:
     forms = _forms(body)
     if len(forms) != 1:
         given = f"not {' and '.join(forms)}" if forms else "and has none of them"
-        msg = f"{place} must have one of {', '.join(FORMS)}, {given}"
+        msg = f"{place} must have exactly one of {', '.join(FORMS)}, {given}"
         raise BadRequest(msg, param=place)
     if body.json is not None:
         return Constraint.json_schema(_schema_text(body.json, f"{place}.json"))
