@@ -136,8 +136,13 @@ def test_a_template_cannot_read_a_file(tag: str, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("change", ["messages.append(1)", "messages.clear()", "messages[0].update({'content': 'x'})"])
-def test_a_template_cannot_change_the_conversation(change: str) -> None:
-    assert _result_of("{{ " + change + " }}{{ messages[0].content }}").startswith(_REJECTED)
+def test_a_template_changes_the_conversation_of_its_own_rendering_only(change: str) -> None:
+    template = "{{ messages[0].content }}{% if messages | length == 1 %}{{ " + change + " }}{% endif %}"
+    with closing(JinjaTemplates()) as templates:
+        conversation = (turn("user", "Who are you?"),)
+        results = [templates.render(template, conversation, {}) for _ in range(2)]
+    assert results == ["Who are you?None"] * 2
+    assert conversation == (turn("user", "Who are you?"),)
 
 
 def test_unusual_characters_reach_the_template() -> None:
