@@ -15,7 +15,7 @@ from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.info import ModelInfo, ModelType
 from mlxknife.domain.models.values.snapshot import FileFact, Location, SnapshotFacts
 
-_OTHER_PURPOSES = (ModelType.EMBEDDING, ModelType.AUDIO)
+_OTHER_PURPOSES = {ModelType.EMBEDDING: HintCode.EMBEDDING_MODEL, ModelType.AUDIO: HintCode.SPEECH_MODEL}
 
 
 @attrs.frozen
@@ -63,7 +63,7 @@ def find_runnable(catalog: Catalog, spec: str, called: str | None = None) -> Run
     info = found.info if called is None else attrs.evolve(found.info, name=called)
     if info.integrity.healthy and info.traits.model_type in _OTHER_PURPOSES:
         msg = f"'{info.name}' does not generate text"
-        raise ModelNotRunnable(msg, hint=_purpose(info))
+        raise ModelNotRunnable(msg, hint=Hint(_OTHER_PURPOSES[info.traits.model_type], name=info.name))
     return _runnable(catalog, found, info)
 
 
@@ -73,19 +73,9 @@ def find_embedder(catalog: Catalog, spec: str) -> RunnableModel:
     info = found.info
     if info.integrity.healthy and info.traits.model_type is not ModelType.EMBEDDING:
         msg = f"'{info.name}' makes no embeddings"
-        raise ModelNotRunnable(msg, hint=_purpose(info))
+        code = _OTHER_PURPOSES.get(info.traits.model_type, HintCode.TEXT_MODEL)
+        raise ModelNotRunnable(msg, hint=Hint(code, name=info.name))
     return _runnable(catalog, found, info)
-
-
-def _purpose(info: ModelInfo) -> Hint:
-    """Return what a model is for."""
-    match info.traits.model_type:
-        case ModelType.AUDIO:
-            return Hint(HintCode.SPEECH_MODEL)
-        case ModelType.EMBEDDING:
-            return Hint(HintCode.EMBEDDING_MODEL, name=info.name)
-        case _:
-            return Hint(HintCode.TEXT_MODEL, name=info.name)
 
 
 def _runnable(catalog: Catalog, found: ExaminedModel, info: ModelInfo) -> RunnableModel:
