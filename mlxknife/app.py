@@ -11,7 +11,6 @@ if TYPE_CHECKING:  # a command imports only the services that it uses
     from collections.abc import Callable
 
     from mlxknife.domain.catalog.services.catalog import Catalog
-    from mlxknife.domain.embedding.services.embedders import Embedders
     from mlxknife.domain.generation.services.sessions import Sessions
     from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.names.services import Finder
@@ -65,10 +64,6 @@ class Wiring(Protocol):
 
     def sessions(self) -> Sessions:
         """Build the service behind ``run``."""
-        ...
-
-    def embedders(self) -> Embedders:
-        """Build the service behind ``embed``."""
         ...
 
     def tee(self) -> Tee:
@@ -154,11 +149,6 @@ class App:
     def sessions(self) -> Sessions:
         """The service behind ``run``."""
         return self.wiring.sessions()
-
-    @cached_property
-    def embedders(self) -> Embedders:
-        """The service behind ``embed``."""
-        return self.wiring.embedders()
 
     @cached_property
     def tee(self) -> Tee:

@@ -7,7 +7,6 @@ import sys
 
 from msgspec.json import schema_components
 
-from mlxknife.cli.embed_documents import EmbedData
 from mlxknife.cli.json_documents import (
     JSON_API_SPEC_VERSION,
     ConfigData,
@@ -29,7 +28,6 @@ DATA_TYPES = {
     "pull": PullData,
     "rm": RmData,
     "run": RunData,
-    "embed": EmbedData,
     "server": ServerData,
     "config": ConfigData,
     "version": VersionData,

@@ -53,12 +53,7 @@ def test_every_code_is_used() -> None:
     assert {code for _, code, _ in uses()} == set(HintCode)
 
 
-CHOSEN_BEFORE = {
-    HintCode.PULL_MISSING_FILES,
-    HintCode.SHOW_MODEL,
-    HintCode.EMBEDDING_MODEL,
-    HintCode.TEXT_MODEL,
-}
+CHOSEN_BEFORE = {HintCode.PULL_MISSING_FILES, HintCode.SHOW_MODEL}
 """Codes that the model check chooses between before it adds the name."""
 
 

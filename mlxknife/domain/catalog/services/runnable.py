@@ -1,4 +1,4 @@
-"""Runnable models: the one model that a spec names, if it can be run here for what it is asked."""
+"""Runnable models: the one model that a spec names, if it can generate text here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import cached_property
 
 import attrs
 
-from mlxknife.domain.catalog.services.catalog import Catalog, ExaminedModel
+from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.compatibility.rules import remote_code
 from mlxknife.domain.compatibility.values import RemoteCode
 from mlxknife.domain.errors import ModelNotRunnable
@@ -60,30 +60,16 @@ def find_runnable(catalog: Catalog, spec: str, called: str | None = None) -> Run
     Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable.
     """
     found = catalog.examine(spec, filenames.RUN_LIST)
-    info = found.info if called is None else attrs.evolve(found.info, name=called)
-    if info.integrity.healthy and info.traits.model_type in _OTHER_PURPOSES:
-        msg = f"'{info.name}' does not generate text"
-        raise ModelNotRunnable(msg, hint=Hint(_OTHER_PURPOSES[info.traits.model_type], name=info.name))
-    return _runnable(catalog, found, info)
-
-
-def find_embedder(catalog: Catalog, spec: str) -> RunnableModel:
-    """Return the one model that a spec names, if it can make embeddings here. Raises what ``find_runnable`` raises."""
-    found = catalog.examine(spec, filenames.RUN_LIST)
-    info = found.info
-    if info.integrity.healthy and info.traits.model_type is not ModelType.EMBEDDING:
-        msg = f"'{info.name}' makes no embeddings"
-        code = _OTHER_PURPOSES.get(info.traits.model_type, HintCode.TEXT_MODEL)
-        raise ModelNotRunnable(msg, hint=Hint(code, name=info.name))
-    return _runnable(catalog, found, info)
-
-
-def _runnable(catalog: Catalog, found: ExaminedModel, info: ModelInfo) -> RunnableModel:
-    location = found.entry.location
+    info, location = found.info, found.entry.location
+    if called is not None:
+        info = attrs.evolve(info, name=called)
     if not info.integrity.healthy or location is None:
         msg = f"'{info.name}' cannot be run: {info.reason}"
         hint = HintCode.PULL_MISSING_FILES if info.cached else HintCode.SHOW_MODEL
         raise ModelNotRunnable(msg, hint=Hint(hint, name=info.name))
+    if info.traits.model_type in _OTHER_PURPOSES:
+        msg = f"'{info.name}' does not generate text"
+        raise ModelNotRunnable(msg, hint=_OTHER_PURPOSES[info.traits.model_type])
     if not info.runtime_compatible:
         msg = f"'{info.name}' cannot be run: {info.reason}"
         raise ModelNotRunnable(msg)

@@ -1,1 +1,0 @@
-"""Encoders of our own: numpy on the CPU. Fulfils ``ports.engines.embedding``."""

@@ -1,1 +1,0 @@
-"""Embeddings: vectors of texts."""
