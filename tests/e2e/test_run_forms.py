@@ -116,7 +116,7 @@ def test_a_form_that_cannot_be_demanded_is_named_before_the_model_is_looked_for(
 
 
 def test_an_expression_that_cannot_be_compiled_is_named(bird: Bird) -> None:
-    assert bird.refusal(GREETING, "--regex", "([").startswith("error: --regex: ")
+    assert bird.refusal(GREETING, "--regex", "([").startswith("error: --regex ")
 
 
 def test_on_a_terminal_the_document_is_not_drawn_as_markdown(bird: Bird) -> None:
