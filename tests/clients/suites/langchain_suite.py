@@ -29,7 +29,7 @@ class TestStandard(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": STARTER, "temperature": 0, "max_tokens": 100, "stream_usage": True, **WHERE}
+        return {"model": STARTER, "temperature": 0, "max_tokens": 80, "stream_usage": True, **WHERE}
 
     @property
     def supports_json_mode(self) -> bool:

@@ -104,7 +104,7 @@ def test_reasoning_is_a_part_of_its_own() -> None:
     assert kinds == ["thinking", "text"]
 
 
-@pytest.mark.parametrize("kind", [NativeOutput, PromptedOutput, ToolOutput])
+@pytest.mark.parametrize("kind", [NativeOutput, ToolOutput])
 def test_the_starter_model_fills_in_a_model(kind: Any) -> None:
     assert agent(STARTER, output_type=kind(Mood)).run_sync("What is the mood in Paris?").output.city in {
         "Berlin",
