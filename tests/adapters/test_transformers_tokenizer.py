@@ -32,6 +32,9 @@ class _Slow:
     def get_vocab(self) -> dict[str, int]:
         return {name: number for number, name in enumerate(self._names)}
 
+    def get_added_vocab(self) -> dict[str, int]:
+        return {"<pad>": 0}
+
     def encode(self, text: str, **_: object) -> list[int]:
         if "z" in text:
             raise KeyError(text)
