@@ -18,7 +18,7 @@ import pytest
 from mlxknife.adapters.jinja.templates import JinjaTemplates
 from mlxknife.domain.errors import TemplateError
 from mlxknife.domain.generation.rules import chat_history
-from mlxknife.domain.generation.rules.conversations import Conversation
+from mlxknife.domain.generation.rules.conversations import TemplateInput
 from mlxknife.domain.generation.values.request import Message
 from mlxknife.domain.tools.rules.detection import tool_family
 from mlxknife.domain.tools.rules.families import ToolFamily
@@ -89,7 +89,7 @@ def _family(name: str) -> ToolFamily:
     return max(begins, default=("", ToolFamily.GENERIC))[1]
 
 
-def _theirs(template: str, form: Conversation) -> str | None:
+def _theirs(template: str, form: TemplateInput) -> str | None:
     """Return what transformers renders, or None for a template that changes a list, which it forbids."""
     from jinja2.exceptions import SecurityError  # noqa: PLC0415 - only this test needs it
     from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415 - takes seconds
@@ -103,7 +103,7 @@ def _theirs(template: str, form: Conversation) -> str | None:
         return None
 
 
-def _rendered(templates: JinjaTemplates, template: str, forms: tuple[Conversation, ...]) -> tuple[Conversation, str]:
+def _rendered(templates: JinjaTemplates, template: str, forms: tuple[TemplateInput, ...]) -> tuple[TemplateInput, str]:
     """Return the first form that a template takes, and the text. Raises TemplateError."""
     failure: TemplateError | None = None
     for form in forms:

@@ -1,7 +1,7 @@
 """``mlxk`` whose models wait to be loaded: ``python -m tests.e2e.holding FOLDER WORDS...``.
 
-The command and its model processes are real. While the folder has a file ``hold``, a model process that has been told
-to load a model does not begin; it writes the file ``waits`` instead.
+The command and its model processes are real. While the folder has a file ``hold``, a model process that is asked
+to load a model does not begin: it writes the file ``waits`` instead.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def test_it_answers_below_its_path_only(server: Server) -> None:
     streamed = gathered(server.stream(CHAT, chat("parrot", answers.REASONING, stream_options={"include_usage": True})))
     assert streamed.texts == ["The sum is 42."]
     assert server.ask("/llm/nothing").error()["type"] == server.ask("/llm/v1/nothing").error()["type"]
-    assert server.ask(CHAT, chat("parrot", answers.CAPITAL, tools=[{}])).error()["param"] == "tools"
+    assert server.ask(CHAT, chat("parrot", answers.CAPITAL, tools=[{}])).error()["param"] == "tools[0].type"
     assert server.ask("/llm/health").status == server.ask("/llm/ready").status == 200
 
 

@@ -66,8 +66,8 @@ def test_a_call_its_result_and_the_answer(client: ModelClient) -> None:
     (call,) = called.calls
     assert (call.name, call.arguments) == ("get_weather", '{"city": "Berlin"}')
     assert (called.text, called.finish_reason) == ("", FinishReason.TOOL_CALLS)
-    told = (Message("assistant", "", tool_calls=called.calls), Message("tool", TOOL_RESULT, tool_call_id=call.id))
-    answered = _answer(client, attrs.evolve(asked, messages=(*asked.messages, *told)))
+    history = (Message("assistant", "", tool_calls=called.calls), Message("tool", TOOL_RESULT, tool_call_id=call.id))
+    answered = _answer(client, attrs.evolve(asked, messages=(*asked.messages, *history)))
     assert answered == _Answer(ANSWERS[TOOL_RESULT], (), FinishReason.STOP)
 
 

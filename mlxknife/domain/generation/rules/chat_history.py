@@ -9,7 +9,7 @@ import attrs
 
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.generation.rules import conversations
-from mlxknife.domain.generation.rules.conversations import Conversation
+from mlxknife.domain.generation.rules.conversations import TemplateInput
 from mlxknife.domain.generation.values.request import Message
 from mlxknife.domain.tools.rules import generic_form
 from mlxknife.domain.tools.rules.call_ids import CallIds
@@ -28,7 +28,7 @@ _NO_PARAMETERS = {"type": "object", "properties": {}}
 
 def forms(
     messages: Sequence[Message], tools: Sequence[Tool], family: ToolFamily, template: str
-) -> tuple[Conversation, ...]:
+) -> tuple[TemplateInput, ...]:
     """Return the forms of a conversation, the one to try first at the beginning.
 
     A template tells only by failing that it takes arguments as JSON texts, or no system message.
@@ -70,7 +70,7 @@ def check_arguments(messages: Sequence[Message]) -> None:
 
 def _native(
     messages: Sequence[Message], tools: Sequence[Tool], family: ToolFamily, template: str, *, has_texts: bool
-) -> Conversation:
+) -> TemplateInput:
     ids, names = CallIds(family), dict[str, str]()
     has_no_content = _NO_CONTENT.search(template) is not None
     turns = list[Mapping[str, object]]()
@@ -87,7 +87,7 @@ def _native(
             if message.tool_call_id in names:
                 turn.setdefault("name", names[message.tool_call_id])
         turns.append(turn)
-    return Conversation(tuple(turns), described(tools))
+    return TemplateInput(tuple(turns), described(tools))
 
 
 def _call(call: ToolCall, ids: CallIds, *, has_text: bool) -> Mapping[str, object]:
@@ -135,7 +135,7 @@ def _with_call(message: Message, number: int) -> Message:
     return attrs.evolve(message, tool_calls=calls) if not number else Message(message.role, "", tool_calls=calls)
 
 
-def _generic(messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[Conversation, ...]:
+def _generic(messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[TemplateInput, ...]:
     """Return the conversation with calls and results as texts, and the tools in the system message.
 
     The second form has them in the first message of the user.

@@ -20,7 +20,7 @@ Rewrite: TypeAlias = Callable[[str, bool], str]
 
 
 @attrs.frozen
-class Conversation:
+class TemplateInput:
     """The input of a chat template."""
 
     messages: tuple[Mapping[str, object], ...]
@@ -28,17 +28,17 @@ class Conversation:
     tools: tuple[Mapping[str, object], ...] = ()
 
 
-def of(messages: Sequence[Message]) -> Conversation:
+def of(messages: Sequence[Message]) -> TemplateInput:
     """Return messages as a chat template takes them."""
-    return Conversation(tuple(map(turn, messages)))
+    return TemplateInput(tuple(map(turn, messages)))
 
 
-def plain(conversation: Conversation) -> str:
+def plain(conversation: TemplateInput) -> str:
     """Return the messages as plain text, for a model without a chat template."""
     return "\n\n".join(str(message["content"]) for message in conversation.messages)
 
 
-def unused_mark(conversation: Conversation, template: str) -> str:
+def unused_mark(conversation: TemplateInput, template: str) -> str:
     """Return a character that neither a conversation nor a template contains, escaped or not.
 
     Unicode reserves the candidates for use inside of programs. Raises ValidationError if there is none.
@@ -56,7 +56,7 @@ def escaped(mark: str) -> str:
     return f"\\u{ord(mark):04x}"
 
 
-def rewritten(conversation: Conversation, rewrite: Rewrite) -> Conversation:
+def rewritten(conversation: TemplateInput, rewrite: Rewrite) -> TemplateInput:
     """Return a conversation with every text rewritten that a client or a model wrote, names in JSON values included."""
 
     def text(text: str) -> str:
@@ -70,7 +70,7 @@ def rewritten(conversation: Conversation, rewrite: Rewrite) -> Conversation:
             changed["content"] = rewrite(content, True)  # noqa: FBT003
         messages.append(changed)
     tools = [{name: _rewritten(value, text) for name, value in tool.items()} for tool in conversation.tools]
-    return Conversation(tuple(messages), tuple(tools))
+    return TemplateInput(tuple(messages), tuple(tools))
 
 
 def _rewritten(value: object, text: Callable[[str], str], *, has_names: bool = False) -> object:

@@ -8,7 +8,7 @@ import attrs
 
 from mlxknife.domain.errors import ContextLengthExceeded, TemplateError, ValidationError
 from mlxknife.domain.generation.rules import chat_history, context_window, conversations, options, prompts, reasoning
-from mlxknife.domain.generation.rules.conversations import Conversation
+from mlxknife.domain.generation.rules.conversations import TemplateInput
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest, Message
@@ -75,7 +75,7 @@ class PromptRenderer:
             exc.param = field
             raise
 
-    def _rendered(self, template: str, forms: Sequence[Conversation], messages: Sequence[Message]) -> tuple[str, str]:
+    def _rendered(self, template: str, forms: Sequence[TemplateInput], messages: Sequence[Message]) -> tuple[str, str]:
         """Return the first form that the template takes as text, and the mark in it.
 
         Raises ValidationError for arguments that it does not take; TemplateError, ServerBusy.
@@ -94,7 +94,7 @@ class PromptRenderer:
         failures[0].param = failures[0].param or "messages"
         raise failures[0]
 
-    def _marked(self, conversation: Conversation, template: str) -> tuple[Conversation, str]:
+    def _marked(self, conversation: TemplateInput, template: str) -> tuple[TemplateInput, str]:
         """Break the names of control tokens in a conversation, so that nothing in it can end or begin a turn.
 
         Returns the conversation and the mark that breaks them; most conversations have no such names, and need none.

@@ -21,7 +21,7 @@ _BARE_CALLS = {
     Shape.JSON: r'/\s*\{\s*"(name|arguments|parameters|id|type|index|[^"\\]*\\)(.|\n)*/',
     Shape.PYTHON: r"/\s*\[(.|\n)*/",
 }
-"""How an answer begins that is a call without a marker, or that could not be told from one in time."""
+"""How an answer begins that is a call without a marker, or a text that looks like one at first."""
 
 
 def tool_schemas(tools: Sequence[Tool], choice: ToolChoice) -> dict[str, ToolSchema]:
