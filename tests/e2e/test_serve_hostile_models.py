@@ -87,7 +87,7 @@ def test_a_template_that_hangs_on_one_conversation_does_not_stop_other_requests_
     with serving(machine, "--model", "parrot") as server:
         assert server.chat("parrot", answers.GREETING).text() == ANSWERS[answers.GREETING]
         worker = server.worker()
-        stream = server.chat_stream("parrot", answers.LONG, logit_bias=ENDS, max_tokens=1500).begun()
+        stream = server.chat_stream("parrot", answers.LONG, logit_bias=ENDS, max_tokens=400).begun()
         with ThreadPoolExecutor(2) as pool:
             bad = pool.submit(server.chat, "parrot", "hang", stream=True)
             time.sleep(0.5)
@@ -95,10 +95,9 @@ def test_a_template_that_hangs_on_one_conversation_does_not_stop_other_requests_
                 waiting.send(post(CHAT, json.dumps(chat("parrot", answers.CAPITAL)).encode()))
                 eventually(lambda: running(server) == 3)
             eventually(lambda: running(server) == 2)
-            began = time.monotonic()
             assert server.ask(TEXT, {"model": "parrot", "prompt": "a", "max_tokens": 2}).status == 200
             assert gathered(stream).choices[0].finish == "length"
-            assert time.monotonic() - began < 5, "neither waited for the template"
+            assert not bad.done(), "neither waited for the template"
             good = pool.submit(server.chat, "parrot", answers.CAPITAL)
             assert (bad.result().status, bad.result().error()["type"]) == (422, "template_error")
             assert good.result().text() == ANSWERS[answers.CAPITAL]
@@ -111,14 +110,13 @@ def test_a_tokenizer_that_hangs_costs_the_process_of_its_model_and_not_the_serve
     with FakeServer(parrot_folder(), step_seconds=0.05) as server, Line(server.port) as other, Line(server.port) as one:
         other.send(post(TEXT, json.dumps(endless).encode()))
         other.wait_for(b"data: ")
-        began = time.monotonic()
         one.send(post(TEXT, json.dumps({"model": model, "prompt": HANGING_TEXT, "stream": True}).encode()))
         with line(server.port) as third:
             assert (
                 third.ask(post(TEXT, json.dumps({"model": model, "prompt": "b", "max_tokens": 2}).encode())).status
                 == 200
             )
-        assert time.monotonic() - began < 5, "it did not wait for the tokenizer"
+        assert not one.has_data(), "it did not wait for the tokenizer"
         refused, broken = one.reply(), other.reply()
         assert refused is not None
         assert broken is not None

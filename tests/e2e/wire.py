@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -81,6 +82,10 @@ class Line:
         """Wait until a response has a mark."""
         while mark not in self._data:
             assert self._more(), self._data
+
+    def has_data(self) -> bool:
+        """Whether the server has sent something that is not read yet."""
+        return bool(self._data or select.select([self.socket], [], [], 0)[0])
 
     def replies(self) -> list[Reply]:
         """Return every answer until the server closes the connection."""
