@@ -1,4 +1,4 @@
-"""The entry points: the console scripts (``mlxk`` and its aliases, ``mlx-run``, ``mlx-tee``) and ``python -m``."""
+"""The entry points: ``mlxk`` and its aliases, ``mlx-run``, ``mlx-embed``, ``mlx-tee``, and ``python -m``."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ collector scan the imported modules again and again."""
 
 def main() -> int:
     """Run ``mlxk`` with the arguments of this process and return its exit code."""
-    if sys.argv[1:2] == ["--worker-fd"]:  # a model process, which only this product starts
-        from mlxknife.wiring.worker import run_worker  # noqa: PLC0415 - no command needs it
+    if sys.argv[1:2] in (["--worker-fd"], ["--embedder-fd"]):  # a model process, which only this product starts
+        from mlxknife.domain.engines.values import EngineKind  # noqa: PLC0415 - no command needs it
+        from mlxknife.wiring.worker import run_worker  # noqa: PLC0415
 
-        return run_worker(*map(int, sys.argv[2:4]))
+        kind = EngineKind.EMBEDDING if sys.argv[1] == "--embedder-fd" else EngineKind.TEXT
+        return run_worker(int(sys.argv[2]), int(sys.argv[3]), kind)
     with default_interrupt_at_exit(), _infrequent_gc():
         return run_command_line(sys.argv[1:], _open_app)
 
@@ -33,6 +35,12 @@ def main_run() -> int:
     """Run ``mlx-run``, which is ``mlxk run``."""
     with default_interrupt_at_exit(), _infrequent_gc():
         return run_command_line(["run", *sys.argv[1:]], _open_app)
+
+
+def main_embed() -> int:
+    """Run ``mlx-embed``, which is ``mlxk embed``."""
+    with default_interrupt_at_exit(), _infrequent_gc():
+        return run_command_line(["embed", *sys.argv[1:]], _open_app)
 
 
 def main_tee() -> int:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # a command imports only the services that it uses
     from collections.abc import Callable
 
     from mlxknife.domain.catalog.services.catalog import Catalog
+    from mlxknife.domain.embedding.services.embedders import Embedders
     from mlxknife.domain.generation.services.sessions import Sessions
     from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.names.services import Finder
@@ -64,6 +65,10 @@ class Wiring(Protocol):
 
     def sessions(self) -> Sessions:
         """Build the service behind ``run``."""
+        ...
+
+    def embedders(self) -> Embedders:
+        """Build the service behind ``embed``."""
         ...
 
     def tee(self) -> Tee:
@@ -149,6 +154,11 @@ class App:
     def sessions(self) -> Sessions:
         """The service behind ``run``."""
         return self.wiring.sessions()
+
+    @cached_property
+    def embedders(self) -> Embedders:
+        """The service behind ``embed``."""
+        return self.wiring.embedders()
 
     @cached_property
     def tee(self) -> Tee:

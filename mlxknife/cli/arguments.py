@@ -25,6 +25,7 @@ COMMANDS = {
     "pull": "download a model, or repair a damaged one",
     "rm": "remove a model, one of its revisions, or unused files",
     "run": "generate text: answer a prompt, chat, or work in a pipe (chat: the same as run -c)",
+    "embed": "print the embeddings of texts as JSON lines",
     "serve": "serve models over an OpenAI-compatible HTTP API (alias: server)",
     "config": "show the settings and their sources, or change the config file",
     "version": "print the version of the program and of its JSON contract",
@@ -32,8 +33,8 @@ COMMANDS = {
 """Every command and its description. Its module is ``mlxknife.cli.commands.<name>``, imported on use."""
 
 _UNRECOGNIZED = "unrecognized arguments: "
-_RUN = "mlx-run"
-"""The console script that is ``mlxk run``."""
+_SCRIPTS = {"run": "mlx-run", "embed": "mlx-embed"}
+"""The console scripts that are a command: ``mlx-run`` is ``mlxk run``."""
 _HELP = ("-h", "--help")
 _NEVER_SUGGESTED = ("--force", "--out", "rm")
 """A typing error must not lead to what deletes or overwrites."""
@@ -207,9 +208,9 @@ def program_parser() -> Parser:
 
 def command_parser(name: str) -> Parser:
     """Return the parser of one command, without the arguments that its module adds."""
-    is_run_script = name == "run" and os.path.basename(sys.argv[0]) == _RUN
+    script = _SCRIPTS.get(name)
     parser = Parser(
-        prog=_RUN if is_run_script else f"{PROGRAM} {name}",
+        prog=script if script == os.path.basename(sys.argv[0]) and script else f"{PROGRAM} {name}",
         formatter_class=HelpFormatter,
         description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}.",
         allow_abbrev=False,

@@ -101,7 +101,8 @@ WORDINGS = {
     _H.COPY_TOOLS: "Read the file, and copy it to a folder of your own",
     _H.ALLOW_CALLS: "Allow every call with --yes",
     # running models
-    _H.EMBEDDING_MODEL: "It makes embeddings",
+    _H.EMBEDDING_MODEL: "It makes embeddings: mlxk embed {name}",
+    _H.TEXT_MODEL: "It generates text: mlxk run {name}",
     _H.SPEECH_MODEL: "It is a speech model",
     _H.SMALLER_DRAFT: "Choose a smaller model of the same family",
     _H.FREE_MEMORY: "Close other programs, or choose a smaller or more quantised model",

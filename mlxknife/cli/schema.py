@@ -7,6 +7,7 @@ import sys
 
 from msgspec.json import schema_components
 
+from mlxknife.cli.embed_documents import EmbedData
 from mlxknife.cli.json_documents import (
     JSON_API_SPEC_VERSION,
     ConfigData,
@@ -28,6 +29,7 @@ DATA_TYPES = {
     "pull": PullData,
     "rm": RmData,
     "run": RunData,
+    "embed": EmbedData,
     "server": ServerData,
     "config": ConfigData,
     "version": VersionData,

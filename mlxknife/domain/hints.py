@@ -116,6 +116,7 @@ class HintCode(StrEnum):
 
     # running models
     EMBEDDING_MODEL = auto()
+    TEXT_MODEL = auto()
     SPEECH_MODEL = auto()
     SMALLER_DRAFT = auto()
     FREE_MEMORY = auto()

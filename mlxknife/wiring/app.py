@@ -16,6 +16,7 @@ from mlxknife.wiring import settings as settings_wiring
 if TYPE_CHECKING:
     from mlxknife.adapters.system.private_folder import PrivateFolder
     from mlxknife.domain.catalog.services.catalog import Catalog
+    from mlxknife.domain.embedding.services.embedders import Embedders
     from mlxknife.domain.generation.services.sessions import Sessions
     from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.names.services import Finder
@@ -115,6 +116,12 @@ class AppWiring:
         from mlxknife.wiring import run  # noqa: PLC0415
 
         return run.sessions(self.settings, self._private_folder)
+
+    def embedders(self) -> Embedders:
+        """See ``Wiring.embedders``."""
+        from mlxknife.wiring import embed  # noqa: PLC0415
+
+        return embed.embedders(self.settings, self._private_folder)
 
     def tee(self) -> Tee:
         """See ``Wiring.tee``."""

@@ -1,21 +1,27 @@
-"""The model process: the second composition root. It wires MLX, the templates and the engine of a language model."""
+"""The model process: the second composition root. It wires the engines with what they need."""
 
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
-from mlxknife.adapters.jinja.templates import JinjaTemplates
-from mlxknife.adapters.mlx.text.model import MlxTextLoader
 from mlxknife.adapters.worker.child.loop import serve
-from mlxknife.domain.generation.services.engine import TextEngine
-from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.engines.values import EngineKind
+
+if TYPE_CHECKING:
+    from mlxknife.domain.embedding.services.engine import EmbeddingEngine
+    from mlxknife.domain.generation.services.engine import TextEngine
+    from mlxknife.domain.generation.values.loading import LoadRequest
 
 
 class TextEngineOpener:
-    """See ``EngineOpener``."""
+    """See ``EngineOpener``: opens language models."""
 
     def __init__(self) -> None:
         """Make what renders templates; its processes start later."""
+        from mlxknife.adapters.jinja.templates import JinjaTemplates  # noqa: PLC0415 - each kind imports its own
+        from mlxknife.adapters.mlx.text.model import MlxTextLoader  # noqa: PLC0415
+
         self._loader = MlxTextLoader()
         self._templates = JinjaTemplates()
 
@@ -26,7 +32,62 @@ class TextEngineOpener:
 
     def open(self, request: LoadRequest) -> TextEngine:
         """See ``EngineOpener.open``."""
+        from mlxknife.domain.generation.services.engine import TextEngine  # noqa: PLC0415
+
         return TextEngine(self._loader.load(request), self._templates, request, _new_call_id)
+
+
+class EmbeddingEngineOpener:
+    """See ``EngineOpener``: opens embedding models."""
+
+    def __init__(self) -> None:
+        """Make the loader."""
+        from mlxknife.adapters.mlx.embedding.model import EncoderLoader  # noqa: PLC0415
+
+        self._loader = EncoderLoader()
+
+    def prepare(self) -> None:
+        """See ``EngineOpener.prepare``."""
+        self._loader.prepare()
+
+    def open(self, request: LoadRequest) -> EmbeddingEngine:
+        """See ``EngineOpener.open``."""
+        from mlxknife.domain.embedding.rules.settings import DOCUMENTS  # noqa: PLC0415
+        from mlxknife.domain.embedding.services.engine import EmbeddingEngine  # noqa: PLC0415
+
+        return EmbeddingEngine(self._loader.load(request, DOCUMENTS))
+
+
+class AnyEngineOpener:
+    """See ``EngineOpener``: opens the kind of engine that a model needs, and prepares the most likely one."""
+
+    def __init__(self, likely: EngineKind) -> None:
+        """Take the kind of engine to prepare."""
+        self._likely = likely
+        self._openers: dict[EngineKind, TextEngineOpener | EmbeddingEngineOpener] = {}
+
+    def prepare(self) -> None:
+        """See ``EngineOpener.prepare``."""
+        self._opener(self._likely).prepare()
+
+    def open(self, request: LoadRequest) -> TextEngine | EmbeddingEngine:
+        """See ``EngineOpener.open``."""
+        opener = self._opener(request.kind)
+        if request.kind is not self._likely:
+            opener.prepare()
+        return opener.open(request)
+
+    def _opener(self, kind: EngineKind) -> TextEngineOpener | EmbeddingEngineOpener:
+        found = self._openers.get(kind)
+        if found is None:
+            found = self._openers[kind] = _OPENERS[kind]()
+        return found
+
+
+_OPENERS: dict[EngineKind, type[TextEngineOpener | EmbeddingEngineOpener]] = {
+    EngineKind.TEXT: TextEngineOpener,
+    EngineKind.EMBEDDING: EmbeddingEngineOpener,
+}
 
 
 def _new_call_id() -> str:
@@ -34,6 +95,6 @@ def _new_call_id() -> str:
     return f"call_{secrets.token_hex(12)}"
 
 
-def run_worker(descriptor: int, parent: int) -> int:
-    """Run the model process at one end of a socket; return its exit status."""
-    return serve(descriptor, parent, TextEngineOpener())
+def run_worker(descriptor: int, parent: int, likely: EngineKind = EngineKind.TEXT) -> int:
+    """Run the model process at one end of a socket; return its exit status. ``likely`` is the engine to prepare."""
+    return serve(descriptor, parent, AnyEngineOpener(likely))

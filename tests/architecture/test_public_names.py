@@ -100,6 +100,7 @@ PROGRAMS = {
     "mlxk": "mlxknife.__main__:main",
     "mlxk2": "mlxknife.__main__:main",
     "mlxk-json": "mlxknife.__main__:main",
+    "mlx-embed": "mlxknife.__main__:main_embed",
     "mlx-run": "mlxknife.__main__:main_run",
     "mlx-tee": "mlxknife.__main__:main_tee",
     "mlxk-tee": "mlxknife.__main__:main_tee",

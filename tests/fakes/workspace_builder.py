@@ -32,6 +32,11 @@ class FakeWorkspaceBuilder:
             files = {str(path.relative_to(folder)): path for path in Path(folder).rglob("*") if path.is_file()}
             self.made[name] = (origin, {file: path.read_bytes() for file, path in files.items()})
 
+    def adopt(self, name: str, origin: Origin, folder: str) -> None:
+        with self.create(name, origin) as new:
+            for path in Path(folder).iterdir():
+                path.rename(Path(new, path.name))
+
     @contextmanager
     def scratch(self) -> Iterator[str]:
         if self.is_denied:

@@ -7,7 +7,9 @@ import attrs
 from mlxknife.cli.render.progress import total_line
 from mlxknife.cli.render.pull import pull_lines, starter_lines
 from mlxknife.cli.render.text import paint
+from mlxknife.domain.models.rules import starters
 from mlxknife.domain.models.values.hashes import HashAlgorithm, RecordedHash
+from mlxknife.domain.models.values.starter import Starter
 from mlxknife.domain.transfer.values import CachedFile, CachedFileState, PullPlan, RemoteCommit, RemoteFile
 
 
@@ -53,9 +55,17 @@ def test_a_complete_model_prints_the_message_alone() -> None:
 
 
 def test_a_starter_model_is_followed_by_a_command_to_try() -> None:
-    lines = [paint(line, colour=False) for line in starter_lines("starter", "Created", is_dry_run=False)]
+    lines = [paint(line, colour=False) for line in starter_lines(_starter("starter"), "Created", is_dry_run=False)]
     assert lines == ["Created", "Try it: mlxk run starter 'What is the capital of France?'"]
-    assert len(list(starter_lines("starter", "Would create", is_dry_run=True))) == 1
+    assert len(list(starter_lines(_starter("starter"), "Would create", is_dry_run=True))) == 1
+    embedder = [paint(line, colour=False) for line in starter_lines(_starter("starter-embed"), "", is_dry_run=False)]
+    assert embedder[1:] == ["Try it: mlxk embed starter-embed 'a text'"]
+
+
+def _starter(name: str) -> Starter:
+    starter = starters.named(name)
+    assert starter is not None
+    return starter
 
 
 def test_the_time_to_go_is_shown_once_the_rate_says_something() -> None:

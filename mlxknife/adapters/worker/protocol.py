@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-import attrs
 from msgspec import MsgspecError, Raw, Struct, msgpack
 
 from mlxknife.adapters.worker.frames import framed, invalid_message
+from mlxknife.adapters.worker.sendable import clean, clean_value
+from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest
 from mlxknife.domain.engines.values import AnswerEvent, EngineKind, Event, Request
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.answer import Delta
@@ -21,6 +22,8 @@ from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest, SamplingParameters
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.snapshot import Location
+
+Decoded = TypeVar("Decoded")
 
 
 class PlaceFrame(Struct, array_like=True, frozen=True):
@@ -94,22 +97,27 @@ class Generate(Struct, tag="generate", array_like=True, frozen=True):
     @classmethod
     def of(cls, request_id: int, request: GenerationRequest) -> Generate:
         """Encode a request. Raises ValidationError for values that cannot be sent."""
-        try:
-            try:
-                return cls(request_id, Raw(_ENCODER.encode(request)))
-            except UnicodeError:  # lone surrogates, as an undecodable argument has them
-                return cls(request_id, Raw(_ENCODER.encode(_clean_value(request))))
-        except (OverflowError, RecursionError, TypeError, NotImplementedError) as exc:
-            msg = f"The request cannot be sent to the model: {exc}"
-            raise ValidationError(msg) from exc
+        return cls(request_id, _encoded(request))
 
     def request(self) -> GenerationRequest:
         """Return the request. Raises ValidationError for values of the wrong type."""
-        try:
-            return _REQUEST_DECODER.decode(self.content)
-        except (MsgspecError, UnicodeError, RecursionError) as exc:
-            msg = f"The request is invalid: {exc}"
-            raise ValidationError(msg) from exc
+        return _decoded(self.content, _GENERATION)
+
+
+class Embed(Struct, tag="embed", array_like=True, frozen=True):
+    """A request for embeddings, likewise decoded by itself."""
+
+    id: int
+    content: Raw
+
+    @classmethod
+    def of(cls, request_id: int, request: EmbeddingRequest) -> Embed:
+        """Encode a request. Raises ValidationError for values that cannot be sent."""
+        return cls(request_id, _encoded(request))
+
+    def request(self) -> EmbeddingRequest:
+        """Return the request. Raises ValidationError for values of the wrong type."""
+        return _decoded(self.content, _EMBEDDING)
 
 
 class Cancel(Struct, tag="cancel", array_like=True, frozen=True):
@@ -140,9 +148,9 @@ class ErrorFrame(Struct, array_like=True, frozen=True):
     def of(cls, error: KnifeError) -> ErrorFrame:
         """Encode an error."""
         hint = error.hint
-        fields = {} if hint is None else {name: _clean(text) for name, text in hint.fields.items()}
+        fields = {} if hint is None else {name: clean(text) for name, text in hint.fields.items()}
         code = None if hint is None else hint.code
-        return cls(error.code, _clean(error.message), code, fields, error.param, error.retry_after)
+        return cls(error.code, clean(error.message), code, fields, error.param, error.retry_after)
 
     def error(self) -> KnifeError:
         """Return the error, of the class that its code belongs to."""
@@ -186,6 +194,12 @@ class Deltas(Struct, tag="deltas", array_like=True, frozen=True):
     items: tuple[tuple[int, Delta], ...]
 
 
+class Embeddings(Struct, tag="embeddings", array_like=True, frozen=True):
+    """New embeddings of several requests, each with the id of its request."""
+
+    items: tuple[tuple[int, Embedding], ...]
+
+
 class RequestFailed(Struct, tag="failed", array_like=True, frozen=True):
     """A request has ended with an error."""
 
@@ -193,15 +207,16 @@ class RequestFailed(Struct, tag="failed", array_like=True, frozen=True):
     error: ErrorFrame
 
 
-RequestMessage: TypeAlias = Generate
+RequestMessage: TypeAlias = Generate | Embed
 ToChild: TypeAlias = Load | RequestMessage | Cancel | Pause | Resume
-AnswerMessage: TypeAlias = Deltas
+AnswerMessage: TypeAlias = Deltas | Embeddings
 ToParent: TypeAlias = Heartbeat | Loaded | LoadFailed | RequestAccepted | AnswerMessage | RequestFailed
 
 _ENCODER = msgpack.Encoder()
 _CHILD_DECODER: msgpack.Decoder[ToChild] = msgpack.Decoder(ToChild)
 _PARENT_DECODER: msgpack.Decoder[ToParent] = msgpack.Decoder(ToParent)
-_REQUEST_DECODER: msgpack.Decoder[GenerationRequest] = msgpack.Decoder(GenerationRequest)
+_GENERATION: msgpack.Decoder[GenerationRequest] = msgpack.Decoder(GenerationRequest)
+_EMBEDDING: msgpack.Decoder[EmbeddingRequest] = msgpack.Decoder(EmbeddingRequest)
 
 
 def packed(message: ToChild | ToParent) -> bytes:
@@ -214,6 +229,8 @@ def request_message(request_id: int, request: Request[Event]) -> RequestMessage:
     match request:
         case GenerationRequest():
             return Generate.of(request_id, request)
+        case EmbeddingRequest():
+            return Embed.of(request_id, request)
         case _:
             msg = f"No engine answers a {type(request).__name__}"
             raise InternalError(msg)
@@ -222,7 +239,8 @@ def request_message(request_id: int, request: Request[Event]) -> RequestMessage:
 def answer_messages(events: Sequence[tuple[int, AnswerEvent]]) -> list[AnswerMessage]:
     """Return the messages with events of answers, each with the id of its request."""
     deltas = tuple((request_id, event) for request_id, event in events if isinstance(event, Delta))
-    return [Deltas(deltas)] if deltas else []
+    embeddings = tuple((request_id, event) for request_id, event in events if isinstance(event, Embedding))
+    return [*([Deltas(deltas)] if deltas else []), *([Embeddings(embeddings)] if embeddings else [])]
 
 
 def decode_for_child(frame: bytes) -> ToChild:
@@ -237,29 +255,31 @@ def decode_for_parent(frame: bytes) -> ToParent:
         return _PARENT_DECODER.decode(frame)
 
 
+def _encoded(request: object) -> Raw:
+    try:
+        try:
+            return Raw(_ENCODER.encode(request))
+        except UnicodeError:
+            return Raw(_ENCODER.encode(clean_value(request)))
+    except (OverflowError, RecursionError, TypeError, NotImplementedError) as exc:
+        msg = f"The request cannot be sent to the model: {exc}"
+        raise ValidationError(msg) from exc
+
+
+def _decoded(content: Raw, decoder: msgpack.Decoder[Decoded]) -> Decoded:
+    try:
+        return decoder.decode(content)
+    except (MsgspecError, UnicodeError, RecursionError) as exc:
+        msg = f"The request is invalid: {exc}"
+        raise ValidationError(msg) from exc
+
+
 @contextmanager
 def _decoding() -> Iterator[None]:
     try:
         yield
     except (MsgspecError, UnicodeError, OverflowError, RecursionError, KnifeError) as exc:
         raise invalid_message() from exc
-
-
-def _clean(text: str) -> str:
-    """Return a text without lone surrogates, which cannot be encoded."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _clean_value(value: object) -> object:
-    """Return a value in which every text can be encoded."""
-    if isinstance(value, str):
-        return _clean(value)
-    if isinstance(value, tuple | list):
-        return tuple(map(_clean_value, value))
-    if attrs.has(type(value)):
-        fields = attrs.fields(type(value))  # type: ignore[arg-type] # mypy loses the check above
-        return type(value)(**{field.name: _clean_value(getattr(value, field.name)) for field in fields})
-    return value
 
 
 def _kinds() -> dict[str, type[KnifeError]]:

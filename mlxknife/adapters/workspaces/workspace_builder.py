@@ -48,6 +48,12 @@ class LocalWorkspaceBuilder:
                 _check_name(name, path)
                 _rename_to_free(new, path, name)
 
+    def adopt(self, name: str, origin: Origin, folder: str) -> None:
+        """See ``WorkspaceBuilder.adopt``."""
+        with self.create(name, origin) as new, _map_errors():
+            for entry in os.listdir(folder):
+                os.rename(os.path.join(folder, entry), os.path.join(new, entry))
+
     @contextmanager
     def scratch(self) -> Iterator[str]:
         """See ``WorkspaceBuilder.scratch``."""

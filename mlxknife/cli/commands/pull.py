@@ -49,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "model",
         metavar="MODEL",
         help="ORG/NAME[@REVISION]; NAME alone is a cached model of that name, else mlx-community/NAME; "
-        "starter is a small model that needs no Hub",
+        "starter and starter-embed are small models that need no Hub",
     )
     parser.add_argument("--revision", metavar="R", help="a branch, a tag or a commit (default: main)")
     parser.add_argument(
@@ -109,11 +109,11 @@ def _pull_starter(app: App, options: PullOptions, console: Console) -> CommandRe
             download_status=status,
             message=message,
             expanded_name=None,
-            total_bytes=plan.starter.size_bytes,
+            total_bytes=plan.starter.total_bytes,
             bytes_to_fetch=plan.bytes_to_fetch,
             files=(),
         ),
-        lines=lambda _: starter_lines(options.model, message, is_dry_run=options.dry_run),
+        lines=lambda _: starter_lines(plan.starter, message, is_dry_run=options.dry_run),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mlxknife.cli.render.text import Line, Span, Style
+from mlxknife.domain.models.values.starter import Starter
 from mlxknife.domain.text.rules import display
 from mlxknife.domain.transfer.values import PullAction, PullPlan
 
@@ -27,8 +28,10 @@ def pull_lines(plan: PullPlan, message: str, *, is_dry_run: bool) -> Iterator[Li
             yield (f"  {cached.file.name} ({display.size(cached.file.size - cached.partial_bytes)})",)
 
 
-def starter_lines(name: str, message: str, *, is_dry_run: bool) -> Iterator[Line]:
+def starter_lines(starter: Starter, message: str, *, is_dry_run: bool) -> Iterator[Line]:
     """Yield the message, and a command that uses the starter model."""
     yield (message,)
     if not is_dry_run:
-        yield (Span(f"Try it: mlxk run {name} 'What is the capital of France?'", Style.FAINT),)
+        question = "'What is the capital of France?'"
+        command = f"embed {starter.name} 'a text'" if starter.is_folder else f"run {starter.name} {question}"
+        yield (Span(f"Try it: mlxk {command}", Style.FAINT),)

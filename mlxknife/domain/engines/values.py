@@ -13,6 +13,7 @@ class EngineKind(Enum):
     """The kind of engine that a model needs."""
 
     TEXT = "text"
+    EMBEDDING = "embedding"
 
 
 class Event(Protocol):

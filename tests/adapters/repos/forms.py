@@ -49,7 +49,7 @@ GGUFS = (
         "GGUF",
         "embedding",
         "embeddings",
-        "Framework GGUF not executable with mlx-vlm (requires safetensors)",
+        "There are no weights in safetensors",
     ),
     Repo(
         "unsloth/DeepSeek-R1-GGUF",

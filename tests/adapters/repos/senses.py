@@ -79,7 +79,7 @@ SEEING = (
         "PyTorch",
         "embedding",
         "embeddings vision",
-        "Model architecture 'clip' not supported by mlx-vlm 0.7.10",
+        "Embedding architecture 'clip' not supported",
     ),
     Repo(
         "google/siglip-base-patch16-224",
@@ -90,6 +90,7 @@ SEEING = (
         "PyTorch",
         "embedding",
         "embeddings vision",
+        "Embedding architecture 'siglip' not supported",
     ),
     Repo(
         "google/siglip2-base-patch16-naflex",
@@ -100,7 +101,7 @@ SEEING = (
         "PyTorch",
         "embedding",
         "embeddings vision",
-        "Model architecture 'siglip2' not supported by mlx-vlm 0.7.10",
+        "Embedding architecture 'siglip2' not supported",
     ),
     Repo(
         "google/vit-base-patch16-224",

@@ -195,6 +195,7 @@ EMBEDDING = (
         "PyTorch",
         "embedding",
         "embeddings",
+        "Embedding architecture 'gemma3_text' not supported",
     ),
     Repo(
         "google/embeddinggemma-300m-interrupted",
@@ -211,6 +212,7 @@ EMBEDDING = (
         "MLX",
         "embedding",
         "embeddings",
+        "Embedding architecture 'qwen3' not supported",
     ),
     Repo(
         "intfloat/e5-mistral-7b-instruct",
@@ -218,7 +220,7 @@ EMBEDDING = (
         "PyTorch",
         "embedding",
         "embeddings",
-        "Model architecture 'mistral' not supported by mlx-vlm 0.7.10",
+        "Embedding architecture 'mistral' not supported",
     ),
     Repo(
         "microsoft/deberta-v3-base",
@@ -226,7 +228,7 @@ EMBEDDING = (
         "PyTorch",
         "embedding",
         "embeddings",
-        "Model architecture 'deberta-v2' not supported by mlx-vlm 0.7.10",
+        "Embedding architecture 'deberta-v2' not supported",
     ),
     Repo(
         "BAAI/bge-reranker-v2-m3",

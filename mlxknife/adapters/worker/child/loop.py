@@ -21,6 +21,7 @@ from mlxknife.adapters.worker.child.heartbeat import (
 from mlxknife.adapters.worker.child.line import Line
 from mlxknife.adapters.worker.protocol import (
     Cancel,
+    Embed,
     ErrorFrame,
     Generate,
     Load,
@@ -135,7 +136,7 @@ class Loop:
 
     def _handle(self, message: ToChild) -> None:
         match message:
-            case Generate():
+            case Generate() | Embed():
                 self._preparing.add(message.id)
                 self._preparation.start(message)
             case Cancel(request_id):

@@ -15,8 +15,10 @@ from mlxknife.adapters.worker.parent.channel import Channel
 from mlxknife.adapters.worker.parent.heartbeat import HeartbeatLimits, HeartbeatMonitor
 from mlxknife.adapters.worker.parent.process import SpawnedWorker, exit_description
 from mlxknife.adapters.worker.protocol import (
+    AnswerMessage,
     Cancel,
     Deltas,
+    Embeddings,
     Heartbeat,
     Load,
     Loaded,
@@ -178,11 +180,11 @@ class WorkerProcess:
             case _:
                 self._receive_events(message)
 
-    def _receive_events(self, message: Deltas | RequestAccepted | RequestFailed) -> None:
+    def _receive_events(self, message: AnswerMessage | RequestAccepted | RequestFailed) -> None:
         match message:
-            case Deltas(items):
-                for request_id, delta in items:
-                    self._answer_event(request_id, delta)
+            case Deltas(items) | Embeddings(items):
+                for request_id, event in items:
+                    self._answer_event(request_id, event)
                 self._note_progress()
             case RequestAccepted(request_id, prompt_tokens):
                 self._note_progress()

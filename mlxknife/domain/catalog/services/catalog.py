@@ -18,6 +18,7 @@ from mlxknife.domain.models.values.info import ModelCard, ModelDetails, ModelFil
 from mlxknife.domain.models.values.snapshot import FileFact, FileState, ReadingList, SnapshotFacts
 from mlxknife.domain.models.values.stored_models import ModelEntry
 from mlxknife.domain.models.values.verdict import Integrity
+from mlxknife.domain.names.rules import naming
 from mlxknife.domain.names.services import Finder, ModelFolder
 from mlxknife.ports.system.progress import Progress
 from mlxknife.ports.system.runtime_inventory import RuntimeInventory
@@ -88,7 +89,8 @@ class Catalog:
         return self._info(entry, self.inspector.facts(entry))
 
     def _info(self, entry: ModelEntry, facts: SnapshotFacts, card: ModelCard | None = None) -> ModelInfo:
-        known_as = entry.origin or entry.name
+        is_path = naming.parse_spec(entry.name).is_path  # the folders above a model say nothing about it
+        known_as = entry.origin or (naming.last_part(entry.name) if is_path else entry.name)
         if card is None:
             card = self._card(entry, facts) if capabilities.needs_card(known_as, facts) else ModelCard()
         traits = capabilities.detect(known_as, facts, card)

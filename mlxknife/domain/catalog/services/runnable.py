@@ -1,4 +1,4 @@
-"""Runnable models: the one model that a spec names, if it can generate text here."""
+"""Runnable models: the one model that a spec names, if it can be run here for what it is asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import cached_property
 
 import attrs
 
-from mlxknife.domain.catalog.services.catalog import Catalog
+from mlxknife.domain.catalog.services.catalog import Catalog, ExaminedModel
 from mlxknife.domain.compatibility.rules import remote_code
 from mlxknife.domain.compatibility.values import RemoteCode
 from mlxknife.domain.errors import ModelNotRunnable
@@ -15,7 +15,7 @@ from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.info import ModelInfo, ModelType
 from mlxknife.domain.models.values.snapshot import FileFact, Location, SnapshotFacts
 
-_OTHER_PURPOSES = {ModelType.EMBEDDING: HintCode.EMBEDDING_MODEL, ModelType.AUDIO: HintCode.SPEECH_MODEL}
+_OTHER_PURPOSES = (ModelType.EMBEDDING, ModelType.AUDIO)
 
 
 @attrs.frozen
@@ -60,16 +60,40 @@ def find_runnable(catalog: Catalog, spec: str, called: str | None = None) -> Run
     Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable.
     """
     found = catalog.examine(spec, filenames.RUN_LIST)
-    info, location = found.info, found.entry.location
-    if called is not None:
-        info = attrs.evolve(info, name=called)
+    info = found.info if called is None else attrs.evolve(found.info, name=called)
+    if info.integrity.healthy and info.traits.model_type in _OTHER_PURPOSES:
+        msg = f"'{info.name}' does not generate text"
+        raise ModelNotRunnable(msg, hint=_purpose(info))
+    return _runnable(catalog, found, info)
+
+
+def find_embedder(catalog: Catalog, spec: str) -> RunnableModel:
+    """Return the one model that a spec names, if it can make embeddings here. Raises what ``find_runnable`` raises."""
+    found = catalog.examine(spec, filenames.RUN_LIST)
+    info = found.info
+    if info.integrity.healthy and info.traits.model_type is not ModelType.EMBEDDING:
+        msg = f"'{info.name}' makes no embeddings"
+        raise ModelNotRunnable(msg, hint=_purpose(info))
+    return _runnable(catalog, found, info)
+
+
+def _purpose(info: ModelInfo) -> Hint:
+    """Return what a model is for."""
+    match info.traits.model_type:
+        case ModelType.AUDIO:
+            return Hint(HintCode.SPEECH_MODEL)
+        case ModelType.EMBEDDING:
+            return Hint(HintCode.EMBEDDING_MODEL, name=info.name)
+        case _:
+            return Hint(HintCode.TEXT_MODEL, name=info.name)
+
+
+def _runnable(catalog: Catalog, found: ExaminedModel, info: ModelInfo) -> RunnableModel:
+    location = found.entry.location
     if not info.integrity.healthy or location is None:
         msg = f"'{info.name}' cannot be run: {info.reason}"
         hint = HintCode.PULL_MISSING_FILES if info.cached else HintCode.SHOW_MODEL
         raise ModelNotRunnable(msg, hint=Hint(hint, name=info.name))
-    if info.traits.model_type in _OTHER_PURPOSES:
-        msg = f"'{info.name}' does not generate text"
-        raise ModelNotRunnable(msg, hint=_OTHER_PURPOSES[info.traits.model_type])
     if not info.runtime_compatible:
         msg = f"'{info.name}' cannot be run: {info.reason}"
         raise ModelNotRunnable(msg)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mlxknife.domain.compatibility.rules import architecture_versions, remote_code, tokenizer_files
+from mlxknife.domain.compatibility.rules import architecture_versions, encoders, remote_code, tokenizer_files
 from mlxknife.domain.compatibility.values import Runtime, RuntimePackage, RuntimeVerdict
 from mlxknife.domain.models.rules import configs, filenames
 from mlxknife.domain.models.values.info import Capability, Framework, ModelTraits, ModelType
@@ -28,15 +28,14 @@ def judge(
 
 def _reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, allows_remote_code: bool) -> Iterator[str]:
     names = facts.names()
-    has_safetensors = any(name.endswith(filenames.SAFETENSORS) for name in names)
     if traits.model_type is ModelType.EMBEDDING:
-        if not has_safetensors:
-            yield f"Framework {traits.framework.value} not executable with mlx-vlm (requires safetensors)"
-    elif traits.framework is not Framework.MLX:
+        yield from encoders.reasons(facts)
+        return
+    if traits.framework is not Framework.MLX:
         yield f"Framework {traits.framework.value} not executable with mlx-lm (requires MLX)"
     if traits.model_type is ModelType.AUDIO:
         yield "Speech models are not executable with mlx-lm"
-    elif not _is_loadable(traits, names, runtime):
+    elif not _is_loadable(names):
         yield "Weights not executable with mlx-lm (requires model*.safetensors beside config.json)"
     if not runtime.backend:
         yield "No MLX backend installed; on Linux install one with: pip install 'mlx[cpu]' (or cuda12, cuda13)"
@@ -49,11 +48,9 @@ def _reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, all
         yield from tokenizer_files.reasons(facts, runtime)
 
 
-def _is_loadable(traits: ModelTraits, names: frozenset[str], runtime: Runtime) -> bool:
-    """Return whether the weights are where loaders look: at the top level, for mlx-lm named ``model*``."""
+def _is_loadable(names: frozenset[str]) -> bool:
+    """Return whether the weights are where mlx-lm looks: at the top level, named ``model*``."""
     top = {name for name in names if "/" not in name and name.endswith(filenames.SAFETENSORS)} - {_CONSOLIDATED}
-    if traits.model_type is ModelType.EMBEDDING and runtime.mlx_vlm is not None:
-        return bool(top)
     return any(name.startswith("model") for name in top)
 
 
@@ -62,8 +59,6 @@ def _architecture_reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Ru
     declared = configs.architecture(config)
     if declared is None:
         yield "config.json names no model_type"
-    elif traits.model_type is ModelType.EMBEDDING:
-        yield from _encoder_reasons(declared, runtime.mlx_vlm)
     elif runtime.mlx_lm is None or not knows(runtime.mlx_lm, declared, configs.class_names(config)):
         yield _unknown_generator(traits, declared, facts, runtime.mlx_lm)
 
@@ -77,13 +72,6 @@ def _unknown_generator(traits: ModelTraits, declared: str, facts: SnapshotFacts,
     if Capability.VISION in traits.capabilities:
         return f"{reason}; mlxk does not run models with mlx-vlm yet"
     return remote_code.without_help(reason, facts)
-
-
-def _encoder_reasons(declared: str, mlx_vlm: RuntimePackage | None) -> Iterator[str]:
-    name = declared.lower()
-    if mlx_vlm is None or mlx_vlm.embedding_remapping.get(name, name) not in mlx_vlm.encoders:
-        since = architecture_versions.first_encoder_version(name)
-        yield _unknown(declared, "mlx-vlm", since, mlx_vlm)
 
 
 def knows(package: RuntimePackage, declared: str, classes: tuple[str, ...]) -> bool:

@@ -66,6 +66,9 @@ class StarterPuller:
             source = self.source.fetch(plan.starter, scratch, progress or NoProgress())
             if plan.replaces is not None:
                 self.workspaces.discard(plan.replaces)
+            if plan.starter.is_folder:
+                self.workspace_builder.adopt(plan.starter.name, _origin(plan.starter), source)
+                return
             with self.workspace_builder.create(plan.starter.name, _origin(plan.starter)) as folder:
                 self.importer.import_gguf(source, folder, plan.starter.generation_config)
 

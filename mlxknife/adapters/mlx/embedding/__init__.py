@@ -1,0 +1,1 @@
+"""Encoders of our own: numpy on the CPU. Fulfils ``ports.engines.embedding``."""

@@ -1,0 +1,177 @@
+"""``mlxk embed``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+
+import attrs
+import msgspec
+
+from mlxknife.app import App
+from mlxknife.cli import embed_input, prompt_input
+from mlxknife.cli.arguments import STDIN, UsageError
+from mlxknife.cli.console import Console
+from mlxknife.cli.embed_documents import EmbedData, EmbeddingMetadata, EmbeddingObject
+from mlxknife.cli.output_file import OutputFile
+from mlxknife.cli.pull_offer import PullOffer
+from mlxknife.cli.result import CommandResult
+from mlxknife.cli.signals import propagate_interrupts
+from mlxknife.cli.streams import map_stdout_errors
+from mlxknife.domain.embedding.services.embedders import Embedder
+from mlxknife.domain.errors import FeatureDisabled, UnsupportedCapability
+from mlxknife.domain.hints import Hint, HintCode
+from mlxknife.domain.models.values.info import ModelInfo
+
+_DIGITS = 8
+"""The decimals of a value: a float32 of a vector of length 1 has no more."""
+_EPILOG = """\
+Each line of the output is {"text", "embedding", "metadata"}. --file takes all arguments up to the
+next option: write a text before it.
+
+Examples:
+  mlxk embed MODEL "a text"
+  mlxk embed MODEL - --batch < lines.txt > vectors.jsonl
+  mlxk embed MODEL --file one.md two.md --output vectors.jsonl
+"""
+
+
+def _words(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+@attrs.frozen
+class EmbedOptions:
+    """The model, the texts, and where the embeddings go."""
+
+    model: str
+    text: str | None = None
+    files: tuple[str, ...] = attrs.field(default=(), converter=_words)
+    batch: bool = False
+    query: bool = False
+    instruct: str | None = None
+    output: str | None = None
+    device: str = "cpu"
+    pull: bool | None = None
+
+
+OPTIONS = EmbedOptions
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the model, the texts and the options."""
+    parser.usage = "%(prog)s [OPTIONS] MODEL [TEXT|-]"
+    parser.epilog = _EPILOG
+    parser.add_argument("model", metavar="MODEL", help="an embedding model in the cache, a workspace, or a path")
+    parser.add_argument("text", metavar="TEXT", nargs="?", help="the text; - reads stdin")
+    parser.add_argument("--batch", action="store_true", help="embed each line of stdin or of the files by itself")
+    parser.add_argument(
+        "--file", dest="files", metavar="FILE", nargs="+", action="extend", default=[], help="embed text files"
+    )
+    parser.add_argument("--query", action="store_true", help="the texts are queries: use the model's prompt for them")
+    parser.add_argument("--instruct", metavar="TEXT", help="the task, for models that are trained with instructions")
+    parser.add_argument("--output", metavar="FILE", help="write the embeddings to a file instead of stdout")
+    devices = parser.add_mutually_exclusive_group()
+    devices.add_argument(
+        "--cpu", "--cpu-only", dest="device", action="store_const", const="cpu", help="use the CPU (the default)"
+    )
+    devices.add_argument("--gpu", dest="device", action="store_const", const="gpu", help="use the GPU (refused so far)")
+    pulls = parser.add_mutually_exclusive_group()
+    pulls.add_argument("--pull", dest="pull", action="store_true", default=None, help="pull a missing model")
+    pulls.add_argument("--no-pull", dest="pull", action="store_false", default=None, help="do not offer to pull it")
+
+
+def run(app: App, options: EmbedOptions, console: Console) -> CommandResult:
+    """Embed the texts, and print each embedding as soon as it is there."""
+    if options.device == "gpu":
+        msg = "Embeddings are computed on the CPU only"
+        raise UnsupportedCapability(msg, param="--gpu")
+    groups = _groups(app, options)
+    file = OutputFile(options.output) if options.output is not None else None
+    if file is not None:
+        file.check()
+    records = list[EmbeddingObject]()
+    with _opened(app, options, console) as embedder, ExitStack() as stack, propagate_interrupts():
+        if file is not None:
+            stack.enter_context(file)
+        for record in _records(embedder, groups, options, console):
+            if file is not None:
+                file.write(_line(record))
+            if console.is_json:
+                records.append(record)
+            elif file is None:
+                _print(_line(record))
+    return CommandResult(data=lambda: EmbedData(tuple(records)), lines=lambda _: ())
+
+
+def _opened(app: App, options: EmbedOptions, console: Console) -> Embedder:
+    def loaded() -> Embedder:
+        with propagate_interrupts(), console.status(f"loading {options.model}"):
+            return app.embedders.open(options.model)
+
+    return PullOffer(app, console, options.pull).with_models(loaded, options.model)
+
+
+def _groups(app: App, options: EmbedOptions) -> Iterator[list[str]]:
+    """Return the texts in groups. Raises UsageError, FeatureDisabled, ValidationError."""
+    if options.text is None and not options.files:
+        msg = "No text"
+        raise UsageError(msg, hint="Write a text after the model, or - to read stdin, or --file FILE")
+    if options.batch and options.text not in (None, STDIN):
+        msg = "--batch embeds the lines of stdin or of files, not of an argument"
+        raise UsageError(msg, hint="Write - in place of the text")
+    off_by = app.settings.pipes_off_by
+    if options.text == STDIN and off_by is not None:
+        msg = f"{off_by} turns off reading from stdin"
+        value = "1" if off_by.isupper() else "true"
+        raise FeatureDisabled(msg, hint=Hint(HintCode.TURN_ON, name=off_by, value=value))
+    text = options.text
+    if text is not None and text != STDIN:
+        prompt_input.checked_utf8(text, "The text")
+    return _read(text, options)
+
+
+def _read(text: str | None, options: EmbedOptions) -> Iterator[list[str]]:
+    if text == STDIN and options.batch:
+        yield from embed_input.stdin_lines()
+    elif text is not None:
+        yield [prompt_input.read_stdin().rstrip("\n") if text == STDIN else text]
+    if not options.batch:
+        yield from embed_input.texts_of_files(options.files)
+        return
+    for path in options.files:
+        yield from embed_input.file_lines(path)
+
+
+def _records(
+    embedder: Embedder, groups: Iterable[list[str]], options: EmbedOptions, console: Console
+) -> Iterator[EmbeddingObject]:
+    count = truncated = 0
+    for group in groups:
+        embeddings = embedder.embed(group, is_query=options.query, instruction=options.instruct)
+        for text, embedding in zip(group, embeddings, strict=True):
+            truncated += embedding.is_truncated
+            yield _record(embedder.info, text, embedding.vector, count)
+            count += 1
+    if truncated:
+        what = "The text is" if count == 1 else f"{truncated} of {count} texts are"
+        console.warn(f"{what} longer than {embedder.info.name} reads; the rest is not in the embedding")
+
+
+def _record(info: ModelInfo, text: str, vector: tuple[float, ...], index: int) -> EmbeddingObject:
+    values = tuple(round(value, _DIGITS) for value in vector)
+    return EmbeddingObject(text, values, EmbeddingMetadata(info.name, info.commit, len(values), True, index))  # noqa: FBT003
+
+
+def _line(record: EmbeddingObject) -> str:
+    """Return a record as one line of JSON in ASCII, so that no text in it can control a terminal."""
+    return json.dumps(msgspec.to_builtins(record)) + "\n"
+
+
+def _print(line: str) -> None:
+    with map_stdout_errors():
+        sys.stdout.write(line)
+        sys.stdout.flush()

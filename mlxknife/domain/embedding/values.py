@@ -1,0 +1,75 @@
+"""Embeddings: what is asked for, and the vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TypeAlias
+
+import attrs
+
+from mlxknife.domain import reprs
+from mlxknife.domain.engines.values import Accepted, Request
+
+
+class Pooling(Enum):
+    """How the vectors of the tokens of a text become one vector."""
+
+    CLS = "cls"
+    """The vector of the first token."""
+    MEAN = "mean"
+    LAST = "last"
+    """The vector of the last token."""
+
+
+@attrs.frozen
+class Embedding:
+    """The embedding of one text."""
+
+    index: int
+    """Which text of the request."""
+    vector: tuple[float, ...]
+    """Float32 values; the length of the vector is 1."""
+    tokens: int
+    """The tokens that the model read."""
+    is_truncated: bool = False
+    """Whether the text was longer than the model reads."""
+
+    __repr__ = reprs.fields
+
+    @property
+    def ends_answer(self) -> bool:
+        """Whether the answer has ended: an embedding is a whole one."""
+        return True
+
+
+EmbeddingEvent: TypeAlias = Accepted | Embedding
+
+
+@attrs.frozen
+class EmbeddingRequest(Request[EmbeddingEvent]):
+    """Texts to embed."""
+
+    texts: tuple[str, ...]
+    is_query: bool = False
+    """Whether the texts are queries; many models have another prompt for documents."""
+    instruction: str | None = None
+    """The task of a query, for models that are trained with instructions."""
+
+    @property
+    def answer_count(self) -> int:
+        """The number of texts."""
+        return len(self.texts)
+
+
+@attrs.frozen
+class EmbeddingSettings:
+    """What the files of a model say about its embeddings."""
+
+    pooling: Pooling = Pooling.MEAN
+    max_tokens: int = 512
+    """The longest text, special tokens included."""
+    prompts: Mapping[str, str] = attrs.field(factory=dict)
+    """The texts that go before a text, by name, such as ``query``."""
+    default_prompt: str | None = None
+    """The name of the prompt for texts that are no queries."""
