@@ -11,8 +11,9 @@ from tests.builder import Files, chat_files, json_bytes, raw_safetensors
 
 MB = 10**6
 TENSORS = 2**16
-ADDED_TOKENS = 3 * 2**15
-_COMPOUND = 2**18
+ADDED_TOKENS = 9 * 2**13
+_COMPOUND = 3 * 2**16
+_INDEX_TENSORS = 2**18 - 3
 _SHARDS = 4
 _NOT_ASCII = '"äö üß"'.encode()
 _EMPTY = b'"dtype":"F32","shape":[0],"data_offsets":[0,0]'
@@ -47,7 +48,7 @@ def tokenizer_of_tokens(count: int = ADDED_TOKENS) -> Files:
     return {"tokenizer.json": json_bytes({"added_tokens": tokens, "model": {"vocab": {"a": 0}}})}
 
 
-def tokenizer_of_merges(merge: bytes, size: int = 64 * MB) -> Files:
+def tokenizer_of_merges(merge: bytes, size: int = 48 * MB) -> Files:
     """Return a tokenizer that is nearly as large as it may be."""
     start, end = b'{"added_tokens":[],"model":{"type":"BPE","vocab":{"a":0},"merges":[', b"]}}"
     count = (size - len(start) - len(end)) // (len(merge) + 1)
@@ -67,7 +68,7 @@ def tokenizer_of_letters() -> Files:
 def index(shard: str = _SHARD) -> Files:
     """Return an index with the most entries. No shard has these tensors."""
     entry = b'"language_model.model.layers.10.mlp.experts.100.down_proj.weight_%06d":"%b"'
-    entries = b",".join(entry % (number, shard.encode()) for number in range(_COMPOUND - 3))
+    entries = b",".join(entry % (number, shard.encode()) for number in range(_INDEX_TENSORS))
     return {"model.safetensors.index.json": b'{"weight_map":{%b}}' % entries}
 
 
@@ -85,7 +86,7 @@ def weights() -> Files:
 
 def unusual_weights() -> Files:
     """Return a weight file for the strict parser, with the most values."""
-    tensors = b",".join(b'"t%07d":{%b,"x":1}' % (one, _EMPTY) for one in range(_COMPOUND // 4 // 9 - 1))
+    tensors = b",".join(b'"t%07d":{%b,"x":1}' % (one, _EMPTY) for one in range(TENSORS // 9 - 1))
     return {_SHARD: raw_safetensors(b"{%b}" % tensors, b"")}
 
 
@@ -101,9 +102,9 @@ def everything() -> Files:
 _KINDS: dict[str, Callable[[], Files]] = {
     "config.json, lists": config_of_lists,
     "config.json, objects and a NaN": config_of_objects,
-    "tokenizer_config.json, 98,304 added tokens": tokenizer_config,
-    "tokenizer.json, 98,304 added tokens": tokenizer_of_tokens,
-    "tokenizer.json, 32 million numbers": tokenizer_of_digits,
+    "tokenizer_config.json, 73,728 added tokens": tokenizer_config,
+    "tokenizer.json, 73,728 added tokens": tokenizer_of_tokens,
+    "tokenizer.json, 24 million numbers": tokenizer_of_digits,
     "tokenizer.json, not ASCII": tokenizer_of_letters,
     "index of shards, 262,141 tensors": index,
     "weight file, 65,536 tensors": weights,

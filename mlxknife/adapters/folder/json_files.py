@@ -18,12 +18,12 @@ from mlxknife.domain.models.values.snapshot import Document
 
 _MB = 10**6
 _MAX_DOCUMENT = 4 * _MB
-_DOCUMENT_VALUES = ValueLimits(compound=2**18, values=2**19)
+_DOCUMENT_VALUES = ValueLimits(compound=3 * 2**16, values=2**19)
 _MAX_INDEX = 32 * _MB
 _INDEX_VALUES = ValueLimits(compound=2**19, values=2**20)
 _LARGE = 1 * _MB
 _MAX_TOKENIZER_CONFIG = 20 * _MB
-_MAX_CHECKED = 64 * _MB
+_MAX_CHECKED = 48 * _MB
 _MAX_DEPTH = 100
 _OBJECT = re.compile(rb"\s*\{")
 _CONTAINERS = (dict, list)

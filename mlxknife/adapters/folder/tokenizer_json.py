@@ -61,7 +61,7 @@ class _Tokenizer(Struct):
 
 _DECODER = msgspec.json.Decoder(_Tokenizer)
 _ADDED_TOKENS = msgspec.json.Decoder(list[_AddedToken])
-MAX_ADDED_TOKENS = 3 * 2**15
+MAX_ADDED_TOKENS = 9 * 2**13
 """Speech models add 65,536 tokens."""
 _PARTS = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
 _REQUIRED = {
