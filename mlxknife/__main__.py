@@ -21,12 +21,12 @@ collector scan the imported modules again and again."""
 
 def main() -> int:
     """Run ``mlxk`` with the arguments of this process and return its exit code."""
-    if sys.argv[1:2] in (["--worker-fd"], ["--embedder-fd"]):  # a model process, which only this product starts
+    if sys.argv[1:2] == ["--worker-fd"]:  # a model process, which only this product starts
         from mlxknife.domain.engines.values import EngineKind  # noqa: PLC0415 - no command needs it
         from mlxknife.wiring.worker import run_worker  # noqa: PLC0415
 
-        kind = EngineKind.EMBEDDING if sys.argv[1] == "--embedder-fd" else EngineKind.TEXT
-        return run_worker(int(sys.argv[2]), int(sys.argv[3]), kind)
+        descriptor, parent, *kinds = sys.argv[2:]
+        return run_worker(int(descriptor), int(parent), *map(EngineKind, kinds))
     with default_interrupt_at_exit(), _infrequent_gc():
         return run_command_line(sys.argv[1:], _open_app)
 

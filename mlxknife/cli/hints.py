@@ -93,6 +93,7 @@ WORDINGS = {
     _H.MODEL_TOKENS: "Use the token ids of this model's own tokenizer",
     _H.PIPE_TEXT: "Pipe a text into it: echo 'Hello' | mlxk run MODEL -",
     _H.SHORTEN_TEXT: "The text is held in memory: send only the part that matters",
+    _H.ALLOW_TRUNCATION: "Use a shorter text, or allow to cut it",
     _H.CONVERT_TEXT: "Convert it, for example with iconv",
     _H.IN_TAKES_EVERY_WORD: "--in takes every word after it. Write the prompt before it, or after a --",
     _H.CHAT_COMMANDS: "/help lists the commands",

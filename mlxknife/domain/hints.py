@@ -105,6 +105,7 @@ class HintCode(StrEnum):
     MODEL_TOKENS = auto()
     PIPE_TEXT = auto()
     SHORTEN_TEXT = auto()
+    ALLOW_TRUNCATION = auto()
     CONVERT_TEXT = auto()
     IN_TAKES_EVERY_WORD = auto()
     CHAT_COMMANDS = auto()

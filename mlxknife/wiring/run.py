@@ -18,18 +18,14 @@ from mlxknife.wiring import settings as settings_wiring
 if TYPE_CHECKING:
     from mlxknife.domain.settings.values.settings import Settings
 
-EMBEDDER_OPTION = "--embedder-fd"
 WORKER_OPTION = "--worker-fd"
-"""The first argument of a model process; the descriptor of its socket and the id of its parent follow."""
+"""The first argument of a model process; the descriptor of its socket, the id of its parent, and its kind follow."""
 
 
-def model_processes(folder: PrivateFolder | None = None, option: str = WORKER_OPTION) -> WorkerProcesses:
-    """Build what starts model processes on the running asyncio loop. Their temporary files are in ``folder``.
-
-    Any process loads any model; ``option`` says which kind it prepares for.
-    """
+def model_processes(folder: PrivateFolder | None = None) -> WorkerProcesses:
+    """Build what starts model processes on the running asyncio loop. Their temporary files are in ``folder``."""
     folder = folder or PrivateFolder(os.environ, settings_wiring.temp_folder(settings_wiring.sources(os.environ, {})))
-    return WorkerProcesses((sys.executable, "-P", "-m", "mlxknife", option), temporary_folder=folder.path)
+    return WorkerProcesses((sys.executable, "-P", "-m", "mlxknife", WORKER_OPTION), temporary_folder=folder.path)
 
 
 def sessions(settings: Settings, folder: PrivateFolder) -> Sessions:

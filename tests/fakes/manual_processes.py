@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from mlxknife.domain.engines.values import Accepted, Event, Request
+from mlxknife.domain.engines.values import Accepted, EngineKind, Event, Request
 from mlxknife.domain.errors import KnifeError
 from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
@@ -114,7 +114,10 @@ class ManualProcesses:
         """The processes that have not been closed and have not crashed."""
         return [process for process in self.started if not process.is_closed]
 
-    def start(self, on_state: Callable[[ModelLoaded | KnifeError], None]) -> ManualProcess:
+    def start(
+        self, on_state: Callable[[ModelLoaded | KnifeError], None], likely: EngineKind = EngineKind.TEXT
+    ) -> ManualProcess:
+        del likely
         process = ManualProcess(on_state)
         self.started.append(process)
         return process

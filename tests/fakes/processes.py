@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from mlxknife.domain.engines.values import Event, Request
+from mlxknife.domain.engines.values import EngineKind, Event, Request
 from mlxknife.domain.errors import KnifeError, ModelNotRunnable, WorkerLost
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.ports.engines.engine import AnyEngine
@@ -152,7 +152,10 @@ class FakeProcesses:
     step_seconds: float = 0.0
     started: list[FakeProcess] = attrs.field(factory=list)
 
-    def start(self, on_state: Callable[[ModelLoaded | KnifeError], None]) -> FakeProcess:
+    def start(
+        self, on_state: Callable[[ModelLoaded | KnifeError], None], likely: EngineKind = EngineKind.TEXT
+    ) -> FakeProcess:
+        del likely
         process = FakeProcess(self.models, on_state, self.load_seconds, self.prepare_seconds, self.step_seconds)
         self.started.append(process)
         return process

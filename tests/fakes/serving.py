@@ -9,6 +9,7 @@ import attrs
 from starlette.applications import Starlette
 
 from mlxknife.domain.catalog.services.runnable import RunnableModel
+from mlxknife.domain.embedding.services.engine import EmbeddingEngine
 from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import KnifeError, ModelNotFound
 from mlxknife.domain.generation.values.answer import (
@@ -29,10 +30,12 @@ from mlxknife.domain.serving.services.servable_models import ServableModel, Serv
 from mlxknife.domain.tools.values import ToolCall, ToolCallDelta
 from mlxknife.http.app import create_app
 from mlxknife.http.options import Options
+from tests.fakes.embedding_model import FakeEmbeddingModel
 from tests.fakes.processes import FakeModel, FakeProcesses
 from tests.fakes.system import FakeSystem
 
 NAME = "org/model"
+EMBEDDER = "org/embedder"
 
 
 def answer(*tokens: str, reasoning: Sequence[str] = ()) -> tuple[Delta, ...]:
@@ -139,7 +142,7 @@ class FakeServableModels:
     _found: dict[str, ServableModel] = attrs.field(factory=dict)
 
     def models(self, unloadable: Collection[tuple[str, str]] = ()) -> tuple[ModelInfo, ...]:
-        return tuple(model_info(name) for name in self.names if name not in dict(unloadable))
+        return tuple(servable(name).info for name in self.names if name not in dict(unloadable))
 
     def known(self, spec: str) -> ServableModel | None:
         return self._found.get(spec) if self.find_error is None else None
@@ -147,7 +150,7 @@ class FakeServableModels:
     def find(self, spec: str) -> ServableModel:
         if self.find_error is not None:
             raise self.find_error
-        if spec not in self.names:
+        if spec not in (*self.names, EMBEDDER):
             msg = f"No model '{spec}'"
             raise ModelNotFound(msg)
         return self._found.setdefault(spec, servable(spec))
@@ -155,7 +158,7 @@ class FakeServableModels:
 
 @attrs.define(eq=False)
 class FakeBackend:
-    """What is behind a server: one model, which every process loads."""
+    """What is behind a server: a language model, and an embedding model that is not listed."""
 
     models: FakeServableModels = attrs.field(factory=FakeServableModels)
     engine: FakeEngine = attrs.field(factory=FakeEngine)
@@ -180,15 +183,17 @@ class FakeBackend:
         return create_app(cast("ServableModels", self.models), self.pool, self.options)
 
     def _places(self, failure: KnifeError | None = None) -> Mapping[str, FakeModel]:
-        return {NAME: FakeModel(lambda: self.engine, failure)}
+        embedder = FakeModel(lambda: EmbeddingEngine(FakeEmbeddingModel()), failure)
+        return {NAME: FakeModel(lambda: self.engine, failure), EMBEDDER: embedder}
 
 
 def servable(name: str, revision: str = "") -> ServableModel:
     """Return a model that needs no memory; ``revision`` distinguishes models of the same name."""
     place = f"{name}{revision}"
-    return ServableModel(RunnableModel(model_info(name), Location(place, (place,)), SnapshotFacts()))
+    model_type = ModelType.EMBEDDING if name == EMBEDDER else ModelType.CHAT
+    return ServableModel(RunnableModel(model_info(name, model_type), Location(place, (place,)), SnapshotFacts()))
 
 
-def model_info(name: str) -> ModelInfo:
-    traits = ModelTraits(Framework.MLX, ModelType.CHAT, (), None, 4096)
+def model_info(name: str, model_type: ModelType) -> ModelInfo:
+    traits = ModelTraits(Framework.MLX, model_type, (), None, 4096)
     return ModelInfo(name, "0" * 40, 1, 1_700_000_000.5, traits, Integrity.STRUCTURAL, True, None, True, None)  # noqa: FBT003

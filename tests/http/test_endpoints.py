@@ -27,7 +27,7 @@ from tests.http.conftest import BODY, TEXT, Backend, Json, error_of
 def test_models_are_listed_as_openai_lists_them(backend: Backend) -> None:
     backend.models.names = (NAME, "starter")
     backend.chat()
-    both = {"object": "model", "created": 1_700_000_000, "permission": [], "context_length": 4096}
+    both = {"object": "model", "created": 1_700_000_000, "permission": [], "kind": "text", "context_length": 4096}
     cards = [
         {"id": NAME, "owned_by": "org", "loaded": True, **both},
         {"id": "starter", "owned_by": "local", "loaded": False, **both},
@@ -170,7 +170,7 @@ def test_the_root_describes_the_server_and_links_to_its_api(backend: Backend, pa
     assert mounted.get(below["models"]).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v2", "/v1/models/", "/v1/embeddings", "/health/", "//health", "/docs"])
+@pytest.mark.parametrize("path", ["/v3", "/v1/models/", "/v1/embedding", "/health/", "//health", "/docs"])
 def test_an_unknown_path_is_not_found(backend: Backend, path: str) -> None:
     reply = backend.client.get(f"http://localhost{path}")
     assert reply.status_code == 404
@@ -197,6 +197,7 @@ def test_the_description_has_every_route_and_defines_what_it_references(backend:
         "/v1",
         "/v1/chat/completions",
         "/v1/completions",
+        "/v1/embeddings",
         "/v1/models",
         "/v1/models/{id}",
         "/health",

@@ -16,8 +16,9 @@ from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDe
 from mlxknife.domain.serving.services.loaded_model import Lease
 from mlxknife.domain.serving.services.model_pool import ModelPool
 from mlxknife.domain.tools.values import ToolCallDelta
-from mlxknife.http.apis.openai.generation import Event, acquire, event_bytes, merged
+from mlxknife.http.apis.openai.generation import Event, event_bytes, merged
 from mlxknife.http.core.errors import ClientDisconnected, ServerStopping
+from mlxknife.http.core.leases import acquire
 from mlxknife.http.core.state import ServerState
 from tests.fakes.manual_processes import ManualProcesses
 from tests.fakes.serving import NAME, FakeBackend, servable

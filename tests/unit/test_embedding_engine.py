@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlxknife.domain.embedding.rules import batches, settings, vectors
 from mlxknife.domain.embedding.services.engine import EmbeddingEngine
 from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest, EmbeddingSettings, Pooling
-from mlxknife.domain.errors import EngineError, KnifeError, ModelNotRunnable, ValidationError
+from mlxknife.domain.errors import ContextLengthExceeded, EngineError, KnifeError, ModelNotRunnable, ValidationError
 from tests.fakes.embedding_model import FAILING_TOKEN, NAN_TOKEN, FakeEmbeddingModel
 
 
@@ -42,6 +42,32 @@ def test_a_long_text_is_truncated_and_says_so() -> None:
     ((_, found),) = run(engine)
     assert isinstance(found, Embedding)
     assert (found.tokens, found.is_truncated) == (8, True)
+
+
+def test_a_long_text_is_refused_where_it_must_not_be_cut() -> None:
+    engine = EmbeddingEngine(FakeEmbeddingModel())
+    request = EmbeddingRequest(("a", "a " * 50), allows_truncation=False)
+    with pytest.raises(ContextLengthExceeded, match="maximum context length is 8 tokens") as refused:
+        engine.tokenize(request, engine.render(request))
+    assert refused.value.param == "input[1]"
+
+
+def test_token_ids_are_taken_as_they_are() -> None:
+    engine = EmbeddingEngine(FakeEmbeddingModel())
+    request = EmbeddingRequest(("a bb", (1, 1, 2, 2), (5,) * 9), is_query=True)
+    engine.submit(1, engine.tokenize(request, engine.render(request)))
+    found = {event.index: event for _, event in run(engine) if isinstance(event, Embedding)}
+    assert found[0].vector == found[1].vector
+    assert (found[2].tokens, found[2].is_truncated) == (8, True)
+
+
+@pytest.mark.parametrize("tokens", [(), (-1,), (1, 99)])
+def test_token_ids_outside_the_vocabulary_are_refused(tokens: tuple[int, ...]) -> None:
+    engine = EmbeddingEngine(FakeEmbeddingModel({"config.json": {"model_type": "bert", "vocab_size": 99}}))
+    request = EmbeddingRequest(("a", tokens))
+    with pytest.raises(ValidationError) as refused:
+        engine.tokenize(request, engine.render(request))
+    assert refused.value.param == "input[1]"
 
 
 def test_texts_of_several_requests_share_batches_of_similar_length() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import attrs
 import pytest
 
+from mlxknife.domain.engines.values import EngineKind
 from mlxknife.domain.errors import InternalError, KnifeError, WorkerLost
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.domain.serving.rules import PoolLimits
@@ -39,7 +40,10 @@ class BrokenProcesses(ManualProcesses):
 
     fails_next: bool = False
 
-    def start(self, on_state: Callable[[ModelLoaded | KnifeError], None]) -> ManualProcess:
+    def start(
+        self, on_state: Callable[[ModelLoaded | KnifeError], None], likely: EngineKind = EngineKind.TEXT
+    ) -> ManualProcess:
+        del likely
         if self.fails_next:
             self.fails_next = False
             msg = "an unforeseen error"

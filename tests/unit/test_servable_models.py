@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from mlxknife.domain.engines.values import EngineKind
 from mlxknife.domain.errors import AccessDenied, ModelNotFound, ModelNotRunnable, ValidationError
 from mlxknife.domain.generation.values.loading import LoadRequest
 from mlxknife.domain.generation.values.request import SamplingParameters
@@ -53,10 +54,19 @@ def test_a_model_that_needs_code_of_its_repo_is_served_only_where_that_is_allowe
 def test_only_models_that_can_run_are_found_and_listed() -> None:
     with pytest.raises(ModelNotFound):
         _servable_models().find("none")
+    speech = {**chat_files(), "config.json": json_bytes({"model_type": "whisper"})}
     with pytest.raises(ModelNotRunnable):
-        _servable_models(embedding_files()).find("one")
-    assert _servable_models(embedding_files()).models() == ()
+        _servable_models(speech).find("one")
+    assert _servable_models(speech).models() == ()
     assert [info.name for info in _servable_models().models()] == ["mlx-community/one", "other/two"]
+
+
+def test_an_embedding_model_is_loaded_as_one_in_float32() -> None:
+    models = _servable_models(embedding_files())
+    assert [info.name for info in models.models()] == ["mlx-community/one", "other/two"]
+    embedder = models.find("one")
+    assert embedder.load_request("fast", None).kind is EngineKind.EMBEDDING
+    assert embedder.size(2**30, "as-is", has_gpu=True) == ("fast", embedder.need.unpacked)
 
 
 @pytest.mark.parametrize("spec", ["", " ", "a\0b", "a\ufeffb", "a//b", "a" * 500, "one@", "one@a..b"])

@@ -50,11 +50,14 @@ EmbeddingEvent: TypeAlias = Accepted | Embedding
 class EmbeddingRequest(Request[EmbeddingEvent]):
     """Texts to embed."""
 
-    texts: tuple[str, ...]
+    texts: tuple[str | tuple[int, ...], ...]
+    """A text may be the token ids of the model's own tokenizer; it gets no prompt and no special tokens then."""
     is_query: bool = False
     """Whether the texts are queries; many models have another prompt for documents."""
     instruction: str | None = None
     """The task of a query, for models that are trained with instructions."""
+    allows_truncation: bool = True
+    """Whether a text that is longer than the model reads is cut; if not, the request is refused."""
 
     @property
     def answer_count(self) -> int:

@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Send
 
 from mlxknife.http.core.metrics import CONTENT_TYPE
 from mlxknife.http.core.state import ServerState
@@ -89,6 +90,14 @@ class StateEndpoints:
 
     def _models(self) -> tuple[LoadedModelObject, ...]:
         return tuple(LoadedModelObject(one.name, one.state.value, one.running) for one in self.state.pool.loaded())
+
+
+async def send_json(send: Send, document: msgspec.Struct) -> None:
+    """Send a JSON document as a whole response."""
+    body = msgspec.json.encode(document)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def json_response(document: msgspec.Struct, status: int = 200) -> Response:

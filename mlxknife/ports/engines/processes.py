@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Protocol, TypeVar
 
-from mlxknife.domain.engines.values import Event, Request
+from mlxknife.domain.engines.values import EngineKind, Event, Request
 from mlxknife.domain.errors import KnifeError
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 
@@ -53,8 +53,10 @@ class ModelProcess(Protocol):
 class ModelProcesses(Protocol):
     """Starts model processes."""
 
-    def start(self, on_state: Callable[[ModelLoaded | KnifeError], None]) -> ModelProcess:
-        """Start a process and return at once. Raises nothing.
+    def start(
+        self, on_state: Callable[[ModelLoaded | KnifeError], None], likely: EngineKind = EngineKind.TEXT
+    ) -> ModelProcess:
+        """Start a process and return at once. It prepares for a model of the kind ``likely``. Raises nothing.
 
         ``on_state`` is called later, never from within this call: with ``ModelLoaded``, and with an error when the
         process ends before it is closed. EngineError: the process cannot be started or cannot load the model;

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import TypeVar
 
-from mlxknife.domain.engines.values import Event, Request
+from mlxknife.domain.engines.values import EngineKind, Event, Request
 from mlxknife.domain.errors import EngineError, KnifeError
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.domain.hints import HintCode
@@ -28,9 +28,10 @@ _CLOSE_SECONDS = 5.0
 class BlockingClients:
     """See ``ModelClients``."""
 
-    def __init__(self, processes: ModelProcesses) -> None:
-        """Take what starts model processes on a running loop."""
+    def __init__(self, processes: ModelProcesses, likely: EngineKind = EngineKind.TEXT) -> None:
+        """Take what starts model processes on a running loop, and the kind of models that they will load."""
         self._processes = processes
+        self._likely = likely
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process_id = 0
@@ -38,7 +39,7 @@ class BlockingClients:
 
     def start(self) -> ModelClient:
         """See ``ModelClients.start``."""
-        return BlockingClient(self._running_loop(), self._processes)
+        return BlockingClient(self._running_loop(), self._processes, self._likely)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -56,7 +57,7 @@ class BlockingClients:
 class BlockingClient:
     """See ``ModelClient``."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, processes: ModelProcesses) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, processes: ModelProcesses, likely: EngineKind) -> None:
         """Start a process on a loop that runs in another thread."""
         self._loop = loop
         self._loaded: Future[ModelLoaded] = Future()
@@ -64,7 +65,7 @@ class BlockingClient:
         """Why the process has ended; set on the loop."""
         self._failures = set[Callable[[KnifeError], None]]()
         """They pass an error to the requests in flight."""
-        self._started = self._call(lambda: processes.start(self._on_state))
+        self._started = self._call(lambda: processes.start(self._on_state, likely))
 
     def load(self, request: LoadRequest) -> ModelLoaded:
         """See ``ModelClient.load``."""

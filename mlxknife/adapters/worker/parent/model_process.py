@@ -31,7 +31,7 @@ from mlxknife.adapters.worker.protocol import (
     packed,
     request_message,
 )
-from mlxknife.domain.engines.values import Accepted, AnswerEvent, Event, Request
+from mlxknife.domain.engines.values import Accepted, AnswerEvent, EngineKind, Event, Request
 from mlxknife.domain.errors import EngineError, KnifeError, StorageError, ValidationError, WorkerLost
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.domain.hints import HintCode
@@ -56,14 +56,15 @@ class WorkerProcesses:
     ) -> None:
         """Take the command that runs ``child.loop.serve``, and when a process counts as hung.
 
-        The number of a descriptor and the id of this process are appended to the command. ``temporary_folder`` returns
-        the folder for temporary files, None for that of this process. It raises StorageError or AccessDenied.
+        The number of a descriptor, the id of this process and a kind other than text are appended to the command.
+        ``temporary_folder`` returns the folder for temporary files, None for that of this process. It raises
+        StorageError or AccessDenied.
         """
         self.command = tuple(command)
         self._limits = limits
         self._temporary_folder = temporary_folder
 
-    def start(self, on_state: OnState) -> ModelProcess:
+    def start(self, on_state: OnState, likely: EngineKind = EngineKind.TEXT) -> ModelProcess:
         """See ``ModelProcesses.start``."""
         try:
             temporary = self._temporary_folder()
@@ -74,7 +75,7 @@ class WorkerProcesses:
             return _FailedProcess(_start_error(exc), on_state)
         with theirs:
             try:
-                process = SpawnedWorker(self.command, theirs.fileno(), temporary)
+                process = SpawnedWorker(self.command, theirs.fileno(), temporary, likely)
             except OSError as exc:
                 ours.close()
                 return _FailedProcess(_start_error(exc), on_state)

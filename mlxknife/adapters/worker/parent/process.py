@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 
 from mlxknife.adapters.worker.parent.stderr_tail import StderrTail
+from mlxknife.domain.engines.values import EngineKind
 
 _SECRETS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "MLXK_API_KEY", "MLXK2_API_KEY"})
 _FIRST_POLL, _LAST_POLL = 0.002, 0.25
@@ -24,14 +25,24 @@ class SpawnedWorker:
     It gets no token and no access to the Hub. Its output is logged.
     """
 
-    def __init__(self, command: Sequence[str], descriptor: int, temporary_folder: str | None = None) -> None:
-        """Start it with ``descriptor`` and the id of this process as last arguments. Raises OSError."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        descriptor: int,
+        temporary_folder: str | None = None,
+        likely: EngineKind = EngineKind.TEXT,
+    ) -> None:
+        """Start it. ``descriptor``, the id of this process and a kind other than text are its last arguments.
+
+        Raises OSError.
+        """
+        kinds = () if likely is EngineKind.TEXT else (likely.value,)
         environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
         if temporary_folder is not None:
             environment["TMPDIR"] = temporary_folder
         self._loop = asyncio.get_running_loop()
         self._process = subprocess.Popen(  # noqa: S603 - the command is our own
-            [*command, str(descriptor), str(os.getpid())],
+            [*command, str(descriptor), str(os.getpid()), *kinds],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

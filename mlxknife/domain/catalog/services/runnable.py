@@ -9,13 +9,17 @@ import attrs
 from mlxknife.domain.catalog.services.catalog import Catalog, ExaminedModel
 from mlxknife.domain.compatibility.rules import remote_code
 from mlxknife.domain.compatibility.values import RemoteCode
+from mlxknife.domain.engines.values import EngineKind
 from mlxknife.domain.errors import ModelNotRunnable
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.info import ModelInfo, ModelType
 from mlxknife.domain.models.values.snapshot import FileFact, Location, SnapshotFacts
 
-_OTHER_PURPOSES = (ModelType.EMBEDDING, ModelType.AUDIO)
+_KINDS = {ModelType.EMBEDDING: EngineKind.EMBEDDING, ModelType.AUDIO: None}
+"""The kinds of engines for models that do not generate text; there is none for speech."""
+_OTHER_KINDS = {EngineKind.TEXT: "does not generate text", EngineKind.EMBEDDING: "makes no embeddings"}
+"""What a model of another kind does not do."""
 
 
 @attrs.frozen
@@ -47,33 +51,43 @@ class RunnableModel:
         return dict(self.facts.json_object(filenames.GENERATION_CONFIG))
 
 
+def engine_kind(info: ModelInfo) -> EngineKind | None:
+    """Return the kind of engine that a model needs; None for a speech model."""
+    return _KINDS.get(info.traits.model_type, EngineKind.TEXT)
+
+
 def can_run(info: ModelInfo) -> bool:
-    """Whether a model is intact, generates text, and is supported by the installed packages."""
-    return info.integrity.healthy and info.runtime_compatible and info.traits.model_type not in _OTHER_PURPOSES
+    """Whether a model is intact, has an engine, and is supported here."""
+    return info.integrity.healthy and info.runtime_compatible and engine_kind(info) is not None
 
 
-def find_runnable(catalog: Catalog, spec: str, called: str | None = None) -> RunnableModel:
-    """Return the one model that a spec names, if it can be run; whether it fits shows when it is loaded.
+def check_kind(info: ModelInfo, kind: EngineKind) -> None:
+    """Raise ModelNotRunnable for a model that needs an engine of another kind; the hint says what it is for."""
+    if engine_kind(info) is not kind:
+        msg = f"'{info.name}' {_OTHER_KINDS[kind]}"
+        raise ModelNotRunnable(msg, hint=_purpose(info))
 
-    ``called`` replaces its name, which may be a path that clients must not see.
+
+def find_runnable(catalog: Catalog, spec: str, kind: EngineKind = EngineKind.TEXT) -> RunnableModel:
+    """Return the one model that a spec names, if an engine of a kind runs it; loading it shows whether it fits.
 
     Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable.
     """
     found = catalog.examine(spec, filenames.RUN_LIST)
-    info = found.info if called is None else attrs.evolve(found.info, name=called)
-    if info.integrity.healthy and info.traits.model_type in _OTHER_PURPOSES:
-        msg = f"'{info.name}' does not generate text"
-        raise ModelNotRunnable(msg, hint=_purpose(info))
-    return _runnable(catalog, found, info)
+    if found.info.integrity.healthy:
+        check_kind(found.info, kind)
+    return _runnable(catalog, found, found.info)
 
 
-def find_embedder(catalog: Catalog, spec: str) -> RunnableModel:
-    """Return the one model that a spec names, if it can make embeddings here. Raises what ``find_runnable`` raises."""
+def find_servable(catalog: Catalog, spec: str, called: str | None = None) -> RunnableModel:
+    """Return the one model that a spec names, if an engine of any kind runs it.
+
+    ``called`` replaces its name, which may be a path that clients must not see. Raises what ``find_runnable`` raises.
+    """
     found = catalog.examine(spec, filenames.RUN_LIST)
-    info = found.info
-    if info.integrity.healthy and info.traits.model_type is not ModelType.EMBEDDING:
-        msg = f"'{info.name}' makes no embeddings"
-        raise ModelNotRunnable(msg, hint=_purpose(info))
+    info = found.info if called is None else attrs.evolve(found.info, name=called)
+    if info.integrity.healthy and engine_kind(info) is None:
+        check_kind(info, EngineKind.TEXT)
     return _runnable(catalog, found, info)
 
 

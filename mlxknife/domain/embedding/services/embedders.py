@@ -10,7 +10,7 @@ import attrs
 
 from mlxknife.domain import reprs
 from mlxknife.domain.catalog.services.catalog import Catalog
-from mlxknife.domain.catalog.services.runnable import RunnableModel, find_embedder
+from mlxknife.domain.catalog.services.runnable import RunnableModel, find_runnable
 from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest
 from mlxknife.domain.engines.values import EngineKind
 from mlxknife.domain.errors import NotEnoughMemory
@@ -86,7 +86,7 @@ class Embedders:
         """
         client = self.clients.start()  # it starts up while the model is looked for
         try:
-            model = find_embedder(self.catalog, spec)
+            model = find_runnable(self.catalog, spec, EngineKind.EMBEDDING)
             loaded = client.load(self._load_request(model))
         except BaseException:  # also Ctrl-C
             client.close()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from mlxknife.domain.embedding.rules import batches, settings, vectors
 from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest
 from mlxknife.domain.engines.values import Accepted
-from mlxknife.domain.errors import EngineError, KnifeError, ValidationError
+from mlxknife.domain.errors import ContextLengthExceeded, EngineError, KnifeError, ValidationError
+from mlxknife.domain.hints import HintCode
+from mlxknife.domain.models.rules import configs, filenames
 from mlxknife.ports.engines.embedding import EmbeddingModel
 
 
@@ -52,18 +54,33 @@ class EmbeddingEngine:
         """Whether no text waits."""
         return not self._rows
 
-    def render(self, request: EmbeddingRequest) -> tuple[str, ...]:
-        """Return the texts of a request with their prompt. Raises ValidationError."""
+    def render(self, request: EmbeddingRequest) -> tuple[str | tuple[int, ...], ...]:
+        """Return the texts of a request with their prompt, and token ids as they are. Raises ValidationError."""
         if not request.texts:
             msg = "There is no text to embed"
             raise ValidationError(msg, param="input")
         prompt = settings.prompt(self._settings, request)
-        return tuple(prompt + text for text in request.texts)
+        return tuple(prompt + text if isinstance(text, str) else text for text in request.texts)
 
-    def tokenize(self, request: EmbeddingRequest, rendered: Sequence[str]) -> tuple[EncodedText, ...]:
-        """Return the texts as tokens, truncated to what the model reads. Raises EngineError."""
-        del request
-        return tuple(EncodedText(*self._model.encode(text, self._settings.max_tokens)) for text in rendered)
+    def tokenize(self, request: EmbeddingRequest, rendered: Sequence[str | tuple[int, ...]]) -> tuple[EncodedText, ...]:
+        """Return the texts as tokens, truncated to what the model reads where the request allows it.
+
+        Raises ContextLengthExceeded, ValidationError for a token outside the vocabulary, EngineError.
+        """
+        limit = self._settings.max_tokens
+        found = list[EncodedText]()
+        for index, text in enumerate(rendered):
+            if isinstance(text, str):
+                encoded = EncodedText(*self._model.encode(text, limit))
+            else:
+                self._check_tokens(text, index)
+                encoded = EncodedText(text[:limit], len(text) > limit)
+            if encoded.is_truncated and not request.allows_truncation:
+                place = f"input[{index}]"
+                msg = f"This model's maximum context length is {limit} tokens, and {place} is longer"
+                raise ContextLengthExceeded(msg, param=place, hint=HintCode.ALLOW_TRUNCATION)
+            found.append(encoded)
+        return tuple(found)
 
     def submit(self, request_id: int, prepared: Sequence[EncodedText]) -> Accepted:
         """Add the texts of a request. Raises EngineError if the model is closed."""
@@ -105,6 +122,17 @@ class EmbeddingEngine:
         self._rows.clear()
         self._is_closed = True
         self._model.close()
+
+    def _check_tokens(self, tokens: Sequence[int], index: int) -> None:
+        config = self._model.documents.get(filenames.CONFIG)
+        size = configs.count(config, "vocab_size") if isinstance(config, Mapping) else None
+        place = f"input[{index}]"
+        if not tokens:
+            msg = f"{place} has no tokens"
+            raise ValidationError(msg, param=place)
+        if min(tokens) < 0 or (size is not None and max(tokens) >= size):
+            msg = f"{place} has a token id that the model does not know"
+            raise ValidationError(msg, param=place, hint=HintCode.MODEL_TOKENS)
 
     def _failed(self, failures: dict[int, KnifeError]) -> list[tuple[int, Embedding | KnifeError]]:
         for request_id in failures:

@@ -15,7 +15,6 @@ from mlxknife.domain import reprs
 from mlxknife.domain.errors import InternalError, KnifeError, ModelNotRunnable, NotEnoughMemory, ServerBusy, WorkerLost
 from mlxknife.domain.generation.values.loading import ModelLoaded
 from mlxknife.domain.hints import HintCode
-from mlxknife.domain.memory import rules as memory
 from mlxknife.domain.serving import rules
 from mlxknife.domain.serving.rules import Eviction, PoolEntry, PoolLimits
 from mlxknife.domain.serving.services.back_off import BackOff
@@ -207,7 +206,7 @@ class ModelPool:
         loaded = LoadedModel(model, size, self.system.ticks(), self.back_off.answered)
         self._loaded[model.key] = loaded
         self._emit(LoadingStarted(loaded.name, model.runnable.remote_code))
-        loaded.process = self.processes.start(partial(self._on_state, loaded))
+        loaded.process = self.processes.start(partial(self._on_state, loaded), model.kind)
         loaded.process.load(model.load_request(profile, self.system.memory_available_bytes()))
         return loaded
 
@@ -239,9 +238,7 @@ class ModelPool:
 
     def _size(self, model: ServableModel) -> tuple[str, int]:
         """Return the CPU profile that fits best, and the memory that the model takes with it."""
-        free = self.limits.memory_bytes
-        profile = self.profile or memory.profile(model.need, free)
-        return profile, memory.taken(model.need, free, profile, has_gpu=self.has_gpu)
+        return model.size(self.limits.memory_bytes, self.profile, has_gpu=self.has_gpu)
 
     def _admit(self, loaded: LoadedModel, pending: PendingLease) -> None:
         if loaded.state is ModelState.READY:

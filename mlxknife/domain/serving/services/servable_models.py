@@ -9,7 +9,8 @@ import attrs
 
 from mlxknife.domain import reprs
 from mlxknife.domain.catalog.services.catalog import Catalog
-from mlxknife.domain.catalog.services.runnable import RunnableModel, can_run, find_runnable
+from mlxknife.domain.catalog.services.runnable import RunnableModel, can_run, engine_kind, find_servable
+from mlxknife.domain.engines.values import EngineKind
 from mlxknife.domain.errors import AmbiguousMatch, KnifeError, ModelNotFound, StorageError, ValidationError
 from mlxknife.domain.generation.rules import options
 from mlxknife.domain.generation.values.loading import LoadRequest
@@ -46,6 +47,11 @@ class ServableModel:
         """The identity of its content."""
         return self.runnable.key
 
+    @property
+    def kind(self) -> EngineKind:
+        """The kind of engine that it needs."""
+        return engine_kind(self.info) or EngineKind.TEXT
+
     @cached_property
     def need(self) -> memory.MemoryNeed:
         """The memory that it needs."""
@@ -54,6 +60,16 @@ class ServableModel:
     def is_replaced_by(self, other: ServableModel) -> bool:
         """Whether the other model is in the same place with new content."""
         return self.runnable.location == other.runnable.location and self.key != other.key
+
+    def size(self, free: int | None, profile: str | None, *, has_gpu: bool) -> tuple[str, int]:
+        """Return the CPU profile that fits best into ``free`` bytes, and the memory that it takes with it.
+
+        ``profile`` is the one that the user set. Only language models have one: encoders compute in float32.
+        """
+        if self.kind is not EngineKind.TEXT:
+            return "fast", self.need.unpacked
+        chosen = profile or memory.profile(self.need, free)
+        return chosen, memory.taken(self.need, free, chosen, has_gpu=has_gpu)
 
     def load_request(self, profile: str, memory_bytes: int | None) -> LoadRequest:
         """Return what a model process needs to load it."""
@@ -65,6 +81,7 @@ class ServableModel:
             defaults=options.declared(self.runnable.generation_config),
             max_tokens=self.max_tokens,
             runs_code=() if self.runnable.remote_code is None else (self.runnable.location,),
+            kind=self.kind,
         )
 
 
@@ -115,7 +132,7 @@ class ServableModels:
 
         Raises what ``find`` raises.
         """
-        found = find_runnable(self.pinned_catalog, spec)
+        found = find_servable(self.pinned_catalog, spec)
         name = again = found.info.name
         parsed = naming.parse_spec(spec)
         if parsed.revision is not None:
@@ -152,7 +169,7 @@ class ServableModels:
         self._found = {name: value for name, value in entries if now - value[0] <= _MAX_AGE}
         try:
             pinned = self._pinned.get(spec)
-            model = self._servable(find_runnable(self.catalog, spec)) if pinned is None else self._find_pinned(pinned)
+            model = self._servable(find_servable(self.catalog, spec)) if pinned is None else self._find_pinned(pinned)
         except ValidationError as exc:
             exc.param = exc.param or "model"
             raise
@@ -177,7 +194,7 @@ class ServableModels:
     def _find_pinned(self, pinned: _Pinned) -> ServableModel:
         """Find a model that the server was started with. Raises what ``find`` raises, without its path."""
         try:
-            return self._servable(find_runnable(self.pinned_catalog, pinned.spec, pinned.name))
+            return self._servable(find_servable(self.pinned_catalog, pinned.spec, pinned.name))
         except (ModelNotFound, AmbiguousMatch) as exc:
             msg = f"The model '{pinned.name}' is gone"
             raise ModelNotFound(msg) from exc

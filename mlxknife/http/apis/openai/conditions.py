@@ -9,10 +9,12 @@ from mlxknife.http.apis.openai.bodies import (
     UNSUPPORTED_FORMS,
     UNSUPPORTED_IN_CHAT,
     UNSUPPORTED_IN_COMPLETIONS,
+    UNSUPPORTED_IN_EMBEDDINGS,
     UNSUPPORTED_IN_MESSAGES,
     UNSUPPORTED_IN_STRUCTURED_OUTPUTS,
 )
 from mlxknife.http.apis.openai.constraints import FORMS
+from mlxknife.http.apis.openai.embeddings import MAX_TEXTS
 from mlxknife.http.apis.openai.requests import MAX_BIAS, MAX_CHOICES
 
 Json: TypeAlias = dict[str, Any]
@@ -36,8 +38,10 @@ def add_conditions(schemas: Json) -> None:
     chat["allOf"] += [_needs("top_logprobs", "logprobs", 0), _one_name_of_tools()]
     chat["properties"]["n"]["description"] = "The number of answers"
     completion["allOf"].append(_excludes("echo", "logprobs"))
-    completion["properties"]["prompt"] = {**_prompt(), "description": f"The prompts; {_CHOICES_LIMIT}"}
+    completion["properties"]["prompt"] = {**_texts(MAX_CHOICES), "description": f"The prompts; {_CHOICES_LIMIT}"}
     completion["properties"]["n"]["description"] = f"The number of answers to each prompt; {_CHOICES_LIMIT}"
+    texts = _texts(MAX_TEXTS)
+    schemas["EmbeddingBody"]["properties"]["input"] = {**texts, "description": f"The texts: at most {MAX_TEXTS}"}
     schemas["StreamOptions"]["properties"]["include_obfuscation"] = {"enum": [None, False]}
     schemas["MessageBody"]["allOf"] = _of_message()
     schemas["ContentPart"] |= {
@@ -56,6 +60,7 @@ def _refuse_unsupported(schemas: Json) -> None:
     for name, unsupported in (
         ("ChatCompletionBody", {**UNSUPPORTED_IN_CHAT, **UNSUPPORTED_FORMS}),
         ("CompletionBody", {**UNSUPPORTED_IN_COMPLETIONS, **UNSUPPORTED_FORMS}),
+        ("EmbeddingBody", UNSUPPORTED_IN_EMBEDDINGS),
         ("MessageBody", UNSUPPORTED_IN_MESSAGES),
         ("StructuredOutputsBody", UNSUPPORTED_IN_STRUCTURED_OUTPUTS),
     ):
@@ -120,9 +125,10 @@ def _excludes(field: str, other: str) -> Json:
     return {"anyOf": [{"properties": {field: {"enum": [None, False]}}}, {"properties": {other: _NULL}}]}
 
 
-def _prompt() -> Json:
+def _texts(most: int) -> Json:
+    """Return the schema of texts, each a string or its token ids."""
     text: Json = {"type": "string", "minLength": 1}
     token: Json = {"type": "integer", "minimum": 0, "maximum": MAX_TOKEN_ID}
     tokens: Json = {"type": "array", "items": token, "minItems": 1}
-    several: Json = {"type": "array", "minItems": 1, "maxItems": MAX_CHOICES}
+    several: Json = {"type": "array", "minItems": 1, "maxItems": most}
     return {"anyOf": [text, tokens, {**several, "items": text}, {**several, "items": tokens}]}

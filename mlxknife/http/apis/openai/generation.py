@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from typing import Generic, TypeAlias, TypeVar
 
 import attrs
-import msgspec
 from starlette.types import Receive, Scope, Send
 
+from mlxknife.domain.engines.values import EngineKind
 from mlxknife.domain.errors import KnifeError
 from mlxknife.domain.generation.values.answer import Delta, GenerationEvent, Usage
 from mlxknife.domain.generation.values.request import GenerationRequest
-from mlxknife.domain.serving.services.loaded_model import Lease
-from mlxknife.domain.serving.services.model_pool import ModelPool
-from mlxknife.domain.serving.services.servable_models import ServableModel
 from mlxknife.domain.tools.values import ToolMode
 from mlxknife.http.apis.openai import stream
 from mlxknife.http.apis.openai.bodies import GenerationBody
@@ -27,7 +23,9 @@ from mlxknife.http.apis.openai.requests import param_names
 from mlxknife.http.apis.openai.writers import GeneratedAnswer, ResponseForm, Writer
 from mlxknife.http.core import logs
 from mlxknife.http.core.context import RequestContext
+from mlxknife.http.core.endpoints import send_json
 from mlxknife.http.core.errors import ResponseUnread
+from mlxknife.http.core.leases import leased
 from mlxknife.http.core.state import ServerState
 from mlxknife.http.core.streaming import EventQueue, StreamedResponse
 
@@ -114,10 +112,7 @@ class Generation:
                     raise error
                 for delta in deltas:
                     self._add(delta, keep_text=True)
-        body = msgspec.json.encode(self.writer.document(self._answers, self._usage()))
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send_json(send, self.writer.document(self._answers, self._usage()))
 
     async def send_stream(self) -> None:
         """Send the answers while they are generated, once the model has accepted the request. Raises KnifeError."""
@@ -153,20 +148,13 @@ class Generation:
 
         Raises KnifeError.
         """
-        state = self.state
-        name = self.writer.form.model
-        model = state.servable.known(name)
-        if model is None:
-            model = await state.in_thread(state.servable.find, name)
-        self.context.model = model.name
-        lease = await acquire(state.pool, model)
-        try:
+        async with leased(self.state, self.context, self.writer.form.model, EngineKind.TEXT) as lease:
 
             def on_full() -> Event:
                 lease.cancel()
                 return ResponseUnread()
 
-            with closing(EventQueue[Event](event_bytes, on_full, state.unread)) as events:
+            with closing(EventQueue[Event](event_bytes, on_full, self.state.unread)) as events:
                 lease.submit(self.request, events.put)
                 del self.request
                 first, *others = await events.get_all()
@@ -176,8 +164,6 @@ class Generation:
                 for event in others:
                     events.put(event)
                 yield events
-        finally:
-            lease.release()
 
     @property
     def _is_finished(self) -> bool:
@@ -209,29 +195,6 @@ def event_bytes(event: Event) -> int:
     entries = 1 + sum(1 + len(logprob.top) for logprob in event.logprobs) + len(event.tool_calls)
     texts = (*(text.text for text in event.texts), *(call.arguments for call in event.tool_calls))
     return entries * _ENTRY_BYTES + sum(map(len, texts))
-
-
-async def acquire(pool: ModelPool, model: ServableModel) -> Lease:
-    """Wait for a lease of a model. Raises KnifeError; a cancelled wait leaves no lease behind."""
-    granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-
-    def on_lease(result: Lease | KnifeError) -> None:
-        if isinstance(result, KnifeError):
-            if not granted.done():
-                granted.set_exception(result)
-        elif granted.done():
-            result.release()
-        else:
-            granted.set_result(result)
-
-    withdraw = pool.acquire(model, on_lease)
-    try:
-        return await granted
-    except asyncio.CancelledError:
-        withdraw()
-        if not granted.cancelled() and granted.exception() is None:  # the lease came while the wait was cancelled
-            granted.result().release()
-        raise
 
 
 def merged(events: Sequence[Event]) -> tuple[list[Delta], KnifeError | None]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from mlxknife.http.apis.openai.bodies import ChatCompletionBody, CompletionBody
+from mlxknife.http.apis.openai.bodies import ChatCompletionBody, CompletionBody, EmbeddingBody
 from mlxknife.http.apis.openai.conditions import Json, add_conditions
 from mlxknife.http.apis.openai.errors import ErrorDocument
 from mlxknife.http.apis.openai.responses import (
     ChatCompletion,
     ChatCompletionChunk,
     Completion,
+    EmbeddingList,
     ModelCard,
     ModelList,
     Welcome,
@@ -20,6 +21,7 @@ from mlxknife.version import __version__
 
 _TYPES = (
     *(ChatCompletionBody, CompletionBody, ChatCompletion, ChatCompletionChunk, Completion),
+    *(EmbeddingBody, EmbeddingList),
     *(ModelList, ModelCard, HealthDocument, ReadinessDocument, Welcome, ErrorDocument),
 )
 _REF = "#/components/schemas/{name}"
@@ -31,7 +33,7 @@ _COMMON_ERRORS = {
 }
 _INTERNAL_ERROR = {"500": "The server failed on this request"}
 _MODEL_ERRORS = {"404": "The model does not exist", "422": "The model cannot run here", **_INTERNAL_ERROR}
-_GENERATION_ERRORS = {
+_MODEL_USE_ERRORS = {
     **_MODEL_ERRORS,
     "408": "The body came too slowly",
     "413": "The body is too large or has too many values",
@@ -76,6 +78,7 @@ def _paths() -> Json:
             "post": _generate("Answer a conversation", "ChatCompletionBody", "ChatCompletion"),
         },
         "/v1/completions": {"post": _generate("Continue texts", "CompletionBody", "Completion")},
+        "/v1/embeddings": {"post": _post("Embed texts", "EmbeddingBody", _json("EmbeddingList"))},
         "/v1/models": {"get": _get("List the models that can run", "ModelList")},
         "/v1/models/{id}": {"get": {**_get("Describe a model", "ModelCard", _MODEL_ERRORS), "parameters": [name]}},
         "/health": {"get": _get("Whether the server is alive", "HealthDocument")},
@@ -93,8 +96,13 @@ def _paths() -> Json:
 
 
 def _generate(summary: str, body: str, document: str) -> Json:
-    content = {**_json(document), "text/event-stream": {"schema": _STRING}}
-    operation = _operation(summary, {"200": _response("The answer, whole or as a stream", content)}, _GENERATION_ERRORS)
+    return _post(summary, body, {**_json(document), "text/event-stream": {"schema": _STRING}})
+
+
+def _post(summary: str, body: str, content: Json) -> Json:
+    """Describe an endpoint that uses a model; where its response has two types, one of them is a stream."""
+    text = "The answer" if len(content) == 1 else "The answer, whole or as a stream"
+    operation = _operation(summary, {"200": _response(text, content)}, _MODEL_USE_ERRORS)
     return {**operation, "requestBody": {"required": True, "content": _json(body)}}
 
 

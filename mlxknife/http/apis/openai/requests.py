@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from mlxknife.domain.generation.values.request import (
     GenerationOptions,
     GenerationRequest,
@@ -18,12 +16,12 @@ from mlxknife.http.apis.openai.bodies import (
     CompletionBody,
     GenerationBody,
     JsonObject,
-    TokenIds,
 )
 from mlxknife.http.apis.openai.constraints import constraint, constraint_place
 from mlxknife.http.apis.openai.decoding import refuse_unsupported
 from mlxknife.http.apis.openai.messages import messages
 from mlxknife.http.apis.openai.params import ParamNames
+from mlxknife.http.apis.openai.texts import Texts, text_count, texts
 from mlxknife.http.apis.openai.tools import allows_parallel_calls, check_names, tool_choice, tools
 from mlxknife.http.core.errors import BadRequest
 
@@ -135,38 +133,9 @@ def _top_logprobs(body: ChatCompletionBody) -> int | None:
     return None
 
 
-def _prompts(given: str | list[str | int | TokenIds], answers: int) -> tuple[str | tuple[int, ...], ...]:
-    if isinstance(given, str):
-        return (_non_empty(given, "prompt"),)
-    if isinstance(given[0], int):
-        return (_token_ids(given, "prompt"),)
-    if len(given) * answers > MAX_CHOICES:
-        msg = f"prompt: {len(given)} prompts with {answers} answers each are more than {MAX_CHOICES} in all"
+def _prompts(given: Texts, answers: int) -> tuple[str | tuple[int, ...], ...]:
+    count = text_count(given)
+    if count * answers > MAX_CHOICES:
+        msg = f"prompt: {count} prompts with {answers} answers each are more than {MAX_CHOICES} in all"
         raise BadRequest(msg, param="prompt", hint="Send several requests")
-    prompts: list[str | tuple[int, ...]] = []
-    for index, one in enumerate(given):
-        place = f"prompt[{index}]"
-        if type(one) is not type(given[0]):
-            msg = f"{place}: the prompts have different types"
-            raise BadRequest(msg, param=place, hint="Send only texts, or only token ids")
-        prompts.append(_token_ids(one, place) if isinstance(one, list) else _non_empty(str(one), place))
-    return tuple(prompts)
-
-
-def _token_ids(given: list[str | int | TokenIds] | TokenIds, place: str) -> tuple[int, ...]:
-    """Check all token ids with C speed: a loop over millions of them would block the event loop."""
-    if not given:
-        msg = f"{place} is empty"
-        raise BadRequest(msg, param=place)
-    if set(map(type, given)) != {int} or not 0 <= min(given) <= max(given) <= MAX_TOKEN_ID:  # type: ignore[operator] # all are numbers
-        wrong = next((at for at, one in enumerate(given) if type(one) is not int or not 0 <= one <= MAX_TOKEN_ID), 0)
-        msg = f"{place}[{wrong}] is not a token id"
-        raise BadRequest(msg, param=f"{place}[{wrong}]")
-    return tuple(cast("TokenIds", given))
-
-
-def _non_empty(text: str, place: str) -> str:
-    if not text:
-        msg = f"{place} is empty"
-        raise BadRequest(msg, param=place)
-    return text
+    return texts(given, "prompt")

@@ -173,6 +173,30 @@ class Completion(Struct, frozen=True, kw_only=True):
     usage: UsageObject | UnsetType | None = UNSET
 
 
+class EmbeddingObject(Struct, frozen=True, kw_only=True):
+    """The embedding of one text: numbers, or float32 values in base64."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: tuple[float, ...] | str
+
+
+class EmbeddingUsage(Struct, frozen=True):
+    """The number of tokens."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(Struct, frozen=True, kw_only=True):
+    """The response of the embeddings endpoint."""
+
+    object: Literal["list"] = "list"
+    data: tuple[EmbeddingObject, ...]
+    model: str
+    usage: EmbeddingUsage
+
+
 class ModelCard(Struct, frozen=True, kw_only=True):
     """A model that a request may use."""
 
@@ -182,6 +206,8 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     owned_by: str
     permission: tuple[()] = ()
     """Always empty: an old field of OpenAI's."""
+    kind: Literal["text", "embedding"]
+    """What it does: generate text, or make embeddings."""
     context_length: int | None
     loaded: bool
 

@@ -11,11 +11,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mlxknife.domain.catalog.services.runnable import engine_kind
+from mlxknife.domain.engines.values import EngineKind
 from mlxknife.domain.errors import KnifeError
 from mlxknife.domain.models.values.info import ModelInfo
 from mlxknife.domain.serving.values import ModelState
 from mlxknife.http.apis.openai import errors
 from mlxknife.http.apis.openai.bodies import ChatCompletionBody, CompletionBody
+from mlxknife.http.apis.openai.embeddings import EmbeddingsEndpoint
 from mlxknife.http.apis.openai.generation import GenerationEndpoint
 from mlxknife.http.apis.openai.openapi import describe
 from mlxknife.http.apis.openai.requests import chat_request, completion_request
@@ -29,6 +32,7 @@ from mlxknife.version import __version__
 
 CHAT_PATH = "/v1/chat/completions"
 COMPLETIONS_PATH = "/v1/completions"
+EMBEDDINGS_PATH = "/v1/embeddings"
 _BEARER = b"bearer "
 _LOCAL_OWNER = "local"
 
@@ -42,12 +46,12 @@ class OpenAiApi:
     @property
     def paths(self) -> tuple[str, ...]:
         """Return the paths of this API."""
-        return (CHAT_PATH, COMPLETIONS_PATH, "/v1/models", "/openapi.json")
+        return (*self.model_paths, "/v1/models", "/openapi.json")
 
     @property
     def model_paths(self) -> tuple[str, ...]:
-        """Return the paths that generate text."""
-        return (CHAT_PATH, COMPLETIONS_PATH)
+        """Return the paths that use a model."""
+        return (CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH)
 
     def routes(self) -> list[Route]:
         """Return the endpoints."""
@@ -56,6 +60,7 @@ class OpenAiApi:
         return [
             Route(CHAT_PATH, chat, methods=["POST"]),
             Route(COMPLETIONS_PATH, completions, methods=["POST"]),
+            Route(EMBEDDINGS_PATH, EmbeddingsEndpoint(self.state), methods=["POST"]),
             Route("/v1/models", self._models, methods=["GET"]),
             Route("/v1/models/{id:path}", self._model, methods=["GET"]),
             Route("/openapi.json", _openapi, methods=["GET"]),
@@ -119,6 +124,7 @@ def _card(info: ModelInfo, loaded: Collection[str]) -> ModelCard:
         id=info.name,
         created=max(0, int(info.modified)),
         owned_by=owner if slash else _LOCAL_OWNER,
+        kind="embedding" if engine_kind(info) is EngineKind.EMBEDDING else "text",
         context_length=info.traits.context_length,
         loaded=info.name in loaded,
     )
