@@ -62,6 +62,8 @@ def _objects(draw: st.DrawFn, inner: st.SearchStrategy[Schema]) -> Schema:
     rest = draw(st.sampled_from(["any", "none", "schema"]))
     if rest != "any":
         schema["additionalProperties"] = False if rest == "none" else draw(inner)
+    if draw(st.integers(0, 3)) == 0:
+        schema[draw(st.sampled_from(["minProperties", "maxProperties"]))] = draw(st.integers(0, 4))
     return schema
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 from mlxknife.adapters.worker.child.loop import serve
@@ -34,7 +35,7 @@ class TextEngineOpener:
         """See ``EngineOpener.open``."""
         from mlxknife.domain.generation.services.engine import TextEngine  # noqa: PLC0415
 
-        return TextEngine(self._loader.load(request), self._templates, request, _new_call_id)
+        return TextEngine(self._loader.load(request), self._templates, request, _new_call_id, time.monotonic)
 
 
 class EmbeddingEngineOpener:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import cache
@@ -136,7 +137,9 @@ def test_a_character_is_whole_after_any_number_of_invalid_bytes(kind: str, chara
 @pytest.fixture(scope="module")
 def parrot() -> Iterator[TextEngine]:
     loaded = LoadRequest(Location(str(parrot_folder()), ()), "as-is")
-    with closing(TextEngine(MlxTextLoader().load(loaded), FakeTemplates(), loaded, numbered_call_ids())) as engine:
+    with closing(
+        TextEngine(MlxTextLoader().load(loaded), FakeTemplates(), loaded, numbered_call_ids(), time.monotonic)
+    ) as engine:
         yield engine
 
 
@@ -156,7 +159,9 @@ def test_a_completion_keeps_the_space_before_its_first_token_and_a_chat_does_not
     """The decoder of this kind drops the space at the start of a text, as sentencepiece does."""
     tokenizer = fast_tokenizer("metaspace")
     model = FakeTextModel(lambda _: tokenizer.encode("sun", add_special_tokens=False), tokenizer, chat_template="the")
-    engine = TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids())
+    engine = TextEngine(
+        model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids(), time.monotonic
+    )
     assert answered(engine, GenerationRequest(prompts=("the",))).text() == " sun"
     assert answered(engine, GenerationRequest((Message("user", "the"),))).text() == "sun"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -101,7 +102,9 @@ def channels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_answer_of_gpt_oss_follows_its_reasoning(channels: Path) -> None:
     loaded = LoadRequest(Location(str(channels), ()), "as-is")
-    with closing(TextEngine(MlxTextLoader().load(loaded), JinjaTemplates(), loaded, numbered_call_ids())) as engine:
+    with closing(
+        TextEngine(MlxTextLoader().load(loaded), JinjaTemplates(), loaded, numbered_call_ids(), time.monotonic)
+    ) as engine:
         options = GenerationOptions(SamplingParameters(temperature=0.0), max_tokens=50)
         output = answered(engine, GenerationRequest((Message("user", "Hello!"),), options=options))
     assert output.text(kind=TextKind.REASONING) == "They greet me."

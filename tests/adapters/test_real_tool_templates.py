@@ -118,7 +118,7 @@ def _rendered(templates: JinjaTemplates, template: str, forms: tuple[TemplateInp
 
 @pytest.mark.stress(part="tool-templates")
 def test_each_template_has_its_family_and_renders_tools_calls_and_results(scorecard: Scorecard) -> None:
-    templates, real = JinjaTemplates(), _templates()
+    templates, real = JinjaTemplates(seconds=120), _templates()
     counts = dict.fromkeys(["templates", "native", "generic", "as transformers", "only here", "failing"], 0)
     for name, template in real.items():
         family = tool_family(template, ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -42,7 +43,9 @@ def has_draft(request: pytest.FixtureRequest) -> bool:
 def engine(has_draft: bool) -> Iterator[TextEngine]:  # noqa: FBT001 - a fixture
     location = Location(str(parrot_folder()), ())
     loaded = LoadRequest(location, "as-is", 2**30, context_length=CONTEXT, draft=location if has_draft else None)
-    with closing(TextEngine(MlxTextLoader().load(loaded), JinjaTemplates(), loaded, numbered_call_ids())) as made:
+    with closing(
+        TextEngine(MlxTextLoader().load(loaded), JinjaTemplates(), loaded, numbered_call_ids(), time.monotonic)
+    ) as made:
         yield made
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -90,8 +91,8 @@ class GatheringModel:
     def is_idle(self) -> bool:
         return self.model.is_idle
 
-    def compile_grammar(self, grammar: str) -> None:
-        self.model.compile_grammar(grammar)
+    def compile_grammar(self, grammar: str, *, keep: bool = True) -> None:
+        self.model.compile_grammar(grammar, keep=keep)
 
     def add_row(self, row: Row) -> None:
         self.held.append(row)
@@ -128,7 +129,11 @@ class GatheringOpener:
 
     def open(self, request: LoadRequest) -> TextEngine:
         return TextEngine(
-            GatheringModel(self.loader.load(request), self.gathering), self.templates, request, numbered_call_ids()
+            GatheringModel(self.loader.load(request), self.gathering),
+            self.templates,
+            request,
+            numbered_call_ids(),
+            time.monotonic,
         )
 
 

@@ -100,7 +100,7 @@ class Opener:
             step_seconds=self.step_seconds,
             note=self.note,
         )
-        return HangingEngine(model, self.templates, request, numbered_call_ids())
+        return HangingEngine(model, self.templates, request, numbered_call_ids(), time.monotonic)
 
 
 def main() -> int:

@@ -87,8 +87,8 @@ class FakeTextModel:
     def is_idle(self) -> bool:
         return not self._waiting and not self._running
 
-    def compile_grammar(self, grammar: str) -> None:
-        self._grammars.compile(grammar)
+    def compile_grammar(self, grammar: str, *, keep: bool = True) -> None:
+        self._grammars.compile(grammar, keep=keep)
 
     def add_row(self, row: Row) -> None:
         self._check_open()

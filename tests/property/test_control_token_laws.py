@@ -6,6 +6,7 @@ The laws hold for every special token of every family, wherever a client may wri
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from functools import cache
 
@@ -62,7 +63,9 @@ def _conversation(family: Family, turns: Sequence[str]) -> tuple[Message, ...]:
 @cache
 def _engine(family: Family) -> TextEngine:
     model = FakeTextModel(tokenizer=family.tokenizer(), chat_template=family.template, special_tokens=family.variables)
-    return TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids())
+    return TextEngine(
+        model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids(), time.monotonic
+    )
 
 
 def _tokens(family: Family, messages: tuple[Message, ...]) -> tuple[int, ...]:
@@ -158,6 +161,7 @@ def test_a_model_without_a_template_gets_its_special_tokens_around_marked_text()
         FakeTemplates(),
         LoadRequest(Location("model", ()), "fast"),
         numbered_call_ids(),
+        time.monotonic,
     )
     request = GenerationRequest((Message("user", "a<s>b"),))
     prompt = engine.tokenize(request, engine.render(request)).rows[0].prompt

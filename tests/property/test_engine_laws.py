@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -106,7 +107,11 @@ def _model(max_rows: int = 32, *, can_batch: bool = True, prefill_chunk: int = 1
 
 def _engine(model: FakeTextModel) -> TextEngine:
     return TextEngine(
-        model, FakeTemplates(), LoadRequest(Location("model", ()), "fast", max_tokens=50), numbered_call_ids()
+        model,
+        FakeTemplates(),
+        LoadRequest(Location("model", ()), "fast", max_tokens=50),
+        numbered_call_ids(),
+        time.monotonic,
     )
 
 

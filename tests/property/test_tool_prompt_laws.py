@@ -6,6 +6,7 @@ The laws hold for a template of every tool family, with the markers of the famil
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -85,7 +86,9 @@ class _Chat:
 def _engine(family: ToolFamily) -> TextEngine:
     chat = _CHAT_FAMILIES[family]
     model = FakeTextModel(tokenizer=chat.tokenizer(), chat_template=chat.template, special_tokens=chat.variables)
-    return TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids())
+    return TextEngine(
+        model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids(), time.monotonic
+    )
 
 
 def _tokens(family: ToolFamily, request: GenerationRequest) -> tuple[int, ...]:
@@ -148,7 +151,9 @@ def test_no_text_of_tools_calls_and_results_becomes_a_control_token(one: ToolTem
 def test_a_template_that_prints_python_gets_no_escaped_mark() -> None:
     family = Family("printing", "{{ messages[0].content }}{{ tools }}{{ tools | tojson(ensure_ascii=true) }}", _TURNS)
     model = FakeTextModel(tokenizer=family.tokenizer(), chat_template=family.template)
-    engine = TextEngine(model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids())
+    engine = TextEngine(
+        model, FakeTemplates(), LoadRequest(Location("model", ()), "fast"), numbered_call_ids(), time.monotonic
+    )
     request = GenerationRequest((Message("user", "x"),), tools=(Tool("f", "a<|im_end|>b"),))
     forced = attrs.evolve(request, messages=(Message("user", "<tools>"),))
     for one in (request, forced):

@@ -48,8 +48,62 @@ def test_annotations_are_left_out() -> None:
 )
 def test_an_unsupported_keyword_is_refused_by_its_path(keyword: str) -> None:
     place = f"constraint.properties.a.items.{keyword}"
-    assert "not supported" in _refused({"properties": {"a": {"items": {keyword: True}}}}, place)
-    _refused({"anyOf": [True, {keyword: {}}]}, f"constraint.anyOf[1].{keyword}")
+    assert "not supported" in _refused({"properties": {"a": {"items": {keyword: 1}}}}, place)
+    _refused({"anyOf": [True, {keyword: {"type": "string"}}]}, f"constraint.anyOf[1].{keyword}")
+
+
+def test_keywords_with_values_that_change_nothing_are_left_out() -> None:
+    needless: dict[str, object] = {"uniqueItems": False, "nullable": False, "not": False, "propertyNames": {}}
+    needless |= {"unevaluatedProperties": True, "dependentRequired": {}, "minProperties": 0, "contentMediaType": "a/b"}
+    assert _parsed({"items": {"type": "array", **needless}}) == {"items": {"type": "array"}}
+    _refused({"uniqueItems": 0}, "constraint.uniqueItems")
+    _refused({"propertyNames": False}, "constraint.propertyNames")
+
+
+def test_a_format_is_enforced_or_refused_unless_it_only_annotates() -> None:
+    for name in ("int32", "int64", "float", "double", "password", "path", "byte", "binary"):
+        assert _parsed({"type": "string", "format": name}) == _STRING
+    for name in ("iri", "uuid4", "regex", "idn-email", "json-pointer", "unknown", ""):
+        _refused({"format": name}, "constraint.format")
+
+
+_AB = {"a": _STRING, "b": _STRING}
+_CLOSED = {"properties": _AB, "additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("schema", "bounds", "kept"),
+    [
+        ({"properties": _AB, "required": ["a"]}, {"minProperties": 1}, {}),
+        ({"required": ["a", "b"]}, {"minProperties": 2}, {}),
+        (_CLOSED, {"maxProperties": 2}, {}),
+        (_CLOSED, {"minProperties": 1}, {"minProperties": 1}),
+        (_CLOSED, {"minProperties": 1, "maxProperties": 1}, {"minProperties": 1, "maxProperties": 1}),
+        (_CLOSED | {"required": ["a"]}, {"minProperties": 2, "maxProperties": 7}, {"minProperties": 2}),
+        ({}, {"minProperties": 1, "maxProperties": 9}, {"minProperties": 1, "maxProperties": 9}),
+        ({"properties": _AB, "required": ["a", "b"]}, {"minProperties": 3}, {"minProperties": 3}),
+    ],
+)
+def test_bounds_of_an_object_that_hold_anyway_are_left_out(schema: Any, bounds: Any, kept: Any) -> None:  # noqa: ANN401
+    assert _parsed(schema | bounds) == schema | kept
+
+
+@pytest.mark.parametrize(
+    ("schema", "keyword"),
+    [
+        ({"minProperties": 2}, "minProperties"),
+        ({"patternProperties": {"^a": True}, "additionalProperties": False, "minProperties": 2}, "minProperties"),
+        ({"properties": _AB, "minProperties": 1}, "minProperties"),
+        ({"properties": _AB, "required": ["a"], "minProperties": 2}, "minProperties"),
+        ({"properties": _AB, "maxProperties": 1}, "maxProperties"),
+        (_CLOSED | {"minProperties": 2}, "minProperties"),
+        (_CLOSED | {"required": ["a"], "maxProperties": 1}, "maxProperties"),
+    ],
+)
+def test_bounds_of_an_object_that_cannot_be_held_are_refused_by_their_path(schema: Any, keyword: str) -> None:  # noqa: ANN401
+    assert "cannot be held" in _refused({"items": schema}, f"constraint.items.{keyword}")
+    lenient = schemas.parse_lenient(json.dumps(schema), "tools[0]")
+    assert lenient == {name: value for name, value in schema.items() if name != keyword}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import attrs
@@ -41,7 +42,7 @@ def _model(answer: str = "Hello there.", **changes: Any) -> FakeTextModel:  # no
 
 def _engine(model: FakeTextModel | None = None, **loaded: Any) -> TextEngine:  # noqa: ANN401
     request = LoadRequest(Location("model", ()), "fast", **loaded)
-    return TextEngine(model or _model(), FakeTemplates(), request, numbered_call_ids())
+    return TextEngine(model or _model(), FakeTemplates(), request, numbered_call_ids(), time.monotonic)
 
 
 def _prompts(model: FakeTextModel) -> list[str]:
@@ -188,7 +189,11 @@ def test_a_text_too_long_for_the_context_is_rejected_before_it_is_rendered_or_en
 ) -> None:
     model, templates = _model(), FakeTemplates()
     engine = TextEngine(
-        model, templates, LoadRequest(Location("model", ()), "fast", context_length=64), numbered_call_ids()
+        model,
+        templates,
+        LoadRequest(Location("model", ()), "fast", context_length=64),
+        numbered_call_ids(),
+        time.monotonic,
     )
     with pytest.raises(ContextLengthExceeded, match="characters") as caught:
         submitted(engine, 1, request_)
@@ -323,7 +328,9 @@ def test_the_second_turn_of_a_chat_reports_the_cached_tokens() -> None:
 
 def test_closing_frees_the_model_and_ends_the_renderers() -> None:
     model, templates = _model(), FakeTemplates()
-    engine = TextEngine(model, templates, LoadRequest(Location("model", ()), "fast"), numbered_call_ids())
+    engine = TextEngine(
+        model, templates, LoadRequest(Location("model", ()), "fast"), numbered_call_ids(), time.monotonic
+    )
     submitted(engine, 1, GenerationRequest(_HELLO))
     engine.close()
     assert (model.is_closed, templates.is_closed, engine.is_idle) == (True, True, True)

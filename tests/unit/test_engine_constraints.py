@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -33,7 +34,11 @@ def _model(answer: str, template: str = "{{ messages }}") -> FakeTextModel:
 
 def _engine(model: FakeTextModel, draft: Location | None = None) -> TextEngine:
     return TextEngine(
-        model, FakeTemplates(), LoadRequest(Location("model", ()), "fast", draft=draft), numbered_call_ids()
+        model,
+        FakeTemplates(),
+        LoadRequest(Location("model", ()), "fast", draft=draft),
+        numbered_call_ids(),
+        time.monotonic,
     )
 
 
@@ -91,14 +96,14 @@ def test_a_limit_or_a_stop_string_cuts_the_answer() -> None:
     ("constraint", "place"),
     [
         (Constraint.json_schema({"properties": {"a": {"not": {}}}}), "constraint.properties.a.not"),
-        (Constraint.json_schema({"oneOf": [{"type": "integer"}, {"type": "number"}]}), "constraint"),
+        (Constraint.json_schema({"oneOf": [{"type": "integer"}, {"type": "number"}]}), "constraint.oneOf"),
         (Constraint.json_schema({"type": "string", "pattern": "(?=a)"}), "constraint.pattern"),
         (Constraint.json_schema(json.dumps("\ud800")), "constraint"),
-        (Constraint.json_schema({"enum": ["\ud800"]}), "constraint"),
+        (Constraint.json_schema({"enum": ["\ud800"]}), "constraint.enum"),
         (Constraint.regex("("), "constraint"),
         (Constraint.regex(r"a\1"), "constraint"),
         (Constraint.grammar("start: missing"), "constraint"),
-        (Constraint.json_schema({"enum": [1], "type": "string"}), "constraint"),
+        (Constraint.json_schema({"enum": [1], "type": "string"}), "constraint.enum"),
     ],
 )
 def test_a_constraint_that_is_not_supported_is_refused_by_its_place(constraint: Constraint, place: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import attrs
 import pytest
 
@@ -33,6 +35,7 @@ def _prompt(request: GenerationRequest, template: str | None = _OBJECTS) -> str:
         FakeTemplates(),
         LoadRequest(Location("m", ()), "fast"),
         numbered_call_ids(),
+        time.monotonic,
     )
     (prompt,) = engine.render(request)
     assert isinstance(prompt.text, str)
@@ -89,7 +92,9 @@ def _answered(text: str, request: GenerationRequest) -> tuple[str, list[ToolCall
     model = FakeTextModel(
         lambda _: tokens, tokenizer=tokenizer, end_token=256, vocabulary_size=257, chat_template=_OBJECTS
     )
-    engine = TextEngine(model, FakeTemplates(), LoadRequest(Location("m", ()), "fast"), numbered_call_ids())
+    engine = TextEngine(
+        model, FakeTemplates(), LoadRequest(Location("m", ()), "fast"), numbered_call_ids(), time.monotonic
+    )
     output = answered(engine, request)
     calls = [call for delta in output.deltas for call in delta.tool_calls]
     assert model.is_idle

@@ -10,6 +10,7 @@ from typing import Self
 import attrs
 
 from mlxknife.domain import reprs
+from mlxknife.domain.errors import ValidationError
 
 
 class ConstraintKind(Enum):
@@ -59,3 +60,33 @@ class Constraint:
     def grammar(cls, source: str) -> Self:
         """Demand a text of a Lark grammar whose first rule is ``start``."""
         return cls(ConstraintKind.GRAMMAR, source)
+
+
+class Refusal(Enum):
+    """Why a grammar cannot be compiled, as a sentence about a keyword or a schema continues."""
+
+    NO_VALUE = "allows no value"
+    OVERLAPPING_BRANCHES = "has branches that one value may fulfil together; use anyOf"
+    OVERLAPPING_NAMES = "has expressions that one name may match together"
+    COUNTED_PROPERTIES = "cannot be held beside properties that are not required"
+    INNER_ANCHOR = "has ^ or $ inside of the expression"
+    NO_EXPRESSION = "is not a regular expression"
+    TOO_COMPLEX = "is too complex"
+    OTHER = "cannot be compiled"
+
+
+class GrammarRefused(ValidationError):
+    """A grammar cannot be compiled."""
+
+    def __init__(self, refusal: Refusal, detail: str = "") -> None:
+        """Take the reason, and what the compiler says about it."""
+        is_of_the_whole = refusal in (Refusal.NO_VALUE, Refusal.TOO_COMPLEX)
+        said = refusal if is_of_the_whole else Refusal.OTHER
+        super().__init__(f"The form of the answer {said.value}{detail and f': {detail}'}")
+        self.refusal = refusal
+        self.detail = detail
+
+    def at(self, path: str) -> ValidationError:
+        """Return the error for the keyword or the schema that is refused."""
+        said = self.detail if self.refusal in (Refusal.NO_VALUE, Refusal.OTHER, Refusal.TOO_COMPLEX) else ""
+        return ValidationError(f"{path} {self.refusal.value}{said and f': {said}'}", param=path)

@@ -110,11 +110,11 @@ class TextModel(Protocol):
         """Whether no row runs or waits. Raises nothing."""
         ...
 
-    def compile_grammar(self, grammar: str) -> None:
+    def compile_grammar(self, grammar: str, *, keep: bool = True) -> None:
         """Prepare a grammar for rows that have it, from any thread. It takes up to two seconds, and no step waits.
 
-        Raises ValidationError for a grammar that cannot be compiled, or not within the limits; UnsupportedCapability
-        for a tokenizer whose tokens no grammar can match.
+        Without ``keep`` it is only tried. Raises GrammarRefused for a grammar that cannot be compiled, or not within
+        the limits; UnsupportedCapability for a tokenizer whose tokens no grammar can match.
         """
         ...
 

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mlxknife.adapters.mlx.runtime.failures import library_errors
+from mlxknife.domain.constraints.values import GrammarRefused, Refusal
 from mlxknife.domain.errors import KnifeError, UnsupportedCapability, ValidationError
 from mlxknife.ports.engines.text import Tokenizer
 
@@ -23,9 +24,20 @@ if TYPE_CHECKING:
 
 _KEPT, _KEPT_SIZE = 16, 512 * 1024
 """The number of compiled grammars that are kept for further requests, and of their characters, which take memory."""
-_TOO_COMPLEX = "The form of the answer is too complex"
-_NO_ANSWER = "NoExtension"
-"""How llguidance calls a grammar that nothing matches."""
+_REFUSALS = (
+    ("NoExtension", Refusal.NO_VALUE),
+    ("Unsatisfiable schema", Refusal.NO_VALUE),
+    ("oneOf constraints are not supported", Refusal.OVERLAPPING_BRANCHES),
+    ("are not disjoint", Refusal.OVERLAPPING_NAMES),
+    ("min/maxProperties only supported", Refusal.COUNTED_PROPERTIES),
+    ("lookarounds not supported", Refusal.INNER_ANCHOR),
+    ("regex parse error", Refusal.NO_EXPRESSION),
+)
+"""Words of llguidance in its errors, in the order in which they are looked for."""
+_NEEDLESS = re.compile(
+    r"^(failed to compile JSON schema: )?(Unsatisfiable schema: )?|^NoExtension.*|Regex is empty: .*"
+)
+"""Words that say no more than the refusal, and internals of llguidance."""
 _MAX_REASON = 300
 _AHEAD = 256
 """The characters of a demanded text that are encoded in a step: only its first token counts."""
@@ -73,10 +85,7 @@ class Matcher:
 
     def _check(self) -> None:
         if self.error is None and self._matcher.is_error():
-            reason = _reason(self._matcher)
-            is_empty = reason.startswith(_NO_ANSWER)
-            msg = "The form of the answer allows no answer" if is_empty else f"{_TOO_COMPLEX}: {reason}"
-            self.error = ValidationError(msg)
+            self.error = _refused(self._matcher, Refusal.TOO_COMPLEX)
 
 
 class Grammars:
@@ -101,9 +110,12 @@ class Grammars:
         """The number of compiled grammars that are kept."""
         return len(self._compiled)
 
-    def compile(self, grammar: str) -> None:
+    def compile(self, grammar: str, *, keep: bool = True) -> None:
         """See ``TextModel.compile_grammar``."""
-        self._prototype(grammar)
+        if keep:
+            self._prototype(grammar)
+        else:
+            self._compile(grammar)
 
     def matcher(self, grammar: str) -> Matcher:
         """Return a matcher at the start of a grammar. Raises what ``compile`` raises."""
@@ -133,8 +145,7 @@ class Grammars:
         source = llguidance.LLMatcher.grammar_from_lark(grammar)
         compiled = llguidance.LLMatcher(vocabulary, source, log_level=0, limits=_limits())
         if compiled.is_error():
-            msg = f"The form of the answer cannot be compiled: {_reason(compiled)}"
-            raise ValidationError(msg)
+            raise _refused(compiled, Refusal.OTHER)
         matcher = Matcher(compiled, self._ends)
         matcher.allowed(self._size)
         if matcher.error is not None:
@@ -219,6 +230,13 @@ def _vocabulary(tokenizer: Tokenizer, ends: Collection[int], size: int) -> llgui
 
     tokens = llguidance.TokenizerWrapper(_Tokens(tokenizer, ends, size))
     return llguidance.LLTokenizer(tokens, n_vocab=size, eos_token=sorted(ends))
+
+
+def _refused(matcher: llguidance.LLMatcher, otherwise: Refusal) -> GrammarRefused:
+    """Return the error of a matcher; ``otherwise`` is the reason if its words say none."""
+    said = _reason(matcher)
+    refusal = next((refusal for words, refusal in _REFUSALS if words in said), otherwise)
+    return GrammarRefused(refusal, _NEEDLESS.sub("", said))
 
 
 def _reason(matcher: llguidance.LLMatcher) -> str:

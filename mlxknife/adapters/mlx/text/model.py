@@ -145,9 +145,9 @@ class MlxTextModel:
         """See ``TextModel.is_idle``."""
         return self._scheduler.is_idle
 
-    def compile_grammar(self, grammar: str) -> None:
+    def compile_grammar(self, grammar: str, *, keep: bool = True) -> None:
         """See ``TextModel.compile_grammar``."""
-        self._grammars.compile(grammar)
+        self._grammars.compile(grammar, keep=keep)
 
     def add_row(self, row: Row) -> None:
         """See ``TextModel.add_row``."""

@@ -13,8 +13,11 @@ _Check: TypeAlias = Callable[[Json], bool]
 
 TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 FORMATS = frozenset("date date-time duration email hostname ipv4 ipv6 time uri uuid".split())
+ANNOTATED_FORMATS = frozenset("binary byte double float int32 int64 password path".split())
+"""Formats of OpenAPI and of pydantic that say how a value is used. No validator of JSON Schema checks them."""
 _ANNOTATIONS = frozenset(
-    "$comment $id $schema default deprecated description discriminator examples readOnly title writeOnly".split()
+    "$comment $id $schema contentEncoding contentMediaType contentSchema default deprecated description discriminator "
+    "example examples externalDocs readOnly title writeOnly xml".split()
 )
 _LEAP_DAY = (
     "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)-02-29"  # 2024 and 2000, not 2100
@@ -38,6 +41,13 @@ ALTERNATIVES = ("anyOf", "oneOf")
 def is_annotation(keyword: str) -> bool:
     """Whether a keyword only describes, so that it can be left out."""
     return keyword in _ANNOTATIONS or keyword.startswith("x-")
+
+
+def is_needless(keyword: str, value: Json) -> bool:
+    """Whether a keyword changes nothing with this value, such as ``uniqueItems`` with false."""
+    if keyword == "format":
+        return isinstance(value, str) and value in ANNOTATED_FORMATS
+    return any(value is one or (one == {} == value) for one in _NEEDLESS.get(keyword, ()))
 
 
 def _is_number(value: Json) -> bool:
@@ -64,6 +74,17 @@ def _is_names(value: Json) -> bool:
 
 
 _MAX_COUNT = 2**31 - 1
+_NEEDLESS: Mapping[str, tuple[Json, ...]] = {
+    "dependentRequired": ({},),
+    "dependentSchemas": ({},),
+    "not": (False,),
+    "nullable": (False,),
+    "propertyNames": (True, {}),
+    "unevaluatedItems": (True, {}),
+    "unevaluatedProperties": (True, {}),
+    "uniqueItems": (False,),
+}
+"""Keywords that are not supported, and the values with which they allow everything."""
 
 VALUES: Mapping[str, tuple[_Check, str]] = {
     "$ref": (lambda value: isinstance(value, str) and value[:1] == "#", "a reference to a schema of this document"),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn, TypeAlias
 
-from mlxknife.domain.constraints.rules import patterns, schema_costs
+from mlxknife.domain.constraints.rules import object_counts, patterns, schema_costs
 from mlxknife.domain.constraints.rules.keywords import (
     COUNTS,
     MANY_SCHEMAS,
@@ -21,6 +21,7 @@ from mlxknife.domain.constraints.rules.keywords import (
     VALUES,
     Json,
     is_annotation,
+    is_needless,
 )
 from mlxknife.domain.errors import ValidationError
 
@@ -37,7 +38,7 @@ MAX_CHOICES = 5_000
 _MAX_PATTERN = 1_024
 _MAX_PATTERNS = 16 * 1024
 """The characters of one regular expression, and of all together."""
-_SHOWN = 80
+SHOWN = 80
 """The characters of a name that an error shows."""
 _ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 
@@ -93,7 +94,7 @@ class _Walk:
         schema = self._schema(node, self._place, "", 0)
         for ref, path in self._refs:
             if pointer(ref) not in self._visited:
-                self._refuse(path, f"names no schema of this document: {ref[:_SHOWN]}")
+                self._refuse(path, f"names no schema of this document: {ref[:SHOWN]}")
         schema_costs.check(self._visited, self._place)
         return schema
 
@@ -110,14 +111,25 @@ class _Walk:
         made: dict[str, Json] = {}
         self._visited[place] = made
         for keyword, value in node.items():
-            if is_annotation(keyword) and not (keyword == "$id" and place):
+            if (is_annotation(keyword) and not (keyword == "$id" and place)) or is_needless(keyword, value):
                 continue
-            inner = f"{path}.{keyword[:_SHOWN]}"
+            inner = f"{path}.{keyword[:SHOWN]}"
             if self._is_supported(keyword, value, inner):
                 name = self._name(keyword, node)
                 made[name] = self._value(name, value, inner, f"{place}/{name}", depth + 1)
         _replace_format(made)
+        self._settle_counts(made, path)
         return made
+
+    def _settle_counts(self, schema: dict[str, Json], path: str) -> None:
+        """Leave out needless bounds of an object, and refuse one that cannot be held, or leave it out, too."""
+        for keyword in object_counts.needless(schema):
+            del schema[keyword]
+        while (refused := object_counts.refused(schema)) is not None:
+            keyword, reason = refused
+            if not self._drops:
+                self._refuse(f"{path}.{keyword}", reason)
+            del schema[keyword]
 
     def _value(self, keyword: str, value: Json, path: str, place: str, depth: int) -> Json:
         if keyword in ONE_SCHEMA:
@@ -153,7 +165,7 @@ class _Walk:
         if keyword == "patternProperties":
             value = self._with_supported_patterns(value, path)
         return {
-            name: self._schema(node, f"{path}.{name[:_SHOWN]}", f"{place}/{_escaped(name)}", depth)
+            name: self._schema(node, f"{path}.{name[:SHOWN]}", f"{place}/{escaped(name)}", depth)
             for name, node in value.items()
         }
 
@@ -165,7 +177,7 @@ class _Walk:
             if patterns.is_supported(pattern):
                 supported[pattern] = node
             elif not self._drops:
-                self._refuse(f"{path}.{pattern[:_SHOWN]}", f"must be {patterns.SUPPORTED}")
+                self._refuse(f"{path}.{pattern[:SHOWN]}", f"must be {patterns.SUPPORTED}")
         return supported
 
     def _count(self, keyword: str, value: Json, path: str) -> None:
@@ -218,7 +230,8 @@ def pointer(ref: str) -> str | None:
         return None
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
+    """Return a name as a JSON pointer has it."""
     return name.replace("~", "~0").replace("/", "~1")
 
 

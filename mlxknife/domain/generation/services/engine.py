@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from mlxknife.domain.constraints.rules import bodies
-from mlxknife.domain.constraints.rules.builder import GrammarBuilder
 from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import ContextLengthExceeded, KnifeError, ValidationError
-from mlxknife.domain.generation.rules import options, tool_answers
+from mlxknife.domain.generation.rules import options
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.services.answer_stream import AnswerStream
+from mlxknife.domain.generation.services.form_compiler import FormCompiler
 from mlxknife.domain.generation.services.prompt_renderer import Prompt, PromptRenderer
 from mlxknife.domain.generation.values.answer import Delta
 from mlxknife.domain.generation.values.loading import LoadRequest
@@ -52,14 +52,23 @@ class TextEngine:
     """
 
     def __init__(
-        self, model: TextModel, templates: Templates, loaded: LoadRequest, new_call_id: Callable[[], str]
+        self,
+        model: TextModel,
+        templates: Templates,
+        loaded: LoadRequest,
+        new_call_id: Callable[[], str],
+        clock: Callable[[], float],
     ) -> None:
-        """Take a loaded model, what renders its chat template, what it was loaded with, and what makes ids of calls."""
+        """Take a loaded model, what renders its chat template, and what it was loaded with.
+
+        ``new_call_id`` makes the ids of calls, ``clock`` is a monotonic clock.
+        """
         self._model = model
         self._templates = templates
         self._loaded = loaded
         self._new_call_id = new_call_id
         self._tool_family = tool_family(model.chat_template, model.tokenizer.vocabulary, model.tool_parser)
+        self._forms = FormCompiler(model, self._tool_family, clock)
         self._renderer = PromptRenderer(model, templates, loaded, self._tool_family)
         self._answers: dict[int, _Answer] = {}
         """The running answers, by row id."""
@@ -207,19 +216,15 @@ class TextEngine:
 
     def _grammar(self, request: GenerationRequest, markers: ReasoningMarkers | None) -> str | None:
         """Return the grammar of an answer, compiled; None if an answer may be anything."""
-        builder = GrammarBuilder(self._model.tokenizer.added_tokens)
-        grammar = tool_answers.grammar(builder, markers, request, self._tool_family)
-        if grammar is None:
-            return None
         field = bodies.PLACE if request.options.constraint is not None else "tools"
-        if self._loaded.draft is not None:
-            msg = f"{field} and draft_model cannot be combined: its tokens need not be allowed ones"
-            raise ValidationError(msg, hint=Hint(HintCode.OMIT_ONE, name=field, other="draft_model"), param=field)
         try:
-            self._model.compile_grammar(grammar)
+            grammar = self._forms.compiled(request, markers)
         except ValidationError as exc:
             exc.param = exc.param or field
             raise
+        if grammar is not None and self._loaded.draft is not None:
+            msg = f"{field} and draft_model cannot be combined: its tokens need not be allowed ones"
+            raise ValidationError(msg, hint=Hint(HintCode.OMIT_ONE, name=field, other="draft_model"), param=field)
         return grammar
 
 

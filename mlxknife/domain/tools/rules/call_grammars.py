@@ -24,6 +24,11 @@ _BARE_CALLS = {
 """How an answer begins that is a call without a marker, or a text that looks like one at first."""
 
 
+def parameters_place(number: int) -> str:
+    """Return the field of a request that has the schema of one of its tools."""
+    return f"tools[{number}].function.parameters"
+
+
 def tool_schemas(tools: Sequence[Tool], choice: ToolChoice) -> dict[str, ToolSchema]:
     """Return the schemas of the tools that an answer may call, by name.
 
@@ -32,7 +37,7 @@ def tool_schemas(tools: Sequence[Tool], choice: ToolChoice) -> dict[str, ToolSch
     found = {}
     for number, tool in enumerate(tools):
         if choice.name in (None, tool.name):
-            place = f"tools[{number}].function.parameters"
+            place = parameters_place(number)
             parse = schemas.parse if tool.is_strict else schemas.parse_lenient
             schema = parse(tool.parameters, place)
             found[tool.name] = ToolSchema(
