@@ -41,6 +41,12 @@ With ``tools``, functions with type hints, it calls them on the way to its answe
     with app.sessions.open("starter") as session:
         print(session.ask("What is the weather in Berlin?", tools=[weather]).tool_uses)
 
+``app.indexes`` makes a search index of files, and searches it::
+
+    with app.indexes.open("docs.index", model="starter-embed", is_created=True) as index:
+        index.update(["docs"])
+        print(index.search("who may reach the server?", top_k=3))
+
 ``app.tee`` gives one input to several commands::
 
     from mlxknife.domain.tee.rules import parse_commands
@@ -92,6 +98,8 @@ if TYPE_CHECKING:
         HubAccessDenied,
         HubAuthError,
         HubOffline,
+        IndexModelMismatch,
+        IndexNotUsable,
         InternalError,
         KnifeError,
         LocksPresent,
@@ -146,6 +154,8 @@ __all__ = [
     "HubAuthError",
     "HubOffline",
     "Integrity",
+    "IndexModelMismatch",
+    "IndexNotUsable",
     "InternalError",
     "KVCacheOptions",
     "KnifeError",

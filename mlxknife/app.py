@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # a command imports only the services that it uses
     from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.names.services import Finder
     from mlxknife.domain.removal.services import Remover
+    from mlxknife.domain.retrieval.services.indexes import Indexes
     from mlxknife.domain.serving.services.model_pool import ModelPool
     from mlxknife.domain.serving.services.servable_models import ServableModels
     from mlxknife.domain.settings.services import Configuration
@@ -69,6 +70,10 @@ class Wiring(Protocol):
 
     def embedders(self) -> Embedders:
         """Build the service behind ``embed``."""
+        ...
+
+    def indexes(self) -> Indexes:
+        """Build the service behind ``index`` and ``search``."""
         ...
 
     def tee(self) -> Tee:
@@ -159,6 +164,11 @@ class App:
     def embedders(self) -> Embedders:
         """The service behind ``embed``."""
         return self.wiring.embedders()
+
+    @cached_property
+    def indexes(self) -> Indexes:
+        """The service behind ``index``, ``search`` and ``run --context``."""
+        return self.wiring.indexes()
 
     @cached_property
     def tee(self) -> Tee:

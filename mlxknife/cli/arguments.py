@@ -26,6 +26,8 @@ COMMANDS = {
     "rm": "remove a model, one of its revisions, or unused files",
     "run": "generate text: answer a prompt, chat, or work in a pipe (chat: the same as run -c)",
     "embed": "print the embeddings of texts as JSON lines",
+    "index": "make or update a search index of text files, code and PDF files",
+    "search": "search an index by meaning and by words",
     "serve": "serve models over an OpenAI-compatible HTTP API (alias: server)",
     "config": "show the settings and their sources, or change the config file",
     "version": "print the version of the program and of its JSON contract",

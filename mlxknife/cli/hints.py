@@ -66,6 +66,10 @@ WORDINGS = {
     _H.KERNEL_FOLDER: "Free some space there, or set MLXK_TEMP to a folder on another disk that can hold programs",
     _H.FILE_IN_FOLDER: "Name a file in a folder that exists",
     _H.FREE_FILE_NAME: "Name another file, or remove this one",
+    # indexes
+    _H.MAKE_INDEX: "Make it with: mlxk index INDEX PATH",
+    _H.NEW_INDEX: "Make a new index in another file, or remove this one first",
+    _H.OTHER_INDEX_FILE: "Name another file for the index",
     # Hub and package index
     _H.UNSET_OFFLINE: "Unset HF_HUB_OFFLINE, or pull.offline in mlxk config, to download it",
     _H.CHECK_NETWORK: "Check the network and HF_ENDPOINT, then try again: downloaded bytes are kept",

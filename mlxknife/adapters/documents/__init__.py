@@ -1,0 +1,1 @@
+"""Files of the user as documents: walked, checked, read."""

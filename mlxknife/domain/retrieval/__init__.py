@@ -1,0 +1,1 @@
+"""Local retrieval: indexes of files, and search in them."""

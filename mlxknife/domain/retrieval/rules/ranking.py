@@ -1,0 +1,56 @@
+"""Ranking: the hits of a search, from what was found by vectors and what was found by words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mlxknife.domain.checks import check_range
+from mlxknife.domain.retrieval.values import Candidates, Hit, Passage, SearchMode
+
+RANK_OFFSET = 60
+"""The constant of reciprocal rank fusion: the larger, the less the first ranks weigh."""
+MAX_HITS = 1000
+
+
+def check_top_k(top_k: int) -> None:
+    """Raise ValidationError for a number of hits that cannot be asked for."""
+    check_range("--top-k", top_k, 1, MAX_HITS)
+
+
+def depth(top_k: int) -> int:
+    """Return how many candidates of each kind a search needs: enough for what is good in both, not best in one."""
+    return max(50, 3 * top_k)
+
+
+def hits(candidates: Candidates, mode: SearchMode, top_k: int) -> tuple[Hit, ...]:
+    """Return the best hits in their order. Equal scores are in the order of the index."""
+    cosines = {passage.key: cosine for passage, cosine in candidates.nearest}
+    found = {passage.key: passage for passage, _ in (*candidates.nearest, *candidates.matching)}
+    scores = _scores(candidates, mode)
+    order = sorted(scores, key=lambda key: (-scores[key], key))
+    return tuple(_hit(found[key], scores[key], cosines.get(key)) for key in order[:top_k])
+
+
+def fused(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
+    """Return the score of each key by reciprocal rank fusion: the sum of ``1 / (offset + rank)``."""
+    scores = dict[int, float]()
+    for ranking in rankings:
+        for rank, key in enumerate(ranking, 1):
+            scores[key] = scores.get(key, 0.0) + 1 / (RANK_OFFSET + rank)
+    return scores
+
+
+def _scores(candidates: Candidates, mode: SearchMode) -> Mapping[int, float]:
+    match mode:
+        case SearchMode.VECTOR:
+            return {passage.key: score for passage, score in candidates.nearest}
+        case SearchMode.TEXT:
+            return {passage.key: score for passage, score in candidates.matching}
+        case SearchMode.HYBRID:
+            kinds = (candidates.nearest, candidates.matching)
+            return fused([[passage.key for passage, _ in ranked] for ranked in kinds])
+
+
+def _hit(passage: Passage, score: float, cosine: float | None) -> Hit:
+    chunk = passage.chunk
+    return Hit(passage.file, chunk.first_line, chunk.last_line, chunk.title, chunk.text, score, cosine)

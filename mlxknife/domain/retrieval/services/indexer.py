@@ -1,0 +1,134 @@
+"""The indexer: brings an index up to date with the files below some paths."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from mlxknife.domain.embedding.services.embedders import Embedder
+from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.retrieval.rules import chunking
+from mlxknife.domain.retrieval.values import (
+    TEMPORARY,
+    Chunk,
+    Document,
+    FoundFile,
+    IndexedDocument,
+    IndexReport,
+    SkippedFile,
+)
+from mlxknife.ports.store.index_store import IndexStore
+from mlxknife.ports.system.document_files import DocumentFiles
+from mlxknife.ports.system.progress import Progress
+
+GROUP = 256
+"""The chunks after which the documents so far are embedded and committed. An embedder sorts that many by length."""
+
+
+@attrs.define
+class _Counts:
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    truncated: int = 0
+
+
+@attrs.define
+class Indexer:
+    """Updates one index. Use an indexer for one update."""
+
+    store: IndexStore
+    files: DocumentFiles
+    embedder: Embedder
+    progress: Progress
+    _counts: _Counts = attrs.field(factory=_Counts, init=False)
+    _pending: list[tuple[Document, tuple[Chunk, ...]]] = attrs.field(factory=list, init=False)
+    _skipped: list[SkippedFile] = attrs.field(factory=list, init=False)
+
+    def update(self, roots: Iterable[str]) -> IndexReport:
+        """Bring the index up to date. Raises what ``Index.update`` raises."""
+        given = tuple(dict.fromkeys(roots))
+        paths = given or tuple(map(self.files.root, self.store.info().roots))
+        if not paths:
+            msg = "The index has no paths yet"
+            raise ValidationError(msg)
+        found = self._found(paths)
+        self.store.add_roots(paths)
+        self.progress.begin("indexing", sum(found.values()))
+        try:
+            known = self.store.digests()
+            kept = {path for path, size in found.items() if self._take(path, size, known.get(path))}
+            self._commit()
+        finally:
+            self.progress.end()
+        gone = [path for path in known if self._is_gone(path, paths, kept)]
+        self.store.remove(gone)
+        counts = self._counts
+        return IndexReport(
+            self.store.info(),
+            counts.added,
+            counts.updated,
+            counts.unchanged,
+            len(gone),
+            counts.truncated,
+            tuple(self._skipped),
+        )
+
+    def _found(self, paths: Sequence[str]) -> dict[str, int]:
+        """Return the files below the paths with their sizes, each once."""
+        found, skipped = dict[str, int](), dict[str, SkippedFile]()
+        for path in paths:
+            for file in self.files.find(path):
+                if isinstance(file, FoundFile):
+                    found[file.path] = file.size
+                else:
+                    skipped[file.path] = file
+        self._skipped += [file for path, file in skipped.items() if path not in found]
+        return found
+
+    def _take(self, path: str, size: int, known: bytes | None) -> bool:
+        """Read a file, and embed it in its turn if it is new or changed. Return whether the index has it then."""
+        document = self.files.read(path)
+        if isinstance(document, SkippedFile):
+            self._skipped.append(document)
+            self.progress.advance(size)
+            return False
+        if document.digest == known:
+            self._counts.unchanged += 1
+            self.progress.advance(size)
+            return True
+        if known is None:
+            self._counts.added += 1
+        else:
+            self._counts.updated += 1
+        self._pending.append((document, chunking.chunks(document)))
+        if sum(len(chunks) for _, chunks in self._pending) >= GROUP:
+            self._commit()
+        self.progress.advance(size)
+        return True
+
+    def _commit(self) -> None:
+        """Embed the pending documents, and take them into the index in one transaction."""
+        if not self._pending:
+            return
+        texts = [chunking.embedded_text(chunk) for _, chunks in self._pending for chunk in chunks]
+        vectors = list[Sequence[float]]()
+        for first in range(0, len(texts), GROUP):
+            for embedding in self.embedder.embed(texts[first : first + GROUP]):
+                vectors.append(array("f", embedding.vector))
+                self._counts.truncated += embedding.is_truncated
+        documents, start = list[IndexedDocument](), 0
+        for document, chunks in self._pending:
+            part = tuple(vectors[start : start + len(chunks)])
+            documents.append(IndexedDocument(document.path, document.digest, chunks, part))
+            start += len(chunks)
+        self.store.replace(documents)
+        self._pending.clear()
+
+    def _is_gone(self, path: str, roots: Sequence[str], kept: set[str]) -> bool:
+        """Return whether a document of the index is no longer below the paths. What cannot be read now is kept."""
+        if path in kept or not any(self.files.is_below(path, root) for root in roots):
+            return False
+        return not any(file.reason in TEMPORARY and self.files.is_below(path, file.path) for file in self._skipped)
