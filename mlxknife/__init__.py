@@ -41,6 +41,11 @@ With ``tools``, functions with type hints, it calls them on the way to its answe
     with app.sessions.open("starter") as session:
         print(session.ask("What is the weather in Berlin?", tools=[weather]).tool_uses)
 
+``app.embedders`` loads an embedding model::
+
+    with app.embedders.open("starter-embed") as embedder:
+        print([embedding.vector[:3] for embedding in embedder.embed(["a text", "another text"])])
+
 ``app.indexes`` makes a search index of files, and searches it::
 
     with app.indexes.open("docs.index", model="starter-embed", is_created=True) as index:
@@ -153,9 +158,9 @@ __all__ = [
     "HubAccessDenied",
     "HubAuthError",
     "HubOffline",
-    "Integrity",
     "IndexModelMismatch",
     "IndexNotUsable",
+    "Integrity",
     "InternalError",
     "KVCacheOptions",
     "KnifeError",

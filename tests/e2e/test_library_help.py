@@ -17,6 +17,7 @@ from mlxknife.domain.models.rules import starters
 from mlxknife.domain.workspaces.values import Origin
 from tests.builder import chat_files
 from tests.e2e.processes import Machine
+from tests.embedders import write_embedder
 from tests.fake_hub import FakeHub
 from tests.parrot import parrot_folder
 
@@ -41,6 +42,9 @@ def test_the_help_of_the_package_names_every_service() -> None:
 
 def test_the_examples_of_the_help_run(machine: Machine) -> None:
     (machine.root / "input.txt").write_text("two words\n")
+    (machine.root / "docs").mkdir()
+    (machine.root / "docs" / "server.md").write_text("# The server\n\nIt listens on 127.0.0.1 only.\n")
+    write_embedder(machine.home / "starter-embed")
     starter = machine.home / "starter"
     shutil.copytree(parrot_folder(), starter)
     known = starters.named("starter")
@@ -61,4 +65,5 @@ def test_the_examples_of_the_help_run(machine: Machine) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "mlx-community/tiny-chat-4bit structural" in done.stdout
     assert "The capital of France is Paris." in done.stdout
+    assert "It listens on 127.0.0.1 only." in done.stdout
     assert list(machine.hub.glob("models--*")) == []

@@ -11,7 +11,7 @@ import attrs
 
 _CHILD = "mlxknife.adapters.documents.pdf_child"
 _SECONDS = 120
-NOT_INSTALLED = "pypdf is not installed: pip install 'mlxknife[pdf]'"
+NOT_INSTALLED = "pypdf is not installed: pip install pypdf"
 
 
 class PdfUnreadable(Exception):
