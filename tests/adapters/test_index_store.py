@@ -99,7 +99,9 @@ def test_any_order_of_changes_leaves_what_was_last_stored(
     try:
         for number, count in changes:
             expected[f"/{number}"] = unit(chance, count)
-            opened.replace([document(f"/{number}", [f"/{number} {place}" for place in range(count)], expected[f"/{number}"])])
+            opened.replace(
+                [document(f"/{number}", [f"/{number} {place}" for place in range(count)], expected[f"/{number}"])]
+            )
         for name in list(expected)[::2]:
             opened.remove([name])
             del expected[name]
