@@ -48,7 +48,7 @@ class CountingClient:
         return cast("Generator[EventT]", self._events(request))
 
     def _events(self, request: EmbeddingRequest) -> Generator[EmbeddingEvent]:
-        for index, text in enumerate(request.texts):
+        for index, text in enumerate(map(str, request.texts)):
             if self.fails_at is not None and len(self.texts) >= self.fails_at:
                 msg = "The model failed"
                 raise EngineError(msg)
