@@ -6,6 +6,7 @@ The texts are random walks through the grammar. They are written with the marker
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from mlxknife.domain.constraints.rules.builder import GrammarBuilder
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.tools.rules.call_grammars import CallGrammar, tool_schemas
+from mlxknife.domain.tools.rules.closed_objects import closed
 from mlxknife.domain.tools.rules.families import FORMATS, Begin, Shape, ToolFamily
 from mlxknife.domain.tools.rules.splitter import ToolCallSplitter
 from mlxknife.domain.tools.values import Tool, ToolCallDelta, ToolChoice, ToolMode
@@ -100,7 +102,7 @@ FAMILIES = [_Family(family, has_tokens) for family in ToolFamily for has_tokens 
 _each_family = pytest.mark.parametrize("one", FAMILIES, ids=lambda one: f"{one.family.value}-{one.has_tokens}")
 
 
-def _check_calls(calls: list[tuple[str, str]], schema: dict[str, Any]) -> None:
+def _check_calls(calls: list[tuple[str, str]], schema: Mapping[str, Any]) -> None:
     for name, arguments in calls:
         value = json.loads(arguments)
         assert isinstance(value, dict)
@@ -117,9 +119,9 @@ def test_a_forced_answer_is_nothing_but_valid_calls(
     text = one.walk(one.grammar(tools, is_forced=True), seed)
     if text is not None:
         rest, calls = one.read(tools, text)
-        assert calls
+        assert 1 <= len(calls) <= 8
         assert not rest.strip()
-        _check_calls(calls, schema)
+        _check_calls(calls, schema if is_strict else closed(schema))
 
 
 @_each_family

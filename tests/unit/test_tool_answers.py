@@ -73,6 +73,22 @@ def test_one_call_where_several_are_not_wanted_or_a_tool_is_named() -> None:
     assert _are_accepted(_grammar(named), _call("g"), _call("f"), f"{_call('g')}\n{_call('g')}") == [True, False, False]
 
 
+def test_a_forced_answer_ends_after_eight_calls_and_a_free_one_with_the_model() -> None:
+    forced = _grammar(GenerationRequest(_ASKED, tools=(_F, _G), tool_choice=_REQUIRED))
+    eight, nine = ("\n".join([_call()] * count) for count in (8, 9))
+    assert _are_accepted(forced, eight, nine) == [True, False]
+    assert _are_accepted(_grammar(GenerationRequest(_ASKED, tools=(_STRICT,))), eight, nine) == [True, True]
+
+
+def test_the_call_of_a_tool_that_is_not_strict_has_no_other_arguments_than_the_schema_names() -> None:
+    schema = '{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}'
+    open_schema = schema.removesuffix("}") + ', "additionalProperties": true}'
+    tools = (Tool("f", parameters=schema), Tool("g", parameters=open_schema))
+    grammar = _grammar(GenerationRequest(_ASKED, tools=tools, tool_choice=_REQUIRED))
+    more = '{"a": 1, "b": 2}'
+    assert _are_accepted(grammar, _call("f"), _call("f", more), _call("g", more)) == [True, False, True]
+
+
 def test_reasoning_comes_before_a_call() -> None:
     request = GenerationRequest(_ASKED, tools=(_F,), tool_choice=_REQUIRED)
     thinking, inside = _grammar(request, _THINKING), _grammar(request, _INSIDE)

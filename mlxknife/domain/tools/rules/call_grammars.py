@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from mlxknife.domain.constraints.rules import schemas
 from mlxknife.domain.constraints.rules.builder import GrammarBuilder
 from mlxknife.domain.tools.rules.argument_grammars import GemmaArguments, PythonArguments, XmlArguments
+from mlxknife.domain.tools.rules.closed_objects import closed
 from mlxknife.domain.tools.rules.families import FORMATS, Begin, Shape, ToolFamily
 from mlxknife.domain.tools.rules.parameters import ToolSchema
 from mlxknife.domain.tools.rules.strings import choice, sequence
@@ -15,6 +16,8 @@ from mlxknife.domain.tools.values import Tool, ToolChoice
 _ONE_CALL = (ToolFamily.LLAMA_JSON, ToolFamily.HARMONY)
 """Families whose models write one call in an answer."""
 _CALL_ID = "/[a-zA-Z0-9]{9}/"
+_MAX_FORCED_CALLS = 8
+"""The calls of an answer that has to call. A small model repeats the same call until a grammar ends the answer."""
 _NUMBER = "/0|[1-9][0-9]{0,2}/"
 _ANY_TEXT = r"/(.|\n)*/"
 _BARE_CALLS = {
@@ -30,7 +33,7 @@ def parameters_place(number: int) -> str:
 
 
 def tool_schemas(tools: Sequence[Tool], choice: ToolChoice) -> dict[str, ToolSchema]:
-    """Return the schemas of the tools that an answer may call, by name.
+    """Return the schemas of the tools that an answer may call, by name; without undeclared members if not strict.
 
     Raises ValidationError for a schema that exceeds a limit or, if the tool is strict, is not supported.
     """
@@ -39,10 +42,10 @@ def tool_schemas(tools: Sequence[Tool], choice: ToolChoice) -> dict[str, ToolSch
         if choice.name in (None, tool.name):
             place = parameters_place(number)
             parse = schemas.parse if tool.is_strict else schemas.parse_lenient
-            schema = parse(tool.parameters, place)
-            found[tool.name] = ToolSchema(
-                schema if isinstance(schema, Mapping) else {}, place, is_strict=tool.is_strict
-            )
+            parsed = parse(tool.parameters, place)
+            schema = parsed if isinstance(parsed, Mapping) else {}
+            held = schema if tool.is_strict else closed(schema)
+            found[tool.name] = ToolSchema(held, place, is_strict=tool.is_strict)
     return found
 
 
@@ -57,19 +60,20 @@ class CallGrammar:
         self._tools = tools
 
     def forced(self, *, is_parallel: bool) -> str:
-        """Return an expression for an answer that is one call or, with ``is_parallel``, one or more.
+        """Return an expression for an answer that is one call or, with ``is_parallel``, up to eight.
 
         Another document in JSON may be an alternative to it. Raises ValidationError for a schema that the format cannot
         express.
         """
-        return self._calls(is_parallel=is_parallel, has_begin=self._form.is_begun is not Begin.RARELY)
+        most = _MAX_FORCED_CALLS if is_parallel else 1
+        return self._calls(most, has_begin=self._form.is_begun is not Begin.RARELY)
 
     def automatic(self, *, is_parallel: bool) -> str:
         """Return an expression for an answer that is text, calls, or text and then calls.
 
         The text has no begin of a call. Raises what ``forced`` raises.
         """
-        form, builder = self._form, self._builder
+        form, builder, most = self._form, self._builder, None if is_parallel else 1
         openings = (*form.begin[:1], *form.call_begin[:1])
         text = " & ".join([_ANY_TEXT, *(f"~{builder.containing(opening)}" for opening in openings)])
         if form.is_begun is not Begin.ALWAYS and form.shape in _BARE_CALLS:
@@ -79,13 +83,13 @@ class CallGrammar:
             opened = builder.terminal(f"{free} {builder.text(openings[0])}")
         else:
             opened = f"{free} {builder.marker(openings[0])}"
-        kinds = [free, self._calls(is_parallel=is_parallel, has_begin=True, opened=opened)]
+        kinds = [free, self._calls(most, has_begin=True, opened=opened)]
         if form.is_begun is Begin.RARELY:
-            kinds.append(self._calls(is_parallel=is_parallel, has_begin=False, has_text=True))
+            kinds.append(self._calls(most, has_begin=False, has_text=True))
         return builder.rule(choice(kinds))
 
-    def _calls(self, *, is_parallel: bool, has_begin: bool, opened: str | None = None, has_text: bool = False) -> str:
-        """Return an expression for calls; ``opened`` stands for the first marker and what comes before it.
+    def _calls(self, most: int | None, *, has_begin: bool, opened: str | None = None, has_text: bool = False) -> str:
+        """Return an expression for up to ``most`` calls; ``opened`` stands for the first marker and what precedes it.
 
         ``has_text`` says whether free text is an alternative to them.
         """
@@ -103,8 +107,9 @@ class CallGrammar:
             first, call = sequence(first_begin, first, end), builder.rule(sequence(begin, call, end))
             first_begin = end = ""
         calls = first
-        if is_parallel and self._family not in _ONE_CALL:
-            calls = f"{first} ({sequence(builder.text(form.separator) if form.separator else '', call)})*"
+        if most != 1 and self._family not in _ONE_CALL:
+            another = sequence(builder.text(form.separator) if form.separator else "", call)
+            calls = f"{first} ({another}){'*' if most is None else f'{{0,{most - 1}}}'}"
         if form.shape in (Shape.JSON_LIST, Shape.PYTHON):
             calls = f'"[" {calls} "]"'
         return builder.rule(sequence(first_begin, calls, end))
