@@ -74,6 +74,14 @@ def test_calls_and_their_results_reach_the_domain(backend: Backend) -> None:
     )
 
 
+def test_a_result_whose_call_the_client_has_left_out_is_accepted(backend: Backend) -> None:
+    result = {"role": "tool", "content": "4", "tool_call_id": "gone"}
+    later = {"role": "tool", "content": "5", "tool_call_id": "x"}
+    backend.chat(messages=[result, USER, _CALL_OF_X, later])
+    ids = [message.tool_call_id for message in backend.engine.requests[-1].messages]
+    assert ids == ["gone", None, None, "x"]
+
+
 def test_a_function_message_answers_the_last_function_call(backend: Backend) -> None:
     function_call = {"name": "add", "arguments": "{}"}
     backend.chat(
@@ -193,6 +201,10 @@ def test_a_call_that_the_limit_cuts_off_is_what_it_is(backend: Backend) -> None:
     assert choice["finish_reason"] == "length"
 
 
+_CALL_OF_X: Json = {
+    "role": "assistant",
+    "tool_calls": [{"id": "x", "function": {"name": "add", "arguments": "{}"}}],
+}
 WRONG: list[tuple[Json, str]] = [
     ({"tools": 5}, "tools"),
     ({"tools": [5]}, "tools[0]"),
@@ -223,6 +235,10 @@ WRONG: list[tuple[Json, str]] = [
     (
         {"messages": [{"role": "assistant", "tool_calls": [{"id": "x", "function": {"name": "a", "arguments": {}}}]}]},
         "messages[0].tool_calls[0].function.arguments",
+    ),
+    (
+        {"messages": [USER, _CALL_OF_X, {"role": "tool", "content": "4", "tool_call_id": "y"}]},
+        "messages[2].tool_call_id",
     ),
 ]
 

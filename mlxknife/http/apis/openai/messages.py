@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from mlxknife.domain.generation.values.request import Message
 from mlxknife.domain.tools.values import ToolCall
@@ -11,6 +12,8 @@ from mlxknife.http.apis.openai.decoding import refuse_unsupported
 from mlxknife.http.core.errors import BadRequest, UnsupportedInput
 
 _MEDIA_PARTS = ("image_url", "input_image", "input_audio", "audio_url", "video_url", "file", "input_file")
+_SHOWN = 80
+"""The characters of an id that an error shows."""
 
 
 def messages(bodies: Sequence[MessageBody]) -> tuple[Message, ...]:
@@ -18,16 +21,17 @@ def messages(bodies: Sequence[MessageBody]) -> tuple[Message, ...]:
 
     The deprecated role ``function`` has no ids: such a message answers the last ``function_call`` before it.
     """
-    found, call_id = list[Message](), None
+    found, call_id, known = list[Message](), None, set[str]()
     for index, body in enumerate(bodies):
         place = f"messages[{index}]"
         refuse_unsupported(body, UNSUPPORTED_IN_MESSAGES, f"{place}.")
         calls = _calls(body, index, place)
         if body.function_call is not None:
             call_id = calls[0].id
-        answered = _answered(body, place)
+        answered = _answered(body, place, known)
         if body.role == "function":
             answered = call_id or _function_call_id(index)
+        known |= {call.id for call in calls}
         content = _content(body, place)
         found.append(Message(_role(body), content, body.name, answered, body.reasoning_content, calls))
     return tuple(found)
@@ -37,14 +41,20 @@ def _role(body: MessageBody) -> str:
     return {"developer": "system", "function": "tool"}.get(body.role, body.role)
 
 
-def _answered(body: MessageBody, place: str) -> str | None:
-    """Return the id of the call that a message answers, after checking that it says which one."""
+def _answered(body: MessageBody, place: str, known: AbstractSet[str]) -> str | None:
+    """Return the id of the call that a message answers, after checking that it says which one.
+
+    ``known`` has the ids of the calls before it. If it has none, the client has left out the begin of the conversation.
+    """
     needed, given = {"tool": ("tool_call_id", body.tool_call_id), "function": ("name", body.name)}.get(
         body.role, ("", "")
     )
     if given is None:
         msg = f"{place}.{needed} is missing"
         raise BadRequest(msg, param=f"{place}.{needed}")
+    if body.role == "tool" and body.tool_call_id and known and body.tool_call_id not in known:
+        msg = f"{place}.tool_call_id is {body.tool_call_id[:_SHOWN]!r}, and no call before it has this id"
+        raise BadRequest(msg, param=f"{place}.tool_call_id", hint="Send the id of the call that the message answers")
     return body.tool_call_id
 
 
