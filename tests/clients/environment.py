@@ -38,9 +38,9 @@ def python(requirements: tuple[str, ...]) -> Path:
     """Return the interpreter that has some clients; the first call installs them."""
 
     def install(folder: Path) -> None:  # an environment knows its own place, so it cannot be made beside it and moved
-        _must(sys.executable, "-m", "venv", str(folder))
-        pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        _must(*pip, *requirements)
+        _must(sys.executable, "-m", "venv", "--without-pip", str(folder))
+        pip = (sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install")
+        _must(*pip, "--quiet", "--disable-pip-version-check", "--no-compile", *requirements)
 
     return _installed(" ".join((*requirements, sys.version, sys.prefix)), install) / "bin" / "python"
 
