@@ -157,16 +157,16 @@ def _properties(count: int) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("allowed", "refused", "place"),
     [
-        (_properties(2_000), _properties(3_000), "constraint"),
+        (_properties(900), _properties(1_100), "constraint"),
         (_properties(9), _properties(10_000), "constraint"),
         ({"enum": list(range(5_000))}, {"enum": list(range(5_001))}, "constraint.enum"),
         ({"enum": ["a"]}, {"enum": [str(number) for number in range(100_000)]}, "constraint"),
         (_nested(41), _nested(42), f"constraint{'.items' * 41}"),
-        (_alternatives(9), _alternatives(10), "constraint"),
+        (_alternatives(7), _alternatives(8), "constraint"),
         ({"multipleOf": 0.001}, {"multipleOf": 1e-300}, "constraint"),
-        ({"multipleOf": 50_000}, {"multipleOf": 100_000_007}, "constraint"),
+        ({"multipleOf": 10_000}, {"multipleOf": 100_000_007}, "constraint"),
         (
-            {"allOf": [{"multipleOf": 199}, {"multipleOf": 211}]},
+            {"allOf": [{"multipleOf": 97}, {"multipleOf": 103}]},
             {"allOf": [{"multipleOf": 9_999}, {"multipleOf": 9_998}]},
             "constraint",
         ),

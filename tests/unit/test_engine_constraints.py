@@ -119,3 +119,9 @@ def test_a_constraint_is_refused_beside_a_draft_model() -> None:
     with pytest.raises(ValidationError, match="draft_model") as caught:
         submitted(_engine(_model("x"), Location("draft", ())), 1, _request(_JSON))
     assert caught.value.param == "constraint"
+
+
+def test_a_form_that_fails_within_the_answer_is_named() -> None:
+    output = _output("a" * 60, Constraint.grammar("start: /((a{1,100}){1,100}){1,100}b/"))
+    assert output.error is not None
+    assert output.error.param == "constraint"

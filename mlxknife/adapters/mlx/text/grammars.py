@@ -218,7 +218,7 @@ def _limits() -> llguidance.LLParserLimits:
         initial_lexer_fuel=1_000_000,
         step_lexer_fuel=200_000,
         step_max_items=50_000,
-        max_items_in_row=2_000,
+        max_items_in_row=10_000,  # an object takes four for each optional property
         max_lexer_states=50_000,
         max_grammar_size=200_000,
         verbose_errors=False,

@@ -59,6 +59,13 @@ def parse_lenient(text: str, place: str) -> Schema:
     return _Walk(place, drops_unsupported=True).document(_decoded(text, place))
 
 
+def cost(schema: Schema) -> float:
+    """Return what it costs to compile a schema that was parsed, by the measure of ``schema_costs``."""
+    walk = _Walk("schema", drops_unsupported=True)
+    walk.document(schema)
+    return walk.cost
+
+
 def _decoded(text: str, place: str) -> Json:
     if len(text) > MAX_TEXT:
         msg = f"{place} has more than {MAX_TEXT} characters"
@@ -89,13 +96,14 @@ class _Walk:
         self._refs: list[tuple[str, str]] = []
         """Each reference with the path of its keyword."""
         self._choices = self._patterns = 0
+        self.cost = 0.0
 
     def document(self, node: Json) -> Schema:
         schema = self._schema(node, self._place, "", 0)
         for ref, path in self._refs:
             if pointer(ref) not in self._visited:
                 self._refuse(path, f"names no schema of this document: {ref[:SHOWN]}")
-        schema_costs.check(self._visited, self._place)
+        self.cost = schema_costs.checked(self._visited, self._place)
         return schema
 
     def _schema(self, node: Json, path: str, place: str, depth: int) -> Schema:

@@ -36,12 +36,16 @@ class PreparedRequest:
     rows: tuple[Row, ...]
     streams: tuple[AnswerStream, ...]
     prompt_tokens: int
+    form: str | None = None
+    """The field that demands the form of the answers."""
 
 
 @attrs.frozen(eq=False)
 class _Answer:
     request_id: int
     stream: AnswerStream
+    form: str | None
+    """The field that errors of its grammar name."""
 
 
 class TextEngine:
@@ -123,7 +127,8 @@ class TextEngine:
             ]
             rows += made
             count += len(tokens)
-        return PreparedRequest(tuple(rows), tuple(streams), count)
+        form = _form_field(request) if any(row.grammar is not None for row in rows) else None
+        return PreparedRequest(tuple(rows), tuple(streams), count, form)
 
     def submit(self, request_id: int, prepared: PreparedRequest) -> Accepted:
         """Add the rows of a request to the model.
@@ -137,7 +142,7 @@ class TextEngine:
                 self._next_row += 1
                 self._model.add_row(attrs.evolve(row, id=self._next_row))
                 added.append(self._next_row)
-                self._answers[self._next_row] = _Answer(request_id, stream)
+                self._answers[self._next_row] = _Answer(request_id, stream, prepared.form)
         except KnifeError:
             self._drop(added)
             raise
@@ -161,6 +166,8 @@ class TextEngine:
         for failed in batch.errors:
             answer = self._answers.pop(failed.row, None)
             if answer is not None:
+                if isinstance(failed.error, ValidationError):
+                    failed.error.param = failed.error.param or answer.form
                 events.append(self._failed(answer.request_id, failed.error))
         return events
 
@@ -216,7 +223,7 @@ class TextEngine:
 
     def _grammar(self, request: GenerationRequest, markers: ReasoningMarkers | None) -> str | None:
         """Return the grammar of an answer, compiled; None if an answer may be anything."""
-        field = bodies.PLACE if request.options.constraint is not None else "tools"
+        field = _form_field(request)
         try:
             grammar = self._forms.compiled(request, markers)
         except ValidationError as exc:
@@ -226,6 +233,11 @@ class TextEngine:
             msg = f"{field} and draft_model cannot be combined: its tokens need not be allowed ones"
             raise ValidationError(msg, hint=Hint(HintCode.OMIT_ONE, name=field, other="draft_model"), param=field)
         return grammar
+
+
+def _form_field(request: GenerationRequest) -> str:
+    """Return the field that errors of the form of an answer name."""
+    return "tools" if request.options.constraint is None else bodies.PLACE
 
 
 def _echo(tokenizer: Tokenizer, prompt: str | Sequence[int]) -> str:

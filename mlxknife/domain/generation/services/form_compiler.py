@@ -14,6 +14,7 @@ from mlxknife.domain.generation.rules import tool_answers
 from mlxknife.domain.generation.rules.reasoning import ReasoningMarkers
 from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.tools.rules.call_grammars import parameters_place
+from mlxknife.domain.tools.rules.closed_objects import closed
 from mlxknife.domain.tools.rules.families import ToolFamily
 from mlxknife.domain.tools.values import Tool
 from mlxknife.ports.engines.text import TextModel
@@ -103,8 +104,11 @@ class _Search:
     def reduced(self, tool: Tool, number: int) -> Tool:
         """Return a tool without what is refused in its schema. Raises ValidationError for a strict tool."""
         place = parameters_place(number)
-        parse = schemas.parse if tool.is_strict else schemas.parse_lenient
-        schema = parse(tool.parameters, place)
+        if tool.is_strict:
+            schema = schemas.parse(tool.parameters, place)
+        else:
+            lenient = schemas.parse_lenient(tool.parameters, place)
+            schema = lenient if isinstance(lenient, bool) else {**closed(lenient)}
         is_changed = False
         while (refused := self._refusal(_arguments(schema))) is not None:
             if not tool.is_strict and not self._has_time():

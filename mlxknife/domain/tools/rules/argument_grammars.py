@@ -146,15 +146,36 @@ class GemmaArguments:
 
 
 def listed(builder: GrammarBuilder, parts: Sequence[tuple[str, bool]], comma: str = ", ") -> str:
-    """Return an expression for parts with commas between them; the second value says whether a part is required."""
-    rest, first = "", ""
-    for part, is_required in reversed(parts):
-        following = builder.rule(f"{builder.text(comma)} {part} {rest}")
-        begin = builder.rule(f"{part} {rest}")
-        first = begin if is_required else f"({begin} | {first})" if first else f"{begin}?"
-        rest = following if is_required else f"({following} | {rest})" if rest else f"{following}?"
-        first, rest = builder.rule(first), builder.rule(rest)
-    return first
+    """Return an expression for parts with commas between them; the second value says whether a part is required.
+
+    Rules refer to rules for halves of the parts: the compiler of grammars follows a rule to the next by recursion, and
+    a chain of thousands of rules would overflow its stack.
+    """
+    if not parts:
+        return builder.rule('""')
+    begun, _ = _halved(builder, parts, builder.text(comma))
+    return builder.rule(begun if any(is_required for _, is_required in parts) else f"{begun}?")
+
+
+def _halved(builder: GrammarBuilder, parts: Sequence[tuple[str, bool]], comma: str) -> tuple[str, str]:
+    """Return expressions for parts of which the first that is written has no comma, and for parts that all have one.
+
+    The first has one part at least.
+    """
+    if len(parts) == 1:
+        ((part, is_required),) = parts
+        begun = builder.rule(part)
+        return begun, builder.rule(f"{comma} {begun}" if is_required else f"({comma} {begun})?")
+    middle = len(parts) // 2
+    (begun, continued), (later, later_continued) = (
+        _halved(builder, half, comma) for half in (parts[:middle], parts[middle:])
+    )
+    is_skipped = not any(is_required for _, is_required in parts[:middle])
+    first = f"{begun} {later_continued}"
+    return (
+        builder.rule(f"({first} | {later})" if is_skipped else first),
+        builder.rule(f"{continued} {later_continued}"),
+    )
 
 
 def _is_text(schema: Schema) -> bool:

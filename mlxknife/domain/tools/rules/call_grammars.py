@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from mlxknife.domain.constraints.rules import schemas
 from mlxknife.domain.constraints.rules.builder import GrammarBuilder
+from mlxknife.domain.constraints.rules.schema_costs import MAX_TOGETHER
+from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.tools.rules.argument_grammars import GemmaArguments, PythonArguments, XmlArguments
 from mlxknife.domain.tools.rules.closed_objects import closed
 from mlxknife.domain.tools.rules.families import FORMATS, Begin, Shape, ToolFamily
@@ -35,14 +37,19 @@ def parameters_place(number: int) -> str:
 def tool_schemas(tools: Sequence[Tool], choice: ToolChoice) -> dict[str, ToolSchema]:
     """Return the schemas of the tools that an answer may call, by name; without undeclared members if not strict.
 
-    Raises ValidationError for a schema that exceeds a limit or, if the tool is strict, is not supported.
+    Raises ValidationError for a schema that exceeds a limit or, if the tool is strict, is not supported, and for
+    schemas that exceed one together.
     """
-    found = {}
+    found, cost = dict[str, ToolSchema](), 0.0
     for number, tool in enumerate(tools):
         if choice.name in (None, tool.name):
             place = parameters_place(number)
             parse = schemas.parse if tool.is_strict else schemas.parse_lenient
             parsed = parse(tool.parameters, place)
+            cost += schemas.cost(parsed)
+            if cost > MAX_TOGETHER:
+                msg = f"{place} and the schemas before it have too many properties or alternatives"
+                raise ValidationError(msg, param=place)
             schema = parsed if isinstance(parsed, Mapping) else {}
             held = schema if tool.is_strict else closed(schema)
             found[tool.name] = ToolSchema(held, place, is_strict=tool.is_strict)
