@@ -27,9 +27,14 @@ WILD = {"temperature": 1.5, "seed": 5}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     machine = Machine(tmp_path_factory.mktemp("home"))
     parrot_in(machine)
+    return machine
+
+
+@pytest.fixture(scope="module")
+def server(machine: Machine) -> Iterator[Server]:
     with serving(machine, "--model", "parrot") as made:
         yield made
 
@@ -88,3 +93,59 @@ def test_what_cannot_be_enforced_is_refused_with_its_place(
     reply = server.ask(path, body_of(path, **form))
     assert reply.status == 400, reply.body
     assert reply.document()["error"]["param"] == param, reply.body
+
+
+def test_the_form_begins_after_the_reasoning_of_a_stream(server: Server) -> None:
+    schema = {"type": "object", "properties": {"sum": {"enum": [41, 42]}}, "required": ["sum"]}
+    form = format_of({**schema, "additionalProperties": False})
+    kinds, content = list[str](), ""
+    for chunk in server.chat_stream("parrot", answers.REASONING, temperature=0, **form):
+        for choice in chunk["choices"]:
+            delta = choice["delta"]
+            kinds += [kind for kind in ("reasoning_content", "content") if delta.get(kind)]
+            content += delta.get("content") or ""
+    assert json.loads(content)["sum"] in (41, 42)
+    assert kinds == sorted(kinds, reverse=True), "something of the reasoning came after the answer began"
+    assert set(kinds) == {"reasoning_content", "content"}
+    told = whole(server.chat("parrot", answers.REASONING, temperature=0, **form).document()).choices[0]
+    assert (told.content, told.reasoning) == (content, answers.ANSWERS[answers.REASONING].split("\n")[1])
+
+
+def test_a_forced_call_comes_after_the_reasoning_of_a_stream(server: Server) -> None:
+    function = {"name": "add", "parameters": {"type": "object", "properties": {"a": {"enum": [17]}}, "required": ["a"]}}
+    tools = {"tools": [{"type": "function", "function": {**function, "strict": True}}], "tool_choice": "required"}
+    kinds, arguments, names = list[str](), "", list[str]()
+    for chunk in server.chat_stream("parrot", answers.REASONING, temperature=0, max_tokens=400, **tools):
+        for choice in chunk["choices"]:
+            delta = choice["delta"]
+            kinds += [kind for kind in ("reasoning_content", "content", "tool_calls") if delta.get(kind)]
+            for call in delta.get("tool_calls") or ():
+                arguments += call["function"].get("arguments") or ""
+                names += [call["function"]["name"]] if call["function"].get("name") else []
+    assert names[0] == "add"
+    assert json.loads(arguments.partition("}")[0] + "}")["a"] == 17
+    assert "content" not in kinds
+    assert kinds == sorted(kinds), "something of the reasoning came after the call began"
+    assert kinds[0] == "reasoning_content"
+
+
+@pytest.mark.parametrize("seed", [1, 5])
+def test_the_command_and_the_server_give_the_same_answer_for_the_same_seed(
+    machine: Machine, server: Server, seed: int
+) -> None:
+    words = (
+        "--schema",
+        json.dumps(SCHEMA),
+        "--seed",
+        str(seed),
+        "--temperature",
+        "1.2",
+        "--max-tokens",
+        "300",
+        "--json",
+    )
+    data = machine.run("run", "parrot", answers.JSON, *words).data()
+    body = {"temperature": 1.2, "seed": seed, "max_tokens": 300, **format_of(SCHEMA)}
+    (told,) = whole(server.chat("parrot", answers.JSON, **body).document()).choices
+    assert (data["response"], data["finish_reason"]) == (told.content, told.finish)
+    assert json.loads(told.content)
