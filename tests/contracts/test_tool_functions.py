@@ -133,7 +133,7 @@ def test_an_exception_becomes_a_text_and_the_interrupt_does_not() -> None:
 
 @pytest.mark.parametrize(
     ("result", "text"),
-    [("as it is", "as it is"), (None, "null"), ({"a": [1.5]}, '{"a":[1.5]}'), (object, "<class 'object'>")],
+    [("as it is", "as it is"), (None, "null"), ({"a": [1.5]}, '{"a": [1.5]}'), (object, "<class 'object'>")],
 )
 def test_a_result_becomes_text(result: object, text: str) -> None:
     def give() -> object:
