@@ -68,7 +68,7 @@ def test_a_tool_with_very_many_parameters_compiles_on_a_small_stack(family: Tool
 
 def test_schemas_of_tools_have_a_limit_together() -> None:
     tools = [_tool(f"f{number}", 500) for number in range(8)]
-    assert len(tool_schemas(tools[:6], ToolChoice())) == 6
+    assert len(tool_schemas(tools[:3], ToolChoice())) == 3
     with pytest.raises(ValidationError, match="schemas before it") as caught:
         tool_schemas(tools, ToolChoice())
-    assert caught.value.param == "tools[6].function.parameters"
+    assert caught.value.param == "tools[3].function.parameters"

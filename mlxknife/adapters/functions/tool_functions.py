@@ -98,7 +98,9 @@ def _described(docstring: str) -> tuple[str, dict[str, str]]:
 def _text(result: object) -> str:
     """Return a result as text: a string as it is, anything else as JSON where it has a JSON form."""
     try:
-        text = result if isinstance(result, str) else msgspec.json.format(msgspec.json.encode(result), indent=0).decode()
+        text = (
+            result if isinstance(result, str) else msgspec.json.format(msgspec.json.encode(result), indent=0).decode()
+        )
     except (TypeError, msgspec.MsgspecError, RecursionError):
         text = str(result)
     return text if len(text) <= MAX_RESULT else f"{text[:MAX_RESULT]} [cut]"

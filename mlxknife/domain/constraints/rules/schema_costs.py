@@ -9,10 +9,11 @@ from decimal import Decimal
 from mlxknife.domain.constraints.rules.keywords import ALTERNATIVES, MANY_SCHEMAS, NAMED_SCHEMAS, ONE_SCHEMA, Json
 from mlxknife.domain.errors import ValidationError
 
-_MAX_COST = 10_000
-"""About a tenth of a second. On a machine with few processors, the rows that run beside wait for about as long."""
-MAX_TOGETHER = 2 * _MAX_COST
-"""The largest cost of the schemas in one request."""
+MAX_COST = 10_000
+"""Of one schema, and of all tools of a request: about a tenth of a second for JSON, and up to half a second for tools.
+
+On a machine with few processors, the rows that run beside wait for about as long.
+"""
 _MAX_MULTIPLE = 10_000
 """The largest least common multiple of all ``multipleOf``: an automaton has a state for each remainder."""
 _MAX_DIGITS = 9
@@ -27,7 +28,7 @@ def checked(schemas: Mapping[str, Mapping[str, Json] | bool], place: str) -> flo
     """
     costs = _Costs(schemas)
     cost = sum(costs.own(pointer) for pointer in schemas)
-    if cost > _MAX_COST:
+    if cost > MAX_COST:
         msg = f"{place} is too complex: it has too many properties or alternatives"
         raise ValidationError(msg, param=place)
     objects = [schema for schema in schemas.values() if not isinstance(schema, bool)]
@@ -90,7 +91,7 @@ class _Costs:
         branches, cost = _choices(schema), self._plain(schema)
         for alternatives in parts:
             merged = [self._merge(inner) for inner in alternatives]
-            branches = min(branches * max(1, sum(count for count, _ in merged)), _MAX_COST)
+            branches = min(branches * max(1, sum(count for count, _ in merged)), MAX_COST)
             cost += sum(its_cost for _, its_cost in merged)
         is_merged = len(parts) + bool(_properties(schema)) > 1
         return branches, cost * branches if is_merged else cost

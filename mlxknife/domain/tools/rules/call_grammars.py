@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mlxknife.domain.constraints.rules import schemas
 from mlxknife.domain.constraints.rules.builder import GrammarBuilder
-from mlxknife.domain.constraints.rules.schema_costs import MAX_TOGETHER
+from mlxknife.domain.constraints.rules.schema_costs import MAX_COST
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.tools.rules.argument_grammars import GemmaArguments, PythonArguments, XmlArguments
 from mlxknife.domain.tools.rules.closed_objects import closed
@@ -47,7 +47,7 @@ def tool_schemas(tools: Sequence[Tool], choice: ToolChoice) -> dict[str, ToolSch
             parse = schemas.parse if tool.is_strict else schemas.parse_lenient
             parsed = parse(tool.parameters, place)
             cost += schemas.cost(parsed)
-            if cost > MAX_TOGETHER:
+            if cost > MAX_COST:
                 msg = f"{place} and the schemas before it have too many properties or alternatives"
                 raise ValidationError(msg, param=place)
             schema = parsed if isinstance(parsed, Mapping) else {}
