@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from mlxknife.cli.retrieval_documents import SourceObject
+
 
 class UsageObject(Struct, frozen=True):
     """The number of tokens."""
@@ -48,6 +50,8 @@ class RunData(Struct, frozen=True):
     """The response as JSON, with ``--schema`` and ``--json-object``."""
     tool_calls: tuple[ToolCallObject, ...] | UnsetType = UNSET
     """The calls that were made, with ``--tools``."""
+    sources: tuple[SourceObject, ...] | UnsetType = UNSET
+    """The parts of files that the model got, with ``--context``."""
 
 
 class InterruptedRunData(Struct, frozen=True):

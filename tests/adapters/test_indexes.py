@@ -100,7 +100,7 @@ def test_hits_have_their_place_title_and_scores(tmp_path: Path, docs: Path) -> N
         hit = index.search("pears orchard", top_k=1)[0]
         assert (hit.file, hit.first_line, hit.last_line, hit.title) == (str(docs / "pears.md"), 1, 3, "Fruit")
         assert hit.text == "# Fruit\n\nPears grow on trees in the orchard."
-        assert hit.score == pytest.approx(2 / 61)
+        assert hit.score == pytest.approx(1.5 / 6)
         assert hit.similarity is not None
         (by_words,) = index.search("orchard", mode=SearchMode.TEXT)
         assert by_words.similarity is None

@@ -17,6 +17,7 @@ import pytest
 from tests.adapters.test_document_files import write
 from tests.e2e.processes import BIN, Machine
 from tests.embedders import HIDDEN, write_embedder
+from tests.parrot import parrot_folder
 
 KILLS, DOCUMENTS = 100, 150
 
@@ -220,3 +221,54 @@ def test_two_processes_fill_one_index(machine: Machine, tmp_path: Path) -> None:
     check_whole(Path(place))
     assert machine.run("index", place, "--json").data()["unchanged"] == 60
     shutil.rmtree(docs)
+
+
+@pytest.fixture(scope="module")
+def parrot(machine: Machine) -> str:
+    """Return a chat model, which answers something to any question."""
+    shutil.copytree(parrot_folder(), machine.home / "parrot")
+    return "parrot"
+
+
+def test_an_answer_from_an_index_names_its_sources(machine: Machine, index: str, parrot: str) -> None:
+    words = ("run", parrot, "What is in the orchard?", "--context", index, "--max-tokens", "8")
+    plain = machine.run(*words)
+    assert plain.code == 0
+    assert plain.out
+    assert "sources" not in plain.out
+    assert plain.err.startswith("sources: docs/")
+    assert {line[9:] for line in plain.err.splitlines()[:2]} == {"docs/a.md:1-3", "docs/sub/b.txt:1"}
+    data = machine.run(*words, "--json").data()
+    sources, prompt = data["sources"], str(data["prompt"])
+    assert isinstance(sources, list)
+    assert {source["file"] for source in sources} == {"docs/a.md", "docs/sub/b.txt"}
+    assert [*sources[0]] == ["file", "first_line", "last_line", "score"]
+    assert "docs/sub/b.txt:1-1:\n\nd e f orchard\n\n" in prompt
+    assert prompt.endswith(
+        "Answer the question from these passages. If they do not answer it, say so.\n\nWhat is in the orchard?"
+    )
+
+
+def test_the_question_to_an_index_may_come_from_a_pipe_with_files(machine: Machine, index: str, parrot: str) -> None:
+    line = f"echo orchard | mlxk run {parrot} --in docs/a.md - --context {index} --max-tokens 4 --json"
+    prompt = str(machine.shell(line).data()["prompt"])
+    assert prompt.startswith("docs/a.md:\n\n# Alpha")
+    assert prompt.endswith("say so.\n\norchard")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-c", "--context", "docs.index"), "--context needs a question"),
+        (("question", "--context", "nowhere.index"), "There is no index at nowhere.index"),
+        (("question", "--context", "docs/a.md"), "is not an index"),
+    ],
+    ids=str,
+)
+def test_an_index_that_cannot_be_used_is_named_before_a_model_is_loaded(
+    machine: Machine, index: str, parrot: str, words: tuple[str, ...], message: str
+) -> None:
+    assert index
+    outcome = machine.run("run", parrot, *words)
+    assert (outcome.code in (1, 3), outcome.out) == (True, "")
+    assert message in outcome.err

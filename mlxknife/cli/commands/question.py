@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import attrs
+
 from mlxknife.cli import prompt_input
 from mlxknife.cli.arguments import STDIN
 from mlxknife.cli.commands.run_options import RunOptions
@@ -9,6 +13,8 @@ from mlxknife.domain.errors import FeatureDisabled, StorageError
 from mlxknife.domain.generation.rules import prompts
 from mlxknife.domain.generation.values.request import Message
 from mlxknife.domain.hints import Hint, HintCode
+from mlxknife.domain.retrieval.rules import context
+from mlxknife.domain.retrieval.values import Hit
 
 
 def system_text(options: RunOptions) -> str | None:
@@ -18,14 +24,29 @@ def system_text(options: RunOptions) -> str | None:
     return options.system if options.system is None else prompt_input.checked_utf8(options.system, "The system prompt")
 
 
-def messages(options: RunOptions, *, pipes_off_by: str | None) -> tuple[Message, ...]:
-    """Assemble the conversation from the words, stdin and files.
+@attrs.frozen
+class Question:
+    """The parts of a conversation with one question."""
+
+    text: str
+    """The words of the user and the text of stdin."""
+    files: tuple[tuple[str, str], ...] = ()
+    system: str | None = None
+
+    def messages(self, hits: Sequence[Hit] = ()) -> tuple[Message, ...]:
+        """Return the conversation, with passages of an index. Raises ValidationError if it is empty."""
+        text = context.prompt(self.text, hits) if hits else self.text
+        return prompts.assembled((text,), self.files, self.system)
+
+
+def read(options: RunOptions, *, pipes_off_by: str | None) -> Question:
+    """Read the words, stdin and the files.
 
     ``pipes_off_by`` names the setting that turns off stdin. Raises ValidationError, FeatureDisabled, StorageError and
     OSError.
     """
     words = [prompt_input.checked_utf8(word, "The prompt") for word in options.words]
-    context = [(name, _context(name, has_prompt=bool(words))) for name in options.files]
+    files = tuple((name, _context(name, has_prompt=bool(words))) for name in options.files)
     system = system_text(options)
     question = " ".join(word for word in words if word != STDIN)
     if STDIN in words:
@@ -35,7 +56,7 @@ def messages(options: RunOptions, *, pipes_off_by: str | None) -> tuple[Message,
             raise FeatureDisabled(msg, hint=Hint(HintCode.TURN_ON, name=pipes_off_by, value=value))
         separator = prompt_input.unescape(options.separator)
         question = prompt_input.read_stdin().rstrip("\n") + (separator + question if question else "")
-    return prompts.assembled((question,), context, system)
+    return Question(question, files, system)
 
 
 def _context(name: str, *, has_prompt: bool) -> str:

@@ -21,6 +21,7 @@ from mlxknife.cli.output_file import OutputFile
 from mlxknife.cli.pull_offer import PullOffer
 from mlxknife.cli.render.answer import AnswerPrinter, cut_note, statistics
 from mlxknife.cli.render.answer_json import interrupted_data, run_data
+from mlxknife.cli.render.hits import source_lines, source_objects
 from mlxknife.cli.render.text import Span, Style
 from mlxknife.cli.result import CommandFailed, CommandInterrupted, CommandResult
 from mlxknife.cli.signals import propagate_interrupts
@@ -34,6 +35,8 @@ from mlxknife.domain.generation.services.tool_loop import MOST_ROUNDS
 from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
 from mlxknife.domain.generation.values.request import GenerationOptions, Message
 from mlxknife.domain.models.values.info import ModelInfo
+from mlxknife.domain.retrieval.rules import context
+from mlxknife.domain.retrieval.values import Hit
 from mlxknife.domain.tools.values import ToolCall, ToolMode, ToolUse
 
 __all__ = ["OPTIONS", "RunOptions", "add_arguments", "run"]
@@ -56,6 +59,9 @@ def _run(app: App, options: RunOptions, console: Console) -> CommandResult:
     with named_by_option(form):
         rules.check(generation, has_draft=options.draft_model is not None)
     if options.chat or not (options.words or options.files):
+        if options.context is not None:
+            msg = "--context needs a question"
+            raise UsageError(msg, hint="Write the question after the model; a chat cannot use an index")
         check_chat(options, console)
         open_model, new_printer = partial(_opened, app, options, console), partial(_printer, options, form)
         settings = AnswerSettings(generation, form, _tools(app, options, console))
@@ -71,11 +77,15 @@ def _answer(
     file = OutputFile(options.out) if options.out is not None else None
     if file is not None:
         file.check()
-    messages = question.messages(options, pipes_off_by=app.settings.pipes_off_by)
+    asked = question.read(options, pipes_off_by=app.settings.pipes_off_by)
+    asked.messages()  # an empty question is refused before anything is loaded
     settings = AnswerSettings(generation, form, _tools(app, options, console))
     output = _output(options, console, settings, file)
+    found = _passages(app, options, console, asked.text)
     with _opened(app, options, console, options.model) as session:
         name = session.info.name
+        hits = context.fitting(found, session.info.traits.context_length)
+        messages = asked.messages(hits)
         try:
             with propagate_interrupts():
                 result = _collected(session, messages, settings, options, console, output)
@@ -83,15 +93,27 @@ def _answer(
             raise CommandInterrupted(interrupted_data(name, output.received)) from exc
     note = cut_note(result, session.info.traits.context_length, "--max-tokens")
     is_complete = form is None or form.is_complete(result)
+    for source in source_lines(hits):
+        console.note(source)
     for line in (note if is_complete else None, statistics(result) if options.verbose else None):
         if line is not None:
             console.note((Span(line, Style.FAINT),))
     has_tools = bool(settings.tools.functions)
     parsed = None if form is None else form.document(result)
-    data = partial(run_data, name, messages[-1].content, result, parsed, has_tools=has_tools)
+    sources = None if options.context is None else source_objects(hits)
+    data = partial(run_data, name, messages[-1].content, result, parsed, has_tools=has_tools, sources=sources)
     if form is not None and not is_complete:
         raise CommandFailed(form.incomplete(note), data())
     return CommandResult(data=data, lines=lambda _: ())
+
+
+def _passages(app: App, options: RunOptions, console: Console, asked: str) -> tuple[Hit, ...]:
+    """Return what the index of ``--context`` has for a question. Raises what ``run_context.passages`` raises."""
+    if options.context is None:
+        return ()
+    from mlxknife.cli.commands import run_context  # noqa: PLC0415 - most questions need no index
+
+    return run_context.passages(app, options.context, console, asked, pull=options.pull)
 
 
 def _output(options: RunOptions, console: Console, settings: AnswerSettings, file: OutputFile | None) -> AnswerOutput:

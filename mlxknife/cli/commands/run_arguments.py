@@ -18,6 +18,7 @@ Examples:
   mlxk run MODEL - "Sum this up." < notes.txt
   mlxk run MODEL "What differs?" --in one.py two.py --out answer.md
   git diff | mlxk run MODEL --in style.md - "Does it follow the style?"
+  mlxk run MODEL --context notes.index "When does the library open?"
   mlxk run MODEL --schema person.json "Describe Ada Lovelace." | jq .born
   mlxk run MODEL --tools weather.py "What is the weather in Berlin?"
   mlxk run MODEL                       (a chat; /help lists its commands)
@@ -41,6 +42,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="extend",
         default=[],
         help="text files to put before the prompt",
+    )
+    parser.add_argument(
+        "--context", metavar="INDEX", help="put what an index of mlxk index has for the question before the prompt"
     )
     parser.add_argument("--out", metavar="FILE", help="write the answer to a file as well")
     parser.add_argument(

@@ -48,7 +48,7 @@ def chat(
 
     first = None
     if options.words or options.files:
-        first = question.messages(options, pipes_off_by=app.settings.pipes_off_by)[-1].content
+        first = question.read(options, pipes_off_by=app.settings.pipes_off_by).messages()[-1].content
     system = question.system_text(options)
     conversation = Conversation(settings.options, system, form=settings.form, tools=settings.tools)
 

@@ -31,6 +31,8 @@ class RunOptions:
     chat: bool = False
     system: str | None = None
     files: tuple[str, ...] = attrs.field(default=(), converter=_words)
+    context: str | None = None
+    """An index, whose passages go before the question."""
     out: str | None = None
     separator: str = "\n\n"
     max_tokens: int | None = None

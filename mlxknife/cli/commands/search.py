@@ -15,7 +15,7 @@ from mlxknife.app import App
 from mlxknife.cli import prompt_input
 from mlxknife.cli.arguments import STDIN
 from mlxknife.cli.console import Console
-from mlxknife.cli.pull_offer import PullOffer
+from mlxknife.cli.index_opening import opened
 from mlxknife.cli.render.hits import hit_lines, hit_object
 from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.cli.result import CommandResult
@@ -25,7 +25,7 @@ from mlxknife.cli.streams import map_stdout_errors
 from mlxknife.domain.errors import FeatureDisabled
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.retrieval.rules import ranking
-from mlxknife.domain.retrieval.services.indexes import TOP_K, Index
+from mlxknife.domain.retrieval.services.indexes import TOP_K
 from mlxknife.domain.retrieval.values import Hit, SearchMode
 
 _EPILOG = """\
@@ -87,17 +87,6 @@ def run(app: App, options: SearchOptions, console: Console) -> CommandResult:
         lines=lambda columns: _lines(hits, columns),
         is_printed=not console.is_json and not sys.stdout.isatty(),
     )
-
-
-def opened(app: App, console: Console, path: str, mode: SearchMode, *, pull: bool | None) -> Index:
-    """Open an index to search it; its model is offered to be pulled if it is not here."""
-    spec = app.indexes.model_spec(path)
-
-    def loaded() -> Index:
-        with propagate_interrupts(), console.status(f"loading {spec}"):
-            return app.indexes.open(path, is_text_only=mode is SearchMode.TEXT)
-
-    return PullOffer(app, console, pull).with_models(loaded, spec)
 
 
 def _query(app: App, query: str) -> str:

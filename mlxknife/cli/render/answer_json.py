@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 from msgspec import UNSET, Raw
 
+from mlxknife.cli.retrieval_documents import SourceObject
 from mlxknife.cli.run_documents import InterruptedRunData, RunData, TimingsObject, ToolCallObject, UsageObject
 from mlxknife.domain.generation.values.answer import GenerationResult, TextDelta, TextKind
 
@@ -21,7 +22,13 @@ def interrupted_data(name: str, received: Sequence[TextDelta]) -> InterruptedRun
 
 
 def run_data(
-    name: str, prompt: str, result: GenerationResult, parsed: Raw | None = None, *, has_tools: bool = False
+    name: str,
+    prompt: str,
+    result: GenerationResult,
+    parsed: Raw | None = None,
+    *,
+    has_tools: bool = False,
+    sources: tuple[SourceObject, ...] | None = None,
 ) -> RunData:
     """Return the data for an answer to a prompt; ``parsed`` is the answer where it had to be a JSON document."""
     calls = tuple(ToolCallObject(use.call.name, use.call.arguments, use.result) for use in result.tool_uses)
@@ -39,4 +46,5 @@ def run_data(
         timings=TimingsObject(**attrs.asdict(result.timings)),
         parsed=UNSET if parsed is None else parsed,
         tool_calls=calls if has_tools else UNSET,
+        sources=UNSET if sources is None else sources,
     )

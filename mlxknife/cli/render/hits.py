@@ -1,12 +1,12 @@
-"""The hits of a search: as JSON objects, and as a list for a terminal."""
+"""The hits of a search: as JSON objects, as a list for a terminal, and as the sources of an answer."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mlxknife.cli.render.text import Line, Span, Style, folded
-from mlxknife.cli.retrieval_documents import HitObject
+from mlxknife.cli.retrieval_documents import HitObject, SourceObject
 from mlxknife.domain.retrieval.values import Hit
 
 _SHOWN_LINES, _SHOWN_CHARACTERS = 6, 400
@@ -52,3 +52,16 @@ def hit_lines(number: int, hit: Hit, columns: int | None) -> Iterator[Line]:
         yield from folded((_INDENT, line.rstrip().expandtabs(4)), columns, len(_INDENT))
     if is_cut:
         yield (f"{_INDENT}...",)
+
+
+def source_objects(hits: Sequence[Hit]) -> tuple[SourceObject, ...]:
+    """Return the JSON objects of the passages that a model got."""
+    return tuple(
+        SourceObject(shown_path(hit.file), hit.first_line, hit.last_line, round(hit.score, _DIGITS)) for hit in hits
+    )
+
+
+def source_lines(hits: Sequence[Hit]) -> Iterator[Line]:
+    """Yield a line for each passage that a model got."""
+    for number, hit in enumerate(hits):
+        yield (Span(f"{'         ' if number else 'sources: '}{place(hit)}", Style.FAINT),)

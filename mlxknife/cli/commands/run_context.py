@@ -1,0 +1,27 @@
+"""``run --context``: the passages of an index for a question."""
+
+from __future__ import annotations
+
+import attrs
+
+from mlxknife.app import App
+from mlxknife.cli.console import Console
+from mlxknife.cli.index_opening import opened
+from mlxknife.cli.render.hits import shown_path
+from mlxknife.cli.signals import propagate_interrupts
+from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.retrieval.rules import context
+from mlxknife.domain.retrieval.values import Hit, SearchMode
+
+
+def passages(app: App, index: str, console: Console, question: str, *, pull: bool | None) -> tuple[Hit, ...]:
+    """Return what an index has for a question; its model is closed before another one is loaded.
+
+    Raises what a search raises, and ValidationError for an index without text.
+    """
+    with opened(app, console, index, SearchMode.HYBRID, pull=pull) as searched, propagate_interrupts():
+        hits = searched.search(question, top_k=context.PASSAGES)
+    if not hits:
+        msg = f"The index {index} holds no text"
+        raise ValidationError(msg)
+    return tuple(attrs.evolve(hit, file=shown_path(hit.file)) for hit in hits)
