@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tokenizers
 from safetensors.numpy import save_file
 from tokenizers import models, normalizers, pre_tokenizers, processors
+
+from mlxknife.adapters.mlx.embedding.model import EncoderLoader, EncoderModel
+from mlxknife.domain.embedding.rules import settings
+from mlxknife.domain.embedding.services.engine import EmbeddingEngine, open_engine
+from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest
+from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.models.values.snapshot import Location
 
 HIDDEN, INNER, HEADS, LAYERS, POSITIONS = 16, 32, 2, 2, 40
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -84,3 +91,33 @@ def _tensors(seed: int) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.flo
     for name in norms:
         shapes |= {f"{name}.weight": (HIDDEN,), f"{name}.bias": (HIDDEN,)}
     return {name: chance.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def load_model(folder: Path) -> EncoderModel:
+    """Load an embedding model on the CPU, as a model process does."""
+    request, loader = LoadRequest(Location(str(folder), ()), "fast"), EncoderLoader()
+    return loader.load(request, settings.read(loader.documents(request, settings.DOCUMENTS)).model)
+
+
+def load_engine(folder: Path) -> EmbeddingEngine:
+    """Load an embedding model into an engine."""
+    return open_engine(EncoderLoader(), LoadRequest(Location(str(folder), ()), "fast"))
+
+
+def vectors_of(model: EncoderModel, rows: Sequence[Sequence[int]]) -> list[Sequence[float]]:
+    """Embed rows of tokens in one batch."""
+    batch = model.start(rows)
+    while (found := batch.advance()) is None:
+        pass
+    return list(found)
+
+
+def embedded(engine: EmbeddingEngine, request: EmbeddingRequest) -> list[tuple[float, ...]]:
+    """Embed the texts of a request."""
+    engine.submit(1, engine.tokenize(request, engine.render(request)))
+    found = dict[int, tuple[float, ...]]()
+    while not engine.is_idle:
+        for _, event in engine.step():
+            assert isinstance(event, Embedding), event
+            found[event.index] = event.vector
+    return [found[index] for index in range(len(request.texts))]

@@ -53,10 +53,9 @@ class EmbeddingEngineOpener:
 
     def open(self, request: LoadRequest) -> EmbeddingEngine:
         """See ``EngineOpener.open``."""
-        from mlxknife.domain.embedding.rules.settings import DOCUMENTS  # noqa: PLC0415
-        from mlxknife.domain.embedding.services.engine import EmbeddingEngine  # noqa: PLC0415
+        from mlxknife.domain.embedding.services.engine import open_engine  # noqa: PLC0415
 
-        return EmbeddingEngine(self._loader.load(request, DOCUMENTS))
+        return open_engine(self._loader, request)
 
 
 class AnyEngineOpener:

@@ -27,8 +27,6 @@ _VLM = RuntimePackage(
     version="0.7.1",
     architectures=frozenset({"qwen2_vl", "bert"}),
     remapping={"lfm2-vl": "qwen2_vl"},
-    encoders=frozenset({"bert"}),
-    embedding_remapping={"xlm-roberta": "bert"},
 )
 _MODELS = {
     "llama.py": "import mlx.core as mx\n\nclass Model(nn.Module):\n    pass\n",
@@ -81,14 +79,12 @@ def _install(site: Path, runtime: Runtime) -> None:
             {
                 "version.py": f"__version__ = '{runtime.mlx_vlm.version}'\n",
                 "utils.py": 'MODEL_REMAPPING = {"lfm2-vl": "qwen2_vl"}\n',
-                "embedding_loader.py": 'EMBEDDING_MODEL_REMAPPING: dict = {\n    "xlm-roberta": "bert",\n}\n',
                 "models/qwen2_vl/__init__.py": "from .qwen2_vl import Model as Model\n",
                 "models/bert/__init__.py": "from .bert import (\n    Model,\n)\n",
-                "models/bert/bert.py": "class Model: ...\ndef embed(): return EmbeddingOutput(x)\n",
-                "models/qwen2_vl/qwen2_vl.py": "class Model: ...\nfrom ..base import EmbeddingOutput\n",
-                "models/qwen2_vl/other.py": "def embed(): return EmbeddingOutput(x)\n",
+                "models/bert/bert.py": "class Model: ...\n",
+                "models/qwen2_vl/qwen2_vl.py": "class Model: ...\n",
                 "models/kernels/__init__.py": "",
-                "models/kernels/kernels.py": "def embed(): return EmbeddingOutput(x)\n",
+                "models/kernels/kernels.py": "def kernel(): ...\n",
                 "models/cache.py": "class Cache: ...\n",
             },
         )

@@ -9,7 +9,6 @@ import attrs
 from starlette.applications import Starlette
 
 from mlxknife.domain.catalog.services.runnable import RunnableModel
-from mlxknife.domain.embedding.services.engine import EmbeddingEngine
 from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import KnifeError, ModelNotFound
 from mlxknife.domain.generation.values.answer import (
@@ -30,7 +29,7 @@ from mlxknife.domain.serving.services.servable_models import ServableModel, Serv
 from mlxknife.domain.tools.values import ToolCall, ToolCallDelta
 from mlxknife.http.app import create_app
 from mlxknife.http.options import Options
-from tests.fakes.embedding_model import FakeEmbeddingModel
+from tests.fakes.embedding_model import fake_engine
 from tests.fakes.processes import FakeModel, FakeProcesses
 from tests.fakes.system import FakeSystem
 
@@ -183,7 +182,7 @@ class FakeBackend:
         return create_app(cast("ServableModels", self.models), self.pool, self.options)
 
     def _places(self, failure: KnifeError | None = None) -> Mapping[str, FakeModel]:
-        embedder = FakeModel(lambda: EmbeddingEngine(FakeEmbeddingModel()), failure)
+        embedder = FakeModel(fake_engine, failure)
         return {NAME: FakeModel(lambda: self.engine, failure), EMBEDDER: embedder}
 
 

@@ -32,7 +32,6 @@ COMMIT = "0abc" + "0" * 36
 RUNTIME = Runtime(
     backend=True,
     mlx_lm=RuntimePackage("mlx-lm", "0.32.2", frozenset({"llama"})),
-    mlx_vlm=RuntimePackage("mlx-vlm", "0.7.0", frozenset(), encoders=frozenset({"bert"})),
 )
 
 

@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from mlxknife.domain.compatibility.rules import compatibility
-from mlxknife.domain.compatibility.rules.architecture_versions import first_encoder_version, first_version
+from mlxknife.domain.compatibility.rules.architecture_versions import first_version
 from mlxknife.domain.compatibility.values import Runtime, RuntimePackage
 from tests.builder import (
     Files,
@@ -28,10 +28,8 @@ _LM = RuntimePackage(
 _VLM = RuntimePackage(
     name="mlx-vlm",
     version="0.7.0",
-    architectures=frozenset({"bert", "gemma3n", "idefics3", "qwen3_embedding"}),
-    encoders=frozenset({"bert", "qwen3_embedding"}),
+    architectures=frozenset({"gemma3n", "idefics3"}),
     remapping={"lfm2-vl": "idefics3"},
-    embedding_remapping={"roberta": "bert", "qwen3": "qwen3_embedding"},
 )
 _BOTH = Runtime(backend=True, mlx_lm=_LM, mlx_vlm=_VLM, tokenizers={"llama4": "LlamaTokenizer"})
 _LM_ONLY = attrs.evolve(_BOTH, mlx_vlm=None)
@@ -51,6 +49,18 @@ def _chat(model_type: str | None = None, architectures: object = None) -> Files:
 
 def _embedding(model_type: str) -> Files:
     return embedding_files() | {"config.json": json_bytes({"model_type": model_type})}
+
+
+def _modules(*kinds: str) -> Files:
+    folders = {"Transformer": "", "Pooling": "1_Pooling", "Dense": "2_Dense"}
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": folders.get(kind, kind)} for kind in kinds]
+    return {"modules.json": json_bytes(modules)}
+
+
+_DENSE = {
+    "2_Dense/config.json": json_bytes({"in_features": 768, "out_features": 8, "bias": False}),
+    "2_Dense/pytorch_model.bin": b"PK\x03\x04",
+}
 
 
 def _renamed(weights: str) -> Files:
@@ -166,22 +176,35 @@ def test_a_compatible_model(files: Files, runtime: Runtime) -> None:
             id="mlx-lm is not installed",
         ),
         pytest.param(
-            _embedding("xlm-roberta"),
+            _embedding("nomic_bert"),
             _BOTH,
-            "Embedding architecture 'xlm-roberta' not supported yet (supported: bert)",
+            "Embedding architecture 'nomic_bert' not supported (supported: bert, roberta, xlm-roberta, camembert, "
+            "modernbert, qwen3, gemma3_text)",
             id="an encoder that is not built",
         ),
         pytest.param(
-            embedding_files() | {"modules.json": json_bytes([{"type": "sentence_transformers.models.Dense"}])},
+            embedding_files() | _modules("Transformer", "Pooling", "WordWeights"),
             _BOTH,
-            "Module 'Dense' of modules.json not supported",
+            "Module 'WordWeights' of modules.json not supported",
             id="a module that is not built",
         ),
         pytest.param(
-            embedding_files() | {"config.json": json_bytes({"model_type": "bert", "hidden_act": "silu"})},
+            embedding_files() | _modules("Transformer", "Pooling", "Dense") | _DENSE,
             _BOTH,
-            "Activation 'silu' not supported",
+            "2_Dense/pytorch_model.bin is a pickle, which is not loaded (requires safetensors in 2_Dense)",
+            id="a linear layer in a pickle",
+        ),
+        pytest.param(
+            embedding_files() | {"config.json": json_bytes({"model_type": "bert", "hidden_act": "mish"})},
+            _BOTH,
+            "Activation 'mish' not supported",
             id="an activation that is not built",
+        ),
+        pytest.param(
+            embedding_files() | {"1_Pooling/config.json": json_bytes({"pooling_mode_max_tokens": True})},
+            _BOTH,
+            "Pooling 'pooling_mode_max_tokens' not supported",
+            id="a pooling that is not built",
         ),
         pytest.param(
             without(embedding_files(), "tokenizer.json"),
@@ -356,11 +379,3 @@ def test_the_table_finds_the_first_version_by_the_whole_name(
     package: str, architecture: str, version: str | None
 ) -> None:
     assert first_version(package, architecture) == version
-
-
-@pytest.mark.parametrize(
-    ("architecture", "version"),
-    [("bert", "0.6.9"), ("qwen3", "0.6.9"), ("xlm-roberta", "0.6.9"), ("lfm2", "0.6.9"), ("mistral", None), ("", None)],
-)
-def test_the_table_finds_the_first_version_that_computes_embeddings(architecture: str, version: str | None) -> None:
-    assert first_encoder_version(architecture) == version

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlxknife.domain.embedding.rules import batches, settings, vectors
 from mlxknife.domain.embedding.services.engine import EmbeddingEngine
-from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest, EmbeddingSettings, Pooling
-from mlxknife.domain.errors import ContextLengthExceeded, EngineError, KnifeError, ModelNotRunnable, ValidationError
-from tests.fakes.embedding_model import FAILING_TOKEN, NAN_TOKEN, FakeEmbeddingModel
+from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest
+from mlxknife.domain.errors import ContextLengthExceeded, EngineError, KnifeError, ValidationError
+from tests.fakes.embedding_model import FAILING_TOKEN, NAN_TOKEN, FakeEmbeddingModel, fake_engine
 
 
 def submit(engine: EmbeddingEngine, number: int, *texts: str) -> int:
@@ -28,7 +27,7 @@ def run(engine: EmbeddingEngine) -> list[tuple[int, Embedding | KnifeError]]:
 
 
 def test_each_text_gets_a_vector_of_length_one() -> None:
-    engine = EmbeddingEngine(FakeEmbeddingModel())
+    engine = fake_engine()
     assert submit(engine, 1, "a bb", "ccc") == 7
     found = [event for _, event in run(engine) if isinstance(event, Embedding)]
     assert {one.index: one.tokens for one in found} == {0: 4, 1: 3}
@@ -37,7 +36,7 @@ def test_each_text_gets_a_vector_of_length_one() -> None:
 
 
 def test_a_long_text_is_truncated_and_says_so() -> None:
-    engine = EmbeddingEngine(FakeEmbeddingModel())
+    engine = fake_engine()
     submit(engine, 1, "a " * 50)
     ((_, found),) = run(engine)
     assert isinstance(found, Embedding)
@@ -45,7 +44,7 @@ def test_a_long_text_is_truncated_and_says_so() -> None:
 
 
 def test_a_long_text_is_refused_where_it_must_not_be_cut() -> None:
-    engine = EmbeddingEngine(FakeEmbeddingModel())
+    engine = fake_engine()
     request = EmbeddingRequest(("a", "a " * 50), allows_truncation=False)
     with pytest.raises(ContextLengthExceeded, match="maximum context length is 8 tokens") as refused:
         engine.tokenize(request, engine.render(request))
@@ -53,7 +52,7 @@ def test_a_long_text_is_refused_where_it_must_not_be_cut() -> None:
 
 
 def test_token_ids_are_taken_as_they_are() -> None:
-    engine = EmbeddingEngine(FakeEmbeddingModel())
+    engine = fake_engine()
     request = EmbeddingRequest(("a bb", (1, 1, 2, 2), (5,) * 9), is_query=True)
     engine.submit(1, engine.tokenize(request, engine.render(request)))
     found = {event.index: event for _, event in run(engine) if isinstance(event, Embedding)}
@@ -61,9 +60,9 @@ def test_token_ids_are_taken_as_they_are() -> None:
     assert (found[2].tokens, found[2].is_truncated) == (8, True)
 
 
-@pytest.mark.parametrize("tokens", [(), (-1,), (1, 99)])
+@pytest.mark.parametrize("tokens", [(), (-1,), (1, 30_522)])
 def test_token_ids_outside_the_vocabulary_are_refused(tokens: tuple[int, ...]) -> None:
-    engine = EmbeddingEngine(FakeEmbeddingModel({"config.json": {"model_type": "bert", "vocab_size": 99}}))
+    engine = fake_engine()
     request = EmbeddingRequest(("a", tokens))
     with pytest.raises(ValidationError) as refused:
         engine.tokenize(request, engine.render(request))
@@ -72,7 +71,7 @@ def test_token_ids_outside_the_vocabulary_are_refused(tokens: tuple[int, ...]) -
 
 def test_texts_of_several_requests_share_batches_of_similar_length() -> None:
     model = FakeEmbeddingModel()
-    engine = EmbeddingEngine(model)
+    engine = fake_engine(model)
     for number in range(4):
         submit(engine, number, "a", "a a a", "a a a a a")
     assert len(run(engine)) == 12
@@ -80,7 +79,7 @@ def test_texts_of_several_requests_share_batches_of_similar_length() -> None:
 
 
 def test_a_cancelled_request_gets_nothing() -> None:
-    engine = EmbeddingEngine(FakeEmbeddingModel())
+    engine = fake_engine()
     submit(engine, 1, "a")
     submit(engine, 2, "b")
     engine.cancel(1)
@@ -88,77 +87,61 @@ def test_a_cancelled_request_gets_nothing() -> None:
 
 
 @pytest.mark.parametrize("word", ["x" * NAN_TOKEN, "x" * FAILING_TOKEN], ids=["NaN", "failing"])
-def test_a_failing_text_ends_its_request(word: str) -> None:
-    engine = EmbeddingEngine(FakeEmbeddingModel())
-    submit(engine, 1, word)
-    ((number, error),) = run(engine)
-    assert (number, type(error)) == (1, EngineError)
-    submit(engine, 2, "a")
-    assert [type(event) for _, event in run(engine)] == [Embedding]
+def test_a_failing_text_ends_its_request_and_no_other(word: str) -> None:
+    engine = fake_engine()
+    submit(engine, 1, "b", word, "c")
+    submit(engine, 2, "a", "bb")
+    submit(engine, 3, word)
+    events = run(engine)
+    assert {number: error.code for number, error in events if isinstance(error, KnifeError)} == {
+        1: EngineError.code,
+        3: EngineError.code,
+    }
+    assert {event.index for number, event in events if number == 2 and isinstance(event, Embedding)} == {0, 1}
+    assert not any(number == 3 and isinstance(event, Embedding) for number, event in events)
+
+
+def test_a_batch_is_computed_in_parts_and_can_be_cancelled_between_them() -> None:
+    engine = fake_engine(FakeEmbeddingModel(steps=3))
+    submit(engine, 1, "a")
+    submit(engine, 2, "b")
+    assert engine.step() == []
+    engine.cancel(1)
+    assert engine.step() == []
+    assert [number for number, _ in engine.step()] == [2]
+    assert engine.is_idle
+    submit(engine, 3, "a")
+    engine.step()
+    engine.cancel(3)
+    assert engine.is_idle
+    assert engine.step() == []
+
+
+@given(
+    texts=st.lists(st.text("ab ", max_size=12), min_size=1, max_size=40),
+    rows=st.integers(1, 9),
+    steps=st.integers(1, 3),
+    cancelled=st.integers(1, 3),
+)
+def test_every_text_that_is_not_cancelled_gets_one_vector(
+    texts: list[str], rows: int, steps: int, cancelled: int
+) -> None:
+    engine = fake_engine(FakeEmbeddingModel(batch_rows=rows, steps=steps))
+    for number in (1, 2, 3):
+        submit(engine, number, *texts)
+    engine.step()
+    engine.cancel(cancelled)
+    found = [(number, event.index) for number, event in run(engine) if isinstance(event, Embedding)]
+    assert len(set(found)) == len(found)
+    assert {number for number, _ in found} <= {1, 2, 3} - {cancelled}
+    whole = max({1, 2, 3} - {cancelled})  # nothing of it was in the first step, if that was not its own
+    assert sum(number == whole for number, _ in found) in range(max(0, len(texts) - rows), len(texts) + 1)
 
 
 def test_a_request_without_texts_and_a_closed_engine_are_errors() -> None:
-    engine = EmbeddingEngine(FakeEmbeddingModel())
+    engine = fake_engine()
     with pytest.raises(ValidationError):
         engine.render(EmbeddingRequest(()))
     engine.close()
     with pytest.raises(EngineError):
         submit(engine, 1, "a")
-
-
-@pytest.mark.parametrize(
-    ("prompts", "request_", "prompt"),
-    [
-        ({"query": "q: ", "passage": "p: "}, EmbeddingRequest(("x",), is_query=True), "q: "),
-        ({"query": "q: ", "passage": "p: "}, EmbeddingRequest(("x",)), "p: "),
-        ({"query": "q: "}, EmbeddingRequest(("x",)), ""),
-        ({}, EmbeddingRequest(("x",), is_query=True, instruction="Find it"), "Instruct: Find it\nQuery:"),
-    ],
-)
-def test_the_prompt_of_a_request(prompts: dict[str, str], request_: EmbeddingRequest, prompt: str) -> None:
-    assert settings.prompt(EmbeddingSettings(prompts=prompts), request_) == prompt
-
-
-@pytest.mark.parametrize(
-    ("pooling", "found"),
-    [
-        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, Pooling.CLS),
-        ({"pooling_mode_lasttoken": True}, Pooling.LAST),
-        ({"pooling_mode": "mean"}, Pooling.MEAN),
-        ({}, Pooling.MEAN),
-    ],
-)
-def test_the_pooling_of_a_model(pooling: dict[str, object], found: Pooling) -> None:
-    documents = {"config.json": {"model_type": "bert", "max_position_embeddings": 64}, "1_Pooling/config.json": pooling}
-    assert settings.read(documents) == EmbeddingSettings(found, 64)
-
-
-@pytest.mark.parametrize(
-    "pooling",
-    [
-        {"pooling_mode_max_tokens": True},
-        {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True},
-        {"pooling_mode_mean_tokens": True, "include_prompt": False},
-    ],
-)
-def test_another_pooling_is_refused(pooling: dict[str, object]) -> None:
-    with pytest.raises(ModelNotRunnable, match="Pooling"):
-        settings.read({"config.json": {"model_type": "bert"}, "1_Pooling/config.json": pooling})
-
-
-@given(st.lists(st.integers(1, 50), max_size=600))
-def test_every_batch_has_the_oldest_text_and_each_text_comes_once(lengths: list[int]) -> None:
-    left, seen = list(enumerate(lengths)), list[int]()
-    while left:
-        chosen = batches.next_batch([length for _, length in left])
-        assert 0 in chosen
-        assert len(set(chosen)) == len(chosen) <= batches.BATCH
-        seen += [left[place][0] for place in chosen]
-        left = [one for place, one in enumerate(left) if place not in set(chosen)]
-    assert sorted(seen) == list(range(len(lengths)))
-
-
-@pytest.mark.parametrize("vector", [(math.nan, 1.0), (math.inf, 0.0), (0.0, 0.0), ()])
-def test_a_vector_without_a_direction_is_an_error(vector: tuple[float, ...]) -> None:
-    with pytest.raises(EngineError):
-        vectors.normalized(vector)

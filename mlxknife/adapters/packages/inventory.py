@@ -23,7 +23,6 @@ _USUAL_DEFINITION = b"\nclass Model(nn.Module):\n"
 _VERSION = re.compile(r"""^__version__\s*=\s*["']([^"']+)["']""", re.MULTILINE)
 _TOKENIZER = re.compile(r"""^\s*\("([^"]+)", "([^"]+)\"""", re.MULTILINE)
 _QUOTED = re.compile(r"""^\s*"([^"]+)",""", re.MULTILINE)
-_ENCODER = "EmbeddingOutput("
 _BACKEND_LIBRARIES = ("libmlx.so", "libmlx.dylib")
 
 
@@ -79,14 +78,11 @@ def _mlx_lm(folder: str) -> RuntimePackage:
 
 
 def _mlx_vlm(folder: str) -> RuntimePackage:
-    architectures = frozenset(_architectures(os.path.join(folder, "models")))
     return RuntimePackage(
         name="mlx-vlm",
         version=_version(folder, "version.py"),
-        architectures=architectures,
-        encoders=frozenset(name for name in architectures if _ENCODER in _text(folder, f"models/{name}/{name}.py")),
+        architectures=frozenset(_architectures(os.path.join(folder, "models"))),
         remapping=_strings(_literal(_text(folder, "utils.py"), "MODEL_REMAPPING")),
-        embedding_remapping=_strings(_literal(_text(folder, "embedding_loader.py"), "EMBEDDING_MODEL_REMAPPING")),
     )
 
 

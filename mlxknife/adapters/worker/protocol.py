@@ -18,7 +18,7 @@ from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest
 from mlxknife.domain.engines.values import AnswerEvent, EngineKind, Event, Request
 from mlxknife.domain.errors import EngineError, InternalError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.answer import Delta
-from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.generation.values.loading import Device, LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest, SamplingParameters
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.snapshot import Location
@@ -54,6 +54,7 @@ class Load(Struct, tag="load", array_like=True, frozen=True):
     max_tokens: int | None
     runs_code: tuple[PlaceFrame, ...]
     kind: EngineKind
+    device: Device
     heartbeat: float
     """Seconds between two heartbeats."""
 
@@ -70,6 +71,7 @@ class Load(Struct, tag="load", array_like=True, frozen=True):
             request.max_tokens,
             tuple(map(PlaceFrame.of, request.runs_code)),
             request.kind,
+            request.device,
             heartbeat,
         )
 
@@ -85,6 +87,7 @@ class Load(Struct, tag="load", array_like=True, frozen=True):
             draft=None if self.draft is None else self.draft.location(),
             runs_code=tuple(place.location() for place in self.runs_code),
             kind=self.kind,
+            device=self.device,
         )
 
 

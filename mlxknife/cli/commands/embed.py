@@ -53,6 +53,7 @@ class EmbedOptions:
     batch: bool = False
     query: bool = False
     instruct: str | None = None
+    dimensions: int | None = None
     output: str | None = None
     device: str = "cpu"
     pull: bool | None = None
@@ -73,6 +74,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--query", action="store_true", help="the texts are queries: use the model's prompt for them")
     parser.add_argument("--instruct", metavar="TEXT", help="the task, for models that are trained with instructions")
+    parser.add_argument(
+        "--dimensions", metavar="N", type=int, help="shorten the vectors, for models that are trained for it"
+    )
     parser.add_argument("--output", metavar="FILE", help="write the embeddings to a file instead of stdout")
     devices = parser.add_mutually_exclusive_group()
     devices.add_argument(
@@ -151,7 +155,9 @@ def _records(
 ) -> Iterator[EmbeddingObject]:
     count = truncated = 0
     for group in groups:
-        embeddings = embedder.embed(group, is_query=options.query, instruction=options.instruct)
+        embeddings = embedder.embed(
+            group, is_query=options.query, instruction=options.instruct, dimensions=options.dimensions
+        )
         for text, embedding in zip(group, embeddings, strict=True):
             truncated += embedding.is_truncated
             yield _record(embedder.info, text, embedding.vector, count)

@@ -18,10 +18,6 @@ class RuntimePackage:
     """Alternative names that the package maps to an architecture."""
     class_remapping: Mapping[tuple[str, str], str] = attrs.field(factory=dict)
     """(model type, class name) pairs that the package maps to another architecture."""
-    encoders: frozenset[str] = frozenset()
-    """The architectures that compute embeddings."""
-    embedding_remapping: Mapping[str, str] = attrs.field(factory=dict)
-    """The architecture that the package uses for a model type when it computes embeddings."""
 
 
 @attrs.frozen

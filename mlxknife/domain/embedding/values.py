@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import TypeAlias
 
 import attrs
 
 from mlxknife.domain import reprs
+from mlxknife.domain.encoders.values import EmbedderConfig
 from mlxknife.domain.engines.values import Accepted, Request
-
-
-class Pooling(Enum):
-    """How the vectors of the tokens of a text become one vector."""
-
-    CLS = "cls"
-    """The vector of the first token."""
-    MEAN = "mean"
-    LAST = "last"
-    """The vector of the last token."""
 
 
 @attrs.frozen
@@ -58,6 +48,8 @@ class EmbeddingRequest(Request[EmbeddingEvent]):
     """The task of a query, for models that are trained with instructions."""
     allows_truncation: bool = True
     """Whether a text that is longer than the model reads is cut; if not, the request is refused."""
+    dimensions: int | None = None
+    """The length of the vectors, for models whose vectors may be shortened; None for the full length."""
 
     @property
     def answer_count(self) -> int:
@@ -66,13 +58,25 @@ class EmbeddingRequest(Request[EmbeddingEvent]):
 
 
 @attrs.frozen
+class Dimensions:
+    """The lengths that the vectors of a model may have."""
+
+    full: int
+    shorter: frozenset[int] | None = frozenset()
+    """The shorter lengths that the model is trained for (Matryoshka embeddings); None for every one."""
+
+
+@attrs.frozen
 class EmbeddingSettings:
     """What the files of a model say about its embeddings."""
 
-    pooling: Pooling = Pooling.MEAN
-    max_tokens: int = 512
+    model: EmbedderConfig
+    dimensions: Dimensions
+    max_tokens: int
     """The longest text, special tokens included."""
     prompts: Mapping[str, str] = attrs.field(factory=dict)
     """The texts that go before a text, by name, such as ``query``."""
     default_prompt: str | None = None
     """The name of the prompt for texts that are no queries."""
+    lowers_case: bool = False
+    """Whether the model is trained on text in lower case only."""

@@ -90,19 +90,11 @@ def site_packages(folder: Path) -> Path:
         "mlx_lm/utils.py": 'MODEL_REMAPPING = {\n    "mistral": "llama",\n    "kimi_k2": "deepseek_v3",\n}\n',
         "mlx_vlm/version.py": '__version__ = "0.7.10"\n',
         "mlx_vlm/utils.py": 'MODEL_REMAPPING = {\n    "lfm2-vl": "lfm2_vl",\n    "mistral": "llama",\n}\n',
-        "mlx_vlm/embedding_loader.py": (
-            "EMBEDDING_MODEL_REMAPPING = {\n"
-            '    "qwen3": "qwen3_embedding",\n    "gemma3_text": "gemma3_embedding",\n'
-            '    "xlm-roberta": "xlm_roberta",\n}\n'
-        ),
     }
     sources |= {f"mlx_lm/models/{name}.py": "class Model:\n    pass\n" for name in _LM.split()}
     for name in f"{_VLM} {_ENCODERS}".split():
-        answer = "EmbeddingOutput()" if name in _ENCODERS.split() else "LanguageModelOutput()"
         sources[f"mlx_vlm/models/{name}/__init__.py"] = f"from .{name} import Model\n"
-        sources[f"mlx_vlm/models/{name}/{name}.py"] = (
-            f"class Model:\n    def __call__(self):\n        return {answer}\n"
-        )
+        sources[f"mlx_vlm/models/{name}/{name}.py"] = "class Model:\n    pass\n"
     for file, text in sources.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(text)

@@ -195,7 +195,6 @@ EMBEDDING = (
         "PyTorch",
         "embedding",
         "embeddings",
-        "Embedding architecture 'gemma3_text' not supported",
     ),
     Repo(
         "google/embeddinggemma-300m-interrupted",
@@ -212,7 +211,6 @@ EMBEDDING = (
         "MLX",
         "embedding",
         "embeddings",
-        "Embedding architecture 'qwen3' not supported",
     ),
     Repo(
         "intfloat/e5-mistral-7b-instruct",

@@ -85,7 +85,7 @@ def quantization(config: JsonObject) -> Quantization | None:
 
 def context_length(facts: SnapshotFacts) -> int | None:
     """Return the context window in tokens, where a config declares it."""
-    sentence = configs.count(facts.json_object("sentence_bert_config.json"), "max_seq_length")
+    sentence = configs.count(facts.json_object(filenames.SENTENCE), "max_seq_length")
     return sentence or configs.count(facts.json_object(filenames.CONFIG), *_CONTEXT_KEYS)
 
 

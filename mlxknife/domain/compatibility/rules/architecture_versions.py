@@ -138,22 +138,3 @@ def first_version(package: str, architecture: str) -> str | None:
         if architecture in names.split():
             return version
     return None
-
-
-_ENCODER_NAMES = {
-    "gemma3_text": "gemma3_embedding",
-    "lfm2": "lfm2_embedding",
-    "ministral3": "ministral3_embedding",
-    "qwen3": "qwen3_embedding",
-    "xlm-roberta": "xlm_roberta",
-}
-_ENCODERS = frozenset(
-    "bert colidefics3 colqwen2_5 embedding_gemma2 gemma3_embedding lfm2_colbert lfm2_embedding llama_bidirec siglip "
-    "llama_nemotron_vl_embedding ministral3_embedding modernbert qwen3_embedding qwen3_vl_embedding xlm_roberta".split()
-)
-
-
-def first_encoder_version(architecture: str) -> str | None:
-    """Return the first release of mlx-vlm that computes embeddings with an architecture, or None."""
-    name = _ENCODER_NAMES.get(architecture, architecture)
-    return first_version("mlx-vlm", name) if name in _ENCODERS else None

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-BATCH = 8
-"""On a CPU, batches of 4 to 8 texts are the fastest."""
+MAX_TOKENS = 4096
+"""The tokens of a batch, padding included; a longer text is a batch of its own."""
 _WINDOW = 256
-"""The texts, in order of arrival, that a batch is chosen from."""
+"""The texts, in order of arrival, that a batch is chosen from, if a batch has at most a quarter of them."""
 
 
-def next_batch(lengths: Sequence[int]) -> list[int]:
+def next_batch(lengths: Sequence[int], most: int) -> list[int]:
     """Return the positions of the texts to embed next: the oldest one, and those that are nearest in length."""
-    order = sorted(range(min(len(lengths), _WINDOW)), key=lambda position: (lengths[position], position))
+    order = sorted(range(min(len(lengths), max(_WINDOW, 4 * most))), key=lambda position: (lengths[position], position))
     if not order:
         return []
-    start = order.index(0) // BATCH * BATCH
-    return order[start : start + BATCH]
+    oldest = order.index(0)
+    start = oldest // most * most
+    chosen = order[start : start + most]
+    while len(chosen) > 1 and len(chosen) * lengths[chosen[-1]] > MAX_TOKENS:
+        chosen.pop(0 if chosen[-1] == 0 else -1)
+    return chosen

@@ -1,47 +1,53 @@
-"""What the files of sentence-transformers say about a model: its modules, pooling, prompts and longest text."""
+"""What the files of sentence-transformers say about a model: its prompts, its longest text, its dimensions."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
-from mlxknife.domain.compatibility.rules import encoders
-from mlxknife.domain.embedding.values import EmbeddingRequest, EmbeddingSettings, Pooling
-from mlxknife.domain.errors import ModelNotRunnable
-from mlxknife.domain.models.rules import configs
+from mlxknife.domain.embedding.values import Dimensions, EmbeddingRequest, EmbeddingSettings
+from mlxknife.domain.encoders.rules import modules
+from mlxknife.domain.encoders.values import EmbedderConfig, Family
+from mlxknife.domain.errors import ValidationError
+from mlxknife.domain.models.rules import configs, filenames
 
-PROMPTS = "config_sentence_transformers.json"
-SENTENCE = "sentence_bert_config.json"
-_POOLING = f"{encoders.POOLING_FOLDER}/config.json"
-DOCUMENTS = ("config.json", "tokenizer_config.json", encoders.MODULES, PROMPTS, SENTENCE, _POOLING)
-"""The files that the settings come from."""
-_FLAGS = {
-    "pooling_mode_cls_token": Pooling.CLS,
-    "pooling_mode_mean_tokens": Pooling.MEAN,
-    "pooling_mode_lasttoken": Pooling.LAST,
-}
-_NAMES = {"cls": Pooling.CLS, "mean": Pooling.MEAN, "lasttoken": Pooling.LAST}
-_FLAG_PREFIX = "pooling_mode_"
+DOCUMENTS = (
+    filenames.CONFIG,
+    filenames.TOKENIZER_CONFIG,
+    filenames.MODULES,
+    filenames.PROMPTS,
+    filenames.SENTENCE,
+    filenames.POOLING,
+    *(f"{folder}/{filenames.CONFIG}" for folder in filenames.DENSE_FOLDERS),
+)
+"""The JSON files that the settings come from."""
 _DOCUMENT_PROMPTS = ("document", "passage")
 _QUERY_PROMPT = "query"
 _MAX_PROMPT = 10_000
-_DEFAULT_MAX_TOKENS = 512
+_MAX_TOKENS = 32_768
+"""The longest text of all models: the attention of a longer one takes hours on a CPU."""
+_MATRYOSHKA_TAG = re.compile(r"^\s*-\s*[\"']?(?:loss:)?matryoshka", re.IGNORECASE | re.MULTILINE)
+"""A tag of the model card, such as ``loss:MatryoshkaLoss``, which sentence-transformers writes."""
+_MATRYOSHKA_FAMILIES = (Family.QWEN3, Family.GEMMA3)
+"""Their embedding models are trained for shorter vectors, which no file but their card's text says."""
 
 
-def read(documents: Mapping[str, object]) -> EmbeddingSettings:
-    """Return the settings from the JSON files of a model, by name. Raises ModelNotRunnable."""
-    config = _object(documents, "config.json")
-    reason = encoders.encoder_reason(config) or encoders.modules_reason(documents.get(encoders.MODULES))
-    if reason is not None:
-        raise ModelNotRunnable(reason)
-    prompts = _object(documents, PROMPTS)
-    found = prompts.get("prompts")
+def read(documents: Mapping[str, object], card: str = "") -> EmbeddingSettings:
+    """Return the settings from the JSON files of a model by name, and the header of its card.
+
+    Raises ModelNotRunnable.
+    """
+    model = modules.read(documents)
+    prompts, sentence = (modules.json_object(documents, name) for name in (filenames.PROMPTS, filenames.SENTENCE))
+    found, default = prompts.get("prompts"), prompts.get("default_prompt_name")
     texts = found if isinstance(found, Mapping) else {}
-    default = prompts.get("default_prompt_name")
     return EmbeddingSettings(
-        _pooling(_object(documents, _POOLING)),
-        _max_tokens(documents, config),
+        model,
+        _dimensions(model, modules.json_object(documents, filenames.CONFIG), card),
+        _max_tokens(documents, sentence, model),
         {str(name): text for name, text in texts.items() if isinstance(text, str) and len(text) <= _MAX_PROMPT},
         default if isinstance(default, str) else None,
+        sentence.get("do_lower_case") is True,
     )
 
 
@@ -55,32 +61,35 @@ def prompt(settings: EmbeddingSettings, request: EmbeddingRequest) -> str:
     return next((settings.prompts[name] for name in names if name is not None and name in settings.prompts), "")
 
 
-def _pooling(config: Mapping[str, object]) -> Pooling:
-    """Return the pooling. Raises ModelNotRunnable for one that is not supported."""
-    name = config.get("pooling_mode")
-    modes = [name] if isinstance(name, str) else [flag for flag in config if config[flag] is True and _is_mode(flag)]
-    if not modes:
-        return Pooling.MEAN
-    mode = _FLAGS.get(modes[0]) or _NAMES.get(modes[0])
-    if len(modes) > 1 or mode is None or config.get("include_prompt") is False:
-        msg = f"Pooling {', '.join(modes)[:100]!a} not supported"
-        raise ModelNotRunnable(msg)
-    return mode
+def dimensions(settings: EmbeddingSettings, request: EmbeddingRequest) -> int:
+    """Return the length of the vectors of a request. Raises ValidationError for one that the model is not made for."""
+    allowed, wanted = settings.dimensions, request.dimensions
+    if wanted is None or wanted == allowed.full:
+        return allowed.full
+    if allowed.shorter is None:
+        if 0 < wanted < allowed.full:
+            return wanted
+        known = f"1 to {allowed.full}"
+    elif wanted in allowed.shorter:
+        return wanted
+    else:
+        known = ", ".join(map(str, sorted({*allowed.shorter, allowed.full})))
+    msg = f"The embeddings of this model cannot have {wanted} dimensions; it makes {known}"
+    raise ValidationError(msg, param="dimensions")
 
 
-def _is_mode(flag: str) -> bool:
-    return flag.startswith(_FLAG_PREFIX)
+def _dimensions(model: EmbedderConfig, config: Mapping[str, object], card: str) -> Dimensions:
+    """Return the lengths that config.json names; any shorter one where it, the card or the family allows it."""
+    full = model.dimensions
+    named = config.get("matryoshka_dimensions")
+    if isinstance(named, list | tuple) and named:
+        sizes = (configs.positive_int(one) or 0 for one in named)
+        return Dimensions(full, frozenset(one for one in sizes if 0 < one < full))
+    is_matryoshka = config.get("is_matryoshka") is True or _MATRYOSHKA_TAG.search(card) is not None
+    return Dimensions(full, None if is_matryoshka or model.encoder.family in _MATRYOSHKA_FAMILIES else frozenset())
 
 
-def _max_tokens(documents: Mapping[str, object], config: Mapping[str, object]) -> int:
-    limits = (
-        configs.count(_object(documents, SENTENCE), "max_seq_length"),
-        configs.count(_object(documents, "tokenizer_config.json"), "model_max_length"),
-        configs.count(config, "max_position_embeddings"),
-    )
-    return min([limit for limit in limits if limit] or [_DEFAULT_MAX_TOKENS])
-
-
-def _object(documents: Mapping[str, object], name: str) -> Mapping[str, object]:
-    found = documents.get(name)
-    return found if isinstance(found, Mapping) else {}
+def _max_tokens(documents: Mapping[str, object], sentence: Mapping[str, object], model: EmbedderConfig) -> int:
+    tokenizer = modules.json_object(documents, filenames.TOKENIZER_CONFIG)
+    declared = configs.count(sentence, "max_seq_length") or configs.count(tokenizer, "model_max_length")
+    return min(declared or _MAX_TOKENS, model.encoder.max_tokens, _MAX_TOKENS)

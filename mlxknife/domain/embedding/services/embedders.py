@@ -50,17 +50,23 @@ class Embedder:
         self.client.close()
 
     def embed(
-        self, texts: Sequence[str], *, is_query: bool = False, instruction: str | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        is_query: bool = False,
+        instruction: str | None = None,
+        dimensions: int | None = None,
     ) -> Generator[Embedding]:
         """Yield the embedding of each text in the order of the texts, as soon as it and those before it are there.
 
         ``is_query`` adds the model's prompt for queries; ``instruction`` describes the task, for models that are
-        trained with one. Closing the generator cancels the rest. Raises ValidationError, EngineError, WorkerLost.
+        trained with one. ``dimensions`` shortens the vectors of models that are trained for it. Closing the generator
+        cancels the rest. Raises ValidationError, EngineError, WorkerLost.
         """
         if not texts:
             return
         waiting, following = dict[int, Embedding](), 0
-        for event in self.client.submit(EmbeddingRequest(tuple(texts), is_query, instruction)):
+        for event in self.client.submit(EmbeddingRequest(tuple(texts), is_query, instruction, dimensions=dimensions)):
             if isinstance(event, Embedding):
                 waiting[event.index] = event
             while following in waiting:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import attrs
 
 from mlxknife.domain.engines.values import EngineKind
 from mlxknife.domain.generation.values.request import SamplingParameters
 from mlxknife.domain.models.values.snapshot import Location
+
+
+class Device(Enum):
+    """What an encoder computes on."""
+
+    CPU = "cpu"
+    GPU = "gpu"
 
 
 @attrs.frozen
@@ -29,6 +38,8 @@ class LoadRequest:
     """Those of the two models whose own code the user allows to run."""
     kind: EngineKind = EngineKind.TEXT
     """The engine that the model needs."""
+    device: Device = Device.CPU
+    """What an encoder computes on. A language model uses a GPU wherever there is one."""
 
 
 @attrs.frozen

@@ -21,7 +21,7 @@ _TOKENIZER = frozenset(
     }
 )
 _IMAGES = frozenset({*filenames.PROCESSOR_CONFIGS, "video_preprocessor_config.json"})
-_POOLING = frozenset({*filenames.POOLING_MARKERS, "sentence_bert_config.json"})
+_POOLING = frozenset({*filenames.POOLING_MARKERS, filenames.SENTENCE})
 _WITH_CONFIG = ("Pooling", "Dense")
 """The modules of sentence-transformers that have a config in a folder of their own."""
 _MLX = "mlx"

@@ -18,11 +18,12 @@ SPECIAL_TOKENS = "special_tokens_map.json"
 GENERATION_CONFIG = "generation_config.json"
 PROCESSOR_CONFIGS = ("processor_config.json", "preprocessor_config.json")
 MODULES = "modules.json"
-POOLING_MARKERS = (
-    MODULES,
-    "config_sentence_transformers.json",
-    "1_Pooling/config.json",
-)
+PROMPTS = "config_sentence_transformers.json"
+SENTENCE = "sentence_bert_config.json"
+POOLING_FOLDER = "1_Pooling"
+POOLING = f"{POOLING_FOLDER}/config.json"
+DENSE_FOLDERS = ("2_Dense", "3_Dense", "4_Dense")
+POOLING_MARKERS = (MODULES, PROMPTS, POOLING)
 INDEX_SUFFIX = ".index.json"
 SAFETENSORS = ".safetensors"
 GGUF = ".gguf"
@@ -64,8 +65,10 @@ READING_LIST = ReadingList(
             SPECIAL_TOKENS,
             TEMPLATE_JSON,
             *PROCESSOR_CONFIGS,
-            "sentence_bert_config.json",
+            SENTENCE,
             MODULES,
+            POOLING,
+            *(f"{folder}/{CONFIG}" for folder in DENSE_FOLDERS),
         }
     ),
     check=frozenset(

@@ -1,0 +1,1 @@
+"""Encoders of our own, written once over numpy and MLX. Embedding models and rerankers are made of them."""

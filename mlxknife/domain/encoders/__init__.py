@@ -1,0 +1,1 @@
+"""Encoders: how the files of an embedding model or a reranker describe its network."""
