@@ -63,6 +63,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/batching.py
 	$(BIN)/python benchmarks/constraints.py
+	$(BIN)/python benchmarks/retrieval.py
 
 bench-serve: $(STAMP)
 	$(BIN)/python benchmarks/serve.py

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.timeout(1200)
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PIPES = EXAMPLES / "pipes"
+RAG = EXAMPLES / "rag"
+"""``test_examples_rag.py`` runs its blocks."""
 PAGES = sorted(EXAMPLES.rglob("*.md"))
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PREPARATION, *RECIPES = (text for _, text in FENCED.findall((PIPES / "README.md").read_text(encoding="utf-8")))
@@ -77,7 +79,7 @@ def test_each_expected_output_belongs_to_one_block_of_the_page() -> None:
 
 def test_every_fenced_block_of_the_pages_is_run() -> None:
     fences = [(page.name, kind) for page in PAGES for kind, _ in FENCED.findall(page.read_text(encoding="utf-8"))]
-    assert fences == [("README.md", "sh")] * (len(RECIPES) + 1)
+    assert fences == [("README.md", "sh")] * (len(RECIPES) + 1 + len(FENCED.findall((RAG / "README.md").read_text())))
 
 
 def test_the_pages_link_to_existing_files_and_to_every_script() -> None:
