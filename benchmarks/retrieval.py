@@ -2,8 +2,8 @@
 
 Each search runs in a process of its own, whose imports are done: the time is from opening the file to the hits and
 their texts. The vectors have 384 dimensions, and the texts 30 words. The rate of ``index`` is that of 10,000 chunks of
-one sentence with the starter embedder, from the files to the index on the disk; the embedder alone gets the same texts in
-one request, in turns. ``MLXK_BENCH_CHUNKS`` sets another number for the rate.
+one sentence with the starter embedder, from the files to the index on the disk; the embedder alone gets the same
+texts in one request, in turns. ``MLXK_BENCH_CHUNKS`` sets another number for the rate.
 """
 
 from __future__ import annotations
