@@ -21,6 +21,7 @@ from mlxknife.domain.errors import (
 from mlxknife.domain.retrieval.rules.models import PROBE
 from mlxknife.domain.retrieval.services.indexer import GROUP
 from mlxknife.domain.retrieval.values import IndexReport, SearchMode, SkippedFile, SkipReason
+from mlxknife.ports.system.progress import NoProgress
 from tests.adapters.test_document_files import write
 from tests.retrieval import MAX_WORDS, CountingClient, CountingEmbedders, indexes, open_index
 
@@ -188,6 +189,34 @@ def test_chunks_that_the_model_cannot_read_whole_are_counted(tmp_path: Path) -> 
     docs = write(tmp_path / "docs", {"a.txt": "a " * (MAX_WORDS + 1), "b.txt": "short"})
     with open_index(tmp_path / "an.index") as index:
         assert index.update([str(docs)]).truncated == 1
+
+
+class Counted(NoProgress):
+    """Counts what is reported."""
+
+    def __init__(self) -> None:
+        self.total, self.steps, self.is_ended = 0, list[int](), False
+
+    def begin(self, label: str, total_bytes: int) -> None:
+        assert label
+        self.total = total_bytes
+
+    def advance(self, count: int, file: str | None = None) -> None:
+        del file
+        self.steps.append(count)
+
+    def end(self) -> None:
+        self.is_ended = True
+
+
+def test_the_progress_goes_chunk_by_chunk_to_the_size_of_the_files(tmp_path: Path, docs: Path) -> None:
+    write(docs, {"long.md": "# A\n\ntext\n" * 20})
+    with open_index(tmp_path / "an.index") as index:
+        for steps in (23, 4):  # 20 chunks and three short files; then unchanged files
+            progress = Counted()
+            index.update([str(docs)], progress)
+            assert sum(progress.steps) == progress.total == sum(path.stat().st_size for path in docs.iterdir())
+            assert (len(progress.steps), progress.is_ended) == (steps, True)
 
 
 def test_a_blank_file_is_known_and_found_by_nothing(tmp_path: Path) -> None:

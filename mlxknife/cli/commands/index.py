@@ -75,6 +75,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(app: App, options: IndexOptions, console: Console) -> CommandResult:
     """Bring the index up to date."""
+    try:
+        return _run(app, options, console)
+    except KeyboardInterrupt:
+        console.note_stopped("stopped; the next run goes on where this one was")
+        raise
+
+
+def _run(app: App, options: IndexOptions, console: Console) -> CommandResult:
     spec = app.indexes.model_spec(options.index, options.model)
     is_new = not app.indexes.stores.exists(options.index)
     if is_new and not options.paths:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
@@ -35,6 +35,24 @@ class _Counts:
     truncated: int = 0
 
 
+@attrs.frozen
+class _Pending:
+    """A document that is embedded with the next group."""
+
+    document: Document
+    chunks: tuple[Chunk, ...]
+    size: int
+    """The bytes of its file."""
+
+    def shares(self) -> Iterator[int]:
+        """Yield the bytes that each chunk stands for in the progress."""
+        done = 0
+        for number in range(1, len(self.chunks) + 1):
+            share = self.size * number // len(self.chunks) - done
+            done += share
+            yield share
+
+
 @attrs.define
 class Indexer:
     """Updates one index. Use an indexer for one update."""
@@ -44,7 +62,7 @@ class Indexer:
     embedder: Embedder
     progress: Progress
     _counts: _Counts = attrs.field(factory=_Counts, init=False)
-    _pending: list[tuple[Document, tuple[Chunk, ...]]] = attrs.field(factory=list, init=False)
+    _pending: list[_Pending] = attrs.field(factory=list, init=False)
     _skipped: list[SkippedFile] = attrs.field(factory=list, init=False)
 
     def update(self, roots: Iterable[str]) -> IndexReport:
@@ -103,24 +121,26 @@ class Indexer:
             self._counts.added += 1
         else:
             self._counts.updated += 1
-        self._pending.append((document, chunking.chunks(document)))
-        if sum(len(chunks) for _, chunks in self._pending) >= GROUP:
+        self._pending.append(_Pending(document, chunking.chunks(document), size))
+        if sum(len(pending.chunks) for pending in self._pending) >= GROUP:
             self._commit()
-        self.progress.advance(size)
         return True
 
     def _commit(self) -> None:
         """Embed the pending documents, and take them into the index in one transaction."""
         if not self._pending:
             return
-        texts = [chunking.embedded_text(chunk) for _, chunks in self._pending for chunk in chunks]
+        texts = [chunking.embedded_text(chunk) for pending in self._pending for chunk in pending.chunks]
+        shares = (share for pending in self._pending for share in pending.shares())
         vectors = list[Sequence[float]]()
         for first in range(0, len(texts), GROUP):
             for embedding in self.embedder.embed(texts[first : first + GROUP]):
                 vectors.append(array("f", embedding.vector))
                 self._counts.truncated += embedding.is_truncated
+                self.progress.advance(next(shares))
         documents, start = list[IndexedDocument](), 0
-        for document, chunks in self._pending:
+        for pending in self._pending:
+            document, chunks = pending.document, pending.chunks
             part = tuple(vectors[start : start + len(chunks)])
             documents.append(IndexedDocument(document.path, document.digest, chunks, part))
             start += len(chunks)
