@@ -58,7 +58,7 @@ def connected(path: str) -> sqlite3.Connection:
         uri=True,
     )
     try:
-        for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "cache_size=-65536"):
+        for pragma in ("trusted_schema=OFF", "cell_size_check=ON"):
             connection.execute(f"PRAGMA {pragma}")
     except BaseException:
         connection.close()

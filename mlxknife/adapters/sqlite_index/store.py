@@ -17,6 +17,9 @@ from mlxknife.domain.retrieval.values import Candidates, Chunk, IndexedDocument,
 
 _MOST_DIMENSIONS = 65_536
 _PROBES = 2
+_CACHE = {"DEFERRED": -2_000, "IMMEDIATE": -64_000}
+"""The KB of pages that a transaction keeps. A search reads each page once, and reuses little memory for all of them; a
+write keeps its pages until it is complete, so that readers are not shut out before."""
 _TITLE_WEIGHT = 1.0
 """How much a word of a title counts, for one of the text."""
 
@@ -129,6 +132,7 @@ class SqliteIndex:
     @contextmanager
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[None]:
         with map_sqlite_errors(self.path):
+            self.connection.execute(f"PRAGMA cache_size={_CACHE[kind]}")
             self.connection.execute(f"BEGIN {kind}")
             try:
                 yield
