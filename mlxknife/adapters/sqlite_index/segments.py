@@ -56,7 +56,8 @@ class Segment:
 
     def cosines(self, query: Floats) -> tuple[Floats, Floats]:
         """Return the cosine of each vector with a query of length 1, and how far it may be off."""
-        return (self.codes.astype(np.float32) @ query) * self.scales[:, 0], self.scales[:, 1]
+        dots = np.vecdot(self.codes.astype(np.float32), query)  # a product of matrices would start threads for each
+        return dots * self.scales[:, 0], self.scales[:, 1]
 
 
 def encoded(keys: Sequence[int], vectors: Floats) -> Segment:
