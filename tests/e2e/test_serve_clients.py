@@ -87,7 +87,7 @@ def test_openais_client_raises_its_own_errors_for_refusals(openai: Any) -> None:
         "long": ("BadRequestError", "messages", "context_length_exceeded"),
         "key": ("AuthenticationError", None, "invalid_api_key"),
         "suffix": ("BadRequestError", "suffix", found["suffix"][2]),
-        "embeddings": ("NotFoundError", None, found["embeddings"][2]),
+        "embeddings": ("UnprocessableEntityError", "model", "model_not_runnable"),
         "retrieve": ("NotFoundError", "model", "model_not_found"),
     }
     assert "prompt is too long" in refusals["long"]["message"]
