@@ -44,6 +44,7 @@ def test_a_schema_from_a_file_or_as_json_gives_one_document(bird: Bird, tmp_path
     ("words", "answers"),
     [
         (("--choice", "yes,no"), {"yes", "no"}),
+        (("--choice", "yes, sir", "--choice", "no, sir"), {"yes, sir", "no, sir"}),
         (("--schema", '{"enum": [1, {"sum": 2}]}'), {"1", '{"sum": 2}'}),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",

@@ -111,7 +111,13 @@ def _add_form(parser: ArgumentParser) -> None:
     forms.add_argument("--schema", metavar="FILE|JSON", help="a JSON document that is valid under this JSON schema")
     forms.add_argument("--json-object", action="store_true", help="a JSON object")
     forms.add_argument("--regex", metavar="R", help="a text that this regular expression matches as a whole")
-    forms.add_argument("--choice", metavar="A,B,...", help="one of these texts")
+    forms.add_argument(
+        "--choice",
+        metavar="A,B,...",
+        action="append",
+        default=[],
+        help="one of these texts; repeat the option for texts with commas: each is one text then",
+    )
 
 
 def _add_tools(parser: ArgumentParser) -> None:

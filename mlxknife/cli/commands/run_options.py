@@ -56,8 +56,8 @@ class RunOptions:
     """A JSON schema, or the name of its file."""
     json_object: bool = False
     regex: str | None = None
-    choice: str | None = None
-    """The answers to choose from, with commas between them."""
+    choice: tuple[str, ...] = attrs.field(default=(), converter=_words)
+    """The answers to choose from: one for each ``--choice``, or those between the commas of a single one."""
     tools: str | None = None
     """A Python file with functions for the model."""
     tool_choice: str = "auto"
@@ -80,8 +80,8 @@ class RunOptions:
 
     def form(self) -> AnswerForm | None:
         """Return the form of the answer that an option demands. Raises what ``answer_form`` raises."""
-        choices = None if self.choice is None else tuple(self.choice.split(","))
-        return answer_form(self.schema, json_object=self.json_object, regex=self.regex, choice=choices)
+        choices = tuple(self.choice[0].split(",")) if len(self.choice) == 1 else self.choice
+        return answer_form(self.schema, json_object=self.json_object, regex=self.regex, choice=choices or None)
 
     def generation(self, form: AnswerForm | None = None) -> GenerationOptions:
         """Return the generation options, with the form of the answer."""
