@@ -4,14 +4,14 @@
 of the repository. ``run_suite`` runs the tests of one client.
 """
 
-from tests.clients.environment import AGENTS, INSTRUCTOR, JAVASCRIPT, NEWEST, OTHERS, node_modules, python
+from tests.clients.environment import AGENTS, INSTRUCTOR, JAVASCRIPT, NEWER, OTHERS, node_modules, python
 from tests.clients.running import Report, missing_tool, run_suite, run_suite_here
 
 __all__ = [
     "AGENTS",
     "INSTRUCTOR",
     "JAVASCRIPT",
-    "NEWEST",
+    "NEWER",
     "OTHERS",
     "Report",
     "missing_tool",

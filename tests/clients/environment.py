@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.shared import locked
 
 _CACHE = Path(__file__).parents[2] / ".cache"
-NEWEST = ("openai==3.54.0",)
+NEWER = ("openai==3.54.0",)
 OTHERS = ("openai==2.54.0", "litellm==1.106.2", "langchain-openai==1.7.3")
 """What stands on OpenAI's client, with the one that it can stand on."""
 AGENTS = (

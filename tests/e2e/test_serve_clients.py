@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def ran(server: Server, script: str, requirements: tuple[str, ...] = clients.OTHERS) -> Any:  # noqa: ANN401 - whatever it prints
-    """Run a script with the clients; return the document that it prints last."""
+    """Run a script with the clients, by default those of this run; return the document that it prints last."""
+    interpreter = str(clients.python(requirements)) if requirements else sys.executable
     done = subprocess.run(
-        [str(clients.python(requirements)), str(_SCRIPTS / script), server.url, "parrot", KEY],
+        [interpreter, str(_SCRIPTS / script), server.url, "parrot", KEY],
         env=server.machine.bare_environment() | {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*"},
         cwd=server.machine.root,
         stdin=subprocess.DEVNULL,
@@ -51,9 +53,10 @@ def ran(server: Server, script: str, requirements: tuple[str, ...] = clients.OTH
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(
-    scope="module", params=[clients.NEWEST, pytest.param(clients.OTHERS, marks=pytest.mark.stress(part="clients"))]
-)
+_OLDER = [pytest.param(one, marks=pytest.mark.stress(part="clients")) for one in (clients.NEWER, clients.OTHERS)]
+
+
+@pytest.fixture(scope="module", params=[(), *_OLDER])
 def openai(server: Server, request: pytest.FixtureRequest) -> Any:  # noqa: ANN401
     return ran(server, "openai_client.py", request.param)
 
