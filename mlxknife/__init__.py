@@ -41,6 +41,11 @@ With ``tools``, functions with type hints, it calls them on the way to its answe
     with app.sessions.open("starter") as session:
         print(session.ask("What is the weather in Berlin?", tools=[weather]).tool_uses)
 
+``app.rerankers`` loads a reranker, which sorts documents by how well they answer a query::
+
+    with app.rerankers.open("bge-reranker-v2-m3") as reranker:
+        print(reranker.rank("What is the capital of France?", ["Paris.", "Rome."], top_k=1))
+
 ``app.embedders`` loads an embedding model::
 
     with app.embedders.open("starter-embed") as embedder:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # a command imports only the services that it uses
     from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.names.services import Finder
     from mlxknife.domain.removal.services import Remover
+    from mlxknife.domain.reranking.services.rerankers import Rerankers
     from mlxknife.domain.retrieval.services.indexes import Indexes
     from mlxknife.domain.serving.services.model_pool import ModelPool
     from mlxknife.domain.serving.services.servable_models import ServableModels
@@ -74,6 +75,10 @@ class Wiring(Protocol):
 
     def indexes(self) -> Indexes:
         """Build the service behind ``index`` and ``search``."""
+        ...
+
+    def rerankers(self) -> Rerankers:
+        """Build the service behind ``rerank``."""
         ...
 
     def tee(self) -> Tee:
@@ -169,6 +174,11 @@ class App:
     def indexes(self) -> Indexes:
         """The service behind ``index``, ``search`` and ``run --context``."""
         return self.wiring.indexes()
+
+    @cached_property
+    def rerankers(self) -> Rerankers:
+        """The service behind ``rerank``."""
+        return self.wiring.rerankers()
 
     @cached_property
     def tee(self) -> Tee:

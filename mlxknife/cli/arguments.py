@@ -28,6 +28,7 @@ COMMANDS = {
     "embed": "print the embeddings of texts as JSON lines",
     "index": "make or update a search index of text files, code and PDF files",
     "search": "search an index by meaning and by words",
+    "rerank": "rank documents for a query, and print them as JSON lines",
     "serve": "serve models over an OpenAI-compatible HTTP API (alias: server)",
     "config": "show the settings and their sources, or change the config file",
     "version": "print the version of the program and of its JSON contract",

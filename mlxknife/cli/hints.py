@@ -107,6 +107,7 @@ WORDINGS = {
     _H.ALLOW_CALLS: "Allow every call with --yes",
     # running models
     _H.EMBEDDING_MODEL: "It makes embeddings: mlxk embed {name}",
+    _H.RERANKING_MODEL: "It ranks documents: mlxk rerank {name}",
     _H.TEXT_MODEL: "It generates text: mlxk run {name}",
     _H.SPEECH_MODEL: "It is a speech model",
     _H.SMALLER_DRAFT: "Choose a smaller model of the same family",

@@ -20,6 +20,7 @@ from mlxknife.cli.json_documents import (
     ShowData,
     VersionData,
 )
+from mlxknife.cli.rerank_documents import RerankData
 from mlxknife.cli.retrieval_documents import IndexData, SearchData
 from mlxknife.cli.run_documents import RunData
 
@@ -33,6 +34,7 @@ DATA_TYPES = {
     "embed": EmbedData,
     "index": IndexData,
     "search": SearchData,
+    "rerank": RerankData,
     "server": ServerData,
     "config": ConfigData,
     "version": VersionData,

@@ -122,6 +122,7 @@ class HintCode(StrEnum):
 
     # running models
     EMBEDDING_MODEL = auto()
+    RERANKING_MODEL = auto()
     TEXT_MODEL = auto()
     SPEECH_MODEL = auto()
     SMALLER_DRAFT = auto()

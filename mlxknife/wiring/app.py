@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlxknife.domain.integrity.services.health import HealthChecker
     from mlxknife.domain.names.services import Finder
     from mlxknife.domain.removal.services import Remover
+    from mlxknife.domain.reranking.services.rerankers import Rerankers
     from mlxknife.domain.retrieval.services.indexes import Indexes
     from mlxknife.domain.serving.services.model_pool import ModelPool
     from mlxknife.domain.serving.services.servable_models import ServableModels
@@ -129,6 +130,12 @@ class AppWiring:
         from mlxknife.wiring import retrieval  # noqa: PLC0415
 
         return retrieval.indexes(self.embedders())
+
+    def rerankers(self) -> Rerankers:
+        """See ``Wiring.rerankers``."""
+        from mlxknife.wiring import rerank  # noqa: PLC0415
+
+        return rerank.rerankers(self.settings, self._private_folder)
 
     def tee(self) -> Tee:
         """See ``Wiring.tee``."""

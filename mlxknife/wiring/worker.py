@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from mlxknife.adapters.worker.child.loop import serve
 from mlxknife.domain.engines.values import EngineKind
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlxknife.domain.embedding.services.engine import EmbeddingEngine
     from mlxknife.domain.generation.services.engine import TextEngine
     from mlxknife.domain.generation.values.loading import LoadRequest
+    from mlxknife.domain.reranking.services.engine import RerankingEngine
 
 
 class TextEngineOpener:
@@ -58,35 +59,59 @@ class EmbeddingEngineOpener:
         return open_engine(self._loader, request)
 
 
+class RerankingEngineOpener:
+    """See ``EngineOpener``: opens rerankers."""
+
+    def __init__(self) -> None:
+        """Make the loader."""
+        from mlxknife.adapters.mlx.reranking.model import RerankerLoader  # noqa: PLC0415
+
+        self._loader = RerankerLoader()
+
+    def prepare(self) -> None:
+        """See ``EngineOpener.prepare``."""
+        self._loader.prepare()
+
+    def open(self, request: LoadRequest) -> RerankingEngine:
+        """See ``EngineOpener.open``."""
+        from mlxknife.domain.reranking.services.engine import open_engine  # noqa: PLC0415
+
+        return open_engine(self._loader, request)
+
+
+AnyOpener: TypeAlias = TextEngineOpener | EmbeddingEngineOpener | RerankingEngineOpener
+
+
 class AnyEngineOpener:
     """See ``EngineOpener``: opens the kind of engine that a model needs, and prepares the most likely one."""
 
     def __init__(self, likely: EngineKind) -> None:
         """Take the kind of engine to prepare."""
         self._likely = likely
-        self._openers: dict[EngineKind, TextEngineOpener | EmbeddingEngineOpener] = {}
+        self._openers: dict[EngineKind, AnyOpener] = {}
 
     def prepare(self) -> None:
         """See ``EngineOpener.prepare``."""
         self._opener(self._likely).prepare()
 
-    def open(self, request: LoadRequest) -> TextEngine | EmbeddingEngine:
+    def open(self, request: LoadRequest) -> TextEngine | EmbeddingEngine | RerankingEngine:
         """See ``EngineOpener.open``."""
         opener = self._opener(request.kind)
         if request.kind is not self._likely:
             opener.prepare()
         return opener.open(request)
 
-    def _opener(self, kind: EngineKind) -> TextEngineOpener | EmbeddingEngineOpener:
+    def _opener(self, kind: EngineKind) -> AnyOpener:
         found = self._openers.get(kind)
         if found is None:
             found = self._openers[kind] = _OPENERS[kind]()
         return found
 
 
-_OPENERS: dict[EngineKind, type[TextEngineOpener | EmbeddingEngineOpener]] = {
+_OPENERS: dict[EngineKind, type[AnyOpener]] = {
     EngineKind.TEXT: TextEngineOpener,
     EngineKind.EMBEDDING: EmbeddingEngineOpener,
+    EngineKind.RERANKING: RerankingEngineOpener,
 }
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlxknife.adapters.worker.error_frame import ErrorFrame
 from mlxknife.adapters.worker.frames import MAX_FRAME, Frames
 from mlxknife.adapters.worker.protocol import (
     Cancel,
     Deltas,
-    ErrorFrame,
     Generate,
     Load,
     Loaded,

@@ -20,6 +20,7 @@ from tests.e2e.processes import Machine
 from tests.embedders import write_embedder
 from tests.fake_hub import FakeHub
 from tests.parrot import parrot_folder
+from tests.rerankers import write_reranker
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -45,6 +46,7 @@ def test_the_examples_of_the_help_run(machine: Machine) -> None:
     (machine.root / "docs").mkdir()
     (machine.root / "docs" / "server.md").write_text("# The server\n\nIt listens on 127.0.0.1 only.\n")
     write_embedder(machine.home / "starter-embed")
+    write_reranker(machine.home / "bge-reranker-v2-m3", "xlm-roberta")
     starter = machine.home / "starter"
     shutil.copytree(parrot_folder(), starter)
     known = starters.named("starter")

@@ -23,6 +23,7 @@ from mlxknife.domain.generation.values.request import GenerationRequest
 from mlxknife.domain.models.values.info import Framework, ModelInfo, ModelTraits, ModelType
 from mlxknife.domain.models.values.snapshot import Location, SnapshotFacts
 from mlxknife.domain.models.values.verdict import Integrity
+from mlxknife.domain.reranking.services.engine import RerankingEngine
 from mlxknife.domain.serving.services.loaded_model import Lease
 from mlxknife.domain.serving.services.model_pool import ModelPool
 from mlxknife.domain.serving.services.servable_models import ServableModel, ServableModels
@@ -31,10 +32,13 @@ from mlxknife.http.app import create_app
 from mlxknife.http.options import Options
 from tests.fakes.embedding_model import fake_engine
 from tests.fakes.processes import FakeModel, FakeProcesses
+from tests.fakes.reranking_model import SETTINGS, FakeRerankingModel
 from tests.fakes.system import FakeSystem
 
 NAME = "org/model"
 EMBEDDER = "org/embedder"
+RERANKER = "org/reranker"
+_TYPES = {EMBEDDER: ModelType.EMBEDDING, RERANKER: ModelType.RERANKER}
 
 
 def answer(*tokens: str, reasoning: Sequence[str] = ()) -> tuple[Delta, ...]:
@@ -149,7 +153,7 @@ class FakeServableModels:
     def find(self, spec: str) -> ServableModel:
         if self.find_error is not None:
             raise self.find_error
-        if spec not in (*self.names, EMBEDDER):
+        if spec not in (*self.names, *_TYPES):
             msg = f"No model '{spec}'"
             raise ModelNotFound(msg)
         return self._found.setdefault(spec, servable(spec))
@@ -157,7 +161,7 @@ class FakeServableModels:
 
 @attrs.define(eq=False)
 class FakeBackend:
-    """What is behind a server: a language model, and an embedding model that is not listed."""
+    """What is behind a server: a language model, and an embedding model and a reranker that are not listed."""
 
     models: FakeServableModels = attrs.field(factory=FakeServableModels)
     engine: FakeEngine = attrs.field(factory=FakeEngine)
@@ -183,14 +187,15 @@ class FakeBackend:
 
     def _places(self, failure: KnifeError | None = None) -> Mapping[str, FakeModel]:
         embedder = FakeModel(fake_engine, failure)
-        return {NAME: FakeModel(lambda: self.engine, failure), EMBEDDER: embedder}
+        reranker = FakeModel(lambda: RerankingEngine(FakeRerankingModel(), SETTINGS), failure)
+        return {NAME: FakeModel(lambda: self.engine, failure), EMBEDDER: embedder, RERANKER: reranker}
 
 
 def servable(name: str, revision: str = "") -> ServableModel:
     """Return a model that needs no memory; ``revision`` distinguishes models of the same name."""
     place = f"{name}{revision}"
-    model_type = ModelType.EMBEDDING if name == EMBEDDER else ModelType.CHAT
-    return ServableModel(RunnableModel(model_info(name, model_type), Location(place, (place,)), SnapshotFacts()))
+    info = model_info(name, _TYPES.get(name, ModelType.CHAT))
+    return ServableModel(RunnableModel(info, Location(place, (place,)), SnapshotFacts()))
 
 
 def model_info(name: str, model_type: ModelType) -> ModelInfo:

@@ -21,6 +21,7 @@ from mlxknife.adapters.gguf import header
 from mlxknife.adapters.gguf.importer import GgufImporter
 from mlxknife.adapters.starter.wheels import WheelStarters
 from mlxknife.adapters.worker import protocol
+from mlxknife.adapters.worker.error_frame import ErrorFrame
 from mlxknife.adapters.worker.frames import Frames
 from mlxknife.domain.errors import HubOffline, InternalError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, TokenLogprob, Usage
@@ -30,6 +31,7 @@ from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.integrity.rules import safetensors as rule
 from mlxknife.domain.models.values.snapshot import Location
 from mlxknife.domain.models.values.starter import Starter
+from mlxknife.domain.reranking.values import RerankRequest, Score
 from mlxknife.http.core.context import RequestContext
 from mlxknife.http.core.errors import HttpError
 from mlxknife.http.core.guards import HostGuard, OriginGuard
@@ -148,12 +150,13 @@ def _messages() -> Iterator[Target]:
         ("text", (1, 2)),
         GenerationOptions(SamplingParameters(0.5, 0.9, 5, 0.1, 1.1, 7, logit_bias=((1, 2.0),)), stop=("x",), n=2),
     )
-    failure = protocol.ErrorFrame.of(ValidationError("wrong", hint=Hint(HintCode.CHECK_PIP, command="pip")))
+    failure = ErrorFrame.of(ValidationError("wrong", hint=Hint(HintCode.CHECK_PIP, command="pip")))
     logprob = TokenLogprob("a", b"a", -0.5, (TokenLogprob("b", b"b", -1.0),))
     delta = Delta(1, (TextDelta(TextKind.REASONING, "a"),), (logprob,), FinishReason.STOP, Usage(1, 2, 1))
     to_child = (
         protocol.Load.of(LoadRequest(place, "fast", 10**9, 4096, draft=place, runs_code=(place,)), 1.0),
         protocol.Generate.of(1, request),
+        protocol.Rerank.of(2, RerankRequest("query", ("document", ""), "task", 7)),
         protocol.Cancel(1),
         protocol.Pause(),
     )
@@ -163,6 +166,7 @@ def _messages() -> Iterator[Target]:
         protocol.LoadFailed(failure),
         protocol.RequestAccepted(1, 5),
         protocol.Deltas(((1, delta), (2, Delta()))),
+        protocol.Scores(((1, Score(0, 0.5, 9, is_truncated=True)), (2, Score(1, 0.25, 3)))),
         protocol.RequestFailed(1, failure),
     )
     refusals = (InternalError, ValidationError)

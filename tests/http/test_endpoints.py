@@ -198,6 +198,8 @@ def test_the_description_has_every_route_and_defines_what_it_references(backend:
         "/v1/chat/completions",
         "/v1/completions",
         "/v1/embeddings",
+        "/v1/rerank",
+        "/v2/rerank",
         "/v1/models",
         "/v1/models/{id}",
         "/health",

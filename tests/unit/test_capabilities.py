@@ -133,6 +133,25 @@ def test_type_and_capabilities_of_a_model(files: Files, name: str, model_type: M
     assert traits.capabilities == tuple(map(Capability, expected.split()))
 
 
+@pytest.mark.parametrize(
+    ("config", "name", "expected"),
+    [
+        ({"id2label": {"0": "LABEL_0"}}, "org/x", ModelType.RERANKER),
+        ({"num_labels": 1}, "org/x-embed", ModelType.RERANKER),
+        ({"id2label": {"0": "no", "1": "yes"}}, "org/x-reranker", ModelType.UNKNOWN),
+        ({}, "org/x-reranker", ModelType.UNKNOWN),
+        ({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, "org/Qwen3-Reranker", ModelType.RERANKER),
+        ({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, "org/prerank", ModelType.BASE),
+    ],
+)
+def test_a_reranker_has_one_label_or_the_name(config: dict[str, object], name: str, expected: ModelType) -> None:
+    declared = {"model_type": "bert", "architectures": ["BertForSequenceClassification"], **config}
+    files = without(with_config(**declared), "tokenizer_config.json")
+    traits = traits_of(files, name)
+    assert traits.model_type is expected
+    assert (Capability.RERANKING in traits.capabilities) is (expected is ModelType.RERANKER)
+
+
 def test_a_classifier_is_not_an_embedding_model() -> None:
     files = without(
         with_config(model_type="bert", architectures=["BertForSequenceClassification"]), "tokenizer_config.json"

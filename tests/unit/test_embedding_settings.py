@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlxknife.domain.embedding.rules import batches, settings, vectors
+from mlxknife.domain.embedding.rules import settings, vectors
 from mlxknife.domain.embedding.values import EmbeddingRequest
+from mlxknife.domain.encoders.rules import batches
 from mlxknife.domain.encoders.values import Pooling
 from mlxknife.domain.errors import EngineError, ModelNotRunnable, ValidationError
 from tests.references.families import CONFIGS

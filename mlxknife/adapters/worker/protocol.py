@@ -12,16 +12,17 @@ from typing import TypeAlias, TypeVar
 
 from msgspec import MsgspecError, Raw, Struct, msgpack
 
+from mlxknife.adapters.worker.error_frame import ErrorFrame
 from mlxknife.adapters.worker.frames import framed, invalid_message
-from mlxknife.adapters.worker.sendable import clean, clean_value
+from mlxknife.adapters.worker.sendable import clean_value
 from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest
 from mlxknife.domain.engines.values import AnswerEvent, EngineKind, Event, Request
-from mlxknife.domain.errors import EngineError, InternalError, KnifeError, ValidationError
+from mlxknife.domain.errors import InternalError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.answer import Delta
 from mlxknife.domain.generation.values.loading import Device, LoadRequest
 from mlxknife.domain.generation.values.request import GenerationRequest, SamplingParameters
-from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.snapshot import Location
+from mlxknife.domain.reranking.values import RerankRequest, Score
 
 Decoded = TypeVar("Decoded")
 
@@ -123,6 +124,22 @@ class Embed(Struct, tag="embed", array_like=True, frozen=True):
         return _decoded(self.content, _EMBEDDING)
 
 
+class Rerank(Struct, tag="rerank", array_like=True, frozen=True):
+    """A request for scores of documents, likewise decoded by itself."""
+
+    id: int
+    content: Raw
+
+    @classmethod
+    def of(cls, request_id: int, request: RerankRequest) -> Rerank:
+        """Encode a request. Raises ValidationError for values that cannot be sent."""
+        return cls(request_id, _encoded(request))
+
+    def request(self) -> RerankRequest:
+        """Return the request. Raises ValidationError for values of the wrong type."""
+        return _decoded(self.content, _RERANKING)
+
+
 class Cancel(Struct, tag="cancel", array_like=True, frozen=True):
     """Drop a request."""
 
@@ -135,33 +152,6 @@ class Pause(Struct, tag="pause", array_like=True, frozen=True):
 
 class Resume(Struct, tag="resume", array_like=True, frozen=True):
     """Continue decoding."""
-
-
-class ErrorFrame(Struct, array_like=True, frozen=True):
-    """An error of the contract."""
-
-    code: str
-    message: str
-    hint: HintCode | None
-    hint_fields: dict[str, str]
-    param: str | None
-    retry_after: float | None
-
-    @classmethod
-    def of(cls, error: KnifeError) -> ErrorFrame:
-        """Encode an error."""
-        hint = error.hint
-        fields = {} if hint is None else {name: clean(text) for name, text in hint.fields.items()}
-        code = None if hint is None else hint.code
-        return cls(error.code, clean(error.message), code, fields, error.param, error.retry_after)
-
-    def error(self) -> KnifeError:
-        """Return the error, of the class that its code belongs to."""
-        kind = _KINDS.get(self.code, EngineError)
-        error = kind.__new__(kind)  # some classes ask for more than a message
-        hint = None if self.hint is None else Hint(self.hint, **self.hint_fields)
-        KnifeError.__init__(error, self.message, hint=hint, param=self.param, retry_after=self.retry_after)
-        return error
 
 
 class Heartbeat(Struct, tag="heartbeat", array_like=True, frozen=True):
@@ -203,6 +193,12 @@ class Embeddings(Struct, tag="embeddings", array_like=True, frozen=True):
     items: tuple[tuple[int, Embedding], ...]
 
 
+class Scores(Struct, tag="scores", array_like=True, frozen=True):
+    """New scores of several requests, each with the id of its request."""
+
+    items: tuple[tuple[int, Score], ...]
+
+
 class RequestFailed(Struct, tag="failed", array_like=True, frozen=True):
     """A request has ended with an error."""
 
@@ -210,9 +206,9 @@ class RequestFailed(Struct, tag="failed", array_like=True, frozen=True):
     error: ErrorFrame
 
 
-RequestMessage: TypeAlias = Generate | Embed
+RequestMessage: TypeAlias = Generate | Embed | Rerank
 ToChild: TypeAlias = Load | RequestMessage | Cancel | Pause | Resume
-AnswerMessage: TypeAlias = Deltas | Embeddings
+AnswerMessage: TypeAlias = Deltas | Embeddings | Scores
 ToParent: TypeAlias = Heartbeat | Loaded | LoadFailed | RequestAccepted | AnswerMessage | RequestFailed
 
 _ENCODER = msgpack.Encoder()
@@ -220,6 +216,7 @@ _CHILD_DECODER: msgpack.Decoder[ToChild] = msgpack.Decoder(ToChild)
 _PARENT_DECODER: msgpack.Decoder[ToParent] = msgpack.Decoder(ToParent)
 _GENERATION: msgpack.Decoder[GenerationRequest] = msgpack.Decoder(GenerationRequest)
 _EMBEDDING: msgpack.Decoder[EmbeddingRequest] = msgpack.Decoder(EmbeddingRequest)
+_RERANKING: msgpack.Decoder[RerankRequest] = msgpack.Decoder(RerankRequest)
 
 
 def packed(message: ToChild | ToParent) -> bytes:
@@ -234,6 +231,8 @@ def request_message(request_id: int, request: Request[Event]) -> RequestMessage:
             return Generate.of(request_id, request)
         case EmbeddingRequest():
             return Embed.of(request_id, request)
+        case RerankRequest():
+            return Rerank.of(request_id, request)
         case _:
             msg = f"No engine answers a {type(request).__name__}"
             raise InternalError(msg)
@@ -243,7 +242,9 @@ def answer_messages(events: Sequence[tuple[int, AnswerEvent]]) -> list[AnswerMes
     """Return the messages with events of answers, each with the id of its request."""
     deltas = tuple((request_id, event) for request_id, event in events if isinstance(event, Delta))
     embeddings = tuple((request_id, event) for request_id, event in events if isinstance(event, Embedding))
-    return [*([Deltas(deltas)] if deltas else []), *([Embeddings(embeddings)] if embeddings else [])]
+    scores = tuple((request_id, event) for request_id, event in events if isinstance(event, Score))
+    found: tuple[AnswerMessage, ...] = (Deltas(deltas), Embeddings(embeddings), Scores(scores))
+    return [message for message in found if message.items]
 
 
 def decode_for_child(frame: bytes) -> ToChild:
@@ -283,16 +284,3 @@ def _decoding() -> Iterator[None]:
         yield
     except (MsgspecError, UnicodeError, OverflowError, RecursionError, KnifeError) as exc:
         raise invalid_message() from exc
-
-
-def _kinds() -> dict[str, type[KnifeError]]:
-    """Return the most general class of each code."""
-    found: dict[str, type[KnifeError]] = {}
-    kinds: list[type[KnifeError]] = [KnifeError]
-    for kind in kinds:
-        found.setdefault(kind.code, kind)
-        kinds += kind.__subclasses__()
-    return found
-
-
-_KINDS = _kinds()

@@ -92,3 +92,15 @@ class EmbedderConfig:
     def dimensions(self) -> int:
         """The length of a vector."""
         return self.dense[-1].outputs if self.dense else self.encoder.width
+
+
+@attrs.frozen
+class RerankerConfig:
+    """Everything that computes a score: an encoder, its pooling, and its head."""
+
+    encoder: EncoderConfig
+    pooling: Pooling
+    activation: str
+    """The activation function of the head."""
+    answers: tuple[str, str] | None = None
+    """The tokens for a right and a wrong document of a decoder, whose logits are compared."""

@@ -14,6 +14,7 @@ class EngineKind(Enum):
 
     TEXT = "text"
     EMBEDDING = "embedding"
+    RERANKING = "reranking"
 
 
 class Event(Protocol):

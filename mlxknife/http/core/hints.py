@@ -28,6 +28,7 @@ WORDINGS = {
     _H.NONEMPTY_STOP: "Leave it out, or give it a text",
     _H.MODEL_TOKENS: "Use the token ids of this model's own tokenizer",
     _H.EMBEDDING_MODEL: "It makes embeddings: POST /v1/embeddings",
+    _H.RERANKING_MODEL: "It ranks documents: POST /v1/rerank",
     _H.TEXT_MODEL: "It generates text: POST /v1/chat/completions or /v1/completions",
     _H.SPEECH_MODEL: "It is a speech model",
     _H.FREE_MEMORY: "Choose a smaller or more quantised model",

@@ -230,13 +230,52 @@ EMBEDDING = (
     ),
     Repo(
         "BAAI/bge-reranker-v2-m3",
-        config("xlm-roberta", "XLMRobertaForSequenceClassification")
+        config("xlm-roberta", "XLMRobertaForSequenceClassification", id2label={"0": "LABEL_0"})
         | TOKENIZER
         | {"sentencepiece.bpe.model": SENTENCEPIECE}
+        | weights("model.safetensors"),
+        "PyTorch",
+        "reranker",
+        "reranking",
+    ),
+    Repo(
+        "cardiffnlp/twitter-roberta-base-sentiment-latest",
+        config("roberta", "RobertaForSequenceClassification", id2label={"0": "bad", "1": "so-so", "2": "good"})
+        | TOKENIZER
         | weights("model.safetensors"),
         "PyTorch",
         "unknown",
         "",
         _NO_MLX,
+    ),
+    Repo(
+        "Qwen/Qwen3-Reranker-0.6B",
+        chat("qwen3", "Qwen3ForCausalLM") | weights("model.safetensors"),
+        "PyTorch",
+        "reranker",
+        "reranking",
+    ),
+    Repo(
+        "mixedbread-ai/mxbai-rerank-base-v2",
+        chat("qwen2", "Qwen2ForCausalLM") | weights("model.safetensors"),
+        "PyTorch",
+        "reranker",
+        "reranking",
+        "Reranker architecture 'qwen2' not supported",
+    ),
+    Repo(
+        "jinaai/jina-reranker-v2-base-multilingual",
+        config(
+            "xlm-roberta",
+            "XLMRobertaForSequenceClassification",
+            id2label={"0": "LABEL_0"},
+            auto_map={"AutoModelForSequenceClassification": "modeling_xlm_roberta.XLMRobertaForSequenceClassification"},
+        )
+        | TOKENIZER
+        | weights("model.safetensors"),
+        "PyTorch",
+        "reranker",
+        "reranking",
+        "The reranker needs code of its repo",
     ),
 )

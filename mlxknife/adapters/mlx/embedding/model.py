@@ -7,11 +7,11 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mlxknife.adapters.mlx.runtime.failures import library_errors
 from mlxknife.adapters.mlx.runtime.numpy_blas import use_one_thread
-from mlxknife.domain.encoders.values import EmbedderConfig
+from mlxknife.domain.encoders.values import EmbedderConfig, Pooling
 from mlxknife.domain.errors import EngineError, UnsupportedCapability
 from mlxknife.domain.generation.values.loading import Device, LoadRequest
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _MAX_DOCUMENT = 4 * 1024 * 1024
 _MAX_CARD = 64 * 1024
 _CARD_END = "\n---"
-_MAX_CHARACTERS = 1_000_000
+MAX_CHARACTERS = 1_000_000
 """More characters than any model reads: the rest of a text is not tokenized."""
-_CPU_ROWS = 8
+CPU_ROWS = 8
 """Rows for each thread: batches of 4 to 8 texts are the fastest on a CPU."""
 _GPU_ROWS = 64
 _PART = 8192
@@ -96,7 +96,7 @@ class EncoderModel:
         self._pool = ThreadPoolExecutor(threads, "encoder") if threads > 1 else None
         self.notes: tuple[str, ...] = (f"encoder: {operations.name}",)
         """See ``EmbeddingModel.notes``."""
-        self.batch_rows = _CPU_ROWS * threads if threads else _GPU_ROWS
+        self.batch_rows = CPU_ROWS * threads if threads else _GPU_ROWS
         """See ``EmbeddingModel.batch_rows``."""
         self._limit = 0
         self._limiting = threading.Lock()
@@ -109,8 +109,8 @@ class EncoderModel:
                 if self._limit != max_tokens:
                     self._tokenizer.enable_truncation(max_tokens)
                     self._limit = max_tokens
-            encoding = self._tokenizer.encode(text[:_MAX_CHARACTERS])
-            return tuple(encoding.ids), bool(encoding.overflowing) or len(text) > _MAX_CHARACTERS
+            encoding = self._tokenizer.encode(text[:MAX_CHARACTERS])
+            return tuple(encoding.ids), bool(encoding.overflowing) or len(text) > MAX_CHARACTERS
 
     def start(self, rows: Sequence[Sequence[int]]) -> RunningBatch:
         """See ``EmbeddingModel.start``."""
@@ -127,23 +127,44 @@ class EncoderModel:
             self._pool.shutdown()
 
 
+class VectorHead(Protocol):
+    """What follows an encoder."""
+
+    @property
+    def pooling(self) -> Pooling:
+        """How the vectors of the tokens become one."""
+        ...
+
+    def __call__(self, vectors: Floats) -> Floats:
+        """Return a vector for each pooled one."""
+        ...
+
+
 class RunningBatch:
     """See ``EmbeddingBatch``: rows that are neighbours in length are computed together, by a thread each."""
 
     def __init__(
         self,
         encoder: Encoder,
-        head: Head,
+        head: VectorHead,
         rows: Sequence[Sequence[int]],
         pool: ThreadPoolExecutor | None,
         parts: int,
+        types: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        """Divide the rows into at most ``parts``."""
+        """Divide the rows into at most ``parts``; ``types`` are the token types."""
         self._head = head
         self._pool = pool
         order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
         self._order = _divided(order, [len(row) for row in rows], parts)
-        self._steps = [encoder.steps([rows[place] for place in part], head.pooling) for part in self._order]
+        self._steps = [
+            encoder.steps(
+                [rows[place] for place in part],
+                head.pooling,
+                None if types is None else [types[place] for place in part],
+            )
+            for part in self._order
+        ]
         self._layers = max(1, _PART // sum(map(len, rows)))
         self._found: list[Floats | None] = [None] * len(self._steps)
         """The vectors of each part that is complete."""
@@ -206,6 +227,11 @@ def _threads(device: Device) -> int:
     """Return the number of threads that compute on the CPU; 0 where a GPU computes."""
     if device is Device.GPU:
         return 0
+    return cpu_threads()
+
+
+def cpu_threads() -> int:
+    """Return the number of threads that compute on the CPU."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

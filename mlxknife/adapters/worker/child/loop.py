@@ -19,10 +19,10 @@ from mlxknife.adapters.worker.child.heartbeat import (
     ignore_terminal_signals,
 )
 from mlxknife.adapters.worker.child.line import Line
+from mlxknife.adapters.worker.error_frame import ErrorFrame
 from mlxknife.adapters.worker.protocol import (
     Cancel,
     Embed,
-    ErrorFrame,
     Generate,
     Load,
     Loaded,
@@ -31,6 +31,7 @@ from mlxknife.adapters.worker.protocol import (
     RequestAccepted,
     RequestFailed,
     RequestMessage,
+    Rerank,
     Resume,
     ToChild,
 )
@@ -136,7 +137,7 @@ class Loop:
 
     def _handle(self, message: ToChild) -> None:
         match message:
-            case Generate() | Embed():
+            case Generate() | Embed() | Rerank():
                 self._preparing.add(message.id)
                 self._preparation.start(message)
             case Cancel(request_id):

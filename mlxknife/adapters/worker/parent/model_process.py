@@ -27,6 +27,7 @@ from mlxknife.adapters.worker.protocol import (
     RequestAccepted,
     RequestFailed,
     Resume,
+    Scores,
     ToParent,
     packed,
     request_message,
@@ -183,7 +184,7 @@ class WorkerProcess:
 
     def _receive_events(self, message: AnswerMessage | RequestAccepted | RequestFailed) -> None:
         match message:
-            case Deltas(items) | Embeddings(items):
+            case Deltas(items) | Embeddings(items) | Scores(items):
                 for request_id, event in items:
                     self._answer_event(request_id, event)
                 self._note_progress()

@@ -28,6 +28,7 @@ _CONTEXT_KEYS = (
     "max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length", "n_ctx",
 )  # fmt: skip
 _EMBEDDING_NAME = re.compile(r"(?:^|[-_./])embed", re.IGNORECASE)
+_RERANKER_NAME = re.compile(r"(?:^|[-_./])rerank", re.IGNORECASE)
 _CHAT_NAME = re.compile(r"(?:^|[-_./])(?:instruct|chat|it)(?:$|[-_.])", re.IGNORECASE)
 
 
@@ -105,8 +106,9 @@ def _model_type(name: str, facts: SnapshotFacts) -> ModelType:
         return _type_by_name(name) if has_gguf else ModelType.UNKNOWN
     if configs.is_vision_only(config):
         return ModelType.UNKNOWN
-    if _is_embedding(name, kind, facts):
-        return ModelType.EMBEDDING
+    encodes = _encoder_type(name, kind, facts)
+    if encodes is not None:
+        return encodes
     if chat_template_source(facts) is not None or _CHAT_NAME.search(name):
         return ModelType.CHAT
     generates = any(
@@ -117,9 +119,25 @@ def _model_type(name: str, facts: SnapshotFacts) -> ModelType:
 
 
 def _type_by_name(name: str) -> ModelType:
+    if _RERANKER_NAME.search(name):
+        return ModelType.RERANKER
     if _EMBEDDING_NAME.search(name):
         return ModelType.EMBEDDING
     return ModelType.CHAT if _CHAT_NAME.search(name) else ModelType.UNKNOWN
+
+
+def _encoder_type(name: str, kind: str | None, facts: SnapshotFacts) -> ModelType | None:
+    if _is_reranker(name, kind, facts.json_object(filenames.CONFIG)):
+        return ModelType.RERANKER
+    return ModelType.EMBEDDING if _is_embedding(name, kind, facts) else None
+
+
+def _is_reranker(name: str, kind: str | None, config: JsonObject) -> bool:
+    """Return whether a model ranks documents: an encoder that classifies with one label, or a name that says so."""
+    classifies = any(known.endswith("ForSequenceClassification") for known in configs.class_names(config))
+    if classifies and kind in _ENCODER_TYPES:
+        return configs.label_count(config) == 1
+    return _RERANKER_NAME.search(name) is not None
 
 
 def _is_embedding(name: str, kind: str | None, facts: SnapshotFacts) -> bool:
@@ -135,6 +153,8 @@ def _capabilities(model_type: ModelType, facts: SnapshotFacts) -> Iterator[Capab
         return
     if model_type is ModelType.EMBEDDING:
         yield Capability.EMBEDDINGS
+    elif model_type is ModelType.RERANKER:
+        yield Capability.RERANKING
     elif model_type is not ModelType.AUDIO:
         yield Capability.TEXT_GENERATION
         if model_type is ModelType.CHAT:

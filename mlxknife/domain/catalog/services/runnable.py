@@ -16,9 +16,13 @@ from mlxknife.domain.models.rules import filenames
 from mlxknife.domain.models.values.info import ModelInfo, ModelType
 from mlxknife.domain.models.values.snapshot import FileFact, Location, SnapshotFacts
 
-_KINDS = {ModelType.EMBEDDING: EngineKind.EMBEDDING, ModelType.AUDIO: None}
+_KINDS = {ModelType.EMBEDDING: EngineKind.EMBEDDING, ModelType.RERANKER: EngineKind.RERANKING, ModelType.AUDIO: None}
 """The kinds of engines for models that do not generate text; there is none for speech."""
-_OTHER_KINDS = {EngineKind.TEXT: "does not generate text", EngineKind.EMBEDDING: "makes no embeddings"}
+_OTHER_KINDS = {
+    EngineKind.TEXT: "does not generate text",
+    EngineKind.EMBEDDING: "makes no embeddings",
+    EngineKind.RERANKING: "does not rank documents",
+}
 """What a model of another kind does not do."""
 
 
@@ -98,6 +102,8 @@ def _purpose(info: ModelInfo) -> Hint:
             return Hint(HintCode.SPEECH_MODEL)
         case ModelType.EMBEDDING:
             return Hint(HintCode.EMBEDDING_MODEL, name=info.name)
+        case ModelType.RERANKER:
+            return Hint(HintCode.RERANKING_MODEL, name=info.name)
         case _:
             return Hint(HintCode.TEXT_MODEL, name=info.name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mlxknife.domain.compatibility.rules import architecture_versions, encoders, remote_code, tokenizer_files
+from mlxknife.domain.compatibility.rules import architecture_versions, encoders, remote_code, rerankers, tokenizer_files
 from mlxknife.domain.compatibility.values import Runtime, RuntimePackage, RuntimeVerdict
 from mlxknife.domain.models.rules import configs, filenames
 from mlxknife.domain.models.values.info import Capability, Framework, ModelTraits, ModelType
@@ -30,6 +30,9 @@ def _reasons(traits: ModelTraits, facts: SnapshotFacts, runtime: Runtime, *, all
     names = facts.names()
     if traits.model_type is ModelType.EMBEDDING:
         yield from encoders.reasons(facts)
+        return
+    if traits.model_type is ModelType.RERANKER:
+        yield from rerankers.reasons(facts)
         return
     if traits.framework is not Framework.MLX:
         yield f"Framework {traits.framework.value} not executable with mlx-lm (requires MLX)"

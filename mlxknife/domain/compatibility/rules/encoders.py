@@ -16,7 +16,7 @@ def reasons(facts: SnapshotFacts) -> Iterator[str]:
     """Yield the reasons why an intact embedding model cannot be run; none if it can."""
     names = facts.names()
     if not any("/" not in name and name.endswith(filenames.SAFETENSORS) for name in names):
-        yield _no_weights(names, "beside config.json")
+        yield no_weights(names, "beside config.json")
     try:
         config = modules.read({name: document.value for name, document in facts.documents.items()})
     except ModelNotRunnable as exc:
@@ -25,7 +25,7 @@ def reasons(facts: SnapshotFacts) -> Iterator[str]:
         for number, dense in enumerate(config.dense):
             folder = f"{dense.folder}/"
             if not _has_dense(facts, number, folder):
-                yield _no_weights({name for name in names if name.startswith(folder)}, f"in {dense.folder}")
+                yield no_weights({name for name in names if name.startswith(folder)}, f"in {dense.folder}")
     if filenames.TOKENIZER_JSON not in names:
         yield f"Embeddings need {filenames.TOKENIZER_JSON}"
 
@@ -38,7 +38,8 @@ def _has_dense(facts: SnapshotFacts, number: int, folder: str) -> bool:
     return any(file.startswith(folder) and file.endswith(filenames.SAFETENSORS) for file in facts.names())
 
 
-def _no_weights(names: Iterable[str], where: str) -> str:
+def no_weights(names: Iterable[str], where: str) -> str:
+    """Return the reason for a model without safetensors."""
     pickle = min((name for name in names if name.endswith(_PICKLES)), default=None)
     what = "There are no weights in safetensors" if pickle is None else f"{pickle} is a pickle, which is not loaded"
     return f"{what} (requires safetensors {where})"

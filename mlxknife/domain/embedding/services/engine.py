@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from mlxknife.domain.embedding.rules import batches, settings, vectors
+from mlxknife.domain.embedding.rules import settings, vectors
 from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest, EmbeddingSettings
+from mlxknife.domain.encoders.rules import batches
 from mlxknife.domain.engines.values import Accepted
 from mlxknife.domain.errors import ContextLengthExceeded, EngineError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.loading import LoadRequest

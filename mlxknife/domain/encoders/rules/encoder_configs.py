@@ -48,7 +48,7 @@ def _bert(config: Mapping[str, object], family: Family = Family.BERT) -> Encoder
         head_size=head_size,
         max_tokens=usable,
         epsilon=fields.number(config, "layer_norm_eps", 1e-12),
-        activation=_activation(config, "hidden_act", "gelu"),
+        activation=activation(config, "hidden_act", "gelu"),
         scale=head_size**-0.5,
         positions=positions,
         types=fields.size(config, "type_vocab_size", 2),
@@ -86,7 +86,7 @@ def _modernbert(config: Mapping[str, object]) -> EncoderConfig:
         head_size=rotations.even(head_size),
         max_tokens=fields.size(config, "max_position_embeddings", 8192),
         epsilon=fields.number(config, "norm_eps", 1e-5),
-        activation=_activation(config, "hidden_activation", "gelu"),
+        activation=activation(config, "hidden_activation", "gelu"),
         scale=head_size**-0.5,
         rotations=tuple(local if here else everywhere for here in is_local),
     )
@@ -108,7 +108,7 @@ def _qwen3(config: Mapping[str, object]) -> EncoderConfig:
         head_size=rotations.even(head_size),
         max_tokens=fields.size(config, "max_position_embeddings", 32768),
         epsilon=fields.number(config, "rms_norm_eps", 1e-6),
-        activation=_activation(config, "hidden_act", "silu"),
+        activation=activation(config, "hidden_act", "silu"),
         scale=head_size**-0.5,
         is_causal=config.get("is_causal") is not False,
         rotations=(Rotation(theta),) * layers,
@@ -138,7 +138,7 @@ def _gemma3(config: Mapping[str, object]) -> EncoderConfig:
         head_size=rotations.even(head_size),
         max_tokens=fields.size(config, "max_position_embeddings", 131072),
         epsilon=fields.number(config, "rms_norm_eps", 1e-6),
-        activation=_activation(config, "hidden_activation", "gelu_pytorch_tanh"),
+        activation=activation(config, "hidden_activation", "gelu_pytorch_tanh"),
         scale=fields.number(config, "query_pre_attn_scalar", 256.0) ** -0.5,
         is_causal=is_causal,
         rotations=tuple(local if here else everywhere for here in is_local),
@@ -152,7 +152,8 @@ def _kv_heads(config: Mapping[str, object], heads: int, default: int) -> int:
     return found
 
 
-def _activation(config: Mapping[str, object], name: str, default: str) -> str:
+def activation(config: Mapping[str, object], name: str, default: str) -> str:
+    """Return the name of an activation function. Raises ModelNotRunnable."""
     return fields.choice(config, name, default, _ACTIVATIONS, "Activation")
 
 

@@ -26,6 +26,7 @@ _IMAGE_INPUT_TYPES = frozenset(
     "glm4v glm4v_moe minicpmv minicpmo siglip clip".split()
 )
 _TEXT_CONFIGS = ("text_config", "llm_config", "language_config", "thinker_config")
+_LABELS = 2
 _NEMO_SPEECH = "nemo.collections.asr"
 
 
@@ -51,6 +52,14 @@ def count(config: JsonObject, *keys: str) -> int | None:
                 if value is not None:
                     return value
     return None
+
+
+def label_count(config: JsonObject) -> int:
+    """Return the number of labels of a classifier; without a declaration transformers takes two."""
+    labels = config.get("id2label")
+    if isinstance(labels, Mapping):
+        return len(labels)
+    return positive_int(config.get("num_labels")) or _LABELS
 
 
 def positive_int(value: object) -> int | None:

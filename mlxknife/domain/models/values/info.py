@@ -26,6 +26,7 @@ class ModelType(Enum):
     CHAT = "chat"
     BASE = "base"
     EMBEDDING = "embedding"
+    RERANKER = "reranker"
     AUDIO = "audio"
     UNKNOWN = "unknown"
 
@@ -36,6 +37,7 @@ class Capability(Enum):
     TEXT_GENERATION = "text-generation"
     CHAT = "chat"
     EMBEDDINGS = "embeddings"
+    RERANKING = "reranking"
     VISION = "vision"
     AUDIO = "audio"
 

@@ -52,7 +52,7 @@ UNSUPPORTED_IN_STRUCTURED_OUTPUTS: Unsupported = {
 }
 """vLLM's, likewise."""
 UNSUPPORTED_IN_COMPLETIONS: Unsupported = {"best_of": (1,), "suffix": ("",)}
-UNSUPPORTED_IN_EMBEDDINGS: Unsupported = {"dimensions": (), "prompt_name": (), "truncate_prompt_tokens": ()}
+UNSUPPORTED_IN_EMBEDDINGS: Unsupported = {"prompt_name": (), "truncate_prompt_tokens": ()}
 UNSUPPORTED_FORMS: Unsupported = dict.fromkeys(
     ("grammar", "guided_choice", "guided_grammar", "guided_json", "guided_regex", "json_schema"), ()
 )
@@ -253,11 +253,12 @@ class EmbeddingBody(Struct, kw_only=True):
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     input: str | Annotated[list[str | int | TokenIds], Meta(min_length=1)]
     encoding_format: Literal["float", "base64"] | None = None
+    dimensions: TokenCount | None = None
+    """The length of the vectors, for models whose vectors may be shortened."""
     input_type: Literal["query", "document", "passage", "search_query", "search_document"] | None = None
     """What the texts are, beyond OpenAI's API: the model's prompt for queries, or the one for documents."""
     truncate: bool | None = None
     """Whether a text that is longer than the model reads is cut, beyond OpenAI's API; else it is refused."""
-    dimensions: Raw = field(default_factory=null)
     prompt_name: Raw = field(default_factory=null)
     truncate_prompt_tokens: Raw = field(default_factory=null)
     user: Raw = field(default_factory=null)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from mlxknife.http.apis.openai import reranking
 from mlxknife.http.apis.openai.bodies import (
     MAX_TOKEN_ID,
     UNSUPPORTED_FORMS,
@@ -61,6 +62,7 @@ def _refuse_unsupported(schemas: Json) -> None:
         ("ChatCompletionBody", {**UNSUPPORTED_IN_CHAT, **UNSUPPORTED_FORMS}),
         ("CompletionBody", {**UNSUPPORTED_IN_COMPLETIONS, **UNSUPPORTED_FORMS}),
         ("EmbeddingBody", UNSUPPORTED_IN_EMBEDDINGS),
+        ("RerankBody", reranking.UNSUPPORTED),
         ("MessageBody", UNSUPPORTED_IN_MESSAGES),
         ("StructuredOutputsBody", UNSUPPORTED_IN_STRUCTURED_OUTPUTS),
     ):

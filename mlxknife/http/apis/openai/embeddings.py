@@ -41,7 +41,10 @@ def embedding_request(body: EmbeddingBody) -> EmbeddingRequest:
         msg = f"input has {count} entries, and a request may have {MAX_TEXTS}"
         raise BadRequest(msg, param="input", hint="Send several requests")
     return EmbeddingRequest(
-        texts(body.input, "input"), is_query=body.input_type in _QUERIES, allows_truncation=bool(body.truncate)
+        texts(body.input, "input"),
+        is_query=body.input_type in _QUERIES,
+        dimensions=body.dimensions,
+        allows_truncation=bool(body.truncate),
     )
 
 

@@ -7,6 +7,7 @@ import msgspec
 from mlxknife.http.apis.openai.bodies import ChatCompletionBody, CompletionBody, EmbeddingBody
 from mlxknife.http.apis.openai.conditions import Json, add_conditions
 from mlxknife.http.apis.openai.errors import ErrorDocument
+from mlxknife.http.apis.openai.reranking import RerankBody, RerankResponse
 from mlxknife.http.apis.openai.responses import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -21,7 +22,7 @@ from mlxknife.version import __version__
 
 _TYPES = (
     *(ChatCompletionBody, CompletionBody, ChatCompletion, ChatCompletionChunk, Completion),
-    *(EmbeddingBody, EmbeddingList),
+    *(EmbeddingBody, EmbeddingList, RerankBody, RerankResponse),
     *(ModelList, ModelCard, HealthDocument, ReadinessDocument, Welcome, ErrorDocument),
 )
 _REF = "#/components/schemas/{name}"
@@ -79,6 +80,8 @@ def _paths() -> Json:
         },
         "/v1/completions": {"post": _generate("Continue texts", "CompletionBody", "Completion")},
         "/v1/embeddings": {"post": _post("Embed texts", "EmbeddingBody", _json("EmbeddingList"))},
+        "/v1/rerank": {"post": _post("Rank documents for a query", "RerankBody", _json("RerankResponse"))},
+        "/v2/rerank": {"post": _post("Rank documents for a query", "RerankBody", _json("RerankResponse"))},
         "/v1/models": {"get": _get("List the models that can run", "ModelList")},
         "/v1/models/{id}": {"get": {**_get("Describe a model", "ModelCard", _MODEL_ERRORS), "parameters": [name]}},
         "/health": {"get": _get("Whether the server is alive", "HealthDocument")},

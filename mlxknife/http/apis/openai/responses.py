@@ -206,8 +206,8 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     owned_by: str
     permission: tuple[()] = ()
     """Always empty: an old field of OpenAI's."""
-    kind: Literal["text", "embedding"]
-    """What it does: generate text, or make embeddings."""
+    kind: Literal["text", "embedding", "reranking"]
+    """What it does: generate text, make embeddings, or rank documents."""
     context_length: int | None
     loaded: bool
 

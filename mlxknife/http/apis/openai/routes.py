@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import lru_cache
+from typing import Literal
 
 import attrs
 import msgspec
@@ -22,6 +23,7 @@ from mlxknife.http.apis.openai.embeddings import EmbeddingsEndpoint
 from mlxknife.http.apis.openai.generation import GenerationEndpoint
 from mlxknife.http.apis.openai.openapi import describe
 from mlxknife.http.apis.openai.requests import chat_request, completion_request
+from mlxknife.http.apis.openai.reranking import RerankEndpoint
 from mlxknife.http.apis.openai.responses import ModelCard, ModelList, Welcome
 from mlxknife.http.apis.openai.writers import ChatWriter, CompletionWriter
 from mlxknife.http.core.api import ErrorResponse
@@ -33,6 +35,12 @@ from mlxknife.version import __version__
 CHAT_PATH = "/v1/chat/completions"
 COMPLETIONS_PATH = "/v1/completions"
 EMBEDDINGS_PATH = "/v1/embeddings"
+RERANK_PATHS: dict[str, Literal["1", "2"]] = {"/v1/rerank": "1", "/v2/rerank": "2"}
+"""Each with the version of Cohere's API that it has."""
+_KINDS: dict[EngineKind, Literal["text", "embedding", "reranking"]] = {
+    EngineKind.EMBEDDING: "embedding",
+    EngineKind.RERANKING: "reranking",
+}
 _BEARER = b"bearer "
 _LOCAL_OWNER = "local"
 
@@ -51,7 +59,7 @@ class OpenAiApi:
     @property
     def model_paths(self) -> tuple[str, ...]:
         """Return the paths that use a model."""
-        return (CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH)
+        return (CHAT_PATH, COMPLETIONS_PATH, EMBEDDINGS_PATH, *RERANK_PATHS)
 
     def routes(self) -> list[Route]:
         """Return the endpoints."""
@@ -61,6 +69,10 @@ class OpenAiApi:
             Route(CHAT_PATH, chat, methods=["POST"]),
             Route(COMPLETIONS_PATH, completions, methods=["POST"]),
             Route(EMBEDDINGS_PATH, EmbeddingsEndpoint(self.state), methods=["POST"]),
+            *(
+                Route(path, RerankEndpoint(self.state, version), methods=["POST"])
+                for path, version in RERANK_PATHS.items()
+            ),
             Route("/v1/models", self._models, methods=["GET"]),
             Route("/v1/models/{id:path}", self._model, methods=["GET"]),
             Route("/openapi.json", _openapi, methods=["GET"]),
@@ -124,7 +136,7 @@ def _card(info: ModelInfo, loaded: Collection[str]) -> ModelCard:
         id=info.name,
         created=max(0, int(info.modified)),
         owned_by=owner if slash else _LOCAL_OWNER,
-        kind="embedding" if engine_kind(info) is EngineKind.EMBEDDING else "text",
+        kind=_KINDS.get(engine_kind(info) or EngineKind.TEXT, "text"),
         context_length=info.traits.context_length,
         loaded=info.name in loaded,
     )

@@ -10,9 +10,14 @@ _WINDOW = 256
 """The texts, in order of arrival, that a batch is chosen from, if a batch has at most a quarter of them."""
 
 
+def window(most: int) -> int:
+    """Return how many texts a batch of at most ``most`` is chosen from."""
+    return max(_WINDOW, 4 * most)
+
+
 def next_batch(lengths: Sequence[int], most: int) -> list[int]:
     """Return the positions of the texts to embed next: the oldest one, and those that are nearest in length."""
-    order = sorted(range(min(len(lengths), max(_WINDOW, 4 * most))), key=lambda position: (lengths[position], position))
+    order = sorted(range(min(len(lengths), window(most))), key=lambda position: (lengths[position], position))
     if not order:
         return []
     oldest = order.index(0)
