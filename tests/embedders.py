@@ -22,6 +22,7 @@ from mlxknife.domain.models.values.snapshot import Location
 HIDDEN, INNER, HEADS, LAYERS, POSITIONS = 16, 32, 2, 2, 40
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _VOCABULARY = (*_SPECIAL, *string.ascii_lowercase, *(f"##{letter}" for letter in string.ascii_lowercase))
+WORDS = {word: place for place, word in enumerate(_VOCABULARY)}
 
 
 def write_embedder(
@@ -60,9 +61,7 @@ def write_embedder(
 
 
 def _tokenizer() -> tokenizers.Tokenizer:
-    made = tokenizers.Tokenizer(
-        models.WordPiece({word: place for place, word in enumerate(_VOCABULARY)}, unk_token="[UNK]")
-    )
+    made = tokenizers.Tokenizer(models.WordPiece(WORDS, unk_token="[UNK]"))
     made.normalizer = normalizers.Lowercase()
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     made.post_processor = processors.TemplateProcessing(

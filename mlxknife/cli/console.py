@@ -5,10 +5,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 from mlxknife.cli.render.terminal import can_redraw
 from mlxknife.cli.render.text import Line, Span, Style, print_line
 from mlxknife.ports.system.progress import Progress
+
+
+class Counter(Protocol):
+    """Receives how much is done."""
+
+    def count(self, done: int) -> None:
+        """Show it, if it is time to."""
+        ...
+
+
+class _NoCounter:
+    """See ``Counter``: shows nothing."""
+
+    def count(self, done: int) -> None:
+        """See ``Counter.count``."""
 
 
 class Console:
@@ -63,6 +79,14 @@ class Console:
         from mlxknife.cli.render.progress import StatusLine  # noqa: PLC0415 - most commands show no progress
 
         return StatusLine(sys.stderr, text)
+
+    def counter(self, what: str) -> AbstractContextManager[Counter]:
+        """Return a block that shows how much is done, on a terminal where nothing else is printed meanwhile."""
+        if self._as_json or not can_redraw(sys.stderr) or sys.stdout.isatty():
+            return nullcontext(_NoCounter())
+        from mlxknife.cli.render.progress import CountLine  # noqa: PLC0415 - most commands show no progress
+
+        return CountLine(sys.stderr, what)
 
     @property
     def progress(self) -> Progress | None:

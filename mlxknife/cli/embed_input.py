@@ -10,7 +10,7 @@ from mlxknife.cli import prompt_input
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.hints import HintCode
 
-GROUP = 64
+GROUP = 256
 """The most lines that are embedded together."""
 _CHUNK = 64 * 1024
 _MAX_LINE = 100 * 1000 * 1000

@@ -9,10 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from mlxknife.adapters.system.accelerator import has_gpu
 from tests.e2e.processes import Machine
-from tests.embedders import HIDDEN, write_embedder
+from tests.embedders import HIDDEN, WORDS, write_embedder
 from tests.parrot import parrot_folder
 
 
@@ -85,7 +88,7 @@ def test_the_first_record_comes_before_the_last_line_and_a_closed_pipe_ends_it(m
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("a", "--gpu"), "CPU only"),
+        (("a", "--dimensions", "8"), "cannot have 8 dimensions"),
         ((), "No text"),
         (("a", "--batch"), "--batch"),
         (("--file", "nowhere.txt"), "nowhere.txt"),
@@ -97,6 +100,40 @@ def test_what_cannot_be_meant_is_named(machine: Machine, folder: Path, words: tu
     assert outcome.code != 0
     assert outcome.out == ""
     assert message in outcome.err
+
+
+def test_shorter_vectors_have_length_one_too(machine: Machine, tmp_path: Path) -> None:
+    model = write_embedder(tmp_path, config={"is_matryoshka": True})
+    whole, short = (
+        json.loads(machine.run("embed", str(model), "a b", *words).out) for words in ((), ("--dimensions", "4"))
+    )
+    assert short["metadata"]["dimensions"] == len(short["embedding"]) == 4
+    first = whole["embedding"][:4]
+    assert short["embedding"] == pytest.approx([value / math.hypot(*first) for value in first], abs=1e-6)
+
+
+@pytest.mark.skipif(has_gpu(), reason="this machine has a GPU")
+def test_a_gpu_is_refused_where_there_is_none(machine: Machine, folder: Path) -> None:
+    outcome = machine.run("embed", str(folder), "a", "--gpu")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "no GPU" in outcome.err
+
+
+def test_a_text_that_fails_ends_the_command_or_is_left_out(machine: Machine, tmp_path: Path) -> None:
+    model = write_embedder(tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    tensors["embeddings.word_embeddings.weight"][WORDS["z"]] = np.nan
+    save_file(tensors, model / "model.safetensors")
+    (tmp_path / "lines.txt").write_text("a\nb z\nc\nz\nd\n")
+    words = ("embed", str(model), "--batch", "--file", str(tmp_path / "lines.txt"))
+    stopped = machine.run(*words)
+    assert stopped.code == 1
+    assert "NaN" in stopped.err
+    outcome = machine.run(*words, "--keep-going")
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [(record["text"], record["metadata"]["index"]) for record in records] == [("a", 0), ("c", 2), ("d", 4)]
+    assert outcome.code == 1
+    assert [line.split(" cannot")[0] for line in outcome.err.splitlines()] == ["warning: text 2", "warning: text 4"]
 
 
 def test_the_right_command_is_named(machine: Machine, folder: Path) -> None:

@@ -23,6 +23,7 @@ from mlxknife.adapters.starter.wheels import WheelStarters
 from mlxknife.adapters.worker import protocol
 from mlxknife.adapters.worker.error_frame import ErrorFrame
 from mlxknife.adapters.worker.frames import Frames
+from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest
 from mlxknife.domain.errors import HubOffline, InternalError, KnifeError, ValidationError
 from mlxknife.domain.generation.values.answer import Delta, FinishReason, TextDelta, TextKind, TokenLogprob, Usage
 from mlxknife.domain.generation.values.loading import LoadRequest
@@ -157,6 +158,7 @@ def _messages() -> Iterator[Target]:
         protocol.Load.of(LoadRequest(place, "fast", 10**9, 4096, draft=place, runs_code=(place,)), 1.0),
         protocol.Generate.of(1, request),
         protocol.Rerank.of(2, RerankRequest("query", ("document", ""), "task", 7)),
+        protocol.Embed.of(2, EmbeddingRequest(("a", (1, 2)), is_query=True, instruction="b", dimensions=8)),
         protocol.Cancel(1),
         protocol.Pause(),
     )
@@ -167,6 +169,7 @@ def _messages() -> Iterator[Target]:
         protocol.RequestAccepted(1, 5),
         protocol.Deltas(((1, delta), (2, Delta()))),
         protocol.Scores(((1, Score(0, 0.5, 9, is_truncated=True)), (2, Score(1, 0.25, 3)))),
+        protocol.Embeddings(((1, Embedding(0, (0.6, 0.8), 3, is_truncated=True)),)),
         protocol.RequestFailed(1, failure),
     )
     refusals = (InternalError, ValidationError)

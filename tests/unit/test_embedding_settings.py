@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlxknife.domain.embedding.rules import settings, vectors
+from mlxknife.domain.embedding.rules import memory, settings, vectors
 from mlxknife.domain.embedding.values import EmbeddingRequest
 from mlxknife.domain.encoders.rules import batches
 from mlxknife.domain.encoders.values import Pooling
 from mlxknife.domain.errors import EngineError, ModelNotRunnable, ValidationError
+from mlxknife.domain.models.values.snapshot import Document, SnapshotFacts
 from tests.references.families import CONFIGS
 
 BERT: Mapping[str, object] = MappingProxyType({"model_type": "bert", "hidden_size": 64, "num_attention_heads": 4})
@@ -106,6 +107,20 @@ def test_shorter_vectors_are_for_models_that_are_trained_for_them(
         with pytest.raises(ValidationError, match=f"cannot have {length} dimensions") as caught:
             settings.dimensions(found, EmbeddingRequest(("x",), dimensions=length))
         assert caught.value.param == "dimensions"
+
+
+@pytest.mark.parametrize(
+    ("change", "least"),
+    [
+        ({}, 10**7),
+        ({"intermediate_size": 10**6}, 10**10),
+        ({"hidden_size": 4 * 10**6}, 10**11),
+        ({"num_attention_heads": 2**16, "hidden_size": 2**16}, 10**9),
+    ],
+)
+def test_the_memory_of_a_batch_follows_the_config(change: dict[str, object], least: int) -> None:
+    facts = SnapshotFacts(documents={"config.json": Document({**BERT, **change})})
+    assert least < memory.needed(facts) < 1000 * least
 
 
 @given(st.lists(st.integers(1, 3000), max_size=600), st.integers(1, 70))

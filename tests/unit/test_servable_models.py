@@ -66,7 +66,9 @@ def test_an_embedding_model_is_loaded_as_one_in_float32() -> None:
     assert [info.name for info in models.models()] == ["mlx-community/one", "other/two"]
     embedder = models.find("one")
     assert embedder.load_request("fast", None).kind is EngineKind.EMBEDDING
-    assert embedder.size(2**30, "as-is", has_gpu=True) == ("fast", embedder.need.unpacked)
+    profile, size = embedder.size(2**30, "as-is", has_gpu=True)
+    assert profile == "fast"
+    assert size > embedder.need.unpacked
 
 
 @pytest.mark.parametrize("spec", ["", " ", "a\0b", "a\ufeffb", "a//b", "a" * 500, "one@", "one@a..b"])

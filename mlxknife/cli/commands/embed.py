@@ -22,7 +22,9 @@ from mlxknife.cli.result import CommandResult
 from mlxknife.cli.signals import propagate_interrupts
 from mlxknife.cli.streams import map_stdout_errors
 from mlxknife.domain.embedding.services.embedders import Embedder
-from mlxknife.domain.errors import FeatureDisabled, UnsupportedCapability
+from mlxknife.domain.embedding.values import Embedding
+from mlxknife.domain.errors import EngineError, FeatureDisabled, KnifeError, WorkerLost
+from mlxknife.domain.generation.values.loading import Device
 from mlxknife.domain.hints import Hint, HintCode
 from mlxknife.domain.models.values.info import ModelInfo
 
@@ -55,7 +57,8 @@ class EmbedOptions:
     instruct: str | None = None
     dimensions: int | None = None
     output: str | None = None
-    device: str = "cpu"
+    device: str = Device.CPU.value
+    keep_going: bool = False
     pull: bool | None = None
 
 
@@ -78,11 +81,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--dimensions", metavar="N", type=int, help="shorten the vectors, for models that are trained for it"
     )
     parser.add_argument("--output", metavar="FILE", help="write the embeddings to a file instead of stdout")
+    parser.add_argument(
+        "--keep-going", action="store_true", help="go on after a text that cannot be embedded, and exit with 1 at last"
+    )
     devices = parser.add_mutually_exclusive_group()
     devices.add_argument(
         "--cpu", "--cpu-only", dest="device", action="store_const", const="cpu", help="use the CPU (the default)"
     )
-    devices.add_argument("--gpu", dest="device", action="store_const", const="gpu", help="use the GPU (refused so far)")
+    devices.add_argument("--gpu", dest="device", action="store_const", const="gpu", help="use the GPU")
     pulls = parser.add_mutually_exclusive_group()
     pulls.add_argument("--pull", dest="pull", action="store_true", default=None, help="pull a missing model")
     pulls.add_argument("--no-pull", dest="pull", action="store_false", default=None, help="do not offer to pull it")
@@ -90,31 +96,47 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(app: App, options: EmbedOptions, console: Console) -> CommandResult:
     """Embed the texts, and print each embedding as soon as it is there."""
-    if options.device == "gpu":
-        msg = "Embeddings are computed on the CPU only"
-        raise UnsupportedCapability(msg, param="--gpu")
     groups = _groups(app, options)
     file = OutputFile(options.output) if options.output is not None else None
     if file is not None:
         file.check()
-    records = list[EmbeddingObject]()
+    records, outcome = list[EmbeddingObject](), _Outcome()
     with _opened(app, options, console) as embedder, ExitStack() as stack, propagate_interrupts():
         if file is not None:
             stack.enter_context(file)
-        for record in _records(embedder, groups, options, console):
+        counter = stack.enter_context(console.counter("texts embedded"))
+        for record in _records(embedder, groups, options, outcome):
+            if record is None:
+                console.warn(f"text {outcome.count} cannot be embedded: {outcome.failure}")
+                continue
             if file is not None:
                 file.write(_line(record))
             if console.is_json:
                 records.append(record)
             elif file is None:
                 _print(_line(record))
-    return CommandResult(data=lambda: EmbedData(tuple(records)), lines=lambda _: ())
+            counter.count(outcome.count)
+    if outcome.truncated:
+        what = "The text is" if outcome.count == 1 else f"{outcome.truncated} of {outcome.count} texts are"
+        console.warn(f"{what} longer than {embedder.info.name} reads; the rest is not in the embedding")
+    code = 1 if outcome.failure else 0
+    return CommandResult(data=lambda: EmbedData(tuple(records)), lines=lambda _: (), exit_code=code)
+
+
+@attrs.define
+class _Outcome:
+    """What the texts so far have come to."""
+
+    count: int = 0
+    truncated: int = 0
+    failure: str = ""
+    """Why the last text that failed cannot be embedded."""
 
 
 def _opened(app: App, options: EmbedOptions, console: Console) -> Embedder:
     def loaded() -> Embedder:
         with propagate_interrupts(), console.status(f"loading {options.model}"):
-            return app.embedders.open(options.model)
+            return app.embedders.open(options.model, Device(options.device))
 
     return PullOffer(app, console, options.pull).with_models(loaded, options.model)
 
@@ -151,20 +173,43 @@ def _read(text: str | None, options: EmbedOptions) -> Iterator[list[str]]:
 
 
 def _records(
-    embedder: Embedder, groups: Iterable[list[str]], options: EmbedOptions, console: Console
-) -> Iterator[EmbeddingObject]:
-    count = truncated = 0
+    embedder: Embedder, groups: Iterable[list[str]], options: EmbedOptions, outcome: _Outcome
+) -> Iterator[EmbeddingObject | None]:
+    """Yield the record of each text; None for one that failed, with ``--keep-going``."""
     for group in groups:
-        embeddings = embedder.embed(
-            group, is_query=options.query, instruction=options.instruct, dimensions=options.dimensions
-        )
-        for text, embedding in zip(group, embeddings, strict=True):
-            truncated += embedding.is_truncated
-            yield _record(embedder.info, text, embedding.vector, count)
-            count += 1
-    if truncated:
-        what = "The text is" if count == 1 else f"{truncated} of {count} texts are"
-        console.warn(f"{what} longer than {embedder.info.name} reads; the rest is not in the embedding")
+        for text, embedding in zip(group, _embeddings(embedder, group, options), strict=True):
+            outcome.count += 1
+            if isinstance(embedding, KnifeError):
+                outcome.failure = embedding.message
+                yield None
+                continue
+            outcome.truncated += embedding.is_truncated
+            yield _record(embedder.info, text, embedding.vector, outcome.count - 1)
+
+
+def _embeddings(embedder: Embedder, texts: list[str], options: EmbedOptions) -> Iterator[Embedding | KnifeError]:
+    """Yield the embedding of each text; with ``--keep-going``, the error of one that failed."""
+
+    def embedded(part: list[str]) -> Iterator[Embedding]:
+        return embedder.embed(part, is_query=options.query, instruction=options.instruct, dimensions=options.dimensions)
+
+    done = 0
+    try:
+        for embedding in embedded(texts):
+            done += 1
+            yield embedding
+    except EngineError as exc:
+        if not options.keep_going or isinstance(exc, WorkerLost):
+            raise
+    for text in texts[done:]:  # an error ends its request, so each text gets a request of its own
+        try:
+            (one,) = embedded([text])
+        except WorkerLost:
+            raise
+        except EngineError as exc:
+            yield exc
+        else:
+            yield one
 
 
 def _record(info: ModelInfo, text: str, vector: tuple[float, ...], index: int) -> EmbeddingObject:

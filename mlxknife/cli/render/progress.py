@@ -147,6 +147,35 @@ class StatusLine:
             self._stream.flush()
 
 
+class CountLine:
+    """Shows on a terminal how much is done while its block runs, and clears the line at the end."""
+
+    def __init__(self, stream: TextIO, what: str) -> None:
+        """Take the stream, and what is counted."""
+        self._stream = stream
+        self._what = what
+        self._drawn = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Show nothing yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Clear the line."""
+        self._stream.write(_CLEAR_LINE)
+        self._stream.flush()
+
+    def count(self, done: int) -> None:
+        """Show the number, but not more often than a reader can follow."""
+        now = time.monotonic()
+        if now - self._drawn >= _REDRAW_SECONDS:
+            self._drawn = now
+            self._stream.write(_CLEAR_LINE + _cut(f"{done:,} {self._what}", line_width(self._stream)))
+            self._stream.flush()
+
+
 def total_line(label: str, done: int, total: int, seconds: float, columns: int) -> str:
     """Return the line for the whole work: bar, share, size, rate and ETA."""
     share = min(1.0, max(0, done) / total) if total else 1.0

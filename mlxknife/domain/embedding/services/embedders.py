@@ -11,10 +11,11 @@ import attrs
 from mlxknife.domain import reprs
 from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.catalog.services.runnable import RunnableModel, find_runnable
+from mlxknife.domain.embedding.rules import memory
 from mlxknife.domain.embedding.values import Embedding, EmbeddingRequest
 from mlxknife.domain.engines.values import EngineKind
 from mlxknife.domain.errors import NotEnoughMemory
-from mlxknife.domain.generation.values.loading import LoadRequest
+from mlxknife.domain.generation.values.loading import Device, LoadRequest
 from mlxknife.domain.hints import HintCode
 from mlxknife.domain.models.values.info import ModelInfo
 from mlxknife.domain.text.rules import display
@@ -84,24 +85,24 @@ class Embedders:
 
     __repr__ = reprs.name
 
-    def open(self, spec: str) -> Embedder:
-        """Load the embedding model that a spec names.
+    def open(self, spec: str, device: Device = Device.CPU) -> Embedder:
+        """Load the embedding model that a spec names. On the CPU, a GPU stays free for a language model.
 
-        Raises ValidationError, ModelNotFound, AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable,
-        NotEnoughMemory, EngineError, WorkerLost.
+        Raises UnsupportedCapability where there is no GPU to compute on, ValidationError, ModelNotFound,
+        AmbiguousMatch, StorageError, AccessDenied, ModelNotRunnable, NotEnoughMemory, EngineError, WorkerLost.
         """
         client = self.clients.start()  # it starts up while the model is looked for
         try:
             model = find_runnable(self.catalog, spec, EngineKind.EMBEDDING)
-            loaded = client.load(self._load_request(model))
+            loaded = client.load(self._load_request(model, device))
         except BaseException:  # also Ctrl-C
             client.close()
             raise
         return Embedder(model.info, client, loaded.notes)
 
-    def _load_request(self, model: RunnableModel) -> LoadRequest:
-        size, free = model.info.size_bytes, self.system.memory_available_bytes()
+    def _load_request(self, model: RunnableModel, device: Device) -> LoadRequest:
+        size, free = memory.needed(model.facts), self.system.memory_available_bytes()
         if free is not None and size > free:
             msg = f"'{model.info.name}' needs {display.size(size)} of memory, and {display.size(free)} are free"
             raise NotEnoughMemory(msg, hint=HintCode.FREE_MEMORY)
-        return LoadRequest(model.location, "fast", free, kind=EngineKind.EMBEDDING)
+        return LoadRequest(model.location, "fast", free, kind=EngineKind.EMBEDDING, device=device)

@@ -10,6 +10,7 @@ import attrs
 from mlxknife.domain import reprs
 from mlxknife.domain.catalog.services.catalog import Catalog
 from mlxknife.domain.catalog.services.runnable import RunnableModel, can_run, engine_kind, find_servable
+from mlxknife.domain.embedding.rules import memory as embedding_memory
 from mlxknife.domain.engines.values import EngineKind
 from mlxknife.domain.errors import AmbiguousMatch, KnifeError, ModelNotFound, StorageError, ValidationError
 from mlxknife.domain.generation.rules import options
@@ -67,7 +68,7 @@ class ServableModel:
         ``profile`` is the one that the user set. Only language models have one: encoders compute in float32.
         """
         if self.kind is not EngineKind.TEXT:
-            return "fast", self.need.unpacked
+            return "fast", embedding_memory.needed(self.runnable.facts)
         chosen = profile or memory.profile(self.need, free)
         return chosen, memory.taken(self.need, free, chosen, has_gpu=has_gpu)
 
