@@ -53,7 +53,8 @@ def ran(server: Server, script: str, requirements: tuple[str, ...] = clients.OTH
     return json.loads(done.stdout.splitlines()[-1])
 
 
-_OLDER = [pytest.param(one, marks=pytest.mark.stress(part="clients")) for one in (clients.NEWER, clients.OTHERS)]
+_STRESS = pytest.mark.stress(part="clients")  # installing its packages takes minutes
+_OLDER = [pytest.param(one, marks=_STRESS) for one in (clients.NEWER, clients.OTHERS)]
 
 
 @pytest.fixture(scope="module", params=[(), *_OLDER])
@@ -97,6 +98,7 @@ def test_openais_client_raises_its_own_errors_for_refusals(openai: Any) -> None:
     assert all(one["has_id"] for one in refusals.values())
 
 
+@_STRESS
 def test_litellm_reads_answers_and_errors(server: Server) -> None:
     found = ran(server, "litellm_client.py")
     assert (found["content"], found["answer"], found["thought"]) == (PARIS, SUM, REASONING)
@@ -106,6 +108,7 @@ def test_litellm_reads_answers_and_errors(server: Server) -> None:
     assert found["refusals"] == {"stop": ["BadRequestError", 400], "model": ["NotFoundError", 404]}
 
 
+@_STRESS
 def test_langchain_reads_answers_and_errors(server: Server) -> None:
     found = ran(server, "langchain_client.py")
     assert (found["content"], found["heard"], found["text"]) == (PARIS, PARIS, PARIS)
