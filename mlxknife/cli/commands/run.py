@@ -108,12 +108,12 @@ def _answer(
 
 
 def _passages(app: App, options: RunOptions, console: Console, asked: str) -> tuple[Hit, ...]:
-    """Return what the index of ``--context`` has for a question. Raises what ``run_context.passages`` raises."""
+    """Return what the index of ``--context`` has for a question. Raises what ``index_search.passages`` raises."""
     if options.context is None:
         return ()
-    from mlxknife.cli.commands import run_context  # noqa: PLC0415 - most questions need no index
+    from mlxknife.cli import index_search  # noqa: PLC0415 - most questions need no index
 
-    return run_context.passages(app, options.context, console, asked, pull=options.pull)
+    return index_search.passages(app, options.context, console, asked, pull=options.pull)
 
 
 def _output(options: RunOptions, console: Console, settings: AnswerSettings, file: OutputFile | None) -> AnswerOutput:

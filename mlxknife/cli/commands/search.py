@@ -15,7 +15,7 @@ from mlxknife.app import App
 from mlxknife.cli import prompt_input
 from mlxknife.cli.arguments import STDIN
 from mlxknife.cli.console import Console
-from mlxknife.cli.index_opening import opened
+from mlxknife.cli.index_search import opened
 from mlxknife.cli.render.hits import hit_lines, hit_object
 from mlxknife.cli.render.text import Line, Span, Style
 from mlxknife.cli.result import CommandResult

@@ -1,4 +1,4 @@
-"""``run --context``: the passages of an index for a question."""
+"""Searching an index for a command: opening it with the offer to pull its model, and passages for a question."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import attrs
 
 from mlxknife.app import App
 from mlxknife.cli.console import Console
-from mlxknife.cli.index_opening import opened
+from mlxknife.cli.pull_offer import PullOffer
 from mlxknife.cli.render.hits import shown_path
 from mlxknife.cli.signals import propagate_interrupts
 from mlxknife.domain.errors import ValidationError
 from mlxknife.domain.retrieval.rules import context
+from mlxknife.domain.retrieval.services.indexes import Index
 from mlxknife.domain.retrieval.values import Hit, SearchMode
+
+
+def opened(app: App, console: Console, path: str, mode: SearchMode, *, pull: bool | None) -> Index:
+    """Open an index; its model is offered to be pulled if it is not here. Raises what ``Indexes.open`` raises."""
+    spec = app.indexes.model_spec(path)
+
+    def loaded() -> Index:
+        with propagate_interrupts(), console.status(f"loading {spec}"):
+            return app.indexes.open(path, is_text_only=mode is SearchMode.TEXT)
+
+    return PullOffer(app, console, pull).with_models(loaded, spec)
 
 
 def passages(app: App, index: str, console: Console, question: str, *, pull: bool | None) -> tuple[Hit, ...]:
