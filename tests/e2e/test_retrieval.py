@@ -164,6 +164,10 @@ def kill_while_indexing(machine: Machine, tmp_path: Path, kills: int) -> None:
     docs = write(tmp_path / "docs", {f"{number}.txt": f"text {number}\n\n" * 40 for number in range(DOCUMENTS)})
     place = tmp_path / "an.index"
     command = [str(BIN / "mlxk"), "index", str(place), str(docs), "--model", "tiny"]
+    began = time.monotonic()
+    assert machine.run(*command[1:]).code == 0
+    seconds = time.monotonic() - began  # of a whole run, so that a kill comes in the middle of one on any machine
+    place.unlink()
     for _ in range(kills):
         if chance.random() < 0.2:
             place.unlink(missing_ok=True)
@@ -172,7 +176,7 @@ def kill_while_indexing(machine: Machine, tmp_path: Path, kills: int) -> None:
         with subprocess.Popen(
             command, env=machine.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
-            time.sleep(chance.uniform(0.3, 2.0))
+            time.sleep(chance.uniform(0, seconds))
             process.send_signal(signal.SIGKILL)
         if place.exists() and place.stat().st_size:
             check_whole(place)
