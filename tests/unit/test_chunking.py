@@ -26,15 +26,17 @@ def test_markdown_is_cut_at_headings_and_has_them_as_titles() -> None:
         ```
         ## Names
         last
-        # End
+        # C#
         ####### none
+        #
     """
     assert chunks("a.md", text) == [
         (1, 1, ""),
         (2, 3, "Server"),
         (5, 9, "Server > Ports"),
         (10, 11, "Server > Names"),
-        (12, 13, "End"),
+        (12, 13, "C#"),
+        (14, 14, ""),
     ]
 
 

@@ -87,12 +87,12 @@ def _parts(section: Section, lines: Sequence[str]) -> Iterator[list[_Line]]:
 
 def _pieces(line: str) -> Iterator[str]:
     """Yield a line in pieces of at most the size of a chunk, cut after a space if there is one."""
-    limit = MAX_CHARACTERS - 1
-    while len(line) > limit:
-        cut = line.rfind(" ", limit // 2, limit) + 1 or limit
-        yield line[:cut]
-        line = line[cut:]
-    yield line
+    limit, start = MAX_CHARACTERS - 1, 0
+    while len(line) - start > limit:
+        cut = line.rfind(" ", start + limit // 2, start + limit) + 1 or start + limit
+        yield line[start:cut]
+        start = cut
+    yield line[start:]
 
 
 def _chunk(lines: Sequence[_Line], title: str) -> Iterator[Chunk]:

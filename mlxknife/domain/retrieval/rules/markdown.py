@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from mlxknife.domain.retrieval.rules.sections import Section
 
-_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#+)?[ \t]*$")
+_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*))?$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _MAX_TITLE = 200
 
@@ -36,7 +36,14 @@ def _headings(lines: Sequence[str]) -> Iterator[tuple[int, int, str]]:
             continue
         found = None if fence else _HEADING.match(line)
         if found is not None:
-            yield place, len(found[1]), (found[2] or "").strip()
+            yield place, len(found[1]), _without_closing(found[2] or "")
+
+
+def _without_closing(text: str) -> str:
+    """Return the text of a heading without the ``#`` that may stand at its end, after a space."""
+    text = text.strip()
+    kept = text.rstrip("#")
+    return kept.rstrip() if kept != kept.rstrip() or not kept else text
 
 
 def _closes(line: str, fence: str) -> bool:
