@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 import attrs
 
@@ -54,6 +55,27 @@ class _Pending:
 
 
 @attrs.define
+class _Group:
+    """Documents whose chunks are being embedded."""
+
+    pending: tuple[_Pending, ...]
+    vectors: Iterator[Sequence[float]]
+    begun: list[Sequence[float]] = attrs.field(factory=list, init=False)
+
+    def begin(self) -> None:
+        """Wait for the first vector: the model goes on with the others by itself."""
+        self.begun.extend(islice(self.vectors, 1))
+
+    def documents(self) -> list[IndexedDocument]:
+        """Wait for all vectors, and return the documents with them."""
+        vectors = chain(self.begun, self.vectors)
+        return [
+            IndexedDocument(one.document.path, one.document.digest, one.chunks, tuple(islice(vectors, len(one.chunks))))
+            for one in self.pending
+        ]
+
+
+@attrs.define
 class Indexer:
     """Updates one index. Use an indexer for one update."""
 
@@ -63,6 +85,7 @@ class Indexer:
     progress: Progress
     _counts: _Counts = attrs.field(factory=_Counts, init=False)
     _pending: list[_Pending] = attrs.field(factory=list, init=False)
+    _group: _Group | None = attrs.field(default=None, init=False)
     _skipped: list[SkippedFile] = attrs.field(factory=list, init=False)
 
     def update(self, roots: Iterable[str]) -> IndexReport:
@@ -78,7 +101,8 @@ class Indexer:
         try:
             known = self.store.digests()
             kept = {path for path, size in found.items() if self._take(path, size, known.get(path))}
-            self._commit()
+            self._embed()
+            self._store()
         finally:
             self.progress.end()
         gone = [path for path in known if self._is_gone(path, paths, kept)]
@@ -123,29 +147,34 @@ class Indexer:
             self._counts.updated += 1
         self._pending.append(_Pending(document, chunking.chunks(document), size))
         if sum(len(pending.chunks) for pending in self._pending) >= GROUP:
-            self._commit()
+            self._embed()
         return True
 
-    def _commit(self) -> None:
-        """Embed the pending documents, and take them into the index in one transaction."""
+    def _embed(self) -> None:
+        """Let the model begin with the pending documents, and store the group before them meanwhile."""
         if not self._pending:
             return
-        texts = [chunking.embedded_text(chunk) for pending in self._pending for chunk in pending.chunks]
-        shares = (share for pending in self._pending for share in pending.shares())
-        vectors = list[Sequence[float]]()
+        group = _Group(tuple(self._pending), self._vectors(tuple(self._pending)))
+        self._pending.clear()
+        group.begin()
+        self._store()
+        self._group = group
+
+    def _store(self) -> None:
+        """Take the group that is embedded into the index, in one transaction."""
+        if self._group is not None:
+            self.store.replace(self._group.documents())
+        self._group = None
+
+    def _vectors(self, group: Sequence[_Pending]) -> Iterator[Sequence[float]]:
+        """Yield the vector of each chunk of a group."""
+        texts = [chunking.embedded_text(chunk) for pending in group for chunk in pending.chunks]
+        shares = (share for pending in group for share in pending.shares())
         for first in range(0, len(texts), GROUP):
             for embedding in self.embedder.embed(texts[first : first + GROUP]):
-                vectors.append(array("f", embedding.vector))
                 self._counts.truncated += embedding.is_truncated
                 self.progress.advance(next(shares))
-        documents, start = list[IndexedDocument](), 0
-        for pending in self._pending:
-            document, chunks = pending.document, pending.chunks
-            part = tuple(vectors[start : start + len(chunks)])
-            documents.append(IndexedDocument(document.path, document.digest, chunks, part))
-            start += len(chunks)
-        self.store.replace(documents)
-        self._pending.clear()
+                yield array("f", embedding.vector)
 
     def _is_gone(self, path: str, roots: Sequence[str], kept: set[str]) -> bool:
         """Return whether a document of the index is no longer below the paths. What cannot be read now is kept."""
