@@ -30,7 +30,7 @@ Each line of the output is {"index", "score", "text"}, the best document first.
 
 Examples:
   mlxk rerank MODEL "a question" passages.txt
-  mlxk search notes.db "a question" --json | mlxk rerank MODEL "a question" --top-k 3
+  mlxk search notes.index "a question" | mlxk rerank MODEL "a question" --top-k 3
 """
 
 
