@@ -28,6 +28,14 @@ AGENTS = (
 """What calls tools and asks for structured output."""
 INSTRUCTOR = ("instructor==1.17.0", "openai==2.54.0", "pytest==9.0.3")
 """It needs older packages than the others."""
+EMBEDDINGS = (
+    "cohere==7.3.1",
+    "langchain-openai==1.7.3",
+    "langchain-tests==1.1.9",
+    "litellm==1.106.2",
+    "openai==2.54.0",
+)
+"""What embeds and ranks documents."""
 JAVASCRIPT = ("@ai-sdk/openai-compatible@2.0.92", "@ai-sdk/openai@3.0.141", "ai@6.0.326", "zod@4.6.7")
 """The newest Vercel AI SDK for Node.js 20."""
 _MUST_END = 900

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import attrs
 
-from tests.clients.environment import AGENTS, INSTRUCTOR, JAVASCRIPT, node_modules, python
+from tests.clients.environment import AGENTS, EMBEDDINGS, INSTRUCTOR, JAVASCRIPT, node_modules, python
 
 _SUITES = Path(__file__).parent / "suites"
 _ASYNC = ("-o", "asyncio_mode=auto", "-o", "asyncio_default_test_loop_scope=session")
@@ -65,7 +65,8 @@ def run_suite(suite: str, folder: Path, environment: Mapping[str, str], timeout:
         return _report(("node", "--test", *reporters), suite, folder, environment, timeout)
     if suite.startswith("instructor"):
         return _report(_pytest(python(INSTRUCTOR), folder), suite, folder, environment, timeout)
-    return _report((*_pytest(python(AGENTS), folder), *_ASYNC), suite, folder, environment, timeout)
+    clients = EMBEDDINGS if suite.startswith("embeddings") else AGENTS
+    return _report((*_pytest(python(clients), folder), *_ASYNC), suite, folder, environment, timeout)
 
 
 def run_suite_here(suite: str, folder: Path, environment: Mapping[str, str], timeout: float) -> Report:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tests.fakes.serving import NAME
+from tests.fakes.serving import EMBEDDER, NAME
 from tests.http.servers import serving
 
 openai = pytest.importorskip("openai", reason="the openai client is not installed")
@@ -48,6 +48,18 @@ def test_it_reads_completions_and_models(client: Client) -> None:
     assert "".join(chunk.choices[0].text for chunk in streamed) == "word word word "
     assert [model.id for model in client.models.list()] == [NAME]
     assert client.models.retrieve(NAME).owned_by == "org"
+
+
+def test_it_reads_embeddings_in_both_encodings(client: Client) -> None:
+    texts = ["a bb", "ccc"]
+    decoded = client.embeddings.create(model=EMBEDDER, input=texts)  # it asks for base64
+    numbers = client.embeddings.create(model=EMBEDDER, input=texts, encoding_format="float")
+    for one, other in zip(decoded.data, numbers.data, strict=True):
+        assert one.embedding == pytest.approx(other.embedding, abs=1e-6)
+    assert numbers.usage.prompt_tokens == 7
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.embeddings.create(model=EMBEDDER, input=["a", ""])
+    assert refused.value.param == "input[1]"
 
 
 def test_it_raises_its_own_errors_with_our_code_and_param(client: Client, url: str) -> None:
