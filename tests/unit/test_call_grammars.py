@@ -66,6 +66,32 @@ def test_a_tool_with_very_many_parameters_compiles_on_a_small_stack(family: Tool
     assert not failures
 
 
+_BOTH = {"anyOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}, True]}
+_TREE = {"type": "object", "properties": {name: {"$ref": "#/$defs/a"} for name in "abcdefghij"}}
+_TWOFOLD = {
+    f"a{number or ''}": {"anyOf": [{"$ref": f"#/$defs/a{number + 1}"}, {"$ref": f"#/$defs/a{number + 1}"}]}
+    for number in range(40)
+}
+
+
+@pytest.mark.parametrize("family", [ToolFamily.GEMMA4, ToolFamily.QWEN3_CODER, ToolFamily.LFM2])
+@pytest.mark.parametrize(
+    "defined",
+    [
+        {"a": {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "string"}]}},
+        {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}},
+        {"a": _BOTH, "b": {"type": "integer"}},
+        {"a": _TREE},
+        {**_TWOFOLD, "a40": {"type": "string"}},
+    ],
+)
+def test_references_to_a_schema_that_was_met_before_end(family: ToolFamily, defined: dict[str, object]) -> None:
+    schema = {"type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}, "$defs": defined}
+    builder = GrammarBuilder({})
+    call = CallGrammar(builder, family, tool_schemas([Tool("f", parameters=json.dumps(schema))], ToolChoice()))
+    grammars_of().compile(builder.source(call.forced(is_parallel=True)), keep=False)
+
+
 def test_schemas_of_tools_have_a_limit_together() -> None:
     tools = [_tool(f"f{number}", 500) for number in range(8)]
     assert len(tool_schemas(tools[:3], ToolChoice())) == 3

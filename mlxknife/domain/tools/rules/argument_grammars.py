@@ -88,6 +88,8 @@ class GemmaArguments:
         self._builder = builder
         self._quote = builder.marker(form.quote)
         self._strings = Strings(builder, form.quote)
+        self._values = dict[tuple[int, int], tuple[Schema, str]]()
+        """The rules for the values of a schema, by its identity and its depth: many schemas may refer to one."""
 
     def expression(self, tool: ToolSchema) -> str:
         """Return an expression for the arguments of a tool in braces. Raises ValidationError."""
@@ -108,8 +110,12 @@ class GemmaArguments:
         if depth > _MAX_DEPTH:
             tool.refuse("its values are nested too deeply")
             return self._builder.json({"type": "null"})
-        kinds = [self._kind(tool, kind, depth) for kind in tool.alternatives(schema)]
-        return self._builder.rule(choice(kinds))
+        resolved = tool.resolved(schema)
+        key = id(resolved), depth
+        if key not in self._values:
+            kinds = [self._kind(tool, kind, depth) for kind in tool.alternatives(resolved)]
+            self._values[key] = resolved, self._builder.rule(choice(kinds))
+        return self._values[key][1]
 
     def _kind(self, tool: ToolSchema, schema: Schema, depth: int) -> str:
         if "const" in schema or "enum" in schema:

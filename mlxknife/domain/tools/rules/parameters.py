@@ -90,10 +90,26 @@ class ToolSchema:
 
     def alternatives(self, schema: Schema) -> list[Schema]:
         """Return the schemas of which a value has one, each with one type at most."""
+        return self._alternatives(schema, {}) or [self._any("its alternatives allow no value")]
+
+    def _alternatives(self, schema: Schema | bool, known: dict[int, Schema]) -> list[Schema]:  # noqa: FBT001 - a schema may be true or false
+        """Return the alternatives of a schema, or none if it is known by its identity: many may refer to one.
+
+        Branches of ``oneOf`` do not share what they add to ``known``: two that are the same have to be found.
+        """
+        if isinstance(schema, bool):
+            return [{}] if schema else []
         resolved = self.resolved(schema)
+        if id(resolved) in known:
+            return []
+        known[id(resolved)] = resolved
         for name in ("anyOf", "oneOf"):
             if name in resolved and not set(resolved) - _ANNOTATIONS - {name}:
-                parts = [one for part in resolved[name] for one in self.alternatives(part)]
+                parts = [
+                    one
+                    for part in resolved[name]
+                    for one in self._alternatives(part, known if name == "anyOf" else dict(known))
+                ]
                 kinds = [part.get("type") for part in parts]
                 if name == "oneOf" and len(set(map(str, kinds))) < len(kinds):
                     self.refuse("oneOf with two schemas of the same type")
