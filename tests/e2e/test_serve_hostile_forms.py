@@ -43,6 +43,11 @@ HOSTILE: dict[str, Any] = {
     "a schema that contains itself": _TREE,
     "a value that never ends": _ENDLESS,
     "a reference to itself": _ITSELF,
+    "4,000 references, one after the other": {
+        "$defs": {f"a{number}": {"$ref": f"#/$defs/a{number + 1}"} for number in range(4_000)} | {"a4000": True},
+        "type": "object",
+        "properties": {"a": {"$ref": "#/$defs/a0"}},
+    },
     "a pattern that explodes": {"type": "object", "properties": {"a": {"pattern": "((a{1,100}){1,100}){1,100}b"}}},
     "a long pattern": {"type": "object", "properties": {"a": {"pattern": "(a|b)*" * 2_000}}},
     "100,000 values": {"type": "object", "properties": {"a": {"enum": [f"v{number}" for number in range(100_000)]}}},

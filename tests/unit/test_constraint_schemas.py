@@ -150,6 +150,18 @@ def _alternatives(count: int) -> dict[str, object]:
     return {"allOf": [{"anyOf": pair} for pair in pairs]}
 
 
+def _chain(count: int, ref: str = "#/$defs/a") -> dict[str, object]:
+    """Return a schema that refers to another one, which refers to another one."""
+    defs: dict[str, object] = {f"a{number}": {"$ref": f"{ref}{number + 1}"} for number in range(count)}
+    return {"$defs": {**defs, f"a{count}": True}, "$ref": f"{ref}0", "properties": {}}
+
+
+def _ring(count: int) -> dict[str, object]:
+    """Return a schema of lists of lists, the last of which is a list of the first."""
+    defs = {f"a{number}": {"items": {"$ref": f"#/$defs/a{(number + 1) % count}"}} for number in range(count)}
+    return {"$defs": defs, "properties": {f"p{number}": {"$ref": "#/$defs/a0"} for number in range(300)}}
+
+
 def _properties(count: int) -> dict[str, object]:
     return {"properties": {f"p{number}": _STRING for number in range(count)}}
 
@@ -163,6 +175,9 @@ def _properties(count: int) -> dict[str, object]:
         ({"enum": ["a"]}, {"enum": [str(number) for number in range(100_000)]}, "constraint"),
         (_nested(41), _nested(42), f"constraint{'.items' * 41}"),
         (_alternatives(7), _alternatives(8), "constraint"),
+        (_chain(200), _chain(300), "constraint"),
+        (_chain(200), _chain(4_000, "#/%24defs/a"), "constraint"),
+        (_ring(100), _ring(130), "constraint"),
         ({"multipleOf": 0.001}, {"multipleOf": 1e-300}, "constraint"),
         ({"multipleOf": 10_000}, {"multipleOf": 100_000_007}, "constraint"),
         (
@@ -196,6 +211,11 @@ def test_a_recursive_schema_costs_no_more_than_its_text() -> None:
     recursive = {"$defs": {"tree": tree}, "allOf": [{"$ref": "#/$defs/tree"}, {"required": ["children"]}]}
     assert _parsed(recursive) == recursive
     _parsed({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"anyOf": [{"$ref": "#/$defs/a"}, {}]}}, "$ref": "#/$defs/a"})
+
+
+def test_formats_that_become_patterns_do_not_count_as_patterns_when_a_schema_is_measured() -> None:
+    dates = {f"d{number}": {"type": "string", "format": "date-time"} for number in range(200)}
+    assert schemas.cost(_parsed({"properties": dates})) > 1
 
 
 def test_the_lenient_form_leaves_out_what_is_not_supported() -> None:

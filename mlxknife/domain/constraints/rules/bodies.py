@@ -13,6 +13,8 @@ PLACE = "constraint"
 """The field of the options that errors name."""
 _MAX_REGEX = 4_096
 _MAX_GRAMMAR = 64 * 1024
+_MAX_RULES = 1_000
+"""The rules and brackets of a grammar: the compiler follows them by recursion, and some 2,000 overflow its stack."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LARK = re.compile(
     r"""
@@ -20,6 +22,7 @@ _LARK = re.compile(
     | (?P<import> %import\s+common\b )
     | (?P<ignore> %ignore\b )
     | (?P<other> [<@%"/{}] )
+    | (?P<rule> [:(\[] )
     """,
     re.VERBOSE,
 )
@@ -69,14 +72,18 @@ def _lark(builder: GrammarBuilder, source: str) -> str:
     It can't name tokens, so it can't write control tokens; it can't use rules outside of it or other languages.
     """
     _check_text("a grammar", source, _MAX_GRAMMAR)
-    depth = 0
+    depth = rules = 0
     for part in _LARK.finditer(source):
         char = part["other"]
+        rules += part["rule"] is not None
         depth += {"{": 1, "}": -1}.get(char or "", 0)
         if char is not None and (char not in "{}" or depth < 0):
             line = source.count("\n", 0, part.start()) + 1
             msg = f"{PLACE} has '{char}' in line {line}, which a grammar may use in texts and regular expressions only"
             raise ValidationError(msg, param=PLACE)
+    if rules > _MAX_RULES:
+        msg = f"{PLACE} has {rules} rules and brackets, and may have {_MAX_RULES}"
+        raise ValidationError(msg, param=PLACE)
     if depth:
         msg = f"{PLACE} has a bracket that is not closed"
         raise ValidationError(msg, param=PLACE)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from mlxknife.domain.constraints.rules.keywords import MANY_SCHEMAS, NAMED_SCHEMAS, ONE_SCHEMA, Json
-from mlxknife.domain.constraints.rules.schemas import SHOWN, Schema, escaped, pointer
+from mlxknife.domain.constraints.rules.pointers import escaped, pointer
+from mlxknife.domain.constraints.rules.schemas import SHOWN, Schema
 from mlxknife.domain.constraints.values import GrammarRefused, Refusal
 
 Keys: TypeAlias = tuple[str | int, ...]

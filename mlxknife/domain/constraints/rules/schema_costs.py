@@ -1,12 +1,18 @@
-"""What it costs to compile a schema: the compiler multiplies alternatives, and takes long for many properties."""
+"""What it costs to compile a schema: the compiler multiplies alternatives, and takes long for many properties.
+
+It also follows references by recursion, so that a long chain of them would overflow its stack.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
+from graphlib import CycleError, TopologicalSorter
 
 from mlxknife.domain.constraints.rules.keywords import ALTERNATIVES, MANY_SCHEMAS, NAMED_SCHEMAS, ONE_SCHEMA, Json
+from mlxknife.domain.constraints.rules.pointers import escaped, pointer
 from mlxknife.domain.errors import ValidationError
 
 MAX_COST = 10_000
@@ -14,6 +20,8 @@ MAX_COST = 10_000
 
 On a machine with few processors, the rows that run beside wait for about as long.
 """
+_MAX_CHAIN = 250
+"""The schemas of a chain: those inside of a schema, and those it refers to. Some 2,000 overflow a stack of 8 MB."""
 _MAX_MULTIPLE = 10_000
 """The largest least common multiple of all ``multipleOf``: an automaton has a state for each remainder."""
 _MAX_DIGITS = 9
@@ -24,8 +32,11 @@ _SQUARE = 100
 def checked(schemas: Mapping[str, Mapping[str, Json] | bool], place: str) -> float:
     """Return the cost of a document, whose schemas are by JSON pointer.
 
-    Raises ValidationError for one that takes too long to compile.
+    Raises ValidationError for one that takes too long to compile, or whose references overflow a stack.
     """
+    if _longest_chain(schemas) > _MAX_CHAIN:
+        msg = f"{place} is too complex: its references lead through more than {_MAX_CHAIN} schemas, one after the other"
+        raise ValidationError(msg, param=place)
     costs = _Costs(schemas)
     cost = sum(costs.own(pointer) for pointer in schemas)
     if cost > MAX_COST:
@@ -102,8 +113,44 @@ class _Costs:
         parts = [list(_inner(place, schema, (keyword,))) for keyword in ALTERNATIVES if keyword in schema]
         parts += [[inner] for inner in _inner(place, schema, ("allOf",))]
         if "$ref" in schema:
-            parts.append([str(schema["$ref"])[1:]])
+            parts.append([pointer(str(schema["$ref"])) or ""])
         return parts
+
+
+def _longest_chain(schemas: Mapping[str, Mapping[str, Json] | bool]) -> int:
+    """Return the most schemas of which each is inside of the one before it, or what that refers to.
+
+    Schemas that contain themselves count together, because a chain may go through all of them.
+    """
+    followed = {place: _followed(place, schema) for place, schema in schemas.items() if not isinstance(schema, bool)}
+    from_ends, others = _levels(followed)
+    from_begins, recursive = _levels({place: followed.get(place, set()) & others for place in others}, reverse=True)
+    return from_ends + from_begins + len(recursive)
+
+
+def _followed(place: str, schema: Mapping[str, Json]) -> set[str]:
+    """Return the places of the schemas that a schema needs."""
+    needed = set(_inner(place, schema, (*ONE_SCHEMA, *MANY_SCHEMAS, "patternProperties", "properties")))
+    return needed | {pointer(str(schema["$ref"])) or ""} if "$ref" in schema else needed
+
+
+def _levels(followed: Mapping[str, set[str]], *, reverse: bool = False) -> tuple[int, set[str]]:
+    """Return the length of the longest chain that leads to no schema which contains itself, and the places of the rest.
+
+    ``reverse`` takes chains against their direction.
+    """
+    sorter, rest, count = TopologicalSorter[str](), set(followed), 0
+    for place, places in followed.items():
+        sorter.add(place, *(() if reverse else places))
+        for inner in places if reverse else ():
+            sorter.add(inner, place)
+    with suppress(CycleError):
+        sorter.prepare()
+    while ready := sorter.get_ready():
+        sorter.done(*ready)
+        rest.difference_update(ready)
+        count += 1
+    return count, rest
 
 
 def _choices(schema: Mapping[str, Json]) -> int:
@@ -124,7 +171,7 @@ def _inner(place: str, schema: Mapping[str, Json], keywords: tuple[str, ...]) ->
         if keyword in MANY_SCHEMAS and isinstance(value, list):
             yield from (f"{place}/{keyword}/{number}" for number in range(len(value)))
         elif keyword in NAMED_SCHEMAS and isinstance(value, Mapping):
-            names = (name.replace("~", "~0").replace("/", "~1") for name in value)
+            names = map(escaped, value)
             yield from (f"{place}/{keyword}/{name}" for name in names)
         elif keyword in ONE_SCHEMA:
             yield f"{place}/{keyword}"

@@ -7,7 +7,6 @@ here by name.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn, TypeAlias
 
@@ -23,6 +22,7 @@ from mlxknife.domain.constraints.rules.keywords import (
     is_annotation,
     is_needless,
 )
+from mlxknife.domain.constraints.rules.pointers import escaped, pointer
 from mlxknife.domain.errors import ValidationError
 
 Schema: TypeAlias = dict[str, Json] | bool
@@ -40,7 +40,6 @@ _MAX_PATTERNS = 16 * 1024
 """The characters of one regular expression, and of all together."""
 SHOWN = 80
 """The characters of a name that an error shows."""
-_ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 
 
 def parse(text: str, place: str) -> Schema:
@@ -192,7 +191,7 @@ class _Walk:
         """Check the size of a value."""
         if keyword == "$ref" and isinstance(value, str):
             self._refs.append((value, path))
-        elif keyword == "pattern" and isinstance(value, str):
+        elif keyword == "pattern" and isinstance(value, str) and value not in PATTERNS.values():
             self._patterns += len(value)
             if len(value) > _MAX_PATTERN:
                 self._refuse(path, f"has more than {_MAX_PATTERN} characters")
@@ -225,22 +224,6 @@ def _replace_format(schema: dict[str, Json]) -> None:
     else:
         parts = schema.get("allOf", [])
         schema["allOf"] = [*(parts if isinstance(parts, list) else []), {"pattern": pattern}]
-
-
-def pointer(ref: str) -> str | None:
-    """Return the JSON pointer of a reference inside of a document, with escapes as JSON pointers have them."""
-    if ref != "#" and not ref.startswith("#/"):
-        return None
-    data = _ESCAPE.sub(lambda byte: chr(int(byte[1], 16)), ref[1:].encode().decode("latin-1"))
-    try:
-        return data.encode("latin-1").decode()
-    except UnicodeError:
-        return None
-
-
-def escaped(name: str) -> str:
-    """Return a name as a JSON pointer has it."""
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _is_deeper(value: Json, limit: int) -> bool:

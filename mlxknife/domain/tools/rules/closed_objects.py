@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from mlxknife.domain.constraints.rules import schemas
 from mlxknife.domain.constraints.rules.keywords import MANY_SCHEMAS, NAMED_SCHEMAS, ONE_SCHEMA
+from mlxknife.domain.constraints.rules.pointers import pointer
 
 Schema: TypeAlias = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ def _in_place(schema: Schema, root: Schema) -> Iterator[Schema]:
     for keyword in _IN_PLACE[:-1]:
         yield from (part for part in schema.get(keyword, ()) if isinstance(part, Mapping))
     found: Any = root if "$ref" in schema else None
-    for step in (schemas.pointer(schema.get("$ref", "#")) or "").split("/")[1:]:
+    for step in (pointer(schema.get("$ref", "#")) or "").split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         found = found[int(name)] if isinstance(found, list) else (found or {}).get(name)
     if isinstance(found, Mapping):
