@@ -14,7 +14,16 @@ from mlxknife.domain.generation.values.request import SamplingParameters
 from mlxknife.ports.engines.text import TextModel
 from tests.contracts.text_model_kinds import KINDS, Kind
 from tests.parrot.answers import CAPITAL, JSON
-from tests.parrot_rows import END_TOKEN, answer_to, parrot_model, parrot_tokenizer, prompt_for, run_rows, tokens
+from tests.parrot_rows import (
+    END_TOKEN,
+    RowOutputs,
+    answer_to,
+    parrot_model,
+    parrot_tokenizer,
+    prompt_for,
+    run_rows,
+    tokens,
+)
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -103,12 +112,16 @@ def test_a_row_that_exceeds_a_limit_fails_alone(kind: Kind, model: TextModel) ->
 
 def test_a_cancelled_row_leaves_the_others(kind: Kind, model: TextModel) -> None:
     rows = [kind.row(number, prompt_for(CAPITAL), 20, grammar=_DIGITS) for number in (1, 2)]
+    outputs = RowOutputs()
     for row in (*rows, kind.row(3, prompt_for(CAPITAL), 500)):
         model.add_row(row)
     for _ in range(4):
-        model.step()
+        outputs.add(model.step())
     model.cancel_row(1)
-    run_rows(model)
+    outputs.step_until_idle(model)
+    assert outputs.tokens(3) == answer_to(CAPITAL)
+    assert _text(outputs.tokens(2)[:-1]).isdecimal()
+    assert outputs.finish_reason(2) is FinishReason.STOP
     again = run_rows(model, [kind.row(1, prompt_for(CAPITAL), 20, grammar=_DIGITS)])
     assert _text(again.tokens(1)[:-1]).isdecimal()
 
