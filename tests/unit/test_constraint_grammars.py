@@ -113,6 +113,15 @@ def test_a_grammar_of_the_user_has_a_limit_on_its_rules_and_brackets() -> None:
         _grammar(chain(1_000))
 
 
+def test_a_grammar_of_the_user_has_a_limit_on_expressions_that_must_match_together() -> None:
+    def together(count: int) -> Constraint:
+        return Constraint.grammar(f"start: A\nA: /[&~]+/{' & /.*/' * count}\n")
+
+    assert accepts(_grammar(together(12)), "&~")
+    with pytest.raises(ValidationError, match="13 & and ~"):
+        _grammar(together(13))
+
+
 def test_a_grammar_of_the_user_closes_its_brackets() -> None:
     with pytest.raises(ValidationError, match="not closed"):
         _grammar(Constraint.grammar("start: (a {"))

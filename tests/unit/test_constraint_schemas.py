@@ -150,6 +150,17 @@ def _alternatives(count: int) -> dict[str, object]:
     return {"allOf": [{"anyOf": pair} for pair in pairs]}
 
 
+def _patterns(count: int, *, is_nested: bool = False, key: str | None = None) -> dict[str, object]:
+    """Return a schema of texts that patterns match together, or of objects with one of these texts."""
+    parts: list[dict[str, object]] = [{"pattern": f"(a|b){{{number + 5}}}c"} for number in range(count)]
+    if not is_nested:
+        return {"allOf": parts if key is None else [{"properties": {key: part}} for part in parts]}
+    schema: dict[str, object] = {"type": "string"}
+    for part in parts:
+        schema = {**part, "allOf": [schema]}
+    return schema
+
+
 def _chain(count: int, ref: str = "#/$defs/a") -> dict[str, object]:
     """Return a schema that refers to another one, which refers to another one."""
     defs: dict[str, object] = {f"a{number}": {"$ref": f"{ref}{number + 1}"} for number in range(count)}
@@ -175,6 +186,9 @@ def _properties(count: int) -> dict[str, object]:
         ({"enum": ["a"]}, {"enum": [str(number) for number in range(100_000)]}, "constraint"),
         (_nested(41), _nested(42), f"constraint{'.items' * 41}"),
         (_alternatives(7), _alternatives(8), "constraint"),
+        (_patterns(12), _patterns(13), "constraint"),
+        (_patterns(12, is_nested=True), _patterns(13, is_nested=True), "constraint"),
+        (_patterns(12, key="a"), _patterns(13, key="a"), "constraint"),
         (_chain(200), _chain(300), "constraint"),
         (_chain(200), _chain(4_000, "#/%24defs/a"), "constraint"),
         (_ring(100), _ring(130), "constraint"),

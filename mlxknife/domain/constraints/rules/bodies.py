@@ -15,6 +15,8 @@ _MAX_REGEX = 4_096
 _MAX_GRAMMAR = 64 * 1024
 _MAX_RULES = 1_000
 """The rules and brackets of a grammar: the compiler follows them by recursion, and some 2,000 overflow its stack."""
+_MAX_TOGETHER = 12
+"""The signs ``&`` and ``~`` of a grammar: each expression more that must match too takes twice the time."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LARK = re.compile(
     r"""
@@ -23,6 +25,7 @@ _LARK = re.compile(
     | (?P<ignore> %ignore\b )
     | (?P<other> [<@%"/{}] )
     | (?P<rule> [:(\[] )
+    | (?P<together> [&~] )
     """,
     re.VERBOSE,
 )
@@ -72,18 +75,20 @@ def _lark(builder: GrammarBuilder, source: str) -> str:
     It can't name tokens, so it can't write control tokens; it can't use rules outside of it or other languages.
     """
     _check_text("a grammar", source, _MAX_GRAMMAR)
-    depth = rules = 0
+    depth = rules = together = 0
     for part in _LARK.finditer(source):
         char = part["other"]
         rules += part["rule"] is not None
+        together += part["together"] is not None
         depth += {"{": 1, "}": -1}.get(char or "", 0)
         if char is not None and (char not in "{}" or depth < 0):
             line = source.count("\n", 0, part.start()) + 1
             msg = f"{PLACE} has '{char}' in line {line}, which a grammar may use in texts and regular expressions only"
             raise ValidationError(msg, param=PLACE)
-    if rules > _MAX_RULES:
-        msg = f"{PLACE} has {rules} rules and brackets, and may have {_MAX_RULES}"
-        raise ValidationError(msg, param=PLACE)
+    for what, count, limit in (("rules and brackets", rules, _MAX_RULES), ("& and ~", together, _MAX_TOGETHER)):
+        if count > limit:
+            msg = f"{PLACE} has {count} {what}, and may have {limit}"
+            raise ValidationError(msg, param=PLACE)
     if depth:
         msg = f"{PLACE} has a bracket that is not closed"
         raise ValidationError(msg, param=PLACE)

@@ -22,6 +22,8 @@ On a machine with few processors, the rows that run beside wait for about as lon
 """
 _MAX_CHAIN = 250
 """The schemas of a chain: those inside of a schema, and those it refers to. Some 2,000 overflow a stack of 8 MB."""
+_MAX_TOGETHER = 12
+"""The patterns and formats of one text: each one more takes the compiler twice the time."""
 _MAX_MULTIPLE = 10_000
 """The largest least common multiple of all ``multipleOf``: an automaton has a state for each remainder."""
 _MAX_DIGITS = 9
@@ -41,6 +43,9 @@ def checked(schemas: Mapping[str, Mapping[str, Json] | bool], place: str) -> flo
     cost = sum(costs.own(pointer) for pointer in schemas)
     if cost > MAX_COST:
         msg = f"{place} is too complex: it has too many properties or alternatives"
+        raise ValidationError(msg, param=place)
+    if costs.most_together > _MAX_TOGETHER:
+        msg = f"{place} is too complex: more than {_MAX_TOGETHER} patterns may have to match one text"
         raise ValidationError(msg, param=place)
     objects = [schema for schema in schemas.values() if not isinstance(schema, bool)]
     _check_multiples([schema["multipleOf"] for schema in objects if "multipleOf" in schema], place)
@@ -65,15 +70,17 @@ class _Costs:
 
     def __init__(self, schemas: Mapping[str, Mapping[str, Json] | bool]) -> None:
         self._schemas = schemas
-        self._merged: dict[str, tuple[int, float]] = {}
+        self._merged: dict[str, tuple[int, float, int]] = {}
         self._open: set[str] = set()
+        self.most_together = 0
+        """The most patterns that may have to match one text."""
 
     def own(self, place: str) -> float:
         """Return the cost of a schema; those inside of it count on their own unless they are merged with others."""
         schema = self._schemas[place]
         if isinstance(schema, bool):
             return 1
-        is_merged = len(self._parts(place, schema)) + bool(_properties(schema)) > 1
+        is_merged = _is_merged(self._parts(place, schema), schema)
         return self._merge(place)[1] if is_merged else self._plain(schema)
 
     @staticmethod
@@ -81,31 +88,36 @@ class _Costs:
         count = _properties(schema)
         return 1 + count * count / _SQUARE
 
-    def _merge(self, place: str) -> tuple[int, float]:
-        """Return the most alternatives that a schema or one inside of it has, and its cost with all in it."""
+    def _merge(self, place: str) -> tuple[int, float, int]:
+        """Return three numbers for a schema with all that is inside of it.
+
+        They are the most alternatives of one schema, the cost of all, and the most patterns that one text may have to
+        match.
+        """
         if place in self._merged:
             return self._merged[place]
         schema = self._schemas.get(place, True)
         if isinstance(schema, bool) or place in self._open:
-            return 1, 1
+            return 1, 1, 0
         self._open.add(place)
-        branches, cost = self._product(self._parts(place, schema), schema)
+        branches, cost, together = self._product(self._parts(place, schema), schema)
         for inner in _inner(place, schema, (*ONE_SCHEMA, "prefixItems", *NAMED_SCHEMAS)):
-            more, its_cost = self._merge(inner)
-            branches, cost = max(branches, more), cost + its_cost
+            more, its_cost, its_patterns = self._merge(inner)
+            branches, cost, together = max(branches, more), cost + its_cost, max(together, its_patterns)
         self._open.discard(place)
-        self._merged[place] = branches, cost
-        return branches, cost
+        self._merged[place] = branches, cost, together
+        self.most_together = max(self.most_together, together)
+        return self._merged[place]
 
-    def _product(self, parts: list[list[str]], schema: Mapping[str, Json]) -> tuple[int, float]:
-        """Return the alternatives of parts that must all hold, and the cost of merging them."""
-        branches, cost = _choices(schema), self._plain(schema)
+    def _product(self, parts: list[list[str]], schema: Mapping[str, Json]) -> tuple[int, float, int]:
+        """Return the alternatives of parts that must all hold, the cost of merging them, and their patterns."""
+        branches, cost, together = _choices(schema), self._plain(schema), int(_has_pattern(schema))
         for alternatives in parts:
             merged = [self._merge(inner) for inner in alternatives]
-            branches = min(branches * max(1, sum(count for count, _ in merged)), MAX_COST)
-            cost += sum(its_cost for _, its_cost in merged)
-        is_merged = len(parts) + bool(_properties(schema)) > 1
-        return branches, cost * branches if is_merged else cost
+            branches = min(branches * max(1, sum(count for count, _, _ in merged)), MAX_COST)
+            cost += sum(its_cost for _, its_cost, _ in merged)
+            together += max((patterns for _, _, patterns in merged), default=0)
+        return branches, cost * branches if _is_merged(parts, schema) else cost, together
 
     @staticmethod
     def _parts(place: str, schema: Mapping[str, Json]) -> list[list[str]]:
@@ -153,9 +165,18 @@ def _levels(followed: Mapping[str, set[str]], *, reverse: bool = False) -> tuple
     return count, rest
 
 
+def _is_merged(parts: list[list[str]], schema: Mapping[str, Json]) -> bool:
+    """Whether several schemas, or a schema and its own keywords, must hold together."""
+    return len(parts) + bool(_properties(schema)) + _has_pattern(schema) > 1
+
+
 def _choices(schema: Mapping[str, Json]) -> int:
     values = schema.get("enum")
     return len(values) if isinstance(values, list) else 1
+
+
+def _has_pattern(schema: Mapping[str, Json]) -> bool:
+    return "pattern" in schema or "format" in schema
 
 
 def _properties(schema: Mapping[str, Json]) -> int:
