@@ -54,7 +54,7 @@ def test_without_an_end_of_turn_no_answer_could_end() -> None:
 
 
 def test_an_answer_that_no_token_begins_is_refused() -> None:
-    with pytest.raises(ValidationError, match="allows no answer"):
+    with pytest.raises(ValidationError, match="allows no value"):
         _grammars("words")[0].compile("start: /the/")
 
 

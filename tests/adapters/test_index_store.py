@@ -206,6 +206,17 @@ def test_a_damaged_segment_is_named(store: SqliteIndex, column: str, value: obje
             store.search(MODEL.probes[0], None, 5)
 
 
+def test_a_chunk_without_a_segment_and_a_vector_of_another_type_are_damage(store: SqliteIndex) -> None:
+    store.replace([document("/a", ["text"])])
+    store.connection.execute("PRAGMA ignore_check_constraints = 1")
+    store.connection.execute("UPDATE vectors SET vector = 'text'")
+    with pytest.raises(IndexNotUsable, match="is damaged"):
+        store.search(MODEL.probes[0], None, 5)
+    store.connection.execute("UPDATE chunks SET segment = 'text'")
+    with pytest.raises(IndexNotUsable, match="is damaged"):
+        store.replace([document("/a", ["other"])])
+
+
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_random_damage_is_an_error_of_the_contract_or_harmless(

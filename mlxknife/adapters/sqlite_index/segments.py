@@ -125,7 +125,7 @@ class Segments:
                 f"SELECT chunk, vector FROM vectors WHERE chunk IN ({','.join('?' * len(part))})",  # noqa: S608
                 part,
             ).fetchall()
-            if len(rows) < len(part):
+            if len(rows) < len(part) or not all(isinstance(vector, bytes) for _, vector in rows):
                 msg = "a vector is missing"
                 raise Damaged(msg)
             matrix = rows_of(b"".join(vector for _, vector in rows), np.float32, self.dimensions, len(rows))
@@ -138,6 +138,9 @@ class Segments:
             marks = ",".join("?" * len(part))
             rows = self.connection.execute(f"SELECT DISTINCT segment FROM chunks WHERE id IN ({marks})", part)  # noqa: S608
             found.update(place for (place,) in rows)
+        if not all(isinstance(place, int) for place in found):
+            msg = "a chunk names no segment"
+            raise Damaged(msg)
         return sorted(found)
 
     def _all(self) -> Iterator[Segment]:
