@@ -217,6 +217,28 @@ def test_a_chunk_without_a_segment_and_a_vector_of_another_type_are_damage(store
         store.replace([document("/a", ["other"])])
 
 
+@pytest.mark.parametrize(("table", "column"), [("segments", "scales"), ("vectors", "vector")])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_vector_that_is_not_finite_is_named(
+    store: SqliteIndex, table: str, column: str, value: float, count: int
+) -> None:
+    store.replace([document("/a", ["text", "text"])])
+    ((blob, *_), *_) = store.connection.execute(f"SELECT {column} FROM {table}").fetchall()
+    damaged = np.full(len(blob) // 4, value, np.float32).tobytes()
+    store.connection.execute(f"UPDATE {table} SET {column} = ?", (damaged,))
+    with pytest.raises(IndexNotUsable, match="not finite"):
+        store.search(MODEL.probes[0], None, count)
+
+
+@pytest.mark.parametrize("column", ["first_line", "last_line", "title", "text"])
+def test_a_value_of_a_wrong_type_is_named(store: SqliteIndex, column: str) -> None:
+    store.replace([document("/a", ["text"])])
+    store.connection.execute(f"UPDATE chunks SET {column} = x'ff00'")
+    with pytest.raises(IndexNotUsable, match="wrong type"):
+        store.search(MODEL.probes[0], None, 5)
+
+
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_random_damage_is_an_error_of_the_contract_or_harmless(

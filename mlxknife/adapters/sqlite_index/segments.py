@@ -106,17 +106,21 @@ class Segments:
 
     def nearest(self, query: Floats, count: int) -> list[tuple[int, float]]:
         """Return the keys of the nearest vectors with their exact cosines, best first."""
+        with np.errstate(all="ignore"):  # what is not finite is an error below
+            exact = list(self._exact(self._near(query, count), query))
+        return sorted(exact, key=lambda pair: (-pair[1], pair[0]))[:count]
+
+    def _near(self, query: Floats, count: int) -> list[int]:
+        """Return the keys of the vectors that may be among the nearest, by the codes of all."""
         keys, cosines, errors = list[Keys](), list[Floats](), list[Floats]()
         for segment in self._all():
             found, error = segment.cosines(query)
             keys.append(segment.keys)
-            cosines.append(found)
-            errors.append(error)
+            cosines.append(_finite(found))
+            errors.append(_finite(error))
         if not keys:
             return []
-        candidates = _candidates(np.concatenate(keys), np.concatenate(cosines), np.concatenate(errors), count)
-        exact = self._exact(candidates, query)
-        return sorted(exact, key=lambda pair: (-pair[1], pair[0]))[:count]
+        return _candidates(np.concatenate(keys), np.concatenate(cosines), np.concatenate(errors), count)
 
     def _exact(self, keys: Sequence[int], query: Floats) -> Iterator[tuple[int, float]]:
         for start in range(0, len(keys), _MOST_PARAMETERS):
@@ -129,7 +133,7 @@ class Segments:
                 msg = "a vector is missing"
                 raise Damaged(msg)
             matrix = rows_of(b"".join(vector for _, vector in rows), np.float32, self.dimensions, len(rows))
-            yield from zip((key for key, _ in rows), (matrix @ query).tolist(), strict=True)
+            yield from zip((key for key, _ in rows), _finite(matrix @ query).tolist(), strict=True)
 
     def _of(self, keys: Sequence[int]) -> list[int]:
         found = set[int]()
@@ -180,6 +184,14 @@ def _candidates(keys: Keys, cosines: Floats, errors: Floats, count: int) -> list
         keys = keys[cosines + margins >= lowest]
     found: list[int] = keys.tolist()
     return found
+
+
+def _finite(values: Floats) -> Floats:
+    """Return the values. Raises Damaged if one is NaN or infinite: no embedding that is stored makes such a cosine."""
+    if not np.isfinite(values).all():
+        msg = "a vector has values that are not finite"
+        raise Damaged(msg)
+    return values
 
 
 def rows_of(blob: object, kind: type[Number], columns: int, rows: int | None = None) -> npt.NDArray[Number]:

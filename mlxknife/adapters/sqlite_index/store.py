@@ -156,8 +156,8 @@ class SqliteIndex:
             " WHERE chunks.id = ?",
             (key,),
         ).fetchone()
-        if row is None or not isinstance(row[3], str) or not isinstance(row[4], str):
-            msg = "a chunk is missing"
+        if row is None or [type(value) for value in row] != [bytes, int, int, str, str]:
+            msg = "a chunk is missing or has a value of a wrong type"
             raise Damaged(msg)
         return Passage(key, _path(row[0]), Chunk(*row[1:]))
 
