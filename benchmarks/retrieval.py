@@ -102,7 +102,7 @@ def _rate(folder: Path) -> Mapping[str, object]:
     ):
         for turn in range(_TURNS):
             documents = _write(folder / f"docs{turn}", turn)
-            texts = [chunking.embedded_text(chunk) for document in documents for chunk in chunking.chunks(document)]
+            texts = [chunking.titled_text(chunk) for document in documents for chunk in chunking.chunks(document)]
             began = time.perf_counter()
             for _ in embedder.embed(texts):
                 pass

@@ -20,6 +20,8 @@ from mlxknife.domain.errors import EngineError
 from mlxknife.domain.generation.values.loading import LoadRequest, ModelLoaded
 from mlxknife.domain.models.values.info import Capability, Framework, ModelInfo, ModelTraits, ModelType
 from mlxknife.domain.models.values.verdict import Integrity
+from mlxknife.domain.reranking.services.rerankers import Reranker
+from mlxknife.domain.reranking.values import RerankRequest, Score
 from mlxknife.domain.retrieval.services.indexes import Index, Indexes
 
 EventT = TypeVar("EventT", bound=Event)
@@ -82,19 +84,58 @@ class CountingEmbedders:
     def open(self, spec: str) -> Embedder:
         name, _, commit = spec.partition("@")
         traits = ModelTraits(Framework.PYTORCH, ModelType.EMBEDDING, (Capability.EMBEDDINGS,), None, None)
-        info = ModelInfo(
-            name=name,
-            commit=commit or self.commits.get(name),
-            size_bytes=1,
-            modified=0.0,
-            traits=traits,
-            integrity=Integrity.VERIFIED,
-            runtime_compatible=True,
-            reason=None,
-            cached=True,
-            origin=None,
+        return Embedder(_info(name, commit or self.commits.get(name), traits), self.client)
+
+
+@attrs.define
+class LengthClient:
+    """Implements ``ModelClient``: the score of a document falls with its length; it reads so many characters."""
+
+    max_characters: int = 1000
+    requests: list[RerankRequest] = attrs.field(factory=list)
+
+    def load(self, request: LoadRequest) -> ModelLoaded:
+        del request
+        return ModelLoaded(0.0, ())
+
+    def submit(self, request: Request[EventT]) -> Generator[EventT]:
+        assert isinstance(request, RerankRequest)
+        self.requests.append(request)
+        scores = (
+            Score(index, 1 / (1 + len(text)), len(text), len(text) > self.max_characters)
+            for index, text in enumerate(request.documents)
         )
-        return Embedder(info, self.client)
+        return cast("Generator[EventT]", scores)
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def reranker(client: LengthClient) -> Reranker:
+    """Return a reranker over a client."""
+    traits = ModelTraits(Framework.PYTORCH, ModelType.RERANKER, (Capability.RERANKING,), None, None)
+    return Reranker(_info("reranker", None, traits), client)
+
+
+def _info(name: str, commit: str | None, traits: ModelTraits) -> ModelInfo:
+    return ModelInfo(
+        name=name,
+        commit=commit,
+        size_bytes=1,
+        modified=0.0,
+        traits=traits,
+        integrity=Integrity.VERIFIED,
+        runtime_compatible=True,
+        reason=None,
+        cached=True,
+        origin=None,
+    )
 
 
 def indexes(embedders: CountingEmbedders | None = None) -> Indexes:

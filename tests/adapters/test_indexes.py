@@ -18,12 +18,13 @@ from mlxknife.domain.errors import (
     UnsupportedCapability,
     ValidationError,
 )
+from mlxknife.domain.retrieval.rules import ranking
 from mlxknife.domain.retrieval.rules.models import PROBE
 from mlxknife.domain.retrieval.services.indexer import GROUP
 from mlxknife.domain.retrieval.values import IndexReport, SearchMode, SkippedFile, SkipReason
 from mlxknife.ports.system.progress import NoProgress
 from tests.adapters.test_document_files import write
-from tests.retrieval import MAX_WORDS, CountingClient, CountingEmbedders, indexes, open_index
+from tests.retrieval import MAX_WORDS, CountingClient, CountingEmbedders, LengthClient, indexes, open_index, reranker
 
 TEXTS = {
     "pears.md": "# Fruit\n\nPears grow on trees in the orchard.\n",
@@ -110,6 +111,42 @@ def test_hits_have_their_place_title_and_scores(tmp_path: Path, docs: Path) -> N
         for question, top_k in (("", 5), ("  ", 5), ("x", 0), ("x", 1001)):
             with pytest.raises(ValidationError):
                 index.search(question, top_k=top_k)
+
+
+def test_a_reranker_decides_the_order_and_the_scores(tmp_path: Path, docs: Path) -> None:
+    client = LengthClient(max_characters=30)
+    with open_index(tmp_path / "an.index") as index:
+        index.update([str(docs)])
+        plain = {hit.file: hit for hit in index.search("pears orchard")}
+        hits = index.search("pears orchard", reranker=reranker(client))
+        assert [hit.file for hit in hits] == [str(docs / name) for name in ("code.py", "pears.md", "trains.txt")]
+        assert [hit.is_truncated for hit in hits] == [True, True, True]
+        lengths = sorted(len(text) for text in client.requests[0].documents)
+        assert [hit.score for hit in hits] == [1 / (1 + length) for length in lengths]
+        assert all(
+            attrs.evolve(hit, score=plain[hit.file].score, is_truncated=False) == plain[hit.file] for hit in hits
+        )
+        assert index.search("pears orchard", top_k=1, reranker=reranker(client)) == hits[:1]
+        assert len(index.search("orchard", mode=SearchMode.TEXT, reranker=reranker(client))) == 1
+        assert index.search("zebra", mode=SearchMode.TEXT, reranker=reranker(client)) == ()
+        with pytest.raises(ValidationError):
+            index.search(" ", reranker=reranker(client))
+
+
+def test_a_reranker_reads_the_best_hits_with_their_titles(tmp_path: Path) -> None:
+    docs = write(
+        tmp_path / "docs", {f"{number:02}.md": f"# Title\n\n{'a ' * 393}\n\nb {number}\n" for number in range(40)}
+    )
+    client = LengthClient()
+    with open_index(tmp_path / "an.index") as index:
+        index.update([str(docs)])
+        for top_k, count in ((1, ranking.RERANKED), (ranking.RERANKED + 5, ranking.RERANKED + 5)):
+            found = index.search("b 7", top_k=count)
+            assert len(index.search("b 7", top_k=top_k, reranker=reranker(client))) == top_k
+            texts = [hit.text if hit.text.startswith("# Title") else f"Title\n{hit.text}" for hit in found]
+            assert list(client.requests[-1].documents) == texts
+            assert client.requests[-1].query == "b 7"
+    assert any(text.startswith("Title\n") for text in client.requests[-1].documents)
 
 
 def test_a_search_for_words_needs_no_model(tmp_path: Path, docs: Path) -> None:

@@ -56,7 +56,7 @@ def test_chunks_are_in_order_small_and_not_blank(path: str, text: str) -> None:
     for chunk in chunks:
         assert chunk.text.strip()
         assert len(chunk.text) <= chunking.MAX_CHARACTERS
-        assert chunk.text.strip("\n") in chunking.embedded_text(chunk)
+        assert chunk.text.strip("\n") in chunking.titled_text(chunk)
     for before, after in pairwise(chunks):
         assert before.last_line <= after.first_line
 

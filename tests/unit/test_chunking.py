@@ -97,5 +97,5 @@ def test_a_long_line_is_cut_at_spaces_and_keeps_its_number() -> None:
 
 
 def test_the_title_is_embedded_once() -> None:
-    assert chunking.embedded_text(Chunk(1, 2, "def f():\n  pass\n", "def f():")) == "def f():\n  pass"
-    assert chunking.embedded_text(Chunk(1, 1, "text", "Server > Ports")) == "Server > Ports\ntext"
+    assert chunking.titled_text(Chunk(1, 2, "def f():\n  pass\n", "def f():")) == "def f():\n  pass"
+    assert chunking.titled_text(Chunk(1, 1, "text", "Server > Ports")) == "Server > Ports\ntext"

@@ -160,9 +160,11 @@ class Hit:
     title: str
     text: str
     score: float
-    """The cosine (vector), BM25 (text), or the sum of reciprocal ranks (hybrid)."""
+    """The cosine (vector), BM25 (text), or the sum of reciprocal ranks (hybrid); that of a reranker if there is one."""
     similarity: float | None = None
     """The cosine of question and chunk, where the chunk was found by its vector."""
+    is_truncated: bool = False
+    """Whether question and chunk are longer than the reranker reads."""
 
     __repr__ = reprs.fields
 

@@ -10,7 +10,7 @@ import attrs
 
 from mlxknife.domain.retrieval.rules import code, markdown
 from mlxknife.domain.retrieval.rules.sections import Section
-from mlxknife.domain.retrieval.values import Chunk, Document
+from mlxknife.domain.retrieval.values import Chunk, Document, Hit
 
 MAX_CHARACTERS = 800
 """About 200 tokens: small embedding models read 256."""
@@ -32,10 +32,10 @@ def chunks(document: Document) -> tuple[Chunk, ...]:
     return tuple(chunk for section in _sections(document, lines) for chunk in _packed(section, lines))
 
 
-def embedded_text(chunk: Chunk) -> str:
-    """Return the text that is embedded for a chunk: with its title, unless it begins with it."""
-    text = chunk.text.strip("\n")
-    return f"{chunk.title}\n{text}" if chunk.title and not text.lstrip("# \t").startswith(chunk.title) else text
+def titled_text(part: Chunk | Hit) -> str:
+    """Return the text that a model reads for a chunk or a hit: with its title, unless it begins with it."""
+    text = part.text.strip("\n")
+    return f"{part.title}\n{text}" if part.title and not text.lstrip("# \t").startswith(part.title) else text
 
 
 def _sections(document: Document, lines: Sequence[str]) -> Iterable[Section]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
 
 from mlxknife.domain.checks import check_range
+from mlxknife.domain.reranking.values import RankedDocument
 from mlxknife.domain.retrieval.values import Candidates, Hit, Passage, SearchMode
 
 RANK_OFFSET = 5
@@ -13,6 +16,8 @@ middle of both rankings better than the first of one of them."""
 WORDS_WEIGHT = 0.5
 """What a rank by words counts, for one by vectors."""
 MAX_HITS = 1000
+RERANKED = 30
+"""The hits that a reranker reads, if not more are asked for. Its time grows with their number."""
 
 
 def check_top_k(top_k: int) -> None:
@@ -23,6 +28,16 @@ def check_top_k(top_k: int) -> None:
 def depth(top_k: int) -> int:
     """Return how many candidates of each kind a search needs: enough for what is good in both, not best in one."""
     return max(50, 3 * top_k)
+
+
+def reranked_count(top_k: int) -> int:
+    """Return how many hits a reranker reads, so that its best ones are the hits of a search."""
+    return max(RERANKED, top_k)
+
+
+def reranked(hits: Sequence[Hit], ranked: Iterable[RankedDocument]) -> tuple[Hit, ...]:
+    """Return the hits whose texts a reranker ranked, in its order and with its scores."""
+    return tuple(attrs.evolve(hits[one.index], score=one.score, is_truncated=one.is_truncated) for one in ranked)
 
 
 def hits(candidates: Candidates, mode: SearchMode, top_k: int) -> tuple[Hit, ...]:

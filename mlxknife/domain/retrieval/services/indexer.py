@@ -168,7 +168,7 @@ class Indexer:
 
     def _vectors(self, group: Sequence[_Pending]) -> Iterator[Sequence[float]]:
         """Yield the vector of each chunk of a group."""
-        texts = [chunking.embedded_text(chunk) for pending in group for chunk in pending.chunks]
+        texts = [chunking.titled_text(chunk) for pending in group for chunk in pending.chunks]
         shares = (share for pending in group for share in pending.shares())
         for first in range(0, len(texts), GROUP):
             for embedding in self.embedder.embed(texts[first : first + GROUP]):

@@ -12,7 +12,8 @@ from mlxknife.domain import reprs
 from mlxknife.domain.embedding.services.embedders import Embedder, Embedders
 from mlxknife.domain.errors import UnsupportedCapability, ValidationError
 from mlxknife.domain.models.rules import starters
-from mlxknife.domain.retrieval.rules import models, queries, ranking
+from mlxknife.domain.reranking.services.rerankers import Reranker
+from mlxknife.domain.retrieval.rules import chunking, models, queries, ranking
 from mlxknife.domain.retrieval.services.indexer import Indexer
 from mlxknife.domain.retrieval.values import Hit, IndexInfo, IndexModel, IndexReport, SearchMode
 from mlxknife.ports.store.index_store import IndexStore, IndexStores
@@ -67,8 +68,17 @@ class Index:
         indexer = Indexer(self.store, self.files, self._embedder(), progress or NoProgress())
         return indexer.update(self.files.root(path) for path in paths)
 
-    def search(self, question: str, *, top_k: int = TOP_K, mode: SearchMode = SearchMode.HYBRID) -> tuple[Hit, ...]:
+    def search(
+        self,
+        question: str,
+        *,
+        top_k: int = TOP_K,
+        mode: SearchMode = SearchMode.HYBRID,
+        reranker: Reranker | None = None,
+    ) -> tuple[Hit, ...]:
         """Return the chunks that answer a question best, at most ``top_k``.
+
+        A ``reranker`` reads the best 30 of them, or ``top_k`` if that is more, and decides their order and scores.
 
         Raises ValidationError, IndexNotUsable, StorageError, AccessDenied, LocksPresent, EngineError, WorkerLost, and
         UnsupportedCapability for vectors of an index that was opened without its model.
@@ -77,12 +87,19 @@ class Index:
         if not question.strip():
             msg = "The question is empty"
             raise ValidationError(msg)
+        if reranker is None:
+            return self._found(question, mode, top_k)
+        found = self._found(question, mode, ranking.reranked_count(top_k))
+        texts = [chunking.titled_text(hit) for hit in found]
+        return ranking.reranked(found, reranker.rank(question, texts, top_k=top_k))
+
+    def _found(self, question: str, mode: SearchMode, count: int) -> tuple[Hit, ...]:
         vector = None
         if mode is not SearchMode.TEXT:
             (embedding,) = self._embedder().embed([question], is_query=True)
             vector = embedding.vector
         match = None if mode is SearchMode.VECTOR else queries.match_expression(question)
-        return ranking.hits(self.store.search(vector, match, ranking.depth(top_k)), mode, top_k)
+        return ranking.hits(self.store.search(vector, match, ranking.depth(count)), mode, count)
 
     def _embedder(self) -> Embedder:
         if self.embedder is None:
