@@ -44,6 +44,7 @@ class HitObject(Struct, frozen=True):
     first_line: int
     last_line: int
     score: float
+    """What ranks it: the number that the mode computes, or the score of the reranker."""
     similarity: float | None
     """The cosine of question and part; null where only words found it."""
     title: str
@@ -57,6 +58,9 @@ class SearchData(Struct, frozen=True):
     index: str
     query: str
     mode: Literal["vector", "text", "hybrid"]
+    reranker: str | None
+    """The model whose scores the hits have; null without ``--rerank``."""
+    reranker_revision: str | None
     hits: tuple[HitObject, ...]
 
 

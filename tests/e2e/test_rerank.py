@@ -107,6 +107,48 @@ def test_the_scores_over_http_are_those_of_the_command(machine: Machine) -> None
         assert cards["tiny-reranker-bert"] == "reranking"
 
 
+@pytest.fixture(scope="module")
+def index(machine: Machine) -> str:
+    docs = machine.root / "docs"
+    docs.mkdir()
+    for number, text in enumerate((DOCUMENTS[0], "Bananas are yellow.", "caf\u00e9")):
+        (docs / f"{number}.txt").write_text(f"{text}\n")
+    assert machine.run("index", "docs.index", "docs", "--model", "tiny-embed").code == 0
+    return "docs.index"
+
+
+def test_a_search_prints_the_best_hits_of_a_reranker(machine: Machine, index: str) -> None:
+    query = "What is yellow?"
+    expected = lines(machine.run("rerank", "tiny-reranker-bert", query, "lines.txt").out)
+    outcome = machine.run("search", index, query, "--rerank", "tiny-reranker-bert", "--top-k", "2")
+    assert (outcome.code, outcome.err) == (0, "")
+    hits = lines(outcome.out)
+    assert [*hits[0]] == ["file", "first_line", "last_line", "score", "similarity", "title", "text"]
+    assert [hit["text"] for hit in hits] == [one["text"] for one in expected[:2]]
+    assert [hit["score"] for hit in hits] == pytest.approx([one["score"] for one in expected[:2]], abs=1e-5)
+    assert all(hit["similarity"] is not None for hit in hits)
+    data = machine.run("search", index, query, "--mode", "text", "--rerank", "tiny-reranker-bert", "--json").data()
+    assert [*data] == ["index", "query", "mode", "reranker", "reranker_revision", "hits"]
+    assert (data["reranker"], data["reranker_revision"]) == ("tiny-reranker-bert", None)
+    plain = machine.run("search", index, query, "--mode", "text", "--json").data()
+    assert (plain["reranker"], plain["reranker_revision"]) == (None, None)
+
+
+def test_the_hits_of_a_search_can_be_piped_into_rerank(machine: Machine, index: str) -> None:
+    outcome = machine.shell(f"mlxk search {index} yellow | mlxk rerank tiny-reranker-bert yellow --top-k 1")
+    assert (outcome.code, outcome.err, len(lines(outcome.out))) == (0, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "error"), [("tiny-embed", "mlxk embed tiny-embed"), ("nowhere", "nowhere"), ("", "error:")]
+)
+def test_a_search_names_what_cannot_rerank(machine: Machine, index: str, model: str, error: str) -> None:
+    outcome = machine.run("search", index, "yellow", "--mode", "text", "--rerank", model, "--no-pull")
+    assert (outcome.code in (1, 3), outcome.out) == (True, "")
+    assert error in outcome.err
+    assert outcome.err.count("error:") == 1
+
+
 def test_python_ranks_documents(machine: Machine, tmp_path: Path) -> None:
     program = (
         "from mlxknife import open_app\n"

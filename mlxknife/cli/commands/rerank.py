@@ -10,10 +10,9 @@ import attrs
 import msgspec
 
 from mlxknife.app import App
-from mlxknife.cli import document_lines, embed_input, prompt_input
+from mlxknife.cli import document_lines, embed_input, prompt_input, reranker_loading
 from mlxknife.cli.arguments import STDIN
 from mlxknife.cli.console import Console
-from mlxknife.cli.pull_offer import PullOffer
 from mlxknife.cli.rerank_documents import RerankData, RerankedObject
 from mlxknife.cli.result import CommandResult
 from mlxknife.cli.signals import propagate_interrupts
@@ -67,12 +66,10 @@ def run(app: App, options: RerankOptions, console: Console) -> CommandResult:
     """Print the documents with their scores, the best first."""
     _check(app, options)
     documents = _documents(options.source)
-    with _opened(app, options, console) as reranker, propagate_interrupts():
+    with reranker_loading.opened(app, console, options.model, pull=options.pull) as reranker, propagate_interrupts():
         ranked = reranker.rank(options.query, documents, top_k=options.top_k, instruction=options.instruct)
     truncated = sum(document.is_truncated for document in ranked)
-    if truncated:
-        what = "document is" if truncated == 1 else "documents are"
-        console.warn(f"{truncated} {what} longer than {reranker.info.name} reads; the rest does not count")
+    reranker_loading.warn_truncated(console, truncated, ("document", "documents"), reranker.info.name)
     if not console.is_json:
         _print(ranked)
     return CommandResult(data=lambda: _data(reranker, options, ranked), lines=lambda _: ())
@@ -103,14 +100,6 @@ def _documents(source: str | None) -> list[str]:
         msg = f"{name} has no documents"
         raise ValidationError(msg, hint=HintCode.PIPE_TEXT)
     return found
-
-
-def _opened(app: App, options: RerankOptions, console: Console) -> Reranker:
-    def loaded() -> Reranker:
-        with propagate_interrupts(), console.status(f"loading {options.model}"):
-            return app.rerankers.open(options.model)
-
-    return PullOffer(app, console, options.pull).with_models(loaded, options.model)
 
 
 def _data(reranker: Reranker, options: RerankOptions, ranked: tuple[RankedDocument, ...]) -> RerankData:

@@ -6,13 +6,14 @@ import json
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Literal, cast
 
 import attrs
 import msgspec
 
 from mlxknife.app import App
-from mlxknife.cli import prompt_input
+from mlxknife.cli import prompt_input, reranker_loading
 from mlxknife.cli.arguments import STDIN
 from mlxknife.cli.console import Console
 from mlxknife.cli.index_search import opened
@@ -24,6 +25,7 @@ from mlxknife.cli.signals import propagate_interrupts
 from mlxknife.cli.streams import map_stdout_errors
 from mlxknife.domain.errors import FeatureDisabled
 from mlxknife.domain.hints import Hint, HintCode
+from mlxknife.domain.reranking.services.rerankers import Reranker
 from mlxknife.domain.retrieval.rules import ranking
 from mlxknife.domain.retrieval.services.indexes import TOP_K
 from mlxknife.domain.retrieval.values import Hit, SearchMode
@@ -36,6 +38,7 @@ Examples:
   mlxk search notes.index "how do I renew my passport?"
   mlxk search code.index "retry after a timeout" --top-k 3 | jq -r .text
   mlxk search code.index RETRY_AFTER --mode text
+  mlxk search notes.index "how do I renew my passport?" --rerank MODEL
 """
 
 
@@ -47,6 +50,7 @@ class SearchOptions:
     query: str
     top_k: int = TOP_K
     mode: str = SearchMode.HYBRID.value
+    rerank: str | None = None
     pull: bool | None = None
 
 
@@ -66,6 +70,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=SearchMode.HYBRID.value,
         help="rank by meaning (vector), by words (text, which loads no model), or by both (hybrid, the default)",
     )
+    parser.add_argument(
+        "--rerank",
+        metavar="MODEL",
+        help=f"let a reranker score the best {ranking.RERANKED} (or N, if it is more), and print its best N",
+    )
     pulls = parser.add_mutually_exclusive_group()
     pulls.add_argument("--pull", dest="pull", action="store_true", default=None, help="pull a missing model")
     pulls.add_argument("--no-pull", dest="pull", action="store_false", default=None, help="do not offer to pull it")
@@ -76,17 +85,29 @@ def run(app: App, options: SearchOptions, console: Console) -> CommandResult:
     ranking.check_top_k(options.top_k)
     mode = SearchMode(options.mode)
     query = _query(app, options.query)
-    with opened(app, console, options.index, mode, pull=options.pull) as index, propagate_interrupts():
-        hits = index.search(query, top_k=options.top_k, mode=mode)
+    with ExitStack() as models:
+        index = models.enter_context(opened(app, console, options.index, mode, pull=options.pull))
+        reranker = _reranker(app, options, console, models)
+        models.enter_context(propagate_interrupts())
+        hits = index.search(query, top_k=options.top_k, mode=mode, reranker=reranker)
+    if reranker is not None:
+        truncated = sum(hit.is_truncated for hit in hits)
+        reranker_loading.warn_truncated(console, truncated, ("hit", "hits"), reranker.info.name)
     if not console.is_json and not sys.stdout.isatty():
         _print_json_lines(hits)
     if not hits:
         console.note((Span("nothing found", Style.FAINT),))
     return CommandResult(
-        data=lambda: _data(options, query, hits),
+        data=lambda: _data(options, query, hits, reranker),
         lines=lambda columns: _lines(hits, columns),
         is_printed=not console.is_json and not sys.stdout.isatty(),
     )
+
+
+def _reranker(app: App, options: SearchOptions, console: Console, models: ExitStack) -> Reranker | None:
+    if options.rerank is None:
+        return None
+    return models.enter_context(reranker_loading.opened(app, console, options.rerank, pull=options.pull))
 
 
 def _query(app: App, query: str) -> str:
@@ -113,6 +134,7 @@ def _lines(hits: tuple[Hit, ...], columns: int | None) -> Iterator[Line]:
         yield from hit_lines(number, hit, columns)
 
 
-def _data(options: SearchOptions, query: str, hits: tuple[Hit, ...]) -> SearchData:
+def _data(options: SearchOptions, query: str, hits: tuple[Hit, ...], reranker: Reranker | None) -> SearchData:
     mode = cast('Literal["vector", "text", "hybrid"]', options.mode)
-    return SearchData(options.index, query, mode, tuple(map(hit_object, hits)))
+    name, revision = (None, None) if reranker is None else (reranker.info.name, reranker.info.commit)
+    return SearchData(options.index, query, mode, name, revision, tuple(map(hit_object, hits)))
