@@ -49,7 +49,8 @@ def test_the_joined_deltas_are_the_decoded_tokens(kind: str, data: st.DataObject
 def test_byte_tokens_of_whole_characters_are_decoded_alike(kind: str, data: st.DataObject) -> None:
     library = _library(kind)
     vocabulary = library.get_vocab()
-    characters = st.characters(exclude_categories=["Cs"]).map(
+    # the library takes a "▁" that bytes spell for the blank that it stands for in the vocabulary
+    characters = st.characters(exclude_categories=["Cs"], exclude_characters="▁").map(
         lambda character: [vocabulary[f"<0x{byte:02X}>"] for byte in character.encode()]
     )
     others = st.sampled_from([[number] for name, number in vocabulary.items() if not name.startswith("<0x")])

@@ -150,7 +150,7 @@ def test_every_key_of_a_table_is_a_field_of_its_command_and_remote_code_has_none
         assert {field.name for field in attrs.fields(options)} - fields["serve"] == {"allow_remote_code"}
     assert fields["list"] == {field.name for field in attrs.fields(ListOptions)} - {"pattern"}
     assert fields["run"] <= {field.name for field in attrs.fields(RunOptions)}
-    one_run = "model prompt prompt_text chat files out stop no_chat_template draft_model allow_remote_code"
+    one_run = "model prompt prompt_text chat files out stop no_chat_template draft_model allow_remote_code context"
     form_and_tools = "schema json_object regex choice tools yes tool_choice max_tool_rounds"
     named = {*one_run.split(), *form_and_tools.split()}
     assert {field.name for field in attrs.fields(RunOptions)} - fields["run"] == named
