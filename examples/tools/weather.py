@@ -1,4 +1,4 @@
-"""A tool for a model: mlxk run starter "What is the weather in Berlin?" --tools examples/tools/weather.py."""
+"""A tool for a model: mlxk run MODEL "What is the weather in Berlin?" --tools examples/tools/weather.py."""
 
 from __future__ import annotations
 

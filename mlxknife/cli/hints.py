@@ -95,7 +95,7 @@ WORDINGS = {
     _H.NONEMPTY_PROMPT: "The model needs at least one token to continue from",
     _H.NONEMPTY_STOP: "Leave it out, or give it a text",
     _H.MODEL_TOKENS: "Use the token ids of this model's own tokenizer",
-    _H.PIPE_TEXT: "Pipe a text into it: echo 'Hello' | mlxk run MODEL -",
+    _H.PIPE_TEXT: "Pipe a text into it: echo 'Hello' | mlxk ...",
     _H.SHORTEN_TEXT: "The text is held in memory: send only the part that matters",
     _H.ALLOW_TRUNCATION: "Use a shorter text, or allow to cut it",
     _H.CONVERT_TEXT: "Convert it, for example with iconv",
