@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import BinaryIO, cast
 
 from mlxknife.cli import prompt_input
@@ -12,11 +13,13 @@ from mlxknife.domain.hints import HintCode
 
 GROUP = 256
 """The most lines that are embedded together."""
+Line = str | ValidationError
+"""A line, or why it is no text."""
 _CHUNK = 64 * 1024
 _MAX_LINE = 100 * 1000 * 1000
 
 
-def stdin_lines() -> Iterator[list[str]]:
+def stdin_lines() -> Iterator[Sequence[Line]]:
     """Yield the lines of stdin in groups, each as soon as it has arrived. Raises ValidationError, OSError."""
     if sys.stdin is None or sys.stdin.closed:
         msg = "stdin is closed"
@@ -30,24 +33,35 @@ def stdin_lines() -> Iterator[list[str]]:
         raise ValidationError(msg, hint=HintCode.PIPE_TEXT)
 
 
-def file_lines(path: str) -> Iterator[list[str]]:
+def file_lines(path: str) -> Iterator[Sequence[Line]]:
     """Yield the lines of a file in groups. Raises ValidationError, OSError."""
     with open(path, "rb") as file:
         yield from line_groups(file, path)
 
 
-def line_groups(file: BinaryIO, name: str) -> Iterator[list[str]]:
+def checked(groups: Iterable[Sequence[Line]]) -> Iterator[list[str]]:
+    """Yield groups of lines. Raises the ValidationError of the first line that is no text."""
+    for group in groups:
+        texts = list[str]()
+        for line in group:
+            if isinstance(line, ValidationError):
+                raise line
+            texts.append(line)
+        yield texts
+
+
+def line_groups(file: BinaryIO, name: str) -> Iterator[Sequence[Line]]:
     """Yield the lines that have arrived, at most ``GROUP`` at a time. A line without its end comes last."""
-    rest = b""
+    rest, numbers = b"", count(1)
     read = getattr(file, "read1", file.read)
     while chunk := read(_CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")
         if len(rest) > _MAX_LINE:
             msg = f"A line of {name} is longer than 100MB"
             raise ValidationError(msg, hint=HintCode.SHORTEN_TEXT)
-        yield from _groups(_text(line, name) for line in lines)
+        yield from _groups(_line(line, f"line {next(numbers)} of {name}") for line in lines)
     if rest:
-        yield [_text(rest, name)]
+        yield [_line(rest, f"line {next(numbers)} of {name}")]
 
 
 def texts_of_files(paths: Iterable[str]) -> Iterator[list[str]]:
@@ -56,8 +70,8 @@ def texts_of_files(paths: Iterable[str]) -> Iterator[list[str]]:
         yield [prompt_input.read_file(path)]
 
 
-def _groups(lines: Iterable[str]) -> Iterator[list[str]]:
-    group = list[str]()
+def _groups(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    group = list[Line]()
     for line in lines:
         group.append(line)
         if len(group) == GROUP:
@@ -67,12 +81,10 @@ def _groups(lines: Iterable[str]) -> Iterator[list[str]]:
         yield group
 
 
-def _text(line: bytes, name: str) -> str:
+def _line(line: bytes, name: str) -> Line:
     if b"\0" in line:
-        msg = f"{name} is binary, not text"
-        raise ValidationError(msg)
+        return ValidationError(f"{name} is binary, not text")
     try:
         return line.removesuffix(b"\r").decode()
-    except UnicodeDecodeError as exc:
-        msg = f"{name} is not UTF-8 text"
-        raise ValidationError(msg, hint=HintCode.CONVERT_TEXT) from exc
+    except UnicodeDecodeError:
+        return ValidationError(f"{name} is not UTF-8 text", hint=HintCode.CONVERT_TEXT)

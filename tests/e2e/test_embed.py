@@ -136,6 +136,20 @@ def test_a_text_that_fails_ends_the_command_or_is_left_out(machine: Machine, tmp
     assert [line.split(" cannot")[0] for line in outcome.err.splitlines()] == ["warning: text 2", "warning: text 4"]
 
 
+def test_a_line_that_is_no_text_is_named_and_costs_no_other(machine: Machine, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_bytes(b"a\nb\0\nc\n\xff\nd\n")
+    words = ("embed", str(folder), "--batch", "--file", str(tmp_path / "lines.txt"))
+    stopped = machine.run(*words)
+    assert [json.loads(line)["text"] for line in stopped.out.splitlines()] == ["a"]
+    assert stopped.code == 1
+    assert f"line 2 of {tmp_path}/lines.txt is binary" in stopped.err
+    outcome = machine.run(*words, "--keep-going")
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [(record["text"], record["metadata"]["index"]) for record in records] == [("a", 0), ("c", 2), ("d", 4)]
+    assert outcome.code == 1
+    assert [line.split(" cannot")[0] for line in outcome.err.splitlines()] == ["warning: text 2", "warning: text 4"]
+
+
 def test_the_right_command_is_named(machine: Machine, folder: Path) -> None:
     embedder = machine.run("run", str(folder), "hello")
     assert (embedder.code, embedder.out) == (1, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 import attrs
@@ -16,6 +16,7 @@ from mlxknife.cli import embed_input, prompt_input
 from mlxknife.cli.arguments import STDIN, UsageError
 from mlxknife.cli.console import Console
 from mlxknife.cli.embed_documents import EmbedData, EmbeddingMetadata, EmbeddingObject
+from mlxknife.cli.embed_input import Line
 from mlxknife.cli.output_file import OutputFile
 from mlxknife.cli.pull_offer import PullOffer
 from mlxknife.cli.result import CommandResult
@@ -141,7 +142,7 @@ def _opened(app: App, options: EmbedOptions, console: Console) -> Embedder:
     return PullOffer(app, console, options.pull).with_models(loaded, options.model)
 
 
-def _groups(app: App, options: EmbedOptions) -> Iterator[list[str]]:
+def _groups(app: App, options: EmbedOptions) -> Iterator[Sequence[Line]]:
     """Return the texts in groups. Raises UsageError, FeatureDisabled, ValidationError."""
     if options.text is None and not options.files:
         msg = "No text"
@@ -160,7 +161,7 @@ def _groups(app: App, options: EmbedOptions) -> Iterator[list[str]]:
     return _read(text, options)
 
 
-def _read(text: str | None, options: EmbedOptions) -> Iterator[list[str]]:
+def _read(text: str | None, options: EmbedOptions) -> Iterator[Sequence[Line]]:
     if text == STDIN and options.batch:
         yield from embed_input.stdin_lines()
     elif text is not None:
@@ -173,18 +174,34 @@ def _read(text: str | None, options: EmbedOptions) -> Iterator[list[str]]:
 
 
 def _records(
-    embedder: Embedder, groups: Iterable[list[str]], options: EmbedOptions, outcome: _Outcome
+    embedder: Embedder, groups: Iterable[Sequence[Line]], options: EmbedOptions, outcome: _Outcome
 ) -> Iterator[EmbeddingObject | None]:
     """Yield the record of each text; None for one that failed, with ``--keep-going``."""
     for group in groups:
-        for text, embedding in zip(group, _embeddings(embedder, group, options), strict=True):
+        for result in _results(embedder, group, options):
             outcome.count += 1
-            if isinstance(embedding, KnifeError):
-                outcome.failure = embedding.message
+            if isinstance(result, KnifeError):
+                outcome.failure = result.message
                 yield None
                 continue
+            text, embedding = result
             outcome.truncated += embedding.is_truncated
             yield _record(embedder.info, text, embedding.vector, outcome.count - 1)
+
+
+def _results(
+    embedder: Embedder, group: Sequence[Line], options: EmbedOptions
+) -> Iterator[tuple[str, Embedding] | KnifeError]:
+    """Yield each text of a group with its embedding; with ``--keep-going``, the error of one that failed."""
+    embeddings = _embeddings(embedder, [line for line in group if isinstance(line, str)], options)
+    for line in group:
+        if isinstance(line, str):
+            embedding = next(embeddings)
+            yield embedding if isinstance(embedding, KnifeError) else (line, embedding)
+        elif options.keep_going:
+            yield line
+        else:
+            raise line
 
 
 def _embeddings(embedder: Embedder, texts: list[str], options: EmbedOptions) -> Iterator[Embedding | KnifeError]:

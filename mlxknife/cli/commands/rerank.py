@@ -95,7 +95,7 @@ def _check(app: App, options: RerankOptions) -> None:
 def _documents(source: str | None) -> list[str]:
     name = "stdin" if source in (None, STDIN) else str(source)
     lines = embed_input.stdin_lines() if source in (None, STDIN) else embed_input.file_lines(name)
-    found = list(document_lines.documents(lines, name))
+    found = list(document_lines.documents(embed_input.checked(lines), name))
     if not found:
         msg = f"{name} has no documents"
         raise ValidationError(msg, hint=HintCode.PIPE_TEXT)
