@@ -68,6 +68,11 @@ class LoadedModel:
         """Whether a lease holds it or waits for it."""
         return bool(self.leases or self.pending)
 
+    def note_use(self, now: float) -> None:
+        """Note the time, unless a client waits for this model to end: its choice stays the oldest."""
+        if not self.is_draining:
+            self.last_used = now
+
     def submit(self, request: Request[EventT], on_event: OnEvent[EventT]) -> int | None:
         """Send a request; return its id, or None if the process is gone, which ``on_event`` gets as an error."""
         if self.process is None:

@@ -132,7 +132,7 @@ class ModelPool:
         loaded = lease.loaded
         if lease in loaded.leases:
             loaded.leases.discard(lease)
-            loaded.last_used = self.system.ticks()
+            loaded.note_use(self.system.ticks())
             self._serve_queue()
 
     def _replace(self, model: ServableModel) -> None:
@@ -249,7 +249,7 @@ class ModelPool:
     def _leased(self, loaded: LoadedModel) -> Lease:
         lease = Lease(loaded, self._released)
         loaded.leases.add(lease)
-        loaded.last_used = self.system.ticks()
+        loaded.note_use(self.system.ticks())
         return lease
 
     def _unload(self, loaded: LoadedModel) -> None:
@@ -268,12 +268,13 @@ class ModelPool:
             return
         if isinstance(state, ModelLoaded):
             loaded.load_seconds = state.seconds
-            loaded.state, loaded.last_used = ModelState.READY, self.system.ticks()
+            loaded.state = ModelState.READY
+            loaded.note_use(self.system.ticks())
             self.back_off.loaded(loaded.model)
             self._emit(ModelReady(loaded.name, state.seconds))
             waiting, loaded.pending = loaded.pending, []
-            leases = [self._leased(loaded) for _ in waiting]  # all hold it before one of them can be released
-            for pending, lease in zip(waiting, leases, strict=True):
+            held = [(pending, self._leased(loaded)) for pending in waiting]  # all, before one of them can be released
+            for pending, lease in held:
                 pending.reply(lease)
         else:
             self.back_off.crashed(loaded.model, state)
